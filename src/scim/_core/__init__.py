@@ -1,0 +1,1 @@
+"""What every room stands on: names, types, errors, checks, settings, talk, and the numba decorators."""

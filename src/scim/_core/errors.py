@@ -1,0 +1,19 @@
+"""Errors with a name of their own, each also the built-in error that it refines."""
+
+from __future__ import annotations
+
+
+class CountsError(ValueError):
+    """A matrix that should hold counts does not."""
+
+
+class GeneOverlapError(ValueError):
+    """Too few genes of the data are known to the model."""
+
+
+class FilterError(ValueError):
+    """A `where` expression that cannot be read, or that names an unknown column or value."""
+
+
+class FormatError(ValueError):
+    """A file or folder that is not what it should be: truncated, foreign, or of another version."""

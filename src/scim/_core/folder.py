@@ -1,0 +1,78 @@
+"""Folders of JSON and arrays that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scim._core.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its name when the block ends without an error.
+
+    Raises
+    ------
+    FileExistsError
+        `path` exists and `overwrite` is false.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        msg = f"{str(path)!r} exists already; pass overwrite=True to replace it."
+        raise FileExistsError(msg)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            _swap(path, temporary)
+        else:
+            temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _swap(path: Path, new: Path) -> None:
+    # A folder cannot be replaced in one step on every system: the old one steps aside and goes last.
+    old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+    path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON to a temporary name, flush it to disk and rename it, so that readers see the old or the new file."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: Path, *, kind: str) -> dict[str, Any]:
+    """Read a JSON object; `kind` says in the error what the file should have been part of."""
+    if not path.exists():
+        msg = f"{str(path.parent)!r} is not a scim {kind}: it has no {path.name!r}."
+        raise FileNotFoundError(msg)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{str(path)!r} is not readable JSON ({error}); the scim {kind} is damaged."
+        raise FormatError(msg) from error
+    if not isinstance(content, dict):
+        msg = f"{str(path)!r} holds a {type(content).__name__}, expected an object; this is not a scim {kind}."
+        raise FormatError(msg)
+    return content

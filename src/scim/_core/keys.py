@@ -1,0 +1,23 @@
+"""Every name that scim writes into an AnnData or an atlas, in one place."""
+
+from __future__ import annotations
+
+EMBEDDING = "X_scim"
+"""`obsm`: the embedding, float32 unit rows."""
+
+EMBED_PARAMS = "scim"
+"""`uns`: how the embedding was made."""
+
+LABEL = "scim_label"
+"""`obs`: the annotated label; the base of the other names that `tl.annotate` writes."""
+
+SEARCH = "scim_search"
+"""`uns`: parameters and provenance of a search; the base of its `obsm` names."""
+
+ATLAS_CELL_ID = "cell_id"
+ATLAS_STUDY = "study"
+ATLAS_LABEL = "label"
+ATLAS_LABEL_ID = "label_id"
+"""Columns that the obs table of every atlas has, beside `soma_joinid`."""
+
+ATLAS_COLUMNS = (ATLAS_CELL_ID, ATLAS_STUDY, ATLAS_LABEL, ATLAS_LABEL_ID)

@@ -1,0 +1,35 @@
+"""How the library talks: one logger, one warning function, one progress bar."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scim._core.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+logger = logging.getLogger("scim")
+
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of a likely wrong result, pointing at the line of the user's code that led to it."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level - 1 if level > 2 else 2)
+
+
+def progress(iterable: Iterable[Any] | None = None, *, total: int | None = None, desc: str = "", unit: str = "it") -> Any:
+    """Return a `tqdm` bar that obeys `scim.settings.progress`."""
+    from tqdm.auto import tqdm  # noqa: PLC0415  (`tqdm.auto` looks for a notebook when it is imported)
+
+    disable = None if settings.progress is None else not settings.progress
+    return tqdm(iterable, total=total, desc=desc, unit=unit, unit_scale=True, disable=disable, leave=False)
