@@ -38,7 +38,8 @@ def threads(n: int | None = None) -> Iterator[None]:
     """Run the parallel kernels called inside with `n` threads (default: `scim.settings.n_threads`)."""
     before = numba.get_num_threads()
     wanted = settings.n_threads if n is None else n
-    numba.set_num_threads(max(1, min(wanted, numba.config.NUMBA_NUM_THREADS)))
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba starts
+    numba.set_num_threads(max(1, min(wanted, most)))
     try:
         yield
     finally:
