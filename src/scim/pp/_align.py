@@ -1,0 +1,73 @@
+"""Counts of any genes to log-normalised values of the model's genes, chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scim.pp._counts import Counts
+    from scim.pp._match import GeneMap
+
+CHUNK_VALUES = 4_000_000
+"""Non-zero values in flight at a time: 32 MB as csr, whatever the size of the data."""
+
+
+def align(X: sparse.csr_matrix, genes: GeneMap) -> sparse.csr_matrix:
+    """Bring the columns of a csr matrix into the order of the model's genes.
+
+    Columns that are not genes of the model are dropped; columns of the same gene are summed.
+
+    Parameters
+    ----------
+    X
+        Counts, shape (n, n_vars).
+    genes
+        From :func:`match_genes`.
+
+    Returns
+    -------
+    csr matrix of float32, shape (n, n_genes).
+    """
+    new = genes.columns[X.indices]
+    keep = new >= 0
+    kept = np.concatenate([[0], np.cumsum(keep)])
+    shape = (X.shape[0], genes.observed.size)
+    aligned = sparse.csr_matrix((X.data[keep].astype(np.float32), new[keep], kept[X.indptr]), shape=shape)
+    aligned.sum_duplicates()
+    return aligned
+
+
+def lognorm(X: sparse.csr_matrix, target_sum: float = 1e4) -> sparse.csr_matrix:
+    """Normalise every row to a total of `target_sum` and take log(1 + x), in place; empty rows stay empty."""
+    totals = np.asarray(X.sum(axis=1)).ravel()
+    scale = np.divide(target_sum, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
+    X.data *= np.repeat(scale, np.diff(X.indptr))
+    np.log1p(X.data, out=X.data)
+    return X
+
+
+class Chunk(NamedTuple):
+    """Consecutive cells, ready for the encoder."""
+
+    rows: slice
+    X: sparse.csr_matrix
+    """(n, n_genes) log-normalised values over the model's genes."""
+
+
+def lognorm_chunks(counts: Counts, genes: GeneMap, *, target_sum: float = 1e4) -> Iterator[Chunk]:
+    """Yield all cells of `counts`, aligned and log-normalised, in chunks of bounded size."""
+    per_row = _values_per_row(counts)
+    step = int(max(256, min(16_384, CHUNK_VALUES // per_row)))
+    for start in range(0, counts.n_obs, step):
+        stop = min(counts.n_obs, start + step)
+        yield Chunk(slice(start, stop), lognorm(align(counts.rows(start, stop), genes), target_sum))
+
+
+def _values_per_row(counts: Counts) -> float:
+    head = counts.rows(0, min(200, counts.n_obs))
+    return max(1.0, head.nnz / max(1, head.shape[0]))

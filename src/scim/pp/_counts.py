@@ -1,0 +1,194 @@
+"""Where an AnnData keeps its counts, and whether they are counts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy import sparse
+
+from scim._core.errors import CountsError
+from scim._core.log import logger, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+    from anndata import AnnData
+
+Kind = Literal["counts", "normalised", "lognorm"]
+
+COUNT_LAYERS = ("counts", "raw_counts", "count", "raw")
+"""Names of layers that are looked at before X, because people keep their counts there."""
+
+_SAMPLE_ROWS = 2000
+_MAX_LOG = 20.0  # log1p of half a billion: no cell has so many copies of one gene
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A matrix of counts, or of values that can be turned back into relative counts.
+
+    Attributes
+    ----------
+    matrix
+        (n_obs, n_vars), sparse, dense, or on disk (backed).
+    var
+        Description of its columns.
+    source
+        Where it was found: `X`, `raw.X` or `layers['...']`.
+    kind
+        `counts` (whole numbers), `normalised` (fractions, not logged) or `lognorm`.
+    log_base
+        Base of the logarithm that is undone for `lognorm`.
+    """
+
+    matrix: Any
+    var: pd.DataFrame
+    source: str
+    kind: Kind
+    log_base: float = math.e
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return int(self.matrix.shape[0])
+
+    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return cells `start` to `stop` as csr float32 of (relative) counts; a logarithm is undone.
+
+        Raises
+        ------
+        CountsError
+            A value of these rows is negative, NaN or infinite.
+        """
+        part = sparse.csr_matrix(self.matrix[start:stop], dtype=np.float32)
+        _refuse_bad_values(part.data, self.source)
+        if self.kind == "lognorm":
+            part = part.copy() if np.shares_memory(part.data, getattr(self.matrix, "data", part.data)) else part
+            np.expm1(part.data * np.float32(math.log(self.log_base)), out=part.data)
+        return part
+
+
+def find_counts(adata: AnnData, layer: str | None = None) -> Counts:
+    """Find the counts of an AnnData.
+
+    Looks at the layers in which counts are usually kept, then `X`, then `raw`, and takes the first that holds
+    counts. Without counts anywhere, log-normalised values are taken, with a warning.
+
+    Parameters
+    ----------
+    adata
+        Cells in rows; in memory or backed.
+    layer
+        Name of a layer, `"X"` or `"raw"`, to look nowhere else.
+
+    Raises
+    ------
+    KeyError
+        `layer` does not exist.
+    CountsError
+        No cells, no genes, or no matrix of counts: negative (scaled), NaN, not numeric.
+    """
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        msg = f"Expected cells and genes, got an AnnData of {adata.n_obs} cells x {adata.n_vars} genes."
+        raise CountsError(msg)
+    found: list[Counts] = []
+    problems: list[str] = []
+    for source, matrix, var in _candidates(adata, layer):
+        try:
+            kind = _kind(matrix, source)
+        except CountsError as error:
+            problems.append(str(error))
+            continue
+        found.append(Counts(_by_row(matrix), var, source, kind, _log_base(adata)))
+        if kind == "counts":
+            break
+    if not found:
+        msg = "; ".join(problems) or "X is None and neither a layer of counts nor raw exists"
+        msg += ". Expected counts: keep them in adata.layers['counts'] or adata.raw, or name their layer with layer=."
+        raise CountsError(msg)
+    return _best(found)
+
+
+def _best(found: list[Counts]) -> Counts:
+    best = min(found, key=lambda counts: ("counts", "normalised", "lognorm").index(counts.kind))
+    if best.kind == "lognorm":
+        warn(
+            f"No counts found; {best.source} looks log-normalised and is used with its logarithm undone. "
+            "Counts in adata.layers['counts'] are safer."
+        )
+    logger.info("counts: %s (%s)", best.source, best.kind)
+    return best
+
+
+def _candidates(adata: AnnData, layer: str | None) -> Iterator[tuple[str, Any, pd.DataFrame]]:
+    if layer is not None and layer not in ("X", "raw") and layer not in adata.layers:
+        msg = f"layer={layer!r} not found. Present: {list(adata.layers)}, 'X', 'raw'."
+        raise KeyError(msg)
+    if layer == "raw" and adata.raw is None:
+        msg = f"layer='raw' asked for, but adata.raw is None. Present: {list(adata.layers)}, 'X'."
+        raise KeyError(msg)
+    names = COUNT_LAYERS if layer is None else (layer,)
+    for name in names:
+        if name in adata.layers:
+            yield f"layers[{name!r}]", adata.layers[name], adata.var
+            if layer is not None:
+                return
+    if layer in (None, "X") and adata.X is not None:
+        yield "X", adata.X, adata.var
+    if layer in (None, "raw") and adata.raw is not None:
+        yield "raw.X", adata.raw.X, adata.raw.var
+
+
+def _log_base(adata: AnnData) -> float:
+    log1p = adata.uns.get("log1p")  # scanpy.pp.log1p notes its base here; None or no note = natural
+    base = log1p.get("base") if isinstance(log1p, dict) else None
+    return math.e if base is None else float(base)
+
+
+def _by_row(matrix: Any) -> Any:
+    """Return the matrix in a form whose row slices are cheap."""
+    return sparse.csr_matrix(matrix) if sparse.issparse(matrix) else matrix
+
+
+def _kind(matrix: Any, source: str) -> Kind:
+    values = _sample(matrix, source)
+    _refuse_bad_values(values, source)
+    if values.size == 0 or not values.any():
+        msg = f"{source} holds only zeros"
+        raise CountsError(msg)
+    if (values == np.round(values)).all():
+        return "counts"
+    return "lognorm" if values.max() <= _MAX_LOG else "normalised"
+
+
+def _sample(matrix: Any, source: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return the stored values of rows from the start, the middle and the end."""
+    if type(matrix).__module__.startswith("dask."):
+        msg = f"{source} is a dask array; call adata.to_memory() or open the file backed='r' instead"
+        raise CountsError(msg)
+    n, block = matrix.shape[0], _SAMPLE_ROWS // 4
+    starts = sorted({0, max(0, n // 3), max(0, 2 * n // 3), max(0, n - block)}) if n > _SAMPLE_ROWS else [0]
+    length = block if n > _SAMPLE_ROWS else n
+    parts = [matrix[start : start + length] for start in starts]
+    values = [sparse.csr_matrix(part).data if sparse.issparse(part) else np.asarray(part).ravel() for part in parts]
+    joined = np.concatenate(values)
+    if joined.dtype.kind not in "fiub":
+        msg = f"{source} is of dtype {joined.dtype}, expected numbers"
+        raise CountsError(msg)
+    return joined
+
+
+def _refuse_bad_values(values: np.ndarray[Any, np.dtype[Any]], source: str) -> None:
+    if values.size == 0:
+        return
+    lowest = values.min()
+    if np.isnan(lowest) or not np.isfinite(values.max()):
+        msg = f"{source} has NaN or infinite values"
+        raise CountsError(msg)
+    if lowest < 0:
+        msg = f"{source} has negative values (lowest {lowest:.3g}); it looks scaled, and scaling cannot be undone"
+        raise CountsError(msg)

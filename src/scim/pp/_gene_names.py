@@ -1,0 +1,83 @@
+"""Gene names: Ensembl ids, symbols and previous symbols to one canonical id."""
+
+from __future__ import annotations
+
+import functools
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_ENSEMBL = re.compile(r"ENSG\d{11}(\.\d+)?(_PAR_Y)?", re.ASCII)
+
+
+@functools.cache
+def _table() -> pd.DataFrame:
+    """Return the packaged table, one row a human gene: ensembl, symbol, previous ('|'-joined)."""
+    with files("scim.pp").joinpath("genes.tsv.gz").open("rb") as file:
+        return pd.read_csv(file, sep="\t", compression="gzip", dtype=str, keep_default_na=False)
+
+
+@functools.cache
+def _ensembl_of_symbol() -> pd.Series[str]:
+    table = _table()
+    current = table.drop_duplicates("symbol").set_index("symbol")["ensembl"]
+    previous = table.assign(previous=table["previous"].str.split("|")).explode("previous")
+    previous = previous[previous["previous"] != ""]
+    # A name that two genes have borne, or that is another gene's today, says nothing.
+    previous = previous.drop_duplicates("previous", keep=False)
+    previous = previous[~previous["previous"].isin(current.index)]
+    both: pd.Series[str] = pd.concat([current, previous.set_index("previous")["ensembl"]])
+    return both
+
+
+def gene_id_kind(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> Literal["ensembl", "symbol"]:
+    """Say whether gene names are Ensembl ids (most of them) or symbols."""
+    sample = [str(name) for name in names]
+    hits = sum(_ENSEMBL.fullmatch(name) is not None for name in sample)
+    return "ensembl" if hits * 2 > len(sample) else "symbol"
+
+
+def canonical_genes(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> NDArray[np.object_]:
+    """Return the canonical id of every gene name.
+
+    Parameters
+    ----------
+    names
+        Human gene names of any mix: Ensembl ids with or without version, symbols, previous symbols.
+
+    Returns
+    -------
+    Array of str, as long as `names`: the Ensembl id without version where it is known, else the name itself.
+
+    Examples
+    --------
+    >>> import scim
+    >>> scim.pp.canonical_genes(["CD3E", "ENSG00000198851.11", "no-such-gene"]).tolist()
+    ['ENSG00000198851', 'ENSG00000198851', 'no-such-gene']
+    """
+    given = [str(name) for name in names]
+    ids = _ensembl_of_symbol().reindex(given).to_numpy(dtype=object)
+    for i in np.flatnonzero(pd.isna(ids)).tolist():
+        ids[i] = given[i][:15] if _ENSEMBL.fullmatch(given[i]) else given[i]
+    return ids
+
+
+def gene_symbols(ids: Sequence[str] | NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return the current symbol of every canonical gene id; an id without one stands for itself.
+
+    Examples
+    --------
+    >>> import scim
+    >>> scim.pp.gene_symbols(["ENSG00000198851"]).tolist()
+    ['CD3E']
+    """
+    symbols = _table().set_index("ensembl")["symbol"].reindex(pd.Index(ids)).to_numpy(dtype=object)
+    return np.where(pd.isna(symbols), np.asarray(ids, dtype=object), symbols)
