@@ -151,7 +151,7 @@ def _log_base(adata: AnnData) -> float:
 
 def _by_row(matrix: Any) -> Any:
     """Return the matrix in a form whose row slices are cheap."""
-    return sparse.csr_matrix(matrix) if sparse.issparse(matrix) else matrix
+    return matrix.tocsr() if hasattr(matrix, "tocsr") else matrix
 
 
 def _kind(matrix: Any, source: str) -> Kind:
@@ -174,7 +174,7 @@ def _sample(matrix: Any, source: str) -> np.ndarray[Any, np.dtype[Any]]:
     starts = sorted({0, max(0, n // 3), max(0, 2 * n // 3), max(0, n - block)}) if n > _SAMPLE_ROWS else [0]
     length = block if n > _SAMPLE_ROWS else n
     parts = [matrix[start : start + length] for start in starts]
-    values = [sparse.csr_matrix(part).data if sparse.issparse(part) else np.asarray(part).ravel() for part in parts]
+    values = [np.asarray(part.data if hasattr(part, "indptr") else part).ravel() for part in parts]
     joined = np.concatenate(values)
     if joined.dtype.kind not in "fiub":
         msg = f"{source} is of dtype {joined.dtype}, expected numbers"

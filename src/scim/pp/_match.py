@@ -29,6 +29,9 @@ _NAME_COLUMNS = (
 class GeneMap(NamedTuple):
     """How the columns of a data set meet the genes of a model."""
 
+    names: NDArray[np.object_]
+    """(n_vars,) canonical id of each column."""
+
     columns: NDArray[np.int32]
     """(n_vars,) position of each column among the model's genes; -1 = not one of them."""
 
@@ -40,6 +43,13 @@ class GeneMap(NamedTuple):
 
     kind: str
     """`"ensembl"` or `"symbol"`."""
+
+    def onto(self, genes: NDArray[np.object_]) -> GeneMap:
+        """Return how the same columns meet another list of canonical genes."""
+        columns = pd.Index(genes).get_indexer(pd.Index(self.names)).astype(np.int32)
+        observed = np.zeros(len(genes), dtype=np.bool_)
+        observed[columns[columns >= 0]] = True
+        return self._replace(columns=columns, observed=observed)
 
     @property
     def n_matched(self) -> int:
@@ -76,21 +86,19 @@ def match_genes(var: pd.DataFrame, genes: NDArray[np.object_], *, gene_key: str 
         msg = f"gene_key={gene_key!r} is not a column of var. Present: {list(var.columns)}."
         raise KeyError(msg)
     if gene_key is not None:
-        best = _map_names(var[gene_key], genes, f"var[{gene_key!r}]")
+        best = _map_names(pd.Index(var[gene_key]), genes, f"var[{gene_key!r}]")
     else:
         maps = [_map_names(var.index, genes, "var_names")]
-        maps += [_map_names(var[c], genes, f"var[{c!r}]") for c in _NAME_COLUMNS if c in var]
+        maps += [_map_names(pd.Index(var[c]), genes, f"var[{c!r}]") for c in _NAME_COLUMNS if c in var]
         best = max(maps, key=lambda candidate: candidate.n_matched)  # the first of equals: var_names
     _check_overlap(best, var, genes)
     return best
 
 
-def _map_names(names: pd.Index | pd.Series[str], genes: NDArray[np.object_], source: str) -> GeneMap:
-    names = pd.Index(names)
-    columns = pd.Index(genes).get_indexer(pd.Index(canonical_genes(names))).astype(np.int32)
-    observed = np.zeros(len(genes), dtype=np.bool_)
-    observed[columns[columns >= 0]] = True
-    return GeneMap(columns, observed, source, gene_id_kind(names))
+def _map_names(names: pd.Index, genes: NDArray[np.object_], source: str) -> GeneMap:
+    nowhere = np.empty(0, dtype=np.int32)
+    unmapped = GeneMap(canonical_genes(names), nowhere, nowhere.astype(np.bool_), source, gene_id_kind(names))
+    return unmapped.onto(genes)
 
 
 def _check_overlap(found: GeneMap, var: pd.DataFrame, genes: NDArray[np.object_]) -> None:

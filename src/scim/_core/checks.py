@@ -1,0 +1,97 @@
+"""Checks of arguments that several rooms share; each error says what was expected, what came, and what to call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+
+def check_adata(adata: Any) -> None:
+    """Refuse what is not an AnnData.
+
+    Raises
+    ------
+    TypeError
+        Naming what came.
+    """
+    from anndata import AnnData  # noqa: PLC0415  (the core stays light)
+
+    if not isinstance(adata, AnnData):
+        msg = f"Expected an AnnData, got {type(adata).__name__}; read files with scanpy.read_h5ad()."
+        raise TypeError(msg)
+
+
+def check_count(name: str, value: Any, *, least: int = 1) -> int:
+    """Return a whole number of at least `least`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no whole number, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        msg = f"{name} must be a whole number, got {value!r}."
+        raise TypeError(msg)
+    if value < least:
+        msg = f"{name} must be at least {least}, got {value}."
+        raise ValueError(msg)
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a value that is not one of `choices`.
+
+    Raises
+    ------
+    ValueError
+        Naming the choices.
+    """
+    if value not in choices:
+        msg = f"{name} must be one of {list(choices)}, got {value!r}."
+        raise ValueError(msg)
+
+
+def check_rep(adata: AnnData, use_rep: str) -> NDArray[np.float32]:
+    """Return `obsm[use_rep]` as float32, shape (n_obs, dim).
+
+    Raises
+    ------
+    KeyError
+        It is not there.
+    ValueError
+        It is not a two-dimensional array of finite numbers.
+    """
+    if use_rep not in adata.obsm:
+        msg = f"obsm[{use_rep!r}] not found; run scim.tl.embed(adata) first, or name another with use_rep=."
+        msg += f" Present: {sorted(adata.obsm)}."
+        raise KeyError(msg)
+    values = adata.obsm[use_rep]
+    array = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        msg = f"obsm[{use_rep!r}] must be a table of numbers, got {array.dtype} of shape {array.shape}."
+        raise ValueError(msg)
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        msg = f"obsm[{use_rep!r}] has NaN or infinite values in {int((~finite).sum())} cells; embed them again."
+        raise ValueError(msg)
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def check_obs_key(adata: AnnData, key: str) -> None:
+    """Refuse a name that is not a column of obs.
+
+    Raises
+    ------
+    KeyError
+        Naming those that are.
+    """
+    if key not in adata.obs:
+        msg = f"obs[{key!r}] not found. Present: {list(adata.obs.columns)}."
+        raise KeyError(msg)

@@ -1,0 +1,64 @@
+"""Reading the SOMA experiment: rows of obs and embeddings by id, only what is asked for."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from scim._core import keys
+from scim.atlas._soma import MEASUREMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_DENSE_SHARE = 0.05
+"""From this share of the rows on, one read of the whole column is faster than many of single rows."""
+
+_NEAR = 256
+"""Ids at most this far apart are fetched by one slice."""
+
+
+def obs_columns(experiment: Any) -> list[str]:
+    """Return the names of the obs columns, `soma_joinid` left out."""
+    return [name for name in experiment.obs.schema.names if name != "soma_joinid"]
+
+
+def read_obs(experiment: Any, n_obs: int, ids: NDArray[np.int64] | None, columns: Sequence[str]) -> pd.DataFrame:
+    """Return rows of obs in the order of `ids` (all rows: `None`), indexed by `soma_joinid`."""
+    wanted = None if ids is None else np.unique(ids)
+    few = wanted is not None and wanted.size < max(100, _DENSE_SHARE * n_obs)
+    coords = (pa.array(wanted),) if few else ()
+    if few and wanted is not None and wanted.size == 0:
+        coords = (slice(0, 0),)  # an empty list of points means "all" to TileDB
+    table = experiment.obs.read(coords, column_names=["soma_joinid", *columns]).concat()
+    frame: pd.DataFrame = table.to_pandas().set_index("soma_joinid").sort_index()[list(columns)]
+    return frame if ids is None else frame.loc[ids]
+
+
+def read_embeddings(experiment: Any, n_obs: int, ids: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """Return embeddings in the order of `ids` (all cells: `None`), shape (n, latent_dim)."""
+    array = experiment.ms[MEASUREMENT].obsm[keys.EMBEDDING]
+    if ids is None:
+        return _block(array, 0, n_obs)
+    unique, inverse = np.unique(ids, return_inverse=True)
+    rows = np.empty((unique.size, array.shape[1]), dtype=np.float32)
+    # A dense array is read by slices: join ids that are close into one, so that few reads fetch little too much.
+    breaks = [0, *(np.flatnonzero(np.diff(unique) > _NEAR) + 1).tolist(), unique.size]
+    for start, stop in itertools.pairwise(breaks):
+        run = unique[start:stop]
+        if run.size:
+            rows[start:stop] = _block(array, int(run[0]), int(run[-1]) + 1)[run - run[0]]
+    return rows[inverse]
+
+
+def _block(array: Any, start: int, stop: int) -> NDArray[np.float32]:
+    if stop <= start:
+        return np.empty((0, array.shape[1]), dtype=np.float32)
+    block: NDArray[np.float32] = array.read((slice(start, stop - 1),)).to_numpy()
+    return np.ascontiguousarray(block, dtype=np.float32)

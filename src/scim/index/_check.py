@@ -1,0 +1,95 @@
+"""Checks of what comes from outside; every message says what was expected, what came and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_FLOATS = ("float16", "float32", "float64")
+
+
+def check_count(value: object, name: str) -> None:
+    """Refuse all but whole numbers from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        msg = f"`{name}` must be a whole number, got {value!r} of type {type(value).__name__}."
+        raise TypeError(msg)
+    if value < 1:
+        msg = f"`{name}` must be at least 1, got {value}."
+        raise ValueError(msg)
+
+
+def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[Any]:
+    """Return `X` as a floating (n, dim) array that is not copied; with `dim` given a single row (dim,) will do."""
+    if hasattr(X, "toarray"):
+        msg = f"The {what} must be a dense array, got {type(X).__name__}; pass X.toarray()."
+        raise TypeError(msg)
+    array = np.asarray(X)
+    if array.dtype.name not in _FLOATS:
+        msg = f"The {what} must be {', '.join(_FLOATS)}, got {array.dtype}; pass X.astype('float32')."
+        raise TypeError(msg)
+    if dim is not None and array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2:
+        msg = f"The {what} must be a matrix (rows, dim), got shape {array.shape}."
+        raise ValueError(msg)
+    if dim is not None and array.shape[1] != dim:
+        msg = (
+            f"The {what} have {array.shape[1]} columns, the index has {dim}; "
+            "embed them with the model that the index was built with."
+        )
+        raise ValueError(msg)
+    return array
+
+
+def check_allowed(allowed: ArrayLike) -> NDArray[np.int64]:
+    """Return distinct ids, ascending."""
+    array = np.asarray(allowed)
+    if array.ndim == 1 and array.size == 0:
+        return np.empty(0, dtype=np.int64)
+    return np.unique(_check_ids(array, "allowed", "pass the ids of the allowed rows, e.g. index.ids[mask]"))
+
+
+def check_ids(ids: ArrayLike | None, n_rows: int) -> NDArray[np.int64]:
+    """Return one id a row, distinct and not negative; 0 ... n - 1 when none are given."""
+    if ids is None:
+        return np.arange(n_rows, dtype=np.int64)
+    array = _check_ids(np.asarray(ids), "ids", "pass one integer a row, or leave `ids` out")
+    if len(array) != n_rows:
+        msg = f"`ids` has {len(array)} values for {n_rows} rows; pass one id a row."
+        raise ValueError(msg)
+    if array.min() < 0:
+        msg = f"`ids` must not be negative (-1 means missing), got {array.min()} among others."
+        raise ValueError(msg)
+    values, counts = np.unique(array, return_counts=True)
+    if len(values) < len(array):
+        repeated = values[counts > 1]
+        msg = f"`ids` must be distinct; {len(repeated)} occur more than once, the first is {repeated[0]}."
+        raise ValueError(msg)
+    return array
+
+
+def _check_ids(array: NDArray[Any], name: str, remedy: str) -> NDArray[np.int64]:
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        msg = f"`{name}` must be a one-dimensional array of integers, got {array.dtype} of shape {array.shape}; {remedy}."
+        raise TypeError(msg)
+    return array.astype(np.int64)
+
+
+def unit_rows(X: NDArray[Any], *, what: str, first: int = 0) -> NDArray[np.float32]:
+    """Return the rows scaled to unit length, C-contiguous; rows of zeros stay; `first` numbers the rows in errors."""
+    rows = X.astype(np.float64, order="C")
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        msg = f"{len(bad)} of {len(rows)} {what} hold NaN or infinity, the first is row {first + bad[0]}; leave them out."
+        raise ValueError(msg)
+    # Scaled by the largest entry first: squares of very large or very small numbers would over- or underflow.
+    largest = np.abs(rows).max(axis=1, initial=0, keepdims=True)
+    rows /= np.where(largest > 0, largest, 1)
+    length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+    rows /= np.where(length > 0, length, 1)
+    return rows.astype(np.float32)

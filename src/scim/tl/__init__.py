@@ -1,0 +1,7 @@
+"""Tools on AnnData: embed, annotate, search."""
+
+from scim.tl._annotate import annotate
+from scim.tl._embed import embed
+from scim.tl._search import search
+
+__all__ = ["annotate", "embed", "search"]

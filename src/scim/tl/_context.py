@@ -1,0 +1,57 @@
+"""What annotate and search share: the atlas asked for, and whether an embedding fits it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from scim import atlas as atlases
+from scim._core import keys
+from scim._core.checks import check_rep
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    import numpy as np
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    AtlasLike = atlases.Atlas | str | os.PathLike[str] | None
+
+
+@contextlib.contextmanager
+def opened(atlas: AtlasLike) -> Iterator[atlases.Atlas]:
+    """Yield an open atlas; one that came open stays open."""
+    if isinstance(atlas, atlases.Atlas):
+        yield atlas
+    else:
+        with atlases.open(atlas) as mine:
+            yield mine
+
+
+def fitting_rep(adata: AnnData, atlas: atlases.Atlas, use_rep: str) -> NDArray[np.float32]:
+    """Return `obsm[use_rep]`, refused if it was made for another atlas.
+
+    Raises
+    ------
+    KeyError
+        It is not there.
+    ValueError
+        It has another width than the atlas, or another model made it.
+    """
+    X = check_rep(adata, use_rep)
+    made_by = adata.uns.get(keys.EMBED_PARAMS, {}).get(use_rep, {}).get("model")
+    if made_by is not None and made_by != atlas.model_uid:
+        msg = (
+            f"obsm[{use_rep!r}] was made by model {made_by}, the atlas by {atlas.model_uid}; "
+            "run scim.tl.embed(adata, atlas) with the same atlas first."
+        )
+        raise ValueError(msg)
+    if X.shape[1] != atlas.index.dim:
+        msg = (
+            f"obsm[{use_rep!r}] has {X.shape[1]} columns, the atlas {atlas.index.dim}; "
+            "run scim.tl.embed(adata, atlas) first and search its embedding."
+        )
+        raise ValueError(msg)
+    return X

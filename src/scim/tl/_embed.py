@@ -1,0 +1,122 @@
+"""Cells to embeddings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scim import atlas as atlases
+from scim._core import keys
+from scim._core.checks import check_adata
+from scim._core.log import logger, warn
+from scim.pp import find_counts, match_genes
+
+if TYPE_CHECKING:
+    import os
+
+    from anndata import AnnData
+
+    from scim.model import Model
+    from scim.pp import Counts, GeneMap
+
+
+def embed(
+    adata: AnnData,
+    atlas: atlases.Atlas | str | os.PathLike[str] | None = None,
+    *,
+    model: Model | str | os.PathLike[str] | None = None,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    key_added: str = keys.EMBEDDING,
+    copy: bool = False,
+) -> AnnData | None:
+    """Embed cells with the model of an atlas.
+
+    The counts are found (`layers['counts']`, `X`, `raw`), their genes are matched to those of the model, and the
+    cells are log-normalised over these genes and encoded, chunk by chunk, so that memory does not grow with the
+    number of cells beyond the embedding itself. The method is that of :cite:t:`Heimberg2025`.
+
+    Parameters
+    ----------
+    adata
+        Cells with counts; genes as Ensembl ids or symbols. A backed AnnData is streamed.
+    atlas
+        The atlas whose model is used: an open one, or a path.
+        Default: `scim.settings.atlas`, else the atlas that comes with the package.
+    model
+        A model to use instead, or the folder of one.
+    layer
+        Where the counts are: a layer, `"X"` or `"raw"`. Default: wherever they are found.
+    gene_key
+        Column of var that holds the gene names. Default: the index, or the column that knows most genes.
+    key_added
+        Name of the embedding in `obsm`.
+    copy
+        Whether to return a new AnnData and leave this one alone.
+
+    Returns
+    -------
+    `None`, or with `copy=True` the new AnnData. Writes:
+
+    `adata.obsm[key_added]` : float32, shape (n_obs, latent_dim)
+        Unit rows. A cell without a single count among the model's genes gets a row of zeros, with a warning.
+    `adata.uns["scim"][key_added]` : dict
+        The model, where the counts and the gene names were found, and how many genes were shared.
+
+    Raises
+    ------
+    CountsError
+        There are no counts: negative, NaN, scaled or empty values.
+    GeneOverlapError
+        Too few of the model's genes are in the data.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> adata.obsm["X_scim"].shape[0] == adata.n_obs
+    True
+    """
+    check_adata(adata)
+    encoder = _model(atlas, model)
+    counts = find_counts(adata, layer)
+    genes = match_genes(counts.var, encoder.genes, gene_key=gene_key)
+    embedding = encoder.embed(counts, genes)
+    empty = int((~embedding.any(axis=1)).sum())
+    if empty:
+        warn(f"{empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
+
+    adata = adata.copy() if copy else adata
+    adata.obsm[key_added] = embedding
+    adata.uns.setdefault(keys.EMBED_PARAMS, {})[key_added] = _provenance(encoder, counts, genes)
+    logger.info("wrote obsm[%r] and uns[%r]", key_added, keys.EMBED_PARAMS)
+    return adata if copy else None
+
+
+def _model(atlas: atlases.Atlas | str | os.PathLike[str] | None, model: Model | str | os.PathLike[str] | None) -> Model:
+    from scim.model import Model, load  # noqa: PLC0415  (torch is needed here, not by annotate or search)
+
+    if model is not None and atlas is not None:
+        msg = "Expected atlas= or model=, got both."
+        raise ValueError(msg)
+    if model is not None:
+        return model if isinstance(model, Model) else load(model)
+    if isinstance(atlas, atlases.Atlas):
+        return atlas.model
+    with atlases.open(atlas) as opened:
+        return opened.model
+
+
+def _provenance(model: Model, counts: Counts, genes: GeneMap) -> dict[str, Any]:
+    return {
+        "model": model.uid,
+        "counts": counts.source,
+        "kind": counts.kind,
+        "genes": genes.source,
+        "gene_names": genes.kind,
+        "n_genes_shared": genes.n_matched,
+        "n_genes_model": int(genes.observed.size),
+        "gene_share": float(np.round(genes.share, 4)),
+    }

@@ -1,0 +1,147 @@
+"""Embeddings to similar cells of an atlas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scim._core import keys
+from scim._core.checks import check_adata, check_choice, check_count, check_obs_key
+from scim._core.log import logger
+from scim.pp import find_counts, match_genes
+from scim.tl._centroids import centroids_of_counts, centroids_of_embedding, groups_of
+from scim.tl._context import fitting_rep, opened
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from scim.atlas import Atlas
+    from scim.tl._centroids import Groups
+    from scim.tl._context import AtlasLike
+
+Centroid = Literal["counts", "embedding"]
+
+
+def search(
+    adata: AnnData,
+    atlas: AtlasLike = None,
+    *,
+    groupby: str | None = None,
+    k: int = 50,
+    where: str | None = None,
+    centroid: Centroid = "counts",
+    layer: str | None = None,
+    gene_key: str | None = None,
+    use_rep: str = keys.EMBEDDING,
+    key_added: str = keys.SEARCH,
+    copy: bool = False,
+) -> AnnData | None:
+    r"""Find the cells of an atlas that are most like each cell, or like each group of cells.
+
+    Parameters
+    ----------
+    adata
+        Cells embedded by :func:`scim.tl.embed`.
+    atlas
+        An open atlas, or the path of one.
+        Default: `scim.settings.atlas`, else the atlas that comes with the package.
+    groupby
+        Column of obs: search once for each of its groups instead of once for each cell.
+    k
+        Number of hits for each query.
+    where
+        Only cells of the atlas that pass this filter are found, as `"tissue == 'blood'"`;
+        see :meth:`scim.atlas.Atlas.select`. All of the `k` hits pass it, if that many cells of the atlas do.
+    centroid
+        What stands for a group: `"counts"`, its summed counts embedded as one cell,
+        :math:`\log(1 + 10^4 \sum x / \sum\sum x)` :cite:p:`Heimberg2025`, or `"embedding"`, the mean of its embeddings.
+    layer, gene_key
+        Where counts and gene names are, for `centroid="counts"`; see :func:`scim.tl.embed`.
+    use_rep
+        Name of the embedding in `obsm`.
+    key_added
+        Base of the names that are written.
+    copy
+        Whether to return a new AnnData and leave this one alone.
+
+    Returns
+    -------
+    `None`, or with `copy=True` the new AnnData. Writes, with `key_added="scim_search"`:
+
+    `adata.obsm["scim_search_ids"]`, `adata.obsm["scim_search_distances"]` : int64, float32, shape (n_obs, k)
+        `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf = no further cell passes.
+        With `groupby` they are in `uns["scim_search"]` instead, shape (n_groups, k), beside `"groups"`.
+    `adata.uns["scim_search"]` : dict
+        Parameters and atlas; :func:`scim.get.hits` makes a table of hits with the atlas's columns.
+
+    Raises
+    ------
+    KeyError
+        There is no embedding (run `scim.tl.embed` first), or no column `groupby`.
+    ValueError
+        Another model made the embedding, or no cell of the atlas passes `where`.
+    FilterError
+        `where` cannot be read, or names an unknown column or value.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.search(adata, groupby="cell_type", k=5)
+    >>> scim.get.hits(adata).shape[0]
+    15
+    """
+    check_adata(adata)
+    check_count("k", k)
+    check_choice("centroid", centroid, ("counts", "embedding"))
+    if groupby is not None:
+        check_obs_key(adata, groupby)
+    with opened(atlas) as source:
+        X = fitting_rep(adata, source, use_rep)
+        groups = None if groupby is None else groups_of(adata, groupby)
+        allowed = None if where is None else _passing(source, where)
+        if groups is not None:
+            X = _centroids(adata, X, groups, source, centroid, layer, gene_key)
+        neighbors = source.index.query(X, k, allowed=allowed)
+        origin = {"path": str(source.path), "uid": source.uid}
+    params = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
+    written: dict[str, Any] = {"params": params, "atlas": origin}
+
+    adata = adata.copy() if copy else adata
+    if groups is None:
+        written |= {"ids_key": f"{key_added}_ids", "distances_key": f"{key_added}_distances"}
+        adata.obsm[written["ids_key"]] = neighbors.ids
+        adata.obsm[written["distances_key"]] = neighbors.distances
+    else:
+        params["centroid"] = centroid
+        written |= {"groups": groups.names.astype(str), "ids": neighbors.ids, "distances": neighbors.distances}
+    adata.uns[key_added] = written
+    logger.info("wrote uns[%r]: %d hits for each of %d queries", key_added, k, len(X))
+    return adata if copy else None
+
+
+def _passing(atlas: Atlas, where: str) -> NDArray[np.int64]:
+    ids = atlas.select(where)
+    if ids.size == 0:
+        msg = f"No cell of the atlas passes where={where!r}."
+        raise ValueError(msg)
+    return ids
+
+
+def _centroids(
+    adata: AnnData,
+    X: NDArray[np.float32],
+    groups: Groups,
+    atlas: Atlas,
+    centroid: Centroid,
+    layer: str | None,
+    gene_key: str | None,
+) -> NDArray[np.float32]:
+    if centroid == "embedding":
+        return centroids_of_embedding(X, groups)
+    counts = find_counts(adata, layer)
+    genes = match_genes(counts.var, atlas.model.genes, gene_key=gene_key)
+    return centroids_of_counts(counts, genes, groups, atlas.model)

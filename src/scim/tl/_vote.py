@@ -1,0 +1,90 @@
+"""Neighbours to labels: the weighted vote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from scim._core.numba import njit_parallel, prange, threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scim.index import Neighbors
+
+Weights = Literal["distance", "uniform"]
+
+CLOSEST = 1e-6
+"""Distances below this count as this, so that an identical cell outweighs others without silencing them."""
+
+
+class Votes(NamedTuple):
+    """The labels that the neighbours of each query vote for, best first."""
+
+    codes: NDArray[np.int32]
+    """(n, top_n) label codes; -1 = fewer labels than `top_n` among the neighbours."""
+
+    shares: NDArray[np.float32]
+    """(n, top_n) share of the vote, 0 to 1, descending."""
+
+
+def vote(neighbors: Neighbors, codes: NDArray[np.int32], *, weights: Weights, top_n: int) -> Votes:
+    r"""Count the labels of the neighbours, each weighing :math:`1 / \max(d, 10^{-6})` or 1.
+
+    Parameters
+    ----------
+    neighbors
+        Distances and ids, shape (n, k).
+    codes
+        Label code of every id, shape (n_atlas,), none of them negative among the neighbours.
+    weights
+        `"distance"` or `"uniform"`.
+    top_n
+        Number of labels to return for each query.
+
+    Returns
+    -------
+    The labels with most votes. Of equal ones, that of the nearer neighbour comes first.
+    """
+    found = neighbors.ids >= 0
+    labels = np.where(found, codes[np.where(found, neighbors.ids, 0)], -1).astype(np.int32)
+    weight = found.astype(np.float32)
+    if weights == "distance":
+        weight /= np.maximum(np.where(found, neighbors.distances, 1), np.float32(CLOSEST))
+    top_codes = np.full((len(labels), top_n), -1, dtype=np.int32)
+    top_shares = np.zeros((len(labels), top_n), dtype=np.float32)
+    with threads():
+        _count(labels, weight, top_codes, top_shares)
+    return Votes(top_codes, top_shares)
+
+
+@njit_parallel
+def _count(labels, weights, top_codes, top_shares):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    n, k = labels.shape
+    for i in prange(n):
+        # Labels of one query are few: a list searched from the front beats a table as wide as the atlas has labels,
+        # and keeps labels in the order of their nearest member, which settles ties.
+        seen = np.empty(k, np.int32)
+        total = np.zeros(k, np.float64)
+        n_seen = 0
+        everything = 0.0
+        for j in range(k):
+            if labels[i, j] < 0:
+                continue
+            at = 0
+            while at < n_seen and seen[at] != labels[i, j]:
+                at += 1
+            if at == n_seen:
+                seen[at] = labels[i, j]
+                n_seen += 1
+            total[at] += weights[i, j]
+            everything += weights[i, j]
+        for rank in range(min(top_codes.shape[1], n_seen)):
+            best = 0
+            for at in range(1, n_seen):
+                if total[at] > total[best]:
+                    best = at
+            top_codes[i, rank] = seen[best]
+            top_shares[i, rank] = total[best] / everything
+            total[best] = -1.0
