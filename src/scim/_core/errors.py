@@ -1,4 +1,4 @@
-"""Errors with a name of their own, each also the built-in error that it refines."""
+"""Errors and warnings with a name of their own, each also the built-in one that it refines."""
 
 from __future__ import annotations
 
@@ -17,3 +17,7 @@ class FilterError(ValueError):
 
 class FormatError(ValueError):
     """A file or folder that is not what it should be: truncated, foreign, or of another version."""
+
+
+class ScimWarning(UserWarning):
+    """A result that is likely to be wrong, or less sure than it looks."""

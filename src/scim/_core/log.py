@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scim._core.errors import ScimWarning
 from scim._core.settings import settings
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ logger = logging.getLogger("scim")
 _PACKAGE = str(Path(__file__).parents[1])
 
 
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
+def warn(message: str) -> None:
     """Warn of a likely wrong result, pointing at the line of the user's code that led to it."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
         level += 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(message, ScimWarning, stacklevel=level)
 
 
 def progress(

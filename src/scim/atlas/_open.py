@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from scim.model import Model
 
-PACKAGED = Path(__file__).parents[1] / "datasets" / "blood_pancreas.scim"
+PACKAGED = Path(__file__).parent / "blood_pancreas.scim"
 """The atlas that comes with the package."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -121,10 +121,11 @@ def annotate(
         limit = source.reach if max_distance is None else max_distance
         voters = _voters(source, labels, where)
         answer = _ask(X, source, labels, voters, k=k, weights=weights, top_n=top_n)
-        params = {"use_rep": use_rep, "k": k, "weights": weights, "where": where or "", "top_n": top_n}
-        params |= {"min_confidence": float(min_confidence), "max_distance": float(limit or 2.0)}
+        params: dict[str, Any] = {"use_rep": use_rep, "k": k, "weights": weights, "where": where or "", "top_n": top_n}
+        farthest = 2.0 if limit is None else float(limit)
+        params |= {"min_confidence": float(min_confidence), "max_distance": farthest}
         origin = {"path": str(source.path), "uid": source.uid}
-    known = answer.known & (answer.votes.shares[:, 0] >= min_confidence) & (answer.distance <= params["max_distance"])
+    known = answer.known & (answer.votes.shares[:, 0] >= min_confidence) & (answer.distance <= farthest)
 
     adata = adata.copy() if copy else adata
     _write(adata, key_added, answer._replace(known=known), labels)
@@ -170,7 +171,7 @@ def _ask(
         distances.append(neighbors.distances[:, 0])
     codes, shares = (np.concatenate(parts) for parts in zip(*votes, strict=True))
     # A row of zeros is a cell without counts: its neighbours are chance.
-    return _Answer(Votes(codes, shares), np.concatenate(distances), X.any(axis=1))
+    return _Answer(Votes(codes, shares), np.concatenate(distances), np.asarray(X.any(axis=1)))
 
 
 def _write(adata: AnnData, key: str, answer: _Answer, labels: Labels) -> None:
@@ -179,8 +180,8 @@ def _write(adata: AnnData, key: str, answer: _Answer, labels: Labels) -> None:
     position = np.full(len(labels.names) + 1, -1)
     position[used] = np.arange(used.size)
     adata.obs[key] = pd.Categorical.from_codes(position[codes], categories=labels.names[used])
-    ids = np.append(labels.ids, "")[codes]
-    adata.obs[f"{key}_id"] = pd.Categorical(np.where(ids == "", None, ids))
+    ids = pd.Series(np.append(labels.ids, "")[codes])
+    adata.obs[f"{key}_id"] = pd.Categorical(ids.mask(ids == ""))
     adata.obs[f"{key}_confidence"] = answer.votes.shares[:, 0]
     adata.obs[f"{key}_distance"] = answer.distance
     adata.obsm[f"{key}_codes"] = answer.votes.codes

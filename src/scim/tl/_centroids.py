@@ -53,17 +53,16 @@ def centroids_of_counts(counts: Counts, genes: GeneMap, groups: Groups, model: M
     -------
     float32 unit rows, shape (n_groups, latent_dim).
     """
-    n_groups = len(groups.names)
-    sums = sparse.csr_matrix((n_groups, genes.observed.size), dtype=np.float32)
+    sums = np.zeros((len(groups.names), genes.observed.size))
     for start in range(0, counts.n_obs, _ROWS):
         stop = min(counts.n_obs, start + _ROWS)
         members = groups.codes[start:stop]
         inside = np.flatnonzero(members >= 0)
-        pick = sparse.csr_matrix(
-            (np.ones(inside.size, np.float32), (members[inside], inside)), shape=(n_groups, stop - start)
-        )
-        sums = sums + pick @ align(counts.rows(start, stop), genes)
-    return model.encode(lognorm(sparse.csr_matrix(sums), model.config.target_sum), observed=genes.observed)
+        ones = np.ones(inside.size, dtype=np.float32)
+        pick = sparse.csr_matrix((ones, (members[inside], inside)), shape=(len(sums), stop - start))
+        sums += (pick @ align(counts.rows(start, stop), genes)).toarray()
+    X = lognorm(sparse.csr_matrix(sums.astype(np.float32)), model.config.target_sum)
+    return model.encode(X, observed=genes.observed)
 
 
 def centroids_of_embedding(X: NDArray[np.float32], groups: Groups) -> NDArray[np.float32]:
@@ -72,4 +71,5 @@ def centroids_of_embedding(X: NDArray[np.float32], groups: Groups) -> NDArray[np
     inside = groups.codes >= 0
     np.add.at(sums, groups.codes[inside], X[inside])
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0).astype(np.float32)
+    unit: NDArray[np.float64] = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0)
+    return unit.astype(np.float32)

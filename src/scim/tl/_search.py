@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from scim._core import keys
 from scim._core.checks import check_adata, check_choice, check_count, check_obs_key
 from scim._core.log import logger
@@ -14,6 +12,7 @@ from scim.tl._centroids import centroids_of_counts, centroids_of_embedding, grou
 from scim.tl._context import fitting_rep, opened
 
 if TYPE_CHECKING:
+    import numpy as np
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -31,7 +30,7 @@ def search(
     groupby: str | None = None,
     k: int = 50,
     where: str | None = None,
-    centroid: Centroid = "counts",
+    centroid: Centroid | None = None,
     layer: str | None = None,
     gene_key: str | None = None,
     use_rep: str = keys.EMBEDDING,
@@ -57,6 +56,7 @@ def search(
     centroid
         What stands for a group: `"counts"`, its summed counts embedded as one cell,
         :math:`\log(1 + 10^4 \sum x / \sum\sum x)` :cite:p:`Heimberg2025`, or `"embedding"`, the mean of its embeddings.
+        Default: `"counts"` if :func:`scim.tl.embed` made `use_rep`, else `"embedding"`.
     layer, gene_key
         Where counts and gene names are, for `centroid="counts"`; see :func:`scim.tl.embed`.
     use_rep
@@ -96,6 +96,8 @@ def search(
     """
     check_adata(adata)
     check_count("k", k)
+    if centroid is None:
+        centroid = "counts" if use_rep in adata.uns.get(keys.EMBED_PARAMS, {}) else "embedding"
     check_choice("centroid", centroid, ("counts", "embedding"))
     if groupby is not None:
         check_obs_key(adata, groupby)

@@ -60,7 +60,12 @@ def vote(neighbors: Neighbors, codes: NDArray[np.int32], *, weights: Weights, to
 
 
 @njit_parallel
-def _count(labels, weights, top_codes, top_shares):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _count(
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    top_codes: NDArray[np.int32],
+    top_shares: NDArray[np.float32],
+) -> None:
     n, k = labels.shape
     for i in prange(n):
         # Labels of one query are few: a list searched from the front beats a table as wide as the atlas has labels,

@@ -1,0 +1,5 @@
+"""`python -m scim` is the command `scim`."""
+
+from scim.cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from scim.cli._main import main, run
+
+__all__ = ["main", "run"]

@@ -1,0 +1,73 @@
+"""The command `scim`: exit code 0 = done, 1 = could not be done (one line says why), 2 = called the wrong way."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import App, CycloptsError
+
+from scim._core.errors import ScimWarning
+from scim.cli._atlas import app as atlas
+from scim.cli._demo import demo
+from scim.cli._query import annotate, search
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = App(
+    name="scim",
+    help="Embed, annotate and search single cells against an atlas. Start with: scim demo",
+    version=version("scim-atlas"),
+    help_format="plaintext",
+)
+app.command(demo)
+app.command(annotate)
+app.command(search)
+app.command(atlas)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; return its exit code."""
+    _talk_to_stderr()
+    try:
+        app(arguments, exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        return 2  # cyclopts has said what was wrong
+    except KeyboardInterrupt:
+        print("scim: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, LookupError, OSError, ImportError, MemoryError) as error:
+        print(f"scim: error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    # str(KeyError) is the repr of its message
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _talk_to_stderr() -> None:
+    logger = logging.getLogger("scim")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments are not shown
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_where: Any) -> None:
+    # Only our own warnings are news to a person at a terminal; those of libraries are for the developers of scim.
+    if issubclass(category, ScimWarning):
+        print(f"scim: warning: {message}", file=sys.stderr)

@@ -1,0 +1,150 @@
+"""`scim annotate` and `scim search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from scim.cli._files import check_output, read_cells, write_cells, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+Output = Annotated[Path, Parameter(name=["--output", "-o"])]
+
+
+def annotate(
+    query: Path,
+    /,
+    *,
+    output: Output,
+    atlas: Path | None = None,
+    k: int = 50,
+    weights: Literal["distance", "uniform"] = "distance",
+    where: str | None = None,
+    min_confidence: float = 0.0,
+    max_distance: float | None = None,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Label the cells of a file.
+
+    Finds the counts, embeds the cells with the model of the atlas, and lets their nearest labelled cells vote.
+
+    Example: scim annotate query.h5ad -o labelled.h5ad --atlas my.scim
+
+    Parameters
+    ----------
+    query
+        Cells: an .h5ad, .zarr or 10x .h5 file with counts and human gene symbols or Ensembl ids.
+    output
+        What to write: the same cells with labels (.h5ad), or a table of labels (.csv, .tsv, .parquet).
+    atlas
+        Folder of an atlas. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
+    k
+        Number of neighbours that vote.
+    weights
+        Whether a neighbour's vote shrinks with its distance.
+    where
+        Only cells of the atlas that pass vote, as "study == 'pbmc3k'".
+    min_confidence
+        Below this share of the vote (0 to 1) a cell is unknown.
+    max_distance
+        Beyond this cosine distance to its nearest neighbour a cell is unknown. Default: from the atlas.
+    layer
+        Layer with the counts, "X" or "raw". Default: found.
+    gene_key
+        Column of var with the gene names. Default: found.
+    overwrite
+        Replace the output if it exists.
+    """
+    from scim import tl
+
+    check_output(output, (".h5ad", ".csv", ".tsv", ".parquet"), overwrite=overwrite)
+    adata = read_cells(query)
+    tl.embed(adata, atlas, layer=layer, gene_key=gene_key)
+    tl.annotate(
+        adata, atlas, k=k, weights=weights, where=where, min_confidence=min_confidence, max_distance=max_distance
+    )
+    if output.suffix == ".h5ad":
+        write_cells(adata, output)
+    else:
+        write_table(_labels(adata), output)
+    print(label_table(adata).to_string(index=False))
+    print(f"\nwrote {output}")
+
+
+def search(
+    query: Path,
+    /,
+    *,
+    output: Output,
+    atlas: Path | None = None,
+    groupby: str | None = None,
+    k: int = 50,
+    where: str | None = None,
+    columns: list[str] | None = None,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Find the cells of an atlas that are most like those of a file.
+
+    Example: scim search query.h5ad -o hits.csv --groupby leiden --k 1000 --where "study != 'pbmc3k'"
+
+    Parameters
+    ----------
+    query
+        Cells: an .h5ad, .zarr or 10x .h5 file with counts and human gene symbols or Ensembl ids.
+    output
+        What to write: a table with a row for each hit (.csv, .tsv, .parquet), or the cells with their hits (.h5ad).
+    atlas
+        Folder of an atlas. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
+    groupby
+        Column of obs: one search for each of its groups. Default: one for each cell.
+    k
+        Number of hits for each query.
+    where
+        Only cells of the atlas that pass are found.
+    columns
+        Columns of the atlas to add to the table. Default: all.
+    layer
+        Layer with the counts, "X" or "raw". Default: found.
+    gene_key
+        Column of var with the gene names. Default: found.
+    overwrite
+        Replace the output if it exists.
+    """
+    from scim import get, tl
+
+    check_output(output, (".csv", ".tsv", ".parquet", ".h5ad"), overwrite=overwrite)
+    adata = read_cells(query)
+    tl.embed(adata, atlas, layer=layer, gene_key=gene_key)
+    tl.search(adata, atlas, groupby=groupby, k=k, where=where, layer=layer, gene_key=gene_key)
+    if output.suffix == ".h5ad":
+        write_cells(adata, output)
+    else:
+        write_table(get.hits(adata, columns), output)
+    composition = get.composition(adata, "label").head(12)
+    print(composition.assign(share=composition["share"].round(3)).to_string(index=False))
+    print(f"\nwrote {output}")
+
+
+def label_table(adata: AnnData) -> pd.DataFrame:
+    """Return how many cells got each label, and how surely."""
+    labels = adata.obs["scim_label"].astype(object).fillna("(unknown)")
+    confidence = adata.obs["scim_label_confidence"].groupby(labels).mean().round(2)
+    table: pd.DataFrame = labels.value_counts().rename("cells").to_frame()
+    table["share"] = (table["cells"] / adata.n_obs).round(3)
+    table["mean confidence"] = confidence.reindex(table.index)
+    return table.rename_axis("label").reset_index()
+
+
+def _labels(adata: AnnData) -> pd.DataFrame:
+    columns = [column for column in adata.obs if str(column).startswith("scim_label")]
+    labels: pd.DataFrame = adata.obs[columns]
+    return labels.rename_axis("cell").reset_index()

@@ -1,0 +1,6 @@
+"""Data to try things on: made up on the spot, or packaged."""
+
+from scim.datasets._pbmc import pbmc68k
+from scim.datasets._toy import toy
+
+__all__ = ["pbmc68k", "toy"]

@@ -1,0 +1,123 @@
+"""What `tl.search` found, one row a hit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scim import atlas as atlases
+from scim._core import keys
+from scim._core.checks import check_adata
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+
+def hits(
+    adata: AnnData,
+    columns: Sequence[str] | None = None,
+    *,
+    atlas: atlases.Atlas | str | os.PathLike[str] | None = None,
+    key: str = keys.SEARCH,
+) -> pd.DataFrame:
+    """Return the hits of a search, joined with what the atlas knows of them.
+
+    Parameters
+    ----------
+    adata
+        Cells searched by :func:`scim.tl.search`.
+    columns
+        Columns of the atlas. Default: all.
+    atlas
+        Where the atlas is now, if it is not where it was searched.
+    key
+        `key_added` of the search.
+
+    Returns
+    -------
+    Frame with a row for each hit, best first for each query:
+
+    `query` : str
+        Name of the cell or group.
+    `rank` : int
+        1 = nearest.
+    `id` : int64
+        `soma_joinid` in the atlas.
+    `distance` : float32
+        Cosine distance, 0 to 2.
+    and the columns of the atlas.
+
+    Raises
+    ------
+    KeyError
+        There is no search of this name, or the atlas has no such column.
+    ValueError
+        The atlas is not the one that was searched.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.search(adata, groupby="cell_type", k=3)
+    >>> scim.get.hits(adata, ["label"]).columns.tolist()
+    ['query', 'rank', 'id', 'distance', 'label']
+    """
+    check_adata(adata)
+    record = search_record(adata, key)
+    queries, ids, distances = _arrays(adata, record)
+    found = ids.ravel() >= 0
+    k = ids.shape[1]
+    frame = pd.DataFrame(
+        {
+            "query": np.repeat(queries, k)[found],
+            "rank": np.tile(np.arange(1, k + 1), len(queries))[found],
+            "id": ids.ravel()[found],
+            "distance": distances.ravel()[found],
+        }
+    )
+    with _atlas_of(record, atlas) as source:
+        rows = source.obs(np.unique(frame["id"].to_numpy()), columns=columns)
+    clash = {name: f"atlas_{name}" for name in rows.columns if name in frame}
+    return frame.join(rows.rename(columns=clash), on="id")
+
+
+def search_record(adata: AnnData, key: str) -> dict[str, Any]:
+    """Return what `tl.search` noted in `uns`.
+
+    Raises
+    ------
+    KeyError
+        It noted nothing under this name.
+    """
+    record = adata.uns.get(key)
+    if not isinstance(record, dict) or not ({"ids", "ids_key"} & set(record)):
+        msg = f"uns[{key!r}] holds no search; run scim.tl.search(adata, ...) first. Present: {sorted(adata.uns)}."
+        raise KeyError(msg)
+    return record
+
+
+def _arrays(
+    adata: AnnData, record: dict[str, Any]
+) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.float32]]:
+    if "groups" in record:
+        return np.asarray(record["groups"], dtype=object), record["ids"], record["distances"]
+    names = adata.obs_names.to_numpy(dtype=object)
+    return names, np.asarray(adata.obsm[record["ids_key"]]), np.asarray(adata.obsm[record["distances_key"]])
+
+
+def _atlas_of(record: dict[str, Any], atlas: atlases.Atlas | str | os.PathLike[str] | None) -> atlases.Atlas:
+    origin = record["atlas"]
+    place = origin["path"] if atlas is None else atlas.path if isinstance(atlas, atlases.Atlas) else atlas
+    opened = atlases.open(place)
+    if opened.uid != origin["uid"]:
+        opened.close()
+        msg = f"The search was made in atlas {origin['uid']}, but {str(place)!r} is {opened.uid}; pass atlas=."
+        raise ValueError(msg)
+    return opened

@@ -1,0 +1,89 @@
+"""What the pictures share: axes to draw on, coordinates of the cells, colours of the categories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+UNKNOWN = "#d9d9d9"
+
+
+def axes_or_figure(
+    ax: Axes | Sequence[Axes] | None, n: int = 1, *, size: tuple[float, float] = (5.0, 4.2)
+) -> tuple[list[Axes], Figure | None]:
+    """Return `n` axes, and the figure when it had to be made.
+
+    Raises
+    ------
+    ValueError
+        `ax` is given, but not `n` of them.
+    """
+    if ax is None:
+        figure, made = plt.subplots(1, n, figsize=(size[0] * n, size[1]), squeeze=False, layout="constrained")
+        plt.close(figure)  # the caller shows it: a notebook would draw it a second time
+        return list(made[0]), figure
+    given = list(np.ravel(np.asarray(ax, dtype=object)))
+    if len(given) != n:
+        msg = f"This picture has {n} panels: expected ax with {n} axes, got {len(given)}."
+        raise ValueError(msg)
+    return given, None
+
+
+def coordinates(adata: AnnData, basis: str) -> NDArray[np.float64]:
+    """Return the first two columns of `obsm[basis]` or `obsm["X_" + basis]`.
+
+    Raises
+    ------
+    KeyError
+        It is not there.
+    """
+    for name in (basis, f"X_{basis}"):
+        if name in adata.obsm:
+            return np.asarray(adata.obsm[name], dtype=np.float64)[:, :2]
+    msg = (
+        f"obsm['X_{basis}'] not found; run sc.pp.neighbors(adata, use_rep='X_scim') and sc.tl.umap(adata), "
+        f"or name another with basis=. Present: {sorted(adata.obsm)}."
+    )
+    raise KeyError(msg)
+
+
+def scatter_axes(ax: Axes, basis: str, title: str) -> None:
+    """Label the axes of a map of cells; its units mean nothing, so there are no ticks."""
+    ax.set(title=title, xlabel=f"{basis} 1", ylabel=f"{basis} 2", xticks=[], yticks=[])
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def draw_points(ax: Axes, points: NDArray[np.float64], where: NDArray[np.bool_], **style: Any) -> Any:
+    """Draw those cells that `where` marks, at a size with which all fill the map; return the artist."""
+    return ax.scatter(points[where, 0], points[where, 1], s=point_size(len(points)), linewidths=0, **style)
+
+
+def point_size(n: int) -> float:
+    """Return a marker area with which `n` cells fill a map without hiding each other."""
+    return float(np.clip(30_000 / max(n, 1), 0.5, 40))
+
+
+def category_colors(adata: AnnData, key: str, categories: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each category: those of `uns[key + "_colors"]` when they are there, else distinct ones."""
+    own = adata.uns.get(f"{key}_colors")
+    if own is not None and len(own) >= len(categories):
+        return {name: str(color) for name, color in zip(categories, own, strict=False)}
+    return dict(zip(categories, palette(len(categories)), strict=True))
+
+
+def palette(n: int) -> list[str]:
+    """Return `n` colours, the first ten of them strong and distinct."""
+    strong_then_pale = [*mpl.color_sequences["tab20"][::2], *mpl.color_sequences["tab20"][1::2]]
+    colors = [mpl.colors.to_hex(color) for color in (*strong_then_pale, *mpl.color_sequences["tab20b"])]
+    return [colors[i % len(colors)] for i in range(n)]

@@ -1,0 +1,120 @@
+"""Cells coloured by what a search found for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scim import get
+from scim._core import keys
+from scim._core.checks import check_adata
+from scim.pl._axes import UNKNOWN, axes_or_figure, coordinates, draw_points, scatter_axes
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from scim.atlas import Atlas
+
+
+def hits(
+    adata: AnnData,
+    *,
+    by: str = keys.ATLAS_LABEL,
+    value: str | None = None,
+    basis: str = "umap",
+    atlas: Atlas | str | os.PathLike[str] | None = None,
+    key: str = keys.SEARCH,
+    ax: Sequence[Axes] | None = None,
+) -> Figure | None:
+    """Draw two maps of the cells: how far their hits are, and which share of the hits agree.
+
+    Cells that were searched as a group have the colours of their group; cells of no group are grey.
+
+    Parameters
+    ----------
+    adata
+        Cells searched by :func:`scim.tl.search`, with a map in `obsm`.
+    by
+        Column of the atlas by which hits agree.
+    value
+        Share of the hits with this value of `by`. Default: the value most frequent among the hits of each query.
+    basis
+        The map: `"umap"` is `obsm["X_umap"]`.
+    atlas
+        Where the atlas is now, if it is not where it was searched.
+    key
+        `key_added` of the search.
+    ax
+        Two axes to draw on.
+
+    Returns
+    -------
+    The figure, or `None` when `ax` was given.
+
+    Raises
+    ------
+    KeyError
+        The search, the map or the column is not there.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.search(adata, k=10)
+    >>> figure = scim.pl.hits(adata, basis="X_scim")
+    """
+    check_adata(adata)
+    found = get.hits(adata, [by], atlas=atlas, key=key)
+    points = coordinates(adata, basis)
+    axes, figure = axes_or_figure(ax, 2)
+    distance = found.groupby("query")["distance"].median()
+    agree = _share(found, by, value)
+    rows = _query_of_cells(adata, key)
+    _draw(axes[0], points, distance.reindex(rows).to_numpy(), basis, "median distance of the hits", "viridis_r")
+    title = f"share of hits with {by} = {value}" if value is not None else f"share of hits with their commonest {by}"
+    _draw(axes[1], points, agree.reindex(rows).to_numpy(), basis, title, "viridis", (0.0, 1.0))
+    return figure
+
+
+def _share(found: pd.DataFrame, by: str, value: str | None) -> pd.Series[float]:
+    values = found[by].astype(object).fillna("missing")
+    if value is not None:
+        return (values == value).astype(float).groupby(found["query"]).mean()
+    counts = values.groupby(found["query"]).value_counts()
+    share: pd.Series[float] = counts.groupby(level=0).max() / counts.groupby(level=0).sum()
+    return share
+
+
+def _query_of_cells(adata: AnnData, key: str) -> pd.Index:
+    groupby = adata.uns[key]["params"]["groupby"]
+    if not groupby:
+        queries: pd.Index = adata.obs_names
+        return queries
+    groups: pd.Series[str] = adata.obs[groupby].astype(object).map(str, na_action="ignore")
+    return pd.Index(groups)
+
+
+def _draw(
+    ax: Axes,
+    points: NDArray[np.float64],
+    values: NDArray[np.floating[Any]],
+    basis: str,
+    title: str,
+    cmap: str,
+    limits: tuple[float, float] | None = None,
+) -> None:
+    none = np.isnan(values)
+    draw_points(ax, points, none, c=UNKNOWN)
+    low, high = limits or (None, None)
+    drawn = draw_points(ax, points, ~none, c=values[~none], cmap=cmap, vmin=low, vmax=high)
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    scatter_axes(ax, basis, title)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+import scim
+from scim.pp._match import GeneMap
+
+
+def a_map(columns: np.ndarray, n_genes: int) -> GeneMap:
+    observed = np.zeros(n_genes, dtype=bool)
+    observed[columns[columns >= 0]] = True
+    return GeneMap(np.array([], dtype=object), columns.astype(np.int32), observed, "var_names", "symbol")
+
+
+def dense_align(X: np.ndarray, columns: np.ndarray, n_genes: int) -> np.ndarray:
+    out = np.zeros((len(X), n_genes))
+    for j, gene in enumerate(columns):
+        if gene >= 0:
+            out[:, gene] += X[:, j]
+    return out
+
+
+@given(st.integers(0, 2**32), st.integers(1, 20), st.integers(1, 30), st.integers(1, 25))
+def test_align_sums_drops_and_moves_columns(seed, n, n_vars, n_genes):
+    random = np.random.default_rng(seed)
+    X = random.poisson(0.7, size=(n, n_vars)).astype(np.float32)
+    columns = random.integers(-1, n_genes, n_vars)
+    aligned = scim.pp.align(sparse.csr_matrix(X), a_map(columns, n_genes))
+    assert aligned.shape == (n, n_genes)
+    np.testing.assert_array_equal(aligned.toarray(), dense_align(X, columns, n_genes))
+
+
+def test_lognorm_by_hand():
+    X = sparse.csr_matrix(np.array([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0]], dtype=np.float32))
+    result = scim.pp.lognorm(X, 1e4).toarray()
+    np.testing.assert_allclose(result, [[np.log(2501), np.log(7501), 0], [0, 0, 0]], rtol=1e-6)
+
+
+def test_normalised_over_the_models_genes_only():
+    adata = anndata.AnnData(np.array([[5.0, 5.0, 90.0]], np.float32), var=pd.DataFrame(index=["CD3E", "CD4", "junk"]))
+    genes = scim.pp.match_genes(adata.var, scim.pp.canonical_genes(["CD3E", "CD4"]))
+    (chunk,) = scim.pp.lognorm_chunks(scim.pp.find_counts(adata), genes, target_sum=1e4)
+    np.testing.assert_allclose(chunk.X.toarray(), np.log1p([[5000.0, 5000.0]]), rtol=1e-6)
+
+
+def test_chunks_cover_all_cells_in_order():
+    values = np.random.default_rng(0).poisson(1.0, size=(40_000, 3)).astype(np.float32)
+    values[:, 0] += 1
+    names = ["CD3E", "CD4", "CD8A"]
+    adata = anndata.AnnData(sparse.csr_matrix(values), var=pd.DataFrame(index=names))
+    genes = scim.pp.match_genes(adata.var, scim.pp.canonical_genes(names))
+    chunks = list(scim.pp.lognorm_chunks(scim.pp.find_counts(adata), genes, target_sum=10.0))
+    assert len(chunks) > 1
+    assert [c.rows.start for c in chunks] == [0, *(c.rows.stop for c in chunks[:-1])]
+    joined = sparse.vstack([c.X for c in chunks]).toarray()
+    np.testing.assert_allclose(joined, np.log1p(10 * values / values.sum(axis=1, keepdims=True)), rtol=1e-5)

@@ -1,0 +1,110 @@
+"""The rooms, the arrows between them, and the one room for each heavy dependency: docs/design.md, held by the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "scim"
+
+ARROWS = {
+    "_core": set(),
+    "ontology": {"_core"},
+    "pp": {"_core"},
+    "index": {"_core"},
+    "model": {"_core", "pp", "ontology"},
+    "atlas": {"_core", "pp", "ontology", "index", "model"},
+    "tl": {"_core", "pp", "index", "model", "atlas"},
+    "get": {"_core", "atlas"},
+    "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
+    "datasets": set(),
+    "cli": {"_core", "tl", "get", "pl", "atlas", "model", "datasets", "ontology"},
+}
+
+HOME = {
+    "torch": "model",
+    "safetensors": "model",
+    "tiledbsoma": "atlas",
+    "matplotlib": "pl",
+    "pynndescent": "index",
+    "cellxgene_ontology_guide": "ontology",
+    "cyclopts": "cli",
+}
+
+
+def imports(file: Path) -> set[str]:
+    """Return the dotted names that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def rooms() -> list[tuple[str, Path]]:
+    return [(file.relative_to(PACKAGE).parts[0], file) for file in sorted(PACKAGE.glob("*/**/*.py"))]
+
+
+def test_every_room_is_drawn():
+    assert {room for room, _ in rooms()} == set(ARROWS)
+
+
+@pytest.mark.parametrize("room", sorted(ARROWS))
+def test_arrows_run_one_way(room):
+    taken = set()
+    for name, file in rooms():
+        if name == room:
+            used = {dotted.split(".")[1] for dotted in imports(file) if dotted.startswith("scim.")}
+            taken |= {other for other in used if other in ARROWS}
+    assert taken - {room} <= ARROWS[room]
+
+
+def test_the_arrows_have_no_circle():
+    left = dict(ARROWS)
+    while left:
+        ground = [room for room, below in left.items() if not below & set(left)]
+        assert ground, f"a circle among {sorted(left)}"
+        for room in ground:
+            del left[room]
+
+
+@pytest.mark.parametrize("package", sorted(HOME))
+def test_a_heavy_dependency_has_one_room(package):
+    users = {room for room, file in rooms() if any(name.split(".")[0] == package for name in imports(file))}
+    assert users <= {HOME[package]}
+
+
+def test_numba_is_imported_in_one_file():
+    users = [file.name for _, file in rooms() if any(name.split(".")[0] == "numba" for name in imports(file))]
+    assert users == ["numba.py"]
+
+
+def test_import_scim_is_light():
+    heavy = ("torch", "tiledbsoma", "numba", "matplotlib", "scanpy", "anndata", "pandas")
+    code = f"import scim, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reading_an_atlas_needs_no_torch():
+    code = "import scim.atlas, scim.tl, scim.get, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_files_are_small():
+    long = {str(f.relative_to(PACKAGE)): n for _, f in rooms() if (n := len(f.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    root = PACKAGE.parents[1]
+    readme = (root / "README.md").read_text()
+    command = next(line.strip() for line in readme.splitlines() if "pytest" in line and "constraints" in line)
+    assert command in (root / ".ci" / "run").read_text()
