@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+_BATCH = 8192
+"""Queries that are worked on together, so that memory does not grow with their number."""
+
+
 class Neighbors(NamedTuple):
     """The nearest rows of each query, nearest first.
 
@@ -102,15 +106,18 @@ class Index(ABC):
         check_count(k, "k")
         if n_threads is not None:
             check_count(n_threads, "n_threads")
-        queries = unit_rows(check_matrix(X, what="queries", dim=self.dim), what="queries")
+        queries = check_matrix(X, what="queries", dim=self.dim)
         ranks_allowed = None if allowed is None else self._ranks_of(check_allowed(allowed))
         n_answers = min(k, self.n_rows if ranks_allowed is None else len(ranks_allowed))
         distances = np.full((len(queries), k), np.inf, dtype=np.float32)
         ids = np.full((len(queries), k), -1, dtype=np.int64)
-        if n_answers and len(queries):
-            near, ranks = self._search(queries, n_answers, ranks_allowed, n_threads)
-            distances[:, :n_answers] = near
-            ids[:, :n_answers] = self._ids[ranks]
+        for start in range(0, len(queries), _BATCH):
+            part = slice(start, start + _BATCH)
+            units = unit_rows(queries[part], what="queries", first=start)
+            if n_answers:
+                near, ranks = self._search(units, n_answers, ranks_allowed, n_threads)
+                distances[part, :n_answers] = near
+                ids[part, :n_answers] = self._ids[ranks]
         return Neighbors(distances, ids)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -129,10 +136,12 @@ class Index(ABC):
         """Return the ranks of ascending distinct ids, without those that the index does not have."""
         n = self.n_rows
         if self._ids[0] == 0 and self._ids[-1] == n - 1:  # distinct and ascending: they are 0 ... n - 1
-            return ids[(ids >= 0) & (ids < n)]
+            inside: NDArray[np.int64] = ids[(ids >= 0) & (ids < n)]
+            return inside
         ranks = np.searchsorted(self._ids, ids)
         known = self._ids[np.minimum(ranks, n - 1)] == ids
-        return ranks[known].astype(np.int64)
+        found: NDArray[np.int64] = ranks[known]
+        return found
 
     @abstractmethod
     def _search(

@@ -74,7 +74,9 @@ def check_ids(ids: ArrayLike | None, n_rows: int) -> NDArray[np.int64]:
 
 def _check_ids(array: NDArray[Any], name: str, remedy: str) -> NDArray[np.int64]:
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        msg = f"`{name}` must be a one-dimensional array of integers, got {array.dtype} of shape {array.shape}; {remedy}."
+        msg = (
+            f"`{name}` must be a one-dimensional array of integers, got {array.dtype} of shape {array.shape}; {remedy}."
+        )
         raise TypeError(msg)
     return array.astype(np.int64)
 
@@ -85,7 +87,9 @@ def unit_rows(X: NDArray[Any], *, what: str, first: int = 0) -> NDArray[np.float
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
-        msg = f"{len(bad)} of {len(rows)} {what} hold NaN or infinity, the first is row {first + bad[0]}; leave them out."
+        msg = (
+            f"{len(bad)} of {len(rows)} {what} hold NaN or infinity, the first is row {first + bad[0]}; leave them out."
+        )
         raise ValueError(msg)
     # Scaled by the largest entry first: squares of very large or very small numbers would over- or underflow.
     largest = np.abs(rows).max(axis=1, initial=0, keepdims=True)

@@ -84,6 +84,23 @@ def keep_best(
                 sift(values, ranks, 0, -part[j], names[start + j])
 
 
+@njit
+def scan_some(
+    X: NDArray[np.float32],
+    panel: NDArray[np.float32],
+    names: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    values: NDArray[np.float32],
+    ranks: NDArray[np.int64],
+) -> None:
+    """Offer the rows of a panel to the heap of each query, four at a time."""
+    for first in range(0, X.shape[0], 4):
+        score_four(X[first : first + 4], panel, scores)
+        for i in range(4):
+            scores[i, names.shape[0] :] = -np.inf
+            keep_best(scores[i], names, values[first + i], ranks[first + i])
+
+
 @njit_parallel
 def scan_panel(
     X: NDArray[np.float32],
@@ -93,12 +110,8 @@ def scan_panel(
     values: NDArray[np.float32],
     ranks: NDArray[np.int64],
 ) -> None:
-    """Offer the rows of a panel to the heap of each query; the number of queries is a multiple of four."""
+    """Share the queries, a multiple of four, among tasks."""
     n_tasks, n_groups = scores.shape[0], X.shape[0] // 4
     for task in prange(n_tasks):
-        mine = scores[task]
-        for group in range(task * n_groups // n_tasks, (task + 1) * n_groups // n_tasks):
-            score_four(X[4 * group : 4 * group + 4], panel, mine)
-            mine[:, names.shape[0] :] = -np.inf
-            for i in range(4):
-                keep_best(mine[i], names, values[4 * group + i], ranks[4 * group + i])
+        start, stop = 4 * (task * n_groups // n_tasks), 4 * ((task + 1) * n_groups // n_tasks)
+        scan_some(X[start:stop], panel, names, scores[task], values[start:stop], ranks[start:stop])

@@ -18,7 +18,9 @@ def empty_heaps(n: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 @njit
-def sift(distances: NDArray[np.float32], ranks: NDArray[np.int64], hole: int, distance: float, rank: int) -> None:
+def sift(
+    distances: NDArray[np.float32], ranks: NDArray[np.int64], hole: int, distance: np.float32 | float, rank: int
+) -> None:
     """Put a pair into the heap at `hole` or below it, where it belongs."""
     size = distances.shape[0]
     while 2 * hole + 1 < size:
@@ -69,7 +71,7 @@ def keep_nearest(
     heap_distances: NDArray[np.float32],
     heap_ranks: NDArray[np.int64],
 ) -> None:
-    """Offer pairs, distances (n, m) and ranks (m,) ascending and above those offered before, to the heap of each row."""
+    """Offer pairs to the heap of each row: distances (n, m), and ranks (m,) ascending, above those offered before."""
     for i in prange(distances.shape[0]):
         heap, names = heap_distances[i], heap_ranks[i]
         for j in range(distances.shape[1]):
