@@ -24,6 +24,7 @@ def annotate(
     atlas: Path | None = None,
     k: int = 50,
     weights: Literal["distance", "uniform"] = "distance",
+    balance: bool = True,
     where: str | None = None,
     min_confidence: float = 0.0,
     max_distance: float | None = None,
@@ -49,6 +50,8 @@ def annotate(
         Number of neighbours that vote.
     weights
         Whether a neighbour's vote shrinks with its distance.
+    balance
+        Weigh labels alike, however many cells of each the atlas has.
     where
         Only cells of the atlas that pass vote, as "study == 'pbmc3k'".
     min_confidence
@@ -68,7 +71,14 @@ def annotate(
     adata = read_cells(query)
     tl.embed(adata, atlas, layer=layer, gene_key=gene_key)
     tl.annotate(
-        adata, atlas, k=k, weights=weights, where=where, min_confidence=min_confidence, max_distance=max_distance
+        adata,
+        atlas,
+        k=k,
+        weights=weights,
+        balance=balance,
+        where=where,
+        min_confidence=min_confidence,
+        max_distance=max_distance,
     )
     if output.suffix == ".h5ad":
         write_cells(adata, output)

@@ -36,6 +36,7 @@ def annotate(
     *,
     k: int = 50,
     weights: Weights = "distance",
+    balance: bool = True,
     where: str | None = None,
     top_n: int = 3,
     min_confidence: float = 0.0,
@@ -57,6 +58,9 @@ def annotate(
         Number of neighbours that vote.
     weights
         `"distance"`: a neighbour at cosine distance d weighs 1 / max(d, 1e-6), `"uniform"`: each weighs 1.
+    balance
+        Whether a neighbour's weight is divided by the number of voters with its label, so that a type does not win
+        because the atlas has many of it.
     where
         Only cells of the atlas that pass this filter vote; see :meth:`scim.atlas.Atlas.select`.
     top_n
@@ -120,8 +124,15 @@ def annotate(
         labels = source.labels
         limit = source.reach if max_distance is None else max_distance
         voters = _voters(source, labels, where)
-        answer = _ask(X, source, labels, voters, k=k, weights=weights, top_n=top_n)
-        params: dict[str, Any] = {"use_rep": use_rep, "k": k, "weights": weights, "where": where or "", "top_n": top_n}
+        answer = _ask(X, source, labels, voters, k=k, weights=weights, balance=balance, top_n=top_n)
+        params: dict[str, Any] = {
+            "use_rep": use_rep,
+            "k": k,
+            "weights": weights,
+            "balance": balance,
+            "where": where or "",
+            "top_n": top_n,
+        }
         farthest = 2.0 if limit is None else float(limit)
         params |= {"min_confidence": float(min_confidence), "max_distance": farthest}
         origin = {"path": str(source.path), "uid": source.uid}
@@ -154,6 +165,12 @@ def _voters(atlas: Atlas, labels: Labels, where: str | None) -> NDArray[np.int64
     return ids.astype(np.int64)
 
 
+def _label_weights(labels: Labels, voters: NDArray[np.int64] | None, *, balance: bool) -> NDArray[np.float32]:
+    codes = labels.codes if voters is None else labels.codes[voters]
+    counts = np.bincount(codes, minlength=len(labels.names))
+    return 1 / np.maximum(counts, 1).astype(np.float32) if balance else np.ones(len(counts), dtype=np.float32)
+
+
 def _ask(
     X: NDArray[np.float32],
     atlas: Atlas,
@@ -162,12 +179,14 @@ def _ask(
     *,
     k: int,
     weights: Weights,
+    balance: bool,
     top_n: int,
 ) -> _Answer:
+    label_weights = _label_weights(labels, voters, balance=balance)
     votes, distances = [], []
     for start in range(0, max(1, len(X)), _CHUNK):
         neighbors = atlas.index.query(X[start : start + _CHUNK], k, allowed=voters)
-        votes.append(vote(neighbors, labels.codes, weights=weights, top_n=top_n))
+        votes.append(vote(neighbors, labels.codes, label_weights, weights=weights, top_n=top_n))
         distances.append(neighbors.distances[:, 0])
     codes, shares = (np.concatenate(parts) for parts in zip(*votes, strict=True))
     # A row of zeros is a cell without counts: its neighbours are chance.

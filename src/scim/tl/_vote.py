@@ -29,8 +29,10 @@ class Votes(NamedTuple):
     """(n, top_n) share of the vote, 0 to 1, descending."""
 
 
-def vote(neighbors: Neighbors, codes: NDArray[np.int32], *, weights: Weights, top_n: int) -> Votes:
-    r"""Count the labels of the neighbours, each weighing :math:`1 / \max(d, 10^{-6})` or 1.
+def vote(
+    neighbors: Neighbors, codes: NDArray[np.int32], label_weights: NDArray[np.float32], *, weights: Weights, top_n: int
+) -> Votes:
+    r"""Count the labels of the neighbours, each weighing :math:`1 / \max(d, 10^{-6})` or 1, times that of its label.
 
     Parameters
     ----------
@@ -38,6 +40,8 @@ def vote(neighbors: Neighbors, codes: NDArray[np.int32], *, weights: Weights, to
         Distances and ids, shape (n, k).
     codes
         Label code of every id, shape (n_atlas,), none of them negative among the neighbours.
+    label_weights
+        Weight of each label, shape (n_labels,).
     weights
         `"distance"` or `"uniform"`.
     top_n
@@ -49,7 +53,7 @@ def vote(neighbors: Neighbors, codes: NDArray[np.int32], *, weights: Weights, to
     """
     found = neighbors.ids >= 0
     labels = np.where(found, codes[np.where(found, neighbors.ids, 0)], -1).astype(np.int32)
-    weight = found.astype(np.float32)
+    weight = np.where(found, label_weights[labels], np.float32(0))
     if weights == "distance":
         weight /= np.maximum(np.where(found, neighbors.distances, 1), np.float32(CLOSEST))
     top_codes = np.full((len(labels), top_n), -1, dtype=np.int32)
