@@ -1,0 +1,38 @@
+"""A net for inference: batch normalisation taken into the linear layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+if TYPE_CHECKING:
+    from scim.model._net import Encoder
+
+
+class Layer(NamedTuple):
+    """An affine map, and the PReLU behind it."""
+
+    weight: torch.Tensor
+    """(width, width before)"""
+    bias: torch.Tensor
+    slope: torch.Tensor | None
+    """of the PReLU behind it; the last layer has none"""
+
+
+def fold(encoder: Encoder) -> list[Layer]:
+    """Take every Linear with the BatchNorm behind it as one affine map, computed in float64."""
+    layers = []
+    for block in encoder.blocks:
+        linear = next(part for part in block if isinstance(part, torch.nn.Linear))
+        norm = next(part for part in block if isinstance(part, torch.nn.BatchNorm1d))
+        prelu = next(part for part in block if isinstance(part, torch.nn.PReLU))
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        factor = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
+        weight = linear.weight.detach().double() * factor[:, None]
+        bias = (linear.bias.detach().double() - norm.running_mean.double()) * factor + norm.bias.detach().double()
+        layers.append(Layer(weight.float().cpu(), bias.float().cpu(), prelu.weight.detach().clone().cpu()))
+    head = encoder.head
+    layers.append(Layer(head.weight.detach().clone().cpu(), head.bias.detach().clone().cpu(), None))
+    return layers

@@ -1,0 +1,153 @@
+"""The first layer on csr rows as they are: rows @ weight, without a dense copy of the rows.
+
+A multiplication of one value with one weight row costs little; fetching the row is what costs. So the work is cut
+into pieces whose weights stay in the second-level cache: `_TILE` output units of `_SEGMENT` genes, met by `_BLOCK`
+cells one after the other before the next segment is fetched. Four genes are added to a cell at a time, so that its
+sums are read and written once for four weight rows. benchmarks/NOTES.md has what was measured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scim._core.numba import njit, njit_parallel, prange, threads
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+_TILE = 256
+_SEGMENT = 1000
+_BLOCK = 1024
+_UNROLL = 4  # written out in `_add_rows`
+_ALIGNMENT = 64  # a vector that straddles two cache lines is loaded at half the speed
+
+
+class SparseLinear:
+    """A linear layer, prepared once and applied to many blocks of csr rows.
+
+    Parameters
+    ----------
+    weight
+        Shape (n_genes, width).
+    bias
+        Shape (width,).
+    """
+
+    def __init__(self, weight: NDArray[np.floating[Any]], bias: NDArray[np.floating[Any]]) -> None:
+        self.n_genes, self.width = weight.shape
+        n_tiles = max(1, -(-self.width // _TILE))
+        self._tiles = _aligned((n_tiles, self.n_genes, _TILE))
+        self._tiles[:] = 0
+        for tile in range(n_tiles):
+            part = weight[:, tile * _TILE : (tile + 1) * _TILE]
+            self._tiles[tile, :, : part.shape[1]] = part
+        self.bias = np.ascontiguousarray(bias, dtype=np.float32)
+
+    def __call__(
+        self,
+        indptr: NDArray[np.integer[Any]],
+        indices: NDArray[np.integer[Any]],
+        data: NDArray[np.float32],
+        *,
+        scale: NDArray[np.float32] | None = None,
+        n_threads: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Multiply rows with the weights, and add the bias.
+
+        The sums of a row are taken in the order of its own values alone, by one thread: they are the same to the
+        last bit whatever the other rows and the number of threads.
+
+        Parameters
+        ----------
+        indptr, indices, data
+            The rows. Indices in any order; `indptr` may start past 0.
+        scale
+            A factor for each row of the product (not of the bias), shape (n,).
+        n_threads
+            Default: `scim.settings.n_threads`.
+
+        Returns
+        -------
+        float32, shape (n, width).
+        """
+        n = indptr.size - 1
+        n_tiles = self._tiles.shape[0]
+        scale = np.ones(n, dtype=np.float32) if scale is None else scale
+        starts, genes, values = _group_buffers(indptr, self.n_genes)
+        sums = _aligned((-(-n // _BLOCK) * n_tiles, min(n, _BLOCK), _TILE))
+        out = np.empty((n, self.width), dtype=np.float32)
+        with threads(n_threads):
+            _group(indptr, indices, data, scale, starts, genes, values)
+            _multiply(starts, genes, values, self._tiles, self.bias, sums, out)
+        return out
+
+
+def _aligned(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _group_buffers(
+    indptr: NDArray[np.integer[Any]], n_genes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    n = indptr.size - 1
+    n_segments = max(1, -(-n_genes // _SEGMENT))
+    most = int(indptr[-1] - indptr[0]) + n * n_segments * (_UNROLL - 1)
+    return np.empty((n, n_segments + 1), dtype=np.int64), np.empty(most, dtype=np.int32), np.empty(most, np.float32)
+
+
+@njit_parallel
+def _group(indptr: Any, indices: Any, data: Any, scale: Any, starts: Any, genes: Any, values: Any) -> None:
+    """Order the values of each row by segment, and fill every segment up to a multiple of four with zeros."""
+    n_segments = starts.shape[1] - 1
+    for i in prange(starts.shape[0]):
+        fill = np.zeros(n_segments, np.int64)
+        for q in range(indptr[i], indptr[i + 1]):
+            fill[indices[q] // _SEGMENT] += 1
+        start = np.int64(indptr[i]) - np.int64(indptr[0]) + i * n_segments * (_UNROLL - 1)
+        for s in range(n_segments):
+            starts[i, s] = start
+            stop = start + (fill[s] + _UNROLL - 1) // _UNROLL * _UNROLL
+            for q in range(start + fill[s], stop):
+                genes[q] = s * _SEGMENT
+                values[q] = 0
+            fill[s] = start
+            start = stop
+        starts[i, n_segments] = start
+        for q in range(indptr[i], indptr[i + 1]):
+            s = indices[q] // _SEGMENT
+            genes[fill[s]] = indices[q]
+            values[fill[s]] = data[q] * scale[i]
+            fill[s] += 1
+
+
+@njit_parallel
+def _multiply(starts: Any, genes: Any, values: Any, tiles: Any, bias: Any, sums: Any, out: Any) -> None:
+    n, width = out.shape
+    n_blocks = (n + _BLOCK - 1) // _BLOCK
+    for item in prange(n_blocks * tiles.shape[0]):
+        # All blocks of a tile come before the next tile, so that threads share its weights in the last-level cache.
+        tile = item // n_blocks
+        first = item % n_blocks * _BLOCK
+        size = min(_BLOCK, n - first)
+        sums[item, :size] = 0
+        for s in range(starts.shape[1] - 1):
+            for i in range(size):
+                _add_rows(sums[item, i], tiles[tile], genes, values, starts[first + i, s], starts[first + i, s + 1])
+        left = tile * _TILE
+        for i in range(size):
+            for j in range(min(_TILE, width - left)):
+                out[first + i, left + j] = sums[item, i, j] + bias[left + j]
+
+
+@njit
+def _add_rows(total: Any, weight: Any, genes: Any, values: Any, start: Any, stop: Any) -> None:
+    for q in range(start, stop, _UNROLL):
+        a, b, c, d = weight[genes[q]], weight[genes[q + 1]], weight[genes[q + 2]], weight[genes[q + 3]]
+        x, y, z, u = values[q], values[q + 1], values[q + 2], values[q + 3]
+        for j in range(_TILE):
+            total[j] += x * a[j] + y * b[j] + z * c[j] + u * d[j]
