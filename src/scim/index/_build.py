@@ -19,6 +19,7 @@ Kind = Literal["auto", "exact", "ivf", "graph"]
 
 _EXACT_UP_TO = 50_000  # rows that brute force searches in a few milliseconds
 _CHUNK = 65_536
+_LISTS = 64  # multiplications for each number of the base that building takes at least
 
 
 def build(
@@ -70,9 +71,9 @@ def build(
         kind = "exact" if len(matrix) <= _EXACT_UP_TO else "ivf"
         params = {} if kind == "exact" else params
     rows, ids_ascending = _by_id(matrix, check_ids(ids, len(matrix)))
-    from scim._core.numba import threads  # noqa: PLC0415  (`import scim.index` is to be quick)
+    from scim.index._threads import threads_for  # noqa: PLC0415  (`import scim.index` is to be quick)
 
-    with threads(n_threads):
+    with threads_for(rows.size * _LISTS, n_threads):
         index: Index = index_class(kind).from_rows(rows, ids_ascending, np.random.default_rng(rng), **params)
     return index
 

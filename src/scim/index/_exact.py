@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scim._core.numba import threads
 from scim.index._base import Index
 from scim.index._nearest import nearest
+from scim.index._threads import threads_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,8 @@ class ExactIndex(Index):
     def _search(
         self, X: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None, n_threads: int | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        with threads(n_threads):
+        n_candidates = self.n_rows if allowed is None else len(allowed)
+        with threads_for(X.size * n_candidates, n_threads):
             return nearest(X, self._rows, k, which=allowed)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

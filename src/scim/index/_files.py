@@ -113,8 +113,11 @@ def _read_header(folder: Path) -> dict[str, Any]:
         came = f"has version {header.get('version')!r}, this scim reads {VERSION}"
         msg = f"{str(file)!r} {came}. Update scim, or: {_REMEDY}"
         raise FormatError(msg)
-    if header.pop("sha256", None) != _digest(header) or header["kind"] not in KINDS:
+    if header.pop("sha256", None) != _digest(header):
         msg = f"{str(file)!r} has changed since it was saved. {_REMEDY}"
+        raise FormatError(msg)
+    if header["kind"] not in KINDS:
+        msg = f"{str(file)!r} has kind {header['kind']!r}, expected one of {sorted(KINDS)}. {_REMEDY}"
         raise FormatError(msg)
     return header
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scim._core.numba import threads
 from scim.index._base import Index
 from scim.index._check import check_count
 from scim.index._distances import measure
 from scim.index._nearest import nearest
 from scim.index._neighbours import landmarks_of, link, neighbours_of
+from scim.index._threads import threads_for
 from scim.index._topk import empty_heaps, sort_rows
 from scim.index._walk import walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_N_ENTRIES = 8  # landmarks that a walk starts from
+_ENTRIES = 4  # one in so many places of the rows in view is taken by a landmark at the start
 _N_TASKS = 8  # walks at a time at most, each with room for a mark on every row
 _TIGHT = 0.25  # share of allowed rows below which they are measured one and all
 _LARGE = 0.1  # share of the rows in view above which a walk costs more than measuring all
@@ -70,7 +70,8 @@ class GraphIndex(Index):
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         share = 1.0 if allowed is None else len(allowed) / self.n_rows
         effort = int(max(k, self._params["effort"]) / share)
-        with threads(n_threads):
+        n_seen = min(self.n_rows, effort * self._params["n_neighbors"])
+        with threads_for(X.size * n_seen, n_threads):
             if share < _TIGHT or effort > _LARGE * self.n_rows:
                 return nearest(X, self._rows, k, which=allowed)
             distances, ranks = self._walk(X, effort, allowed)
@@ -83,7 +84,9 @@ class GraphIndex(Index):
     def _walk(
         self, X: NDArray[np.float32], effort: int, allowed: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        _, entries = nearest(X, self._rows, min(_N_ENTRIES, len(self._landmarks)), which=self._landmarks)
+        # Many landmarks: around a query that lies between clusters, those near each of them.
+        n_entries = min(effort // _ENTRIES + 1, len(self._landmarks))
+        _, entries = nearest(X, self._rows, n_entries, which=self._landmarks)
         values, ranks = empty_heaps(len(X), effort)
         n_tasks = min(len(X), _N_TASKS)
         seen = np.zeros((n_tasks, self.n_rows), dtype=np.int32)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from scim._core.errors import FormatError
-from scim._core.numba import threads
 from scim.index._base import Index
 from scim.index._check import check_count
 from scim.index._distances import measure
@@ -15,6 +14,7 @@ from scim.index._kmeans import kmeans
 from scim.index._nearest import nearest
 from scim.index._recall import K, points_of, probes_for, recall_curve
 from scim.index._scan import Lists, scan_lists
+from scim.index._threads import threads_for
 from scim.index._topk import empty_heaps, sort_rows
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class IvfIndex(Index):
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         n_probes = int(self._params["n_probes"])
         n_usual = n_probes * self.n_rows // len(self._centroids)  # rows that a query looks at
-        with threads(n_threads):
+        with threads_for(0 if len(X) == 1 else X.size * n_usual, n_threads):
             if allowed is not None and len(allowed) <= max(n_usual, k):
                 return self._search_few(X, k, allowed)
             n_passing = self.n_rows if allowed is None else len(allowed)

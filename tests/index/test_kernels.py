@@ -1,0 +1,151 @@
+"""Every kernel against numpy; these tests run with NUMBA_DISABLE_JIT=1 as well."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import oracles
+from scim.index import _distances, _kmeans, _panel, _scan, _topk, _walk
+
+from .conftest import clusters
+
+
+@pytest.fixture
+def rows():
+    return oracles.unit(clusters(40, 6))
+
+
+def pairs(rng, n):
+    return rng.integers(0, 5, n).astype(np.float32), rng.permutation(n)
+
+
+def heap(rng, k):
+    distances, ranks = (a[0] for a in _topk.empty_heaps(1, k))
+    distances[: k // 2], ranks[: k // 2] = rng.integers(0, 5, k // 2), 1_000 + np.arange(k // 2)
+    _topk.make_heap(distances, ranks)
+    return distances, ranks
+
+
+def test_distances(rows):
+    which = np.array([[3, -1, 5], [0, 39, 1]])
+    found = _distances.measure(rows[:2], rows, which)
+    expected = np.take_along_axis(oracles.cosine_distances(rows[:2], rows), which, axis=1)
+    expected[0, 1] = np.inf
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_array_equal(_distances.measure(rows[:2], rows, which[:1])[0], found[0])
+    many = np.zeros((1, _distances._PART + 3), np.int64)
+    many[0, -1] = 7
+    assert _distances.measure(rows[7:8], rows, many)[0, -1] <= 1e-6
+
+
+def test_distances_are_clipped():
+    rows = np.array([[1.1, 0], [-1.1, 0]], dtype=np.float32)
+    assert _distances.measure(rows[:1], rows, np.array([[0, 1]])).tolist() == [[0, 2]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 30))
+def test_heaps_sort(seed, n):
+    distances, ranks = pairs(np.random.default_rng(seed), n)
+    expected = oracles.smallest(distances, ranks, n)
+    _topk.sort_rows(distances[None], ranks[None])
+    np.testing.assert_array_equal((distances, ranks), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 40), st.integers(1, 12))
+def test_keep_nearest(seed, n, k):
+    rng = np.random.default_rng(seed)
+    distances = rng.integers(0, 6, (2, n)).astype(np.float32)
+    kept, names = _topk.empty_heaps(2, k)
+    for part in (slice(0, n // 2), slice(n // 2, n)):
+        _topk.keep_nearest(np.ascontiguousarray(distances[:, part]), np.arange(n)[part], kept, names)
+    _topk.sort_rows(kept, names)
+    for i in range(2):
+        expected = oracles.smallest(distances[i], np.arange(n), k)
+        np.testing.assert_array_equal(kept[i, :n], expected[0])
+        np.testing.assert_array_equal(names[i, :n], expected[1])
+    assert (names[:, n:] == -1).all()
+
+
+def test_score_four():
+    rng = np.random.default_rng(0)
+    X, panel = rng.normal(size=(4, 8)).astype(np.float32), rng.normal(size=(8, _panel.WIDTH)).astype(np.float32)
+    scores = np.full((4, _panel.WIDTH), np.nan, np.float32)
+    _panel.score_four(X, panel, scores)
+    np.testing.assert_allclose(scores, X @ panel, atol=1e-5)
+
+
+def test_keep_best():
+    rng = np.random.default_rng(0)
+    scores = np.full(_panel.WIDTH, -np.inf, np.float32)
+    scores[:100] = rng.integers(-5, 0, 100)
+    values, ranks = heap(rng, 30)
+    expected = oracles.smallest(np.r_[values, -scores[:100]], np.r_[ranks, np.arange(2_000, 2_100)], 30)
+    _panel.keep_best(scores, np.arange(2_000, 2_100), values, ranks)
+    _topk.sort_heap(values, ranks)
+    np.testing.assert_array_equal((values, ranks), expected)
+
+
+@pytest.mark.parametrize("n", [1, 4, 9])
+@pytest.mark.parametrize("which", [None, np.arange(0, 40, 3)])
+def test_shortlist(rows, n, which):
+    some = np.arange(40) if which is None else which
+    values, ranks = _panel.shortlist(rows[:n], rows, 5, which)
+    distances = oracles.cosine_distances(rows[:n], rows[some])
+    np.testing.assert_array_equal(ranks, some[np.argsort(distances, axis=1)[:, :5]])
+    np.testing.assert_allclose(1 + values, np.sort(distances, axis=1)[:, :5], atol=1e-6)
+
+
+def test_add_rows(rows):
+    labels, sums = np.arange(40) % 3, np.zeros((3, 6))
+    _kmeans.add_rows(rows, labels, sums)
+    np.testing.assert_allclose(sums, oracles.label_sums(rows, labels, 3))
+
+
+@pytest.mark.parametrize(("n_probes", "n_wanted"), [(1, 0), (2, 15), (1, 40), (4, 0)])
+@pytest.mark.parametrize("filtered", [False, True])
+def test_scan_lists(rows, n_probes, n_wanted, filtered):
+    centroids, starts = rows[:4], np.array([0, 12, 12, 25, 40])
+    ranks = np.random.default_rng(0).permutation(40)
+    passes = np.arange(40) % 3 > 0 if filtered else np.zeros(0, bool)
+    n_wanted = min(n_wanted, passes.sum()) if filtered else n_wanted
+    nearness = -oracles.cosine_distances(rows[:3], centroids)
+    values, kept = _topk.empty_heaps(3, 6)
+    order = np.tile(-np.arange(4), (3, 1))
+    _scan.scan_lists(rows[:3], nearness, order, starts, rows, ranks, passes, n_probes, n_wanted, values, kept)
+    _topk.sort_rows(values, kept)
+    for i in range(3):
+        seen = oracles.scan_lists(rows[i], centroids, starts, rows, ranks, passes, n_probes, n_wanted)
+        distances = oracles.cosine_distances(rows[i : i + 1], rows[np.argsort(ranks)[seen]])[0]
+        expected = oracles.smallest(distances, seen, 6)[1]
+        np.testing.assert_array_equal(kept[i, : len(expected)], expected)
+        assert (kept[i, len(expected) :] == -1).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 8))
+def test_insert(seed, size):
+    offered, names = pairs(np.random.default_rng(seed), 12)
+    values, ranks = (a[0] for a in _topk.empty_heaps(1, size))
+    done = np.ones(size, bool)
+    for i in range(12):
+        place = _walk.insert(values, ranks, done, offered[i], names[i])
+        assert place == size or (ranks[place] == names[i] and not done[place])
+    np.testing.assert_array_equal((values, ranks), oracles.smallest(offered, names, size))
+
+
+def test_walk_reaches_all_that_is_linked(rows):
+    # Two rings of 20 rows: a walk that keeps every row in view visits the ring that it starts in.
+    ring = np.array([[i // 20 * 20 + (i + 1) % 20, i // 20 * 20 + (i - 1) % 20] for i in range(40)], dtype=np.int32)
+    values, ranks = _topk.empty_heaps(3, 40)
+    seen, done = np.zeros((2, 40), np.int32), np.empty((2, 40), bool)
+    entries = np.array([[0], [25], [39]], dtype=np.int32)
+    _walk.walk(rows[:3], rows, np.arange(0, 82, 2), ring.ravel(), entries, seen, done, values, ranks)
+    for i, side in enumerate([range(20), range(20, 40), range(20, 40)]):
+        expected = oracles.smallest(oracles.cosine_distances(rows[i : i + 1], rows[side])[0], np.array(side), 20)
+        np.testing.assert_array_equal(ranks[i, :20], expected[1])
+        assert (ranks[i, 20:] == -1).all()
