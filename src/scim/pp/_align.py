@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from scim.pp._kernels import align_rows
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,13 +35,9 @@ def align(X: sparse.csr_matrix, genes: GeneMap) -> sparse.csr_matrix:
     -------
     csr matrix of float32, shape (n, n_genes).
     """
-    new = genes.columns[X.indices]
-    keep = new >= 0
-    kept = np.concatenate([[0], np.cumsum(keep)])
     shape = (X.shape[0], genes.observed.size)
-    aligned = sparse.csr_matrix((X.data[keep].astype(np.float32), new[keep], kept[X.indptr]), shape=shape)
-    aligned.sum_duplicates()
-    return aligned
+    indptr, indices, data = align_rows(X.indptr, X.indices, X.data, genes.columns, shape[1])
+    return sparse.csr_matrix((data, indices, indptr), shape=shape)
 
 
 def lognorm(X: sparse.csr_matrix, target_sum: float = 1e4) -> sparse.csr_matrix:

@@ -125,14 +125,8 @@ def annotate(
         limit = source.reach if max_distance is None else max_distance
         voters = _voters(source, labels, where)
         answer = _ask(X, source, labels, voters, k=k, weights=weights, balance=balance, top_n=top_n)
-        params: dict[str, Any] = {
-            "use_rep": use_rep,
-            "k": k,
-            "weights": weights,
-            "balance": balance,
-            "where": where or "",
-            "top_n": top_n,
-        }
+        params: dict[str, Any] = {"use_rep": use_rep, "k": k, "weights": weights, "balance": balance}
+        params |= {"where": where or "", "top_n": top_n}
         farthest = 2.0 if limit is None else float(limit)
         params |= {"min_confidence": float(min_confidence), "max_distance": farthest}
         origin = {"path": str(source.path), "uid": source.uid}
