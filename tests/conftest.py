@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The first call of a kernel compiles it: a deadline would time the compiler.
+settings.register_profile("scim", deadline=None, max_examples=50)
+settings.load_profile("scim")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data: `SCIM_TEST_DATA`, or `shared/data` beside the repository."""
+    folder = Path(os.environ.get("SCIM_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real data: set SCIM_TEST_DATA to the folder that has pbmc3k.h5ad and the others")
+    return folder
