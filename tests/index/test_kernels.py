@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import oracles
-from scim.index import _distances, _kmeans, _panel, _scan, _topk, _walk
+from scim.index import _distances, _kmeans, _panel, _scan, _select, _topk, _walk
 
 from .conftest import clusters
 
@@ -20,13 +20,6 @@ def rows():
 
 def pairs(rng, n):
     return rng.integers(0, 5, n).astype(np.float32), rng.permutation(n)
-
-
-def heap(rng, k):
-    distances, ranks = (a[0] for a in _topk.empty_heaps(1, k))
-    distances[: k // 2], ranks[: k // 2] = rng.integers(0, 5, k // 2), 1_000 + np.arange(k // 2)
-    _topk.make_heap(distances, ranks)
-    return distances, ranks
 
 
 def test_distances(rows):
@@ -71,6 +64,32 @@ def test_keep_nearest(seed, n, k):
     assert (names[:, n:] == -1).all()
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 40))
+def test_select(seed, n, m):
+    values, ranks = pairs(np.random.default_rng(seed), n)
+    values /= 5
+    before = dict(zip(ranks, values, strict=True))
+    _select.select_rows(m, values[None], ranks[None], np.array([n]))
+    np.testing.assert_array_equal(np.sort(values[:m]), np.sort(list(before.values()))[:m])
+    assert all(before[rank] == value for rank, value in zip(ranks, values, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 5, 1_000]))
+def test_tighten(seed, n, m, n_values):
+    rng = np.random.default_rng(seed)
+    n, m = max(n, m), min(n, m)
+    before, ranks = (rng.integers(-n_values, n_values, n) / n_values).astype(np.float32), rng.permutation(n)
+    values, by_rank = before.copy(), dict(zip(ranks, before, strict=True))
+    n_kept, bar = _select.tighten(values, ranks, m)
+    assert m <= n_kept <= (n + m) / 2
+    np.testing.assert_array_equal(np.sort(values[:n_kept])[:m], np.sort(before)[:m])
+    assert [by_rank[rank] for rank in ranks[:n_kept]] == values[:n_kept].tolist()
+    assert (before < bar).sum() <= n_kept
+    assert (values[:n_kept] <= bar).all()
+
+
 def test_score_four():
     rng = np.random.default_rng(0)
     X, panel = rng.normal(size=(4, 8)).astype(np.float32), rng.normal(size=(8, _panel.WIDTH)).astype(np.float32)
@@ -79,15 +98,18 @@ def test_score_four():
     np.testing.assert_allclose(scores, X @ panel, atol=1e-5)
 
 
-def test_keep_best():
+@pytest.mark.parametrize("n_places", [37, 70, 200])
+def test_keep_best(n_places):
     rng = np.random.default_rng(0)
     scores = np.full(_panel.WIDTH, -np.inf, np.float32)
-    scores[:100] = rng.integers(-5, 0, 100)
-    values, ranks = heap(rng, 30)
-    expected = oracles.smallest(np.r_[values, -scores[:100]], np.r_[ranks, np.arange(2_000, 2_100)], 30)
-    _panel.keep_best(scores, np.arange(2_000, 2_100), values, ranks)
-    _topk.sort_heap(values, ranks)
-    np.testing.assert_array_equal((values, ranks), expected)
+    scores[:100] = rng.integers(-5, 0, 100) / 5
+    values, ranks = (a[0] for a in _topk.empty_heaps(1, n_places))
+    names = np.arange(2_000, 2_000 + _panel.WIDTH)
+    n_kept, bar = _panel.keep_best(scores, names, 100, 5, values, ranks, 0, np.float32(np.inf))
+    assert n_kept >= 5
+    assert (values[:n_kept].max() <= bar) or bar == np.inf
+    np.testing.assert_array_equal(np.sort(values[:n_kept])[:5], np.sort(-scores[:100])[:5])
+    np.testing.assert_array_equal(values[:n_kept], -scores[ranks[:n_kept] - 2_000])
 
 
 @pytest.mark.parametrize("n", [1, 4, 9])

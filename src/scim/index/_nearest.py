@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scim.index._distances import measure
-from scim.index._panel import shortlist
+from scim.index._panel import room_for, shortlist
 from scim.index._topk import empty_heaps, keep_nearest, sort_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FEW = 16  # queries for which turning the rows into panels does not pay
-_MANY = 4096  # queries that pass over the rows together
+_MANY = 4096  # queries that pass over the rows together at most
+_ROOM_BYTES = 1 << 26  # for the shortlists of queries that pass together
 _MARGIN = 16  # rows shortlisted beyond k
 _PART_BYTES = 1 << 25  # distances that a direct scan holds at a time
 _ROUNDING = 2.0**-20  # of distances to float32, and of unit lengths, generously
@@ -36,7 +37,8 @@ def nearest(
     which
         Ranks of the rows to look at, ascending and distinct; `None` for all.
     """
-    found = [_nearest(X[start : start + _MANY], rows, k, which) for start in range(0, len(X), _MANY)]
+    step = min(_MANY, max(_FEW, _ROOM_BYTES // (12 * room_for(k + _MARGIN))))
+    found = [_nearest(X[start : start + step], rows, k, which) for start in range(0, len(X), step)]
     if len(found) == 1:
         return found[0]
     return np.concatenate([d for d, _ in found]), np.concatenate([r for _, r in found])

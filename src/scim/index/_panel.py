@@ -1,4 +1,4 @@
-"""Shortlists for many queries at once: a blocked product in single precision that feeds a heap per query.
+"""Shortlists for many queries at once: a blocked product in single precision that feeds a list per query.
 
 A panel holds `WIDTH` rows of the base, transposed, and stays in cache while all queries pass over it, four at a time:
 four queries x four dimensions a step are 16 multiply-adds for 8 loads, and their factors fit the vector registers.
@@ -6,19 +6,33 @@ four queries x four dimensions a step are 16 multiply-adds for 8 loads, and thei
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from scim._core.numba import njit, njit_parallel, prange
-from scim.index._topk import empty_heaps, sift, sort_rows
+from scim.index._select import select_rows, tighten
+from scim.index._topk import empty_heaps, sort_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTH = 512
-_STEP = 32  # scores that are compared with the worst kept one before a heap is touched
+_STEP = 16  # scores that are compared with the bar at a time
 _TASKS = 16  # more tasks than threads, so that a slow one does not hold up the rest
+
+
+class Kept(NamedTuple):
+    """Rows gathered for each query."""
+
+    values: NDArray[np.float32]
+    """(n, room): negated dots, in no order."""
+    ranks: NDArray[np.int64]
+    """(n, room): their ranks."""
+    counts: NDArray[np.int64]
+    """(n,): places in use."""
+    bars: NDArray[np.float32]
+    """(n,): a row must be below to be kept."""
 
 
 def shortlist(
@@ -31,17 +45,27 @@ def shortlist(
     n, dim = X.shape
     queries = np.zeros((_up_to_four(n), _up_to_four(dim)), dtype=np.float32)
     queries[:n, :dim] = X
-    values, ranks = empty_heaps(len(queries), m)
+    counts, bars = np.zeros(len(queries), dtype=np.int64), np.full(len(queries), np.inf, dtype=np.float32)
+    kept = Kept(*empty_heaps(len(queries), room_for(m)), counts, bars)
     panel = np.zeros((queries.shape[1], WIDTH), dtype=np.float32)
+    names = np.zeros(WIDTH, dtype=np.int64)
     scores = np.empty((_TASKS, 4, WIDTH), dtype=np.float32)
     n_candidates = len(rows) if which is None else len(which)
     for start in range(0, n_candidates, WIDTH):
         stop = min(start + WIDTH, n_candidates)
-        names = np.arange(start, stop) if which is None else which[start:stop]
-        panel[:dim, : stop - start] = (rows[start:stop] if which is None else rows[names]).T
-        scan_panel(queries, panel, names, scores, values, ranks)
+        n_rows = stop - start
+        names[:n_rows] = np.arange(start, stop) if which is None else which[start:stop]
+        panel[:dim, :n_rows] = (rows[start:stop] if which is None else rows[names[:n_rows]]).T
+        scan_panel(queries, panel, names, n_rows, m, scores, *kept)
+    select_rows(m, kept.values, kept.ranks, kept.counts)
+    values, ranks = kept.values[:n, :m].copy(), kept.ranks[:n, :m].copy()
     sort_rows(values, ranks)
-    return values[:n], ranks[:n]
+    return values, ranks
+
+
+def room_for(m: int) -> int:
+    """Return the places that a query needs for a shortlist of `m`."""
+    return 4 * m + 2 * _STEP
 
 
 def _up_to_four(n: int) -> int:
@@ -68,20 +92,34 @@ def score_four(X: NDArray[np.float32], panel: NDArray[np.float32], scores: NDArr
 
 @njit
 def keep_best(
-    scores: NDArray[np.float32], names: NDArray[np.int64], values: NDArray[np.float32], ranks: NDArray[np.int64]
-) -> None:
-    """Offer the scores of a panel, `-inf` behind its last row, to the heap of one query."""
-    for start in range(0, names.shape[0], _STEP):
-        part = scores[start : start + _STEP]
-        bar = -values[0]
-        n_better = 0
+    scores: NDArray[np.float32],
+    names: NDArray[np.int64],
+    n_rows: int,
+    m: int,
+    values: NDArray[np.float32],
+    ranks: NDArray[np.int64],
+    n_kept: int,
+    bar: np.float32,
+) -> tuple[int, np.float32]:
+    """Keep the scores of a panel, `-inf` behind its last row, that are among the `m` best of one query so far.
+
+    Rows are gathered until their places are full, and only then is the m-th best, the new bar, looked for:
+    a heap would look for it at each row, at many times the cost.
+    """
+    for start in range(0, n_rows, _STEP):
+        part, some = scores[start : start + _STEP], names[start : start + _STEP]
+        n_better = np.int32(0)
         for j in range(_STEP):
-            n_better += part[j] > bar
+            n_better += np.int32(-part[j] < bar)
         if n_better == 0:
             continue
-        for j in range(_STEP):
-            if -part[j] < values[0]:
-                sift(values, ranks, 0, -part[j], names[start + j])
+        for j in range(_STEP):  # without a branch: which scores pass cannot be predicted
+            values[n_kept] = -part[j]
+            ranks[n_kept] = some[j]
+            n_kept += -part[j] < bar
+        if n_kept > values.shape[0] - _STEP:
+            n_kept, bar = tighten(values[:n_kept], ranks[:n_kept], m)
+    return n_kept, bar
 
 
 @njit
@@ -89,16 +127,21 @@ def scan_some(
     X: NDArray[np.float32],
     panel: NDArray[np.float32],
     names: NDArray[np.int64],
+    n_rows: int,
+    m: int,
     scores: NDArray[np.float32],
     values: NDArray[np.float32],
     ranks: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    bars: NDArray[np.float32],
 ) -> None:
-    """Offer the rows of a panel to the heap of each query, four at a time."""
+    """Offer the rows of a panel to each query, four at a time."""
     for first in range(0, X.shape[0], 4):
         score_four(X[first : first + 4], panel, scores)
         for i in range(4):
-            scores[i, names.shape[0] :] = -np.inf
-            keep_best(scores[i], names, values[first + i], ranks[first + i])
+            q = first + i
+            scores[i, n_rows:] = -np.inf
+            counts[q], bars[q] = keep_best(scores[i], names, n_rows, m, values[q], ranks[q], counts[q], bars[q])
 
 
 @njit_parallel
@@ -106,12 +149,16 @@ def scan_panel(
     X: NDArray[np.float32],
     panel: NDArray[np.float32],
     names: NDArray[np.int64],
+    n_rows: int,
+    m: int,
     scores: NDArray[np.float32],
     values: NDArray[np.float32],
     ranks: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    bars: NDArray[np.float32],
 ) -> None:
     """Share the queries, a multiple of four, among tasks."""
     n_tasks, n_groups = scores.shape[0], X.shape[0] // 4
     for task in prange(n_tasks):
-        start, stop = 4 * (task * n_groups // n_tasks), 4 * ((task + 1) * n_groups // n_tasks)
-        scan_some(X[start:stop], panel, names, scores[task], values[start:stop], ranks[start:stop])
+        a, b = 4 * (task * n_groups // n_tasks), 4 * ((task + 1) * n_groups // n_tasks)
+        scan_some(X[a:b], panel, names, n_rows, m, scores[task], values[a:b], ranks[a:b], counts[a:b], bars[a:b])
