@@ -196,8 +196,10 @@ def _moments(
     if n_hidden.any():
         msg = f"{n_hidden.sum()} values lie in genes that `observed` says are not measured."
         raise ValueError(msg)
-    mean = total / max(1, observed.sum())
-    return n_values, mean, np.sqrt(np.maximum(squares / max(1, observed.sum()) - mean**2, 0))
+    mean, square = total / max(1, observed.sum()), squares / max(1, observed.sum())
+    variance = square - mean**2
+    variance[variance < 1e-12 * square] = 0  # rounding alone: every value of the row is the same
+    return n_values, mean, np.sqrt(variance)
 
 
 @njit_parallel
