@@ -1,0 +1,188 @@
+"""Cells per second from counts to embeddings, beside a plain dense torch forward of the same net, in one run.
+
+    python benchmarks/embed/encode.py [--data FOLDER] [--cells 10000 50000] [--rounds 3] [--standardize]
+
+The cells are real ones of three studies (two of blood, one of pancreas), over the 20,000 most expressed of their
+genes, repeated up to the number wanted; the net is 20,000 -> 1024 -> 1024 -> 1024 -> 128 with random weights.
+Each number of cells runs in a process of its own. `--rounds 0` looks at memory only. Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import resource
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import torch
+from scipy import sparse
+
+from scim.model._config import ModelConfig
+from scim.model._encode import FoldedEncoder
+from scim.model._net import Encoder
+from scim.pp import lognorm
+from scim.pp._kernels import align_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+STUDIES = ("zheng_facs", "pbmc3k", "baron_human234")
+N_GENES, HIDDEN, LATENT = 20_000, (1024, 1024, 1024), 128
+CHUNK = 4096
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--cells", type=int, nargs="+", default=[10_000, 50_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--standardize", action="store_true", help="a net that standardises each cell")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(
+            json.dumps(measure(arguments.data, arguments.cells[0], arguments.rounds, standardize=arguments.standardize))
+        )
+        return
+    for n in arguments.cells:
+        command = [sys.executable, __file__, "--one", "--data", str(arguments.data), "--cells", str(n)]
+        command += ["--standardize"] * arguments.standardize
+        output = subprocess.run(
+            [*command, "--rounds", str(arguments.rounds)], check=True, capture_output=True, text=True
+        )
+        report(n, json.loads(output.stdout.splitlines()[-1]))
+
+
+def measure(data: Path, n: int, rounds: int, *, standardize: bool) -> dict[str, Any]:
+    counts = real_counts(data)
+    columns = model_columns(counts)
+    counts = repeated(counts, n)
+    net = random_net(standardize=standardize)
+    folded = FoldedEncoder(net)
+    X = lognormed(counts, columns)
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        "csr": lambda: folded.encode(X),
+        "counts to embedding": lambda: chunked(folded, counts, columns),
+        "dense": lambda: plain(net, X),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    rows = {}
+    for name in ("csr", "counts to embedding"):  # compiles the kernels
+        ways[name]()
+    grown = {name: growth(way) for name, way in ways.items() if name != "dense" or rounds}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            rows[name] = way()
+            seconds[name].append(time.perf_counter() - start)
+    gap = max((float(np.abs(rows[name] - rows["dense"]).max()) for name in rows), default=None)
+    return {"seconds": seconds, "gap": gap, "grown": grown, "values_per_cell": X.nnz / n}
+
+
+def report(n: int, result: dict[str, Any]) -> None:
+    print(f"\n{n} cells x {N_GENES} genes, {result['values_per_cell']:.0f} values a cell")
+    for name, grown in result["grown"].items():
+        print(f"{name:20s} memory +{grown:.0f} MB, of which the embedding {n * LATENT * 4 / 2**20:.0f}")
+    if result["gap"] is None:
+        return
+    print(f"largest difference from the dense forward {result['gap']:.1e}")
+    dense = np.array(result["seconds"]["dense"])
+    for name, seconds in result["seconds"].items():
+        ratio = np.median(dense / np.array(seconds))
+        print(f"{name:20s} {n / min(seconds):6.0f} cells/s at best, {ratio:4.2f} x dense (median of rounds)")
+
+
+def growth(way: Callable[[], object]) -> float:
+    """Memory that a call takes beyond what is there before it, in MB, looked at every 2 ms."""
+    done = threading.Event()
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier work freed is not to be had for nothing
+    before = peak = resident()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.002):
+            peak = max(peak, resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    way()
+    done.set()
+    watcher.join()
+    return peak - before
+
+
+def resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def real_counts(data: Path) -> sparse.csr_matrix:
+    """All cells of the studies over the union of their symbols."""
+    parts = []
+    for study in STUDIES:
+        adata = anndata.read_h5ad(data / f"{study}.h5ad")
+        symbols = adata.var.get("symbol", adata.var_names)
+        parts.append((sparse.coo_matrix(adata.X), np.asarray(symbols, dtype=str)))
+    genes, places = np.unique(np.concatenate([symbols for _, symbols in parts])), []
+    for X, symbols in parts:
+        at = (X.row, np.searchsorted(genes, symbols)[X.col])
+        places.append(sparse.csr_matrix((X.data.astype(np.float32), at), shape=(X.shape[0], genes.size)))
+    stacked = sparse.vstack(places, format="csr")
+    return stacked[np.random.default_rng(0).permutation(stacked.shape[0])]
+
+
+def model_columns(counts: sparse.csr_matrix) -> np.ndarray:
+    """Gene of the model for each column: the most expressed ones, in their own order; -1 for the others."""
+    expressed = np.bincount(counts.indices, minlength=counts.shape[1])
+    kept = np.sort(np.argsort(-expressed, kind="stable")[:N_GENES])
+    columns = np.full(counts.shape[1], -1)
+    columns[kept] = np.arange(kept.size)
+    return columns
+
+
+def repeated(counts: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
+    return counts[np.arange(n) % counts.shape[0]]
+
+
+def lognormed(counts: sparse.csr_matrix, columns: np.ndarray) -> sparse.csr_matrix:
+    indptr, indices, data = align_rows(counts.indptr, counts.indices, counts.data, columns, N_GENES)
+    return lognorm(sparse.csr_matrix((data, indices, indptr), shape=(counts.shape[0], N_GENES)))
+
+
+def chunked(folded: FoldedEncoder, counts: sparse.csr_matrix, columns: np.ndarray) -> np.ndarray:
+    out = np.empty((counts.shape[0], LATENT), dtype=np.float32)
+    for start in range(0, out.shape[0], CHUNK):
+        out[start : start + CHUNK] = folded.encode(lognormed(counts[start : start + CHUNK], columns))
+    return out
+
+
+def random_net(*, standardize: bool) -> Encoder:
+    generator = torch.Generator().manual_seed(0)
+    net = Encoder(ModelConfig(N_GENES, hidden=HIDDEN, latent_dim=LATENT, standardize=standardize), generator)
+    for block in net.blocks:
+        block[2].running_mean.normal_(0, 0.1, generator=generator)
+        block[2].running_var.uniform_(0.5, 1.5, generator=generator)
+    return net.eval()
+
+
+def plain(net: Encoder, X: sparse.csr_matrix, batch_size: int = 1000) -> np.ndarray:
+    """Embed batches made dense, by the net as it is."""
+    out = np.empty((X.shape[0], LATENT), dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, X.shape[0], batch_size):
+            batch = slice(start, start + batch_size)
+            out[batch] = net(torch.from_numpy(X[batch].toarray())).numpy()
+    return out
+
+
+if __name__ == "__main__":
+    main()
