@@ -136,8 +136,8 @@ class Index(ABC):
         """Return the ranks of ascending distinct ids, without those that the index does not have."""
         n = self.n_rows
         if self._ids[0] == 0 and self._ids[-1] == n - 1:  # distinct and ascending: they are 0 ... n - 1
-            inside: NDArray[np.int64] = ids[(ids >= 0) & (ids < n)]
-            return inside
+            first, last = np.searchsorted(ids, (0, n))
+            return ids[first:last]
         ranks = np.searchsorted(self._ids, ids)
         known = self._ids[np.minimum(ranks, n - 1)] == ids
         found: NDArray[np.int64] = ranks[known]
