@@ -1,0 +1,86 @@
+"""Cells as other experiments might have seen them: fewer counts, other genes, more counts of the same type."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import sparse
+
+LEAST_KEPT = 0.1
+"""Share of its counts that a thinned cell keeps at least."""
+
+N_PANELS = 32
+"""Random panels in a batch: drawing one for each cell would cost more than the first layer."""
+
+FEW_GENES = 60
+"""A panel that leaves a cell fewer genes than this is not used."""
+
+
+def mix(
+    X: sparse.csr_matrix, partners: sparse.csr_matrix, share: float, random: np.random.Generator
+) -> sparse.csr_matrix:
+    """Add to a share of the cells the counts of their partners, row by row.
+
+    The sum of two cells of a type is what one cell with more counts could have looked like; small classes gain most.
+    """
+    chosen = (random.random(X.shape[0]) < share).astype(np.float32)
+    return sparse.csr_matrix(X + sparse.diags_array(chosen) @ partners)
+
+
+def thin(X: sparse.csr_matrix, share: float, random: np.random.Generator) -> sparse.csr_matrix:
+    """Keep each count of a share of the cells with a probability drawn between a tenth and one (binomial thinning)."""
+    n = X.shape[0]
+    kept = np.where(random.random(n) < share, random.uniform(LEAST_KEPT, 1, n), 1.0)
+    rate = np.repeat(kept, np.diff(X.indptr))
+    counts = np.round(X.data).astype(np.int64)
+    thinned = np.where(rate < 1, random.binomial(counts, rate), X.data).astype(np.float32)
+    return sparse.csr_matrix((thinned, X.indices, X.indptr), shape=X.shape)
+
+
+def hide_genes(
+    observed: torch.Tensor,
+    panels: torch.Tensor,
+    gene_weight: torch.Tensor,
+    *,
+    random_panel: float,
+    study_panel: float,
+    least_panel: int,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Choose the genes through which each cell of a batch is seen.
+
+    Parameters
+    ----------
+    observed
+        (n, n_genes) genes that were measured, 0 or 1.
+    panels
+        (n_panels, n_genes) panels of the studies, 0 or 1.
+    gene_weight
+        (n_genes,) how likely a gene is in a random panel, relative to the others, around 1.
+    random_panel
+        Share of the panels that are random, the others showing all genes.
+    study_panel
+        Share of the cells that are seen through the panel of a random study instead.
+    least_panel
+        Expected size of the smallest random panel; sizes are uniform in their logarithm.
+    generator
+        Draws it all.
+
+    Returns
+    -------
+    (n, n_genes), 0 or 1, nowhere more than `observed`.
+    """
+    n, n_genes = observed.shape
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    least = min(least_panel, n_genes) / n_genes
+    size = least ** uniform(N_PANELS, 1)  # log-uniform between `least` and 1
+    size[uniform(N_PANELS) >= random_panel] = torch.inf
+    some = (uniform(N_PANELS, n_genes) < size * gene_weight).to(observed.dtype)
+    seen = observed * some[torch.randint(N_PANELS, (n,), generator=generator)]
+    other = observed * panels[torch.randint(len(panels), (n,), generator=generator)]
+    seen = torch.where(uniform(n, 1) < study_panel, other, seen)
+    few = seen.sum(1, keepdim=True) < min(FEW_GENES, n_genes // 10)
+    return torch.where(few, observed, seen)

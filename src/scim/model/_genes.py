@@ -1,0 +1,99 @@
+"""Which genes a model reads: the markers of every label in every data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from scim.pp import lognorm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+LEAST_CELLS = 5
+"""Labels with fewer cells in a data set do not choose genes there: their t statistics are noise."""
+
+SMALL_PANEL = 4000
+"""A data set with fewer genes than this was measured or cut to a panel, whose genes are all worth reading."""
+
+LONE_RANK = 30
+"""A gene that only one data set measured is taken if it is among the best so many of a label, since it is no bridge."""
+
+
+def marker_ranks(X: sparse.csr_matrix, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rank the genes of one data set by how well they tell one label from all others.
+
+    Parameters
+    ----------
+    X
+        Counts, shape (n, n_genes).
+    labels
+        (n,) label codes.
+
+    Returns
+    -------
+    For each gene its best rank over the labels, by the absolute t statistic of log-normalised counts; 0 is best.
+    """
+    _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    x = lognorm(X.copy())
+    n, n_labels = x.shape[0], len(sizes)
+    member = sparse.csr_matrix((np.ones(n, np.float32), (codes, np.arange(n))), shape=(n_labels, n))
+    sums, squares = (np.asarray((member @ part).todense(), dtype=np.float64) for part in (x, x.power(2)))
+    inside = _moments(sums, squares, sizes[:, None])
+    outside = _moments(sums.sum(0) - sums, squares.sum(0) - squares, (n - sizes)[:, None])
+    # The small constant keeps genes that are seen in a handful of cells from having no variance at all.
+    t = np.abs(inside[0] - outside[0]) / np.sqrt(inside[1] + outside[1] + 1e-5)
+    usable = (sizes >= LEAST_CELLS) & (sizes < n)
+    if not usable.any():
+        t, usable = squares.sum(0, keepdims=True), np.ones(1, dtype=bool)  # one label only: the loudest genes
+    order = np.argsort(-t[usable], axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(order.shape[1])[None, :], axis=1)
+    best: NDArray[np.int64] = ranks.min(axis=0)
+    return best
+
+
+def choose_genes(
+    names: Sequence[NDArray[np.object_]], ranks: Sequence[NDArray[np.int64]], n_genes: int
+) -> NDArray[np.object_]:
+    """Choose the genes with the best rank in any data set, those first that link data sets.
+
+    Parameters
+    ----------
+    names
+        Canonical gene ids of each data set.
+    ranks
+        See :func:`marker_ranks`, one array for each data set.
+    n_genes
+        At most so many are chosen.
+
+    Returns
+    -------
+    Canonical ids in ascending order.
+    """
+    table = pd.DataFrame(
+        {
+            "gene": np.concatenate(names),
+            "rank": np.concatenate(ranks),
+            "small": np.repeat([len(n) < SMALL_PANEL for n in names], [len(n) for n in names]),
+        }
+    )
+    genes = table.groupby("gene", sort=True).agg(rank=("rank", "min"), n=("rank", "size"), small=("small", "any"))
+    lone = (genes["n"] < min(2, len(names))) & (genes["rank"] >= LONE_RANK)
+    preferred = genes["small"] & (genes["n"] > 1) & (len(names) > 1)
+    order = genes.assign(lone=lone, other=~preferred).sort_values(["lone", "other", "rank"], kind="stable")
+    return np.sort(order.index[:n_genes].to_numpy(dtype=object))
+
+
+def _moments(
+    sums: NDArray[np.float64], squares: NDArray[np.float64], n: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return means, and variances of the means."""
+    n = np.maximum(n, 1)
+    mean = sums / n
+    return mean, np.maximum(squares / n - mean**2, 0) / n

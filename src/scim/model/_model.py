@@ -1,0 +1,209 @@
+"""A trained model: what it reads, what it knows, and the nets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from scim.model._encode import FoldedEncoder
+from scim.pp import gene_symbols, lognorm_chunks
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from scim.model._config import ModelConfig
+    from scim.model._data import Labels
+    from scim.model._files import WeightType
+    from scim.model._net import Decoder, Encoder
+    from scim.pp import Counts, GeneMap
+
+
+class Model:
+    """A trained model; :func:`train` makes one, :func:`load` reads one.
+
+    Attributes
+    ----------
+    config
+        Sizes of the nets and the form of their input.
+    genes
+        Canonical ids of the genes that the model reads, shape (n_genes,).
+    labels
+        Names of the labels that it was trained on.
+    label_ids
+        Their Cell Ontology ids; `None` where the ontology does not know the name.
+    encoder
+        The net, in evaluation mode. A model is for use as it is: later changes of the net are not seen by `encode`.
+    decoder
+        The net back, or `None`.
+    name
+        A name for people.
+    metadata
+        What the model was trained on, and how: anything that JSON can hold.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        genes: NDArray[np.object_],
+        labels: Labels,
+        encoder: Encoder,
+        decoder: Decoder | None = None,
+        *,
+        name: str = "scim model",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config = config
+        self.genes = np.asarray(genes, dtype=object)
+        self.labels: tuple[str, ...] = labels.names
+        self.label_ids: tuple[str | None, ...] = labels.ids
+        self.encoder = encoder.eval()
+        self.decoder = None if decoder is None else decoder.eval()
+        self.name = name
+        self.metadata: dict[str, Any] = dict(metadata or {})
+
+    def __repr__(self) -> str:
+        decoder = "" if self.decoder is not None else ", no decoder"
+        return (
+            f"Model {self.name!r} ({self.uid}): {self.n_genes} genes -> {self.latent_dim} dimensions, "
+            f"{len(self.labels)} labels{decoder}"
+        )
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes that the model reads."""
+        return self.config.n_genes
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of an embedding."""
+        return self.config.latent_dim
+
+    @property
+    def symbols(self) -> NDArray[np.object_]:
+        """Symbols of the genes, shape (n_genes,)."""
+        return gene_symbols(self.genes)
+
+    @cached_property
+    def uid(self) -> str:
+        """Sixteen hexadecimal digits that two models share only if they give the same embeddings."""
+        digest = hashlib.sha256(json.dumps([self.config.to_dict(), self.genes.tolist()]).encode())
+        for name, tensor in sorted(self.encoder.state_dict().items()):
+            if name.endswith("num_batches_tracked"):
+                continue
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def encode(
+        self,
+        X: sparse.csr_matrix[Any] | sparse.csr_array[Any] | NDArray[np.floating[Any]],
+        observed: NDArray[np.bool_] | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Embed log-normalised cells.
+
+        Parameters
+        ----------
+        X
+            Values of the model's genes, normalised over the genes observed, shape (n, n_genes).
+        observed
+            (n_genes,) which of them were measured; default: all.
+        n_threads
+            Default: `scim.settings.n_threads`.
+
+        Returns
+        -------
+        float32, shape (n, latent_dim): unit rows; zeros for a cell without a single count.
+        """
+        return self._folded.encode(X, observed=observed, n_threads=n_threads)
+
+    def embed(self, counts: Counts, genes: GeneMap) -> NDArray[np.float32]:
+        """Embed counts, chunk by chunk.
+
+        Parameters
+        ----------
+        counts
+            From :func:`scim.pp.find_counts`.
+        genes
+            From :func:`scim.pp.match_genes` with the genes of this model.
+
+        Returns
+        -------
+        float32, shape (n_obs, latent_dim).
+        """
+        out = np.zeros((counts.n_obs, self.latent_dim), dtype=np.float32)
+        for chunk in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
+            out[chunk.rows] = self.encode(chunk.X, observed=genes.observed)
+        return out
+
+    def decode(self, Z: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Return what the encoder would have read for given embeddings, for all genes of the model.
+
+        Parameters
+        ----------
+        Z
+            Embeddings, shape (n, latent_dim).
+
+        Returns
+        -------
+        float32, shape (n, n_genes): log-normalised values, brought to mean 0 and standard deviation 1 per cell if
+        the model standardises.
+
+        Raises
+        ------
+        ValueError
+            The model has no decoder, or `Z` has another width.
+        """
+        if self.decoder is None:
+            msg = f"{self.name!r} has no decoder: it was trained with reconstruction_weight=0 or saved without it."
+            raise ValueError(msg)
+        if Z.ndim != 2 or Z.shape[1] != self.latent_dim:
+            msg = f"Expected embeddings of shape (n, {self.latent_dim}), got {Z.shape}."
+            raise ValueError(msg)
+        with torch.inference_mode():
+            decoded: NDArray[np.float32] = self.decoder(torch.from_numpy(np.asarray(Z, dtype=np.float32))).numpy()
+        return decoded
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        dtype: WeightType = "float32",
+        decoder: bool = True,
+    ) -> None:
+        """Write the model to a new folder, which appears whole or not at all.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        overwrite
+            Whether to replace what is there.
+        dtype
+            `"float16"` halves the folder; embeddings change by about 1e-3, and so does `uid`.
+        decoder
+            Whether to keep the decoder.
+
+        Raises
+        ------
+        FileExistsError
+            `path` exists and `overwrite` is false.
+        """
+        from scim.model._files import save  # noqa: PLC0415  (files know models, and a model its files)
+
+        save(self, path, overwrite=overwrite, dtype=dtype, decoder=decoder)
+
+    @cached_property
+    def _folded(self) -> FoldedEncoder:
+        return FoldedEncoder(self.encoder)

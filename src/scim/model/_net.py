@@ -1,0 +1,132 @@
+"""The encoder and the decoder, as in :cite:t:`Heimberg2025`: blocks of dropout, linear, batch normalisation, PReLU."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from scim.model._config import ModelConfig
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from a generator of its own, so that no global seed is needed or moved."""
+
+    def __init__(self, p: float, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.p = p
+        self.generator = generator
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Set a share `p` of the values to zero and scale the others, in training only."""
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
+        return x * kept / (1 - self.p)
+
+
+class Encoder(nn.Module):
+    """Log-normalised cells to unit vectors.
+
+    Parameters
+    ----------
+    config
+        Sizes and input.
+    generator
+        Draws the first weights and the dropout.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        sizes = (config.n_genes, *config.hidden)
+        rates = [config.input_dropout] + [config.dropout] * (len(config.hidden) - 1)
+        self.blocks = nn.Sequential(
+            *(_block(a, b, p, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
+        )
+        self.head = _linear(config.hidden[-1], config.latent_dim, generator)
+
+    @property
+    def first(self) -> nn.Linear:
+        """The layer beside the input."""
+        block = self.blocks[0]
+        assert isinstance(block, nn.Sequential)
+        linear = block[1]
+        assert isinstance(linear, nn.Linear)
+        return linear
+
+    def forward(self, x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed dense cells.
+
+        Parameters
+        ----------
+        x
+            (n, n_genes) log-normalised values.
+        observed
+            (n_genes,) or (n, n_genes): which genes were measured; default: all.
+
+        Returns
+        -------
+        (n, latent_dim) rows of length 1.
+        """
+        h = self.blocks(self.scale(x, observed))  # (n, hidden[-1])
+        return functional.normalize(self.head(h))  # (n, latent_dim)
+
+    def scale(self, x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.Tensor:
+        """Standardise each cell over its observed genes if the model does; genes not observed are 0."""
+        if not self.config.standardize:
+            return x
+        return standardize(x, observed)
+
+
+class Decoder(nn.Module):
+    """Embeddings back to what the encoder read.
+
+    Parameters
+    ----------
+    config
+        Sizes.
+    generator
+        Draws the first weights and the dropout.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        sizes = (config.latent_dim, *reversed(config.hidden))
+        rates = [0.0] + [config.dropout] * (len(config.hidden) - 1)
+        self.blocks = nn.Sequential(
+            *(_block(a, b, p, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
+        )
+        self.head = _linear(config.hidden[0], config.n_genes, generator)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode embeddings (n, latent_dim) to (n, n_genes)."""
+        out: torch.Tensor = self.head(self.blocks(z))
+        return out
+
+
+def standardize(x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.Tensor:
+    """Bring each row to mean 0 and standard deviation 1 over its observed genes; the others, and flat rows, are 0."""
+    mask = torch.ones_like(x) if observed is None else observed.to(x.dtype).expand_as(x)
+    n = mask.sum(1, keepdim=True).clamp(min=1)
+    mean = (x * mask).sum(1, keepdim=True) / n
+    centred = (x - mean) * mask
+    sd = (centred.square().sum(1, keepdim=True) / n).sqrt()
+    return torch.where(sd > 0, centred / sd.clamp(min=1e-12), 0.0)
+
+
+def _block(n_in: int, n_out: int, p: float, generator: torch.Generator | None) -> nn.Sequential:
+    return nn.Sequential(Dropout(p, generator), _linear(n_in, n_out, generator), nn.BatchNorm1d(n_out), nn.PReLU())
+
+
+def _linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linear:
+    # torch's own default, +-1/sqrt(n_in), but drawn from our generator.
+    linear = nn.Linear(n_in, n_out, device="meta").to_empty(device="cpu")
+    bound = n_in**-0.5
+    nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
+    return linear
