@@ -44,6 +44,7 @@ class SparseLinear:
             part = weight[:, tile * _TILE : (tile + 1) * _TILE]
             self._tiles[tile, :, : part.shape[1]] = part
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
+        self._bias_tiles = np.pad(self.bias, (0, n_tiles * _TILE - self.width)).reshape(n_tiles, _TILE)
 
     def __call__(
         self,
@@ -76,12 +77,11 @@ class SparseLinear:
         n_tiles = self._tiles.shape[0]
         scale = np.ones(n, dtype=np.float32) if scale is None else scale
         starts, genes, values = _group_buffers(indptr, self.n_genes)
-        sums = _aligned((-(-n // _BLOCK) * n_tiles, min(n, _BLOCK), _TILE))
-        out = np.empty((n, self.width), dtype=np.float32)
+        sums = _aligned((n, n_tiles, _TILE))
         with threads(n_threads):
             _group(indptr, indices, data, scale, starts, genes, values)
-            _multiply(starts, genes, values, self._tiles, self.bias, sums, out)
-        return out
+            _multiply(starts, genes, values, self._tiles, self._bias_tiles, sums)
+        return sums.reshape(n, n_tiles * _TILE)[:, : self.width]
 
 
 def _aligned(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -126,22 +126,19 @@ def _group(indptr: Any, indices: Any, data: Any, scale: Any, starts: Any, genes:
 
 
 @njit_parallel
-def _multiply(starts: Any, genes: Any, values: Any, tiles: Any, bias: Any, sums: Any, out: Any) -> None:
-    n, width = out.shape
+def _multiply(starts: Any, genes: Any, values: Any, tiles: Any, bias: Any, sums: Any) -> None:
+    n = sums.shape[0]
     n_blocks = (n + _BLOCK - 1) // _BLOCK
     for item in prange(n_blocks * tiles.shape[0]):
         # All blocks of a tile come before the next tile, so that threads share its weights in the last-level cache.
         tile = item // n_blocks
         first = item % n_blocks * _BLOCK
-        size = min(_BLOCK, n - first)
-        sums[item, :size] = 0
+        last = min(n, first + _BLOCK)
+        for i in range(first, last):
+            sums[i, tile] = bias[tile]
         for s in range(starts.shape[1] - 1):
-            for i in range(size):
-                _add_rows(sums[item, i], tiles[tile], genes, values, starts[first + i, s], starts[first + i, s + 1])
-        left = tile * _TILE
-        for i in range(size):
-            for j in range(min(_TILE, width - left)):
-                out[first + i, left + j] = sums[item, i, j] + bias[left + j]
+            for i in range(first, last):
+                _add_rows(sums[i, tile], tiles[tile], genes, values, starts[i, s], starts[i, s + 1])
 
 
 @njit
