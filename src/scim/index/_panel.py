@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTH = 512
+_PANELS = 16  # that are looked at before the threads wait for each other
 _STEP = 16  # scores that are compared with the bar at a time
 _TASKS = 16  # more tasks than threads, so that a slow one does not hold up the rest
 
@@ -47,16 +48,17 @@ def shortlist(
     queries[:n, :dim] = X
     counts, bars = np.zeros(len(queries), dtype=np.int64), np.full(len(queries), np.inf, dtype=np.float32)
     kept = Kept(*empty_heaps(len(queries), room_for(m)), counts, bars)
-    panel = np.zeros((queries.shape[1], WIDTH), dtype=np.float32)
-    names = np.zeros(WIDTH, dtype=np.int64)
+    panels = np.zeros((_PANELS, queries.shape[1], WIDTH), dtype=np.float32)
     scores = np.empty((_TASKS, 4, WIDTH), dtype=np.float32)
-    n_candidates = len(rows) if which is None else len(which)
-    for start in range(0, n_candidates, WIDTH):
-        stop = min(start + WIDTH, n_candidates)
-        n_rows = stop - start
-        names[:n_rows] = np.arange(start, stop) if which is None else which[start:stop]
-        panel[:dim, :n_rows] = (rows[start:stop] if which is None else rows[names[:n_rows]]).T
-        scan_panel(queries, panel, names, n_rows, m, scores, *kept)
+    names = np.arange(len(rows)) if which is None else which
+    for start in range(0, len(names), _PANELS * WIDTH):
+        some = np.zeros(_PANELS * WIDTH, dtype=np.int64)
+        n_rows = min(len(some), len(names) - start)
+        some[:n_rows] = names[start : start + n_rows]
+        for first in range(0, n_rows, WIDTH):
+            part = some[first : min(first + WIDTH, n_rows)]
+            panels[first // WIDTH, :dim, : len(part)] = rows[part].T
+        scan_panels(queries, panels, some, n_rows, m, scores, *kept)
     select_rows(m, kept.values, kept.ranks, kept.counts)
     values, ranks = kept.values[:n, :m].copy(), kept.ranks[:n, :m].copy()
     sort_rows(values, ranks)
@@ -145,9 +147,9 @@ def scan_some(
 
 
 @njit_parallel
-def scan_panel(
+def scan_panels(
     X: NDArray[np.float32],
-    panel: NDArray[np.float32],
+    panels: NDArray[np.float32],
     names: NDArray[np.int64],
     n_rows: int,
     m: int,
@@ -157,8 +159,11 @@ def scan_panel(
     counts: NDArray[np.int64],
     bars: NDArray[np.float32],
 ) -> None:
-    """Share the queries, a multiple of four, among tasks."""
+    """Share the queries, a multiple of four, among tasks; the last panel may be filled in part."""
     n_tasks, n_groups = scores.shape[0], X.shape[0] // 4
     for task in prange(n_tasks):
         a, b = 4 * (task * n_groups // n_tasks), 4 * ((task + 1) * n_groups // n_tasks)
-        scan_some(X[a:b], panel, names, n_rows, m, scores[task], values[a:b], ranks[a:b], counts[a:b], bars[a:b])
+        mine, v, r, c, h = scores[task], values[a:b], ranks[a:b], counts[a:b], bars[a:b]
+        for start in range(0, n_rows, WIDTH):
+            some = names[start : start + WIDTH]
+            scan_some(X[a:b], panels[start // WIDTH], some, min(WIDTH, n_rows - start), m, mine, v, r, c, h)
