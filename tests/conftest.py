@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import scim
+from helpers import fakes
+
 # The first call of a kernel compiles it: a deadline would time the compiler.
 settings.register_profile("scim", deadline=None, max_examples=50)
 settings.load_profile("scim")
@@ -18,3 +21,22 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set SCIM_TEST_DATA to the folder that has pbmc3k.h5ad and the others")
     return folder
+
+
+@pytest.fixture(scope="session")
+def atlas_path(tmp_path_factory) -> Path:
+    """An atlas of 150 toy cells; nobody writes into it."""
+    return fakes.toy_atlas(tmp_path_factory.mktemp("atlas") / "toy.scim")
+
+
+@pytest.fixture(scope="session")
+def _embedded(atlas_path):
+    adata = fakes.cells(45, seed=9)
+    scim.tl.embed(adata, atlas_path)
+    return adata
+
+
+@pytest.fixture
+def adata(_embedded):
+    """45 toy cells, embedded; each test has its own copy."""
+    return _embedded.copy()

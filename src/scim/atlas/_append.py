@@ -15,7 +15,8 @@ from scim._core import keys
 from scim._core.log import logger
 from scim.atlas._columns import TEXT, arrow_type, as_type, missing
 from scim.atlas._counts import write_counts
-from scim.atlas._soma import MEASUREMENT, now, open_soma
+from scim.atlas._read import obs_columns
+from scim.atlas._soma import FOLDER, MEASUREMENT, grow_array, grow_frame, now, open_soma
 from scim.pp import match_genes
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def _discard_uncommitted(path: Path, manifest: Manifest) -> None:
     logger.warning("an earlier append did not finish; its rows are discarded")
     beyond = (slice(manifest.n_obs, None),)
     # Embeddings beyond the end stay: a dense array has no holes, and the next append writes over them.
-    with tiledbsoma.DataFrame.open(f"{path}/soma/obs", "d") as obs:
+    with tiledbsoma.DataFrame.open(f"{path}/{FOLDER}/obs", "d") as obs:
         obs.delete_cells(beyond)
     for name in counts:
-        with tiledbsoma.SparseNDArray.open(f"{path}/soma/ms/{MEASUREMENT}/X/{name}", "d") as X:
+        with tiledbsoma.SparseNDArray.open(f"{path}/{FOLDER}/ms/{MEASUREMENT}/X/{name}", "d") as X:
             X.delete_cells(beyond)
     now()
 
@@ -86,8 +87,8 @@ def _refuse_known_cells(path: Path, manifest: Manifest, obs: pd.DataFrame) -> No
 def _column_types(path: Path, obs: pd.DataFrame) -> dict[str, pa.DataType]:
     """Return the types of all columns: those of the atlas first, then new ones."""
     with open_soma(path) as experiment:
-        types = {field.name: field.type for field in experiment.obs.schema if field.name != "soma_joinid"}
-    for name in obs:
+        types = {name: experiment.obs.schema.field(name).type for name in obs_columns(experiment)}
+    for name in map(str, obs):
         types.setdefault(name, TEXT if name in keys.ATLAS_COLUMNS else arrow_type(obs[name]))
     return types
 
@@ -103,9 +104,8 @@ def _grow(path: Path, n_obs: int, n_new: int, types: dict[str, pa.DataType]) -> 
             tiledbsoma.io.update_obs(experiment, pd.concat([old, *new], axis=1), default_index_name=keys.ATLAS_CELL_ID)
         now()
     with open_soma(path, "w") as experiment:
-        experiment.obs.tiledbsoma_resize_soma_joinid_shape(n_new)
-        array = experiment.ms[MEASUREMENT].obsm[keys.EMBEDDING]
-        array.resize((n_new, array.shape[1]))
+        grow_frame(experiment.obs, n_new)
+        grow_array(experiment.ms[MEASUREMENT].obsm[keys.EMBEDDING], n_new)
     now()
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from scim.atlas._columns import TEXT
-from scim.atlas._soma import COUNTS, MEASUREMENT, VAR, now, open_soma
+from scim.atlas._soma import COUNTS, MEASUREMENT, VAR, grow_array, grow_frame, now, open_soma
 from scim.pp import align, gene_symbols
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def _make_room(path: Path, new: NDArray[np.object_], n_obs: int, n_genes: int, *
     with open_soma(path, "w") as experiment:
         rna = experiment.ms[MEASUREMENT]
         if len(new):
-            rna.var.tiledbsoma_resize_soma_joinid_shape(n_genes)
+            grow_frame(rna.var, n_genes)
         if present:
-            rna.X[COUNTS].resize((n_obs, n_genes))
+            grow_array(rna.X[COUNTS], n_obs, n_genes)
         else:
             rna.X.add_new_sparse_ndarray(COUNTS, type=pa.float32(), shape=(n_obs, n_genes))
     now()

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from scim._core import keys
@@ -14,19 +15,22 @@ from scim.atlas._soma import MEASUREMENT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
 _DENSE_SHARE = 0.05
 """From this share of the rows on, one read of the whole column is faster than many of single rows."""
+
+_NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+"""Types that pandas keeps whether a value is missing or not."""
 
 _NEAR = 256
 """Ids at most this far apart are fetched by one slice."""
 
 
 def obs_columns(experiment: Any) -> list[str]:
-    """Return the names of the obs columns, `soma_joinid` left out."""
-    return [name for name in experiment.obs.schema.names if name != "soma_joinid"]
+    """Return the names of the obs columns: those that every atlas has, then the others by name."""
+    # TileDB gives new columns in no order.
+    return [*keys.ATLAS_COLUMNS, *sorted(set(experiment.obs.schema.names) - {"soma_joinid", *keys.ATLAS_COLUMNS})]
 
 
 def read_obs(experiment: Any, n_obs: int, ids: NDArray[np.int64] | None, columns: Sequence[str]) -> pd.DataFrame:
@@ -37,7 +41,9 @@ def read_obs(experiment: Any, n_obs: int, ids: NDArray[np.int64] | None, columns
     if few and wanted is not None and wanted.size == 0:
         coords = (slice(0, 0),)  # an empty list of points means "all" to TileDB
     table = experiment.obs.read(coords, column_names=["soma_joinid", *columns]).concat()
-    frame: pd.DataFrame = table.to_pandas().set_index("soma_joinid").sort_index()[list(columns)]
+    index = pd.Index(table["soma_joinid"].to_numpy(), name="soma_joinid")
+    frame: pd.DataFrame = table.select(list(columns)).to_pandas(types_mapper=_NULLABLE.get)
+    frame = frame.set_index(index).sort_index()
     return frame if ids is None else frame.loc[ids]
 
 

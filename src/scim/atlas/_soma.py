@@ -60,6 +60,19 @@ def create_soma(path: Path, genes: NDArray[np.object_], symbols: NDArray[np.obje
         )
 
 
+def grow_frame(frame: Any, n_rows: int) -> None:
+    """Make room for `n_rows`; an append that died may have made more already, and TileDB refuses to shrink."""
+    if frame.domain[0][1] + 1 < n_rows:
+        frame.tiledbsoma_resize_soma_joinid_shape(n_rows)
+
+
+def grow_array(array: Any, n_rows: int, n_columns: int = 0) -> None:
+    """Make room for `n_rows` rows and `n_columns` columns, where there is less."""
+    shape = (max(n_rows, array.shape[0]), max(n_columns, array.shape[1]))
+    if shape != tuple(array.shape):
+        array.resize(shape)
+
+
 def now() -> int:
     """Return a SOMA time after everything written so far and before everything written from here on."""
     # Two writes of one millisecond have no order: stand clear of the last and of the next.

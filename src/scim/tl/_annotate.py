@@ -161,8 +161,8 @@ def _voters(atlas: Atlas, labels: Labels, where: str | None) -> NDArray[np.int64
 
 def _label_weights(labels: Labels, voters: NDArray[np.int64] | None, *, balance: bool) -> NDArray[np.float32]:
     codes = labels.codes if voters is None else labels.codes[voters]
-    counts = np.bincount(codes, minlength=len(labels.names))
-    return 1 / np.maximum(counts, 1).astype(np.float32) if balance else np.ones(len(counts), dtype=np.float32)
+    counts = np.bincount(codes, minlength=len(labels.names)) if balance else np.ones(len(labels.names))
+    return np.reciprocal(np.maximum(counts, 1), dtype=np.float32)
 
 
 def _ask(

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import anndata
+import pandas as pd
+import pytest
+
+import scim
+from helpers import fakes
+from scim.cli import run
+
+
+@pytest.fixture
+def query(tmp_path):
+    fakes.cells(30, seed=9).write_h5ad(tmp_path / "query.h5ad")
+    return tmp_path / "query.h5ad"
+
+
+def test_annotate_writes_cells(query, atlas_path, tmp_path, capsys):
+    out = tmp_path / "out.h5ad"
+    assert run(["annotate", str(query), "-o", str(out), "--atlas", str(atlas_path), "--max-distance", "2"]) == 0
+    expected = fakes.cells(30, seed=9)
+    scim.tl.embed(expected, atlas_path)
+    scim.tl.annotate(expected, atlas_path, max_distance=2)
+    assert anndata.read_h5ad(out).obs["scim_label"].tolist() == expected.obs["scim_label"].tolist()
+    printed = capsys.readouterr().out
+    assert "mean confidence" in printed
+    assert f"wrote {out}" in printed
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_annotate_writes_tables(query, atlas_path, tmp_path, suffix):
+    out = tmp_path / f"out.{suffix}"
+    assert run(["annotate", str(query), "-o", str(out), "--atlas", str(atlas_path)]) == 0
+    read = {"csv": pd.read_csv, "tsv": lambda path: pd.read_csv(path, sep="\t"), "parquet": pd.read_parquet}[suffix]
+    table = read(out)
+    assert table["cell"].tolist() == fakes.cells(30, seed=9).obs_names.tolist()
+    assert {"scim_label", "scim_label_id", "scim_label_confidence"} <= set(table)
+
+
+def test_search_writes_hits(query, atlas_path, tmp_path, capsys):
+    out = tmp_path / "hits.csv"
+    arguments = ["--groupby", "cell_type", "--k", "4", "--where", "study == 'two'", "--columns", "study"]
+    assert run(["search", str(query), "-o", str(out), "--atlas", str(atlas_path), *arguments]) == 0
+    hits = pd.read_csv(out)
+    assert hits.groupby("query").size().tolist() == [4, 4, 4]
+    assert set(hits["study"]) == {"two"}
+    assert "share" in capsys.readouterr().out
+
+
+def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
+    new = str(tmp_path / "new.scim")
+    other = tmp_path / "other.h5ad"
+    fakes.cells(12, seed=3).write_h5ad(other)
+    assert run(["atlas", "create", new, "--model", str(atlas_path / "model")]) == 0
+    assert run(["atlas", "append", new, str(query), str(other), "--label-key", "cell_type", "--columns", "tissue"]) == 0
+    assert run(["atlas", "index", new, "--kind", "exact"]) == 0
+    assert run(["atlas", "info", new]) == 0
+    printed = capsys.readouterr().out
+    assert "42 cells" in printed
+    assert "classical monocyte       14" in printed
+    with scim.atlas.open(new) as atlas:
+        assert atlas.obs()["study"].value_counts().to_dict() == {"query": 30, "other": 12}
+        assert "tissue" in atlas.columns
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["annotate", "nothere.h5ad", "-o", "out.h5ad"], 1, "nothere.h5ad: no such file"),
+        (["annotate", "QUERY", "-o", "out.txt"], 1, "expected an output ending in .h5ad, .csv"),
+        (["annotate", "QUERY", "-o", "QUERY"], 1, "exists already; pass --overwrite"),
+        (["annotate", "QUERY", "-o", "no/such/folder/out.h5ad"], 1, "its folder does not exist"),
+        (["annotate", "QUERY", "-o", "out.h5ad", "--atlas", "nowhere"], 1, "No atlas at 'nowhere'"),
+        (["annotate", "QUERY", "-o", "out.h5ad", "--atlas", "ATLAS", "--layer", "x"], 1, "layer='x' not found"),
+        (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--where", "a == 1"], 1, "no column 'a'"),
+        (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--groupby", "a"], 1, "obs['a'] not found"),
+        (["annotate", "TEXT", "-o", "out.h5ad"], 1, "expected an .h5ad, .zarr or 10x .h5 file"),
+        (["annotate", "BROKEN", "-o", "out.h5ad"], 1, "cannot be read as a .h5ad file"),
+        (["atlas", "append", "ATLAS"], 1, "one or more .h5ad files"),
+        (["annotate"], 2, ""),
+        (["annotate", "QUERY", "-o", "out.h5ad", "--k", "many"], 2, ""),
+        (["fly"], 2, ""),
+    ],
+)
+def test_errors_are_one_line_and_have_exit_codes(
+    query, atlas_path, tmp_path, monkeypatch, capfd, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("not cells")
+    (tmp_path / "broken.h5ad").write_bytes(b"not hdf5")
+    places = {"QUERY": str(query), "ATLAS": str(atlas_path), "TEXT": "text.txt", "BROKEN": "broken.h5ad"}
+    assert run([places.get(a, a) for a in arguments]) == code
+    said = capfd.readouterr().err
+    if code == 1:
+        last = said.strip().splitlines()[-1]
+        assert last.startswith("scim: error: ")
+        assert message in last
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.h5ad", "query.h5ad", "text.txt"]
+
+
+def test_help_teaches(capfd):
+    for arguments in (["--help"], ["annotate", "--help"], ["search", "--help"], ["atlas", "append", "--help"]):
+        assert run(arguments) == 0
+    said = capfd.readouterr().out
+    assert "scim demo" in said
+    assert "Example: scim annotate query.h5ad -o labelled.h5ad" in said
+    assert "--min-confidence" in said
+
+
+def test_help_needs_no_torch():
+    code = "import sys; from scim.cli import run; run(['--help']); assert 'torch' not in sys.modules, 'torch'"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_as_a_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "scim", "annotate", "x.h5ad", "-o", "y.h5ad"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "scim: error: x.h5ad: no such file.\n"

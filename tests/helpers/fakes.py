@@ -1,0 +1,55 @@
+"""Small real things: an untrained model of the toy genes, and an atlas of toy cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+import scim
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+
+TISSUES = np.array(["blood", "lung"])
+
+
+def cells(n: int = 60, seed: int = 1) -> AnnData:
+    """Toy cells with columns of every kind that an atlas keeps, some values missing."""
+    adata = scim.datasets.toy(n, rng=seed)
+    row = np.arange(n)
+    adata.obs["tissue"] = pd.Categorical(TISSUES[row % 2])
+    adata.obs["age"] = np.where(row % 5 == 0, np.nan, row.astype(float))
+    adata.obs["n"] = row
+    adata.obs["primary"] = row % 3 == 0
+    adata.obs["note"] = pd.Series([None if i % 4 == 0 else f"note {i % 3}" for i in row], index=adata.obs_names)
+    return adata
+
+
+def tiny_model(seed: int = 0) -> scim.model.Model:
+    """An untrained encoder of the toy genes: a random projection, which keeps cells that are alike together."""
+    import torch
+
+    from scim.model import Encoder, Model, ModelConfig
+    from scim.model._data import Labels
+
+    genes = scim.pp.canonical_genes(scim.datasets.toy(3).var_names)
+    config = ModelConfig(n_genes=len(genes), hidden=(32,), latent_dim=16)
+    encoder = Encoder(config, torch.Generator().manual_seed(seed))
+    return Model(config, genes, Labels((), ()), encoder, name="tiny")
+
+
+def toy_atlas(path: Path) -> Path:
+    """Two studies, 150 cells, one of them partly unlabelled."""
+    with scim.atlas.create(path, model=tiny_model()) as atlas:
+        atlas.append(
+            cells(90, seed=2), study="one", label_key="cell_type", obs_columns=["tissue", "age", "n", "primary"]
+        )
+        second = cells(60, seed=3)
+        second.obs["cell_type"] = second.obs["cell_type"].where(second.obs["n"] % 10 != 0)
+        atlas.append(second, study="two", label_key="cell_type", obs_columns=["tissue", "note"])
+        atlas.build_index()
+    return path

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import scim
+
+mpl.use("agg")
+
+
+@pytest.fixture
+def drawn(adata, atlas_path):
+    adata.obsm["X_umap"] = adata.obsm["X_scim"][:, :2].copy()
+    scim.tl.annotate(adata, atlas_path, max_distance=2.0)
+    scim.tl.search(adata, atlas_path, k=6)
+    return adata
+
+
+def test_labels_colour_the_cells_and_leave_the_unknown_grey(drawn):
+    drawn.obs["scim_label"] = drawn.obs["scim_label"].where(np.arange(45) % 9 != 0)
+    figure = scim.pl.labels(drawn)
+    (ax,) = figure.axes
+    assert isinstance(figure, Figure)
+    counts = {c.get_label(): len(c.get_offsets()) for c in ax.collections}
+    assert counts["unknown (5)"] == 5
+    for name, n in drawn.obs["scim_label"].value_counts().items():
+        assert counts[f"{name} ({n})"] == n
+    grey = next(c for c in ax.collections if c.get_label() == "unknown (5)")
+    np.testing.assert_array_equal(grey.get_offsets(), drawn.obsm["X_umap"][::9])
+
+
+def test_labels_use_the_colours_that_are_there(drawn):
+    names = drawn.obs["scim_label"].cat.categories
+    drawn.uns["scim_label_colors"] = ["#010203", "#aabbcc", "#ff0000"][: len(names)]
+    (ax,) = scim.pl.labels(drawn).axes
+    colors = [mpl.colors.to_hex(c.get_facecolor()[0]) for c in ax.collections]
+    assert colors == drawn.uns["scim_label_colors"]
+
+
+def test_hits_show_distance_and_agreement(drawn):
+    figure = scim.pl.hits(drawn, by="label")
+    distance, share = (ax.collections[-1].get_array() for ax in figure.axes[:2])
+    np.testing.assert_allclose(distance, np.median(drawn.obsm["scim_search_distances"], axis=1), rtol=1e-6)
+    hits = scim.get.hits(drawn, ["label"]).fillna("missing")
+    expected = [rows["label"].value_counts().iloc[0] / 6 for _, rows in hits.groupby("query", sort=False)]
+    np.testing.assert_allclose(share, expected)
+
+
+def test_hits_of_one_value(drawn):
+    figure = scim.pl.hits(drawn, by="study", value="two")
+    hits = scim.get.hits(drawn, ["study"])
+    expected = (hits["study"] == "two").groupby(hits["query"], sort=False).mean()
+    np.testing.assert_allclose(figure.axes[1].collections[-1].get_array(), expected)
+
+
+def test_hits_of_groups_colour_their_cells(drawn, atlas_path):
+    drawn.obs["some"] = drawn.obs["cell_type"].where(drawn.obs["cell_type"] != "B cell")
+    scim.tl.search(drawn, atlas_path, groupby="some", k=5)
+    ax = scim.pl.hits(drawn).axes[0]
+    grey, colored = ax.collections
+    assert len(grey.get_offsets()) == (drawn.obs["cell_type"] == "B cell").sum()
+    medians = dict(
+        zip(drawn.uns["scim_search"]["groups"], np.median(drawn.uns["scim_search"]["distances"], axis=1), strict=True)
+    )
+    expected = [medians[g] for g in drawn.obs["some"].dropna()]
+    np.testing.assert_allclose(colored.get_array(), expected, rtol=1e-6)
+
+
+def test_composition_draws_the_shares(drawn):
+    (ax,) = scim.pl.composition(drawn, "tissue").axes
+    widths = {label.get_text(): bar.get_width() for label, bar in zip(ax.get_yticklabels(), ax.patches, strict=True)}
+    expected = scim.get.composition(drawn, "tissue").set_index("tissue")["share"].to_dict()
+    assert widths == pytest.approx(expected)
+
+
+def test_composition_by_two_columns_joins_the_rest(drawn):
+    (ax,) = scim.pl.composition(drawn, ["label", "note"], top=2).axes
+    assert ax.get_legend().get_title().get_text() == "note"
+    assert [t.get_text() for t in ax.get_legend().get_texts()][-1] == "other"
+    assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(1)
+
+
+def test_axes_that_are_given_are_drawn_on(drawn):
+    figure, axes = plt.subplots(1, 2)
+    assert scim.pl.hits(drawn, ax=axes) is None
+    assert axes[0].collections
+    assert axes[1].collections
+    assert scim.pl.labels(drawn, ax=axes[0]) is None
+    assert scim.pl.composition(drawn, "label", ax=axes[1]) is None
+    plt.close(figure)
+
+
+def test_nothing_global_changes(drawn):
+    before = dict(mpl.rcParams)
+    scim.pl.hits(drawn)
+    scim.pl.labels(drawn)
+    scim.pl.composition(drawn, "label")
+    assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == []

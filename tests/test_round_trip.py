@@ -1,0 +1,65 @@
+"""After every tool the AnnData writes to h5ad and zarr and reads back equal, and a mask keeps rows right."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import scim
+
+STEPS = {
+    "embed": lambda adata, atlas: scim.tl.embed(adata, atlas, key_added="X_again"),
+    "annotate": scim.tl.annotate,
+    "annotate, all unknown": lambda adata, atlas: scim.tl.annotate(adata, atlas, max_distance=0.0),
+    "search cells": lambda adata, atlas: scim.tl.search(adata, atlas, k=5),
+    "search, too few pass": lambda adata, atlas: scim.tl.search(adata, atlas, k=5, where="n < 2"),
+    "search groups": lambda adata, atlas: scim.tl.search(adata, atlas, groupby="cell_type", k=5),
+}
+
+
+def same(one, other) -> bool:
+    if isinstance(one, dict):
+        return set(one) == set(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, np.asarray(other).astype(one.dtype))
+    return bool(one == other) and (isinstance(one, str) == isinstance(other, str))
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+@pytest.mark.parametrize("step", STEPS)
+# zarr 3 warns that it has no final specification for text of fixed width, which anndata stores
+@pytest.mark.filterwarnings("ignore:The data type:zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.filterwarnings("ignore:Writing zarr v2:UserWarning")
+def test_written_and_read_back(adata, atlas_path, tmp_path, step, kind):
+    STEPS[step](adata, atlas_path)
+    path = tmp_path / f"a.{kind}"
+    if kind == "h5ad":
+        adata.write_h5ad(path)
+        back = anndata.read_h5ad(path)
+    else:
+        adata.write_zarr(path)
+        back = anndata.read_zarr(path)
+    pd.testing.assert_frame_equal(back.obs, adata.obs, check_categorical=False)
+    assert set(back.obsm) == set(adata.obsm)
+    for key in adata.obsm:
+        np.testing.assert_array_equal(back.obsm[key], adata.obsm[key])
+        assert back.obsm[key].dtype == adata.obsm[key].dtype
+    assert same(adata.uns, back.uns)
+    if "scim_search" in back.uns:
+        pd.testing.assert_frame_equal(scim.get.hits(back), scim.get.hits(adata))
+    if "scim_label" in back.uns:
+        pd.testing.assert_frame_equal(scim.get.votes(back), scim.get.votes(adata))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_mask_keeps_rows_right(adata, atlas_path, step):
+    STEPS[step](adata, atlas_path)
+    mask = np.arange(adata.n_obs) % 4 == 1
+    part = adata[mask].copy()
+    for key in adata.obsm:
+        np.testing.assert_array_equal(part.obsm[key], adata.obsm[key][mask])
+    written = [key for key in adata.obs if key.startswith("scim")]
+    for key in written:
+        assert part.obs[key].astype(object).equals(adata.obs[key].astype(object)[mask])
