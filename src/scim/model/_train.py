@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from scim import __version__
+from scim._core.checks import check_count
 from scim._core.log import logger, progress
 from scim._core.settings import settings
 from scim.model._batches import Batches
@@ -110,6 +111,7 @@ def train(
     """
     started = time.perf_counter()
     config = TrainConfig() if config is None else config
+    check_count("n_genes", n_genes)
     sets = gather(adatas, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key)
     cells = combine(sets, genes=genes, n_genes=n_genes)
     net = ModelConfig(len(cells.genes), tuple(hidden), latent_dim, input_dropout=INPUT_DROPOUT, dropout=DROPOUT)

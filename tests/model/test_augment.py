@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from scim.model._augment import hide_genes, mix, thin
+from scim.model._sample import balanced_weights, paper_weights
+
+
+@pytest.fixture
+def X():
+    return sparse.random(300, 50, density=0.3, format="csr", rng=0, dtype=np.float32).ceil() * 20
+
+
+def test_thinning_keeps_whole_counts_and_invents_none(X):
+    thinned = thin(X, 1.0, np.random.default_rng(0))
+    assert (thinned.data == np.round(thinned.data)).all()
+    assert (thinned.toarray() <= X.toarray()).all()
+    # rates are uniform between 0.1 and 1
+    assert thinned.sum() / X.sum() == pytest.approx(0.55, abs=0.03)
+    assert (thin(X, 0.0, np.random.default_rng(0)) != X).nnz == 0
+
+
+def test_thinning_leaves_the_share_of_cells_alone_that_it_should(X):
+    same = (thin(X, 0.5, np.random.default_rng(0)).toarray() == X.toarray()).all(axis=1)
+    assert same.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_mixing_adds_the_partner_or_nothing(X):
+    partners = X[::-1].tocsr()
+    mixed = mix(X, partners, 0.5, np.random.default_rng(0)).toarray()
+    added = (mixed == (X + partners).toarray()).all(axis=1)
+    alone = (mixed == X.toarray()).all(axis=1)
+    assert (added | alone).all()
+    assert added.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def hide(observed, panels, **kwargs):
+    options = {"random_panel": 0.5, "study_panel": 0.3, "least_panel": 100} | kwargs
+    weight = torch.ones(observed.shape[1])
+    return hide_genes(observed, panels, weight, **options, generator=torch.Generator().manual_seed(0))
+
+
+def test_hidden_genes_were_measured_and_enough_are_left():
+    rng = np.random.default_rng(0)
+    panels = torch.from_numpy((rng.random((3, 1000)) < 0.7).astype(np.float32))
+    observed = panels[torch.from_numpy(rng.integers(0, 3, 400))]
+    seen = hide(observed, panels)
+    assert (seen <= observed).all()
+    assert seen.sum(1).min() >= 60
+    assert seen.sum(1).min() < 200 < observed.sum(1).min()
+
+
+def test_nothing_is_hidden_unless_asked():
+    panels = torch.ones(1, 500)
+    observed = torch.ones(20, 500)
+    assert torch.equal(hide(observed, panels, random_panel=0.0, study_panel=0.0), observed)
+
+
+def test_a_study_panel_is_that_of_a_study():
+    panels = torch.zeros(2, 200)
+    panels[0] = 1
+    panels[1, :100] = 1
+    seen = hide(torch.ones(50, 200), panels, random_panel=0.0, study_panel=1.0)
+    assert set(seen.sum(1).tolist()) == {100.0, 200.0}
+
+
+def test_paper_weights_by_hand():
+    labels, studies = np.array([0, 0, 1]), np.array([0, 1, 1])
+    expected = [
+        1 / np.log1p(2e-4) / np.log1p(1e-6),
+        1 / np.log1p(2e-4) / np.log1p(2e-6),
+        1 / np.log1p(1e-4) / np.log1p(2e-6),
+    ]
+    assert paper_weights(labels, studies) == pytest.approx(np.array(expected) / sum(expected))
+
+
+def test_balanced_weights_by_hand():
+    labels, studies = np.array([0, 0, 0, 1, 0]), np.array([0, 0, 0, 0, 1])
+
+    def weights(by_class, by_study):
+        return balanced_weights(labels, studies, class_balance=by_class, study_balance=by_study)
+
+    assert weights(0, 0) == pytest.approx(np.full(5, 1 / 5))
+    assert weights(0, 1) == pytest.approx([1 / 8] * 4 + [1 / 2])
+    assert weights(1, 1) == pytest.approx([1 / 12] * 3 + [1 / 4, 1 / 2])
+    assert weights(1, 0) == pytest.approx([2 / 15] * 3 + [2 / 5, 1 / 5])

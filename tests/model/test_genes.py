@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from scim.model._genes import choose_genes, marker_ranks
+
+
+def study(n=60, n_genes=40, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    X = rng.poisson(2.0, (n, n_genes)).astype(np.float32)
+    for label in range(3):
+        X[labels == label, label] += 12
+    return sparse.csr_matrix(X), labels
+
+
+def oracle(X, labels):
+    x = X.toarray() / X.sum(1) * 1e4
+    x = np.log1p(np.asarray(x))
+    t = []
+    for label in np.unique(labels):
+        a, b = x[labels == label], x[labels != label]
+        t.append(np.abs(a.mean(0) - b.mean(0)) / np.sqrt(a.var(0) / len(a) + b.var(0) / len(b) + 1e-5))
+    return np.argsort(np.argsort(-np.array(t), axis=1), axis=1).min(axis=0)
+
+
+def test_ranks_are_those_of_the_t_statistics():
+    X, labels = study()
+    ranks = marker_ranks(X, labels)
+    assert np.array_equal(ranks, oracle(X, labels))
+    assert ranks[:3].tolist() == [0, 0, 0]
+
+
+def test_counts_are_not_changed():
+    X, labels = study()
+    before = X.copy()
+    marker_ranks(X, labels)
+    assert np.array_equal(X.toarray(), before.toarray())
+
+
+def test_one_label_takes_the_loudest_genes():
+    X, _ = study()
+    X = X.toarray()
+    X[:, 5] = 100
+    assert marker_ranks(sparse.csr_matrix(X), np.zeros(60, dtype=np.int64))[5] == 0
+
+
+def names(*genes):
+    return np.array(genes, dtype=object)
+
+
+def test_genes_that_link_data_sets_come_first():
+    ranks = [np.array([0, 50, 51]), np.array([60, 40])]
+    assert choose_genes([names("a", "b", "c"), names("b", "d")], ranks, 2).tolist() == ["a", "b"]
+    assert choose_genes([names("a", "b", "c"), names("b", "d")], ranks, 9).tolist() == ["a", "b", "c", "d"]
+
+
+def test_one_data_set_has_no_lone_genes():
+    assert choose_genes([names("a", "b", "c")], [np.array([99, 40, 50])], 2).tolist() == ["b", "c"]
