@@ -56,13 +56,6 @@ def test_align_names_a_gene_once_a_row(counts, columns):
         assert np.unique(genes).size == genes.size
 
 
-def test_align_undoes_the_logarithm_before_it_sums(counts, columns):
-    logged = counts.copy().astype(np.float64)
-    logged.data = np.log1p(logged.data)
-    got = aligned(logged, columns, undo_log=True)
-    np.testing.assert_allclose(got.toarray(), aligned_oracle(counts.toarray(), columns), rtol=1e-6)
-
-
 def test_align_leaves_its_input_alone(counts, columns):
     before = counts.copy()
     aligned(counts, columns)

@@ -25,8 +25,8 @@ COUNTS = "counts"
 _OBS = pa.schema([("soma_joinid", pa.int64()), *((name, TEXT) for name in keys.ATLAS_COLUMNS)])
 VAR = pa.schema([("soma_joinid", pa.int64()), ("gene_id", TEXT), ("symbol", TEXT)])
 
-# Noise does not compress: a filter would cost time at every read and save nothing.
-_PLAIN: dict[str, Any] = {"tiledb": {"create": {"attrs": {"soma_data": {"filters": []}}}}}
+_TILE_ROWS = 1024
+"""A dense tile is written and read whole: at most this many embeddings for the sake of one."""
 
 READ_BUFFER_BYTES = 128 * 2**20
 """Memory that TileDB takes for one column of one read; its own default is 1 GiB."""
@@ -56,8 +56,14 @@ def create_soma(path: Path, genes: NDArray[np.object_], symbols: NDArray[np.obje
         var.write(pa.table([np.arange(len(genes)), pa.array(genes, TEXT), pa.array(symbols, TEXT)], schema=VAR))
         rna.add_new_collection("X")
         rna.add_new_collection("obsm").add_new_dense_ndarray(
-            keys.EMBEDDING, type=pa.float32(), shape=(1, latent_dim), platform_config=_PLAIN
+            keys.EMBEDDING, type=pa.float32(), shape=(1, latent_dim), platform_config=_embedding_config(latent_dim)
         )
+
+
+def _embedding_config(latent_dim: int) -> dict[str, Any]:
+    tiles = {"soma_dim_0": {"tile": _TILE_ROWS}, "soma_dim_1": {"tile": latent_dim}}
+    # Noise does not compress: a filter would cost time at every read and save nothing.
+    return {"tiledb": {"create": {"dims": tiles, "attrs": {"soma_data": {"filters": []}}}}}
 
 
 def grow_frame(frame: Any, n_rows: int) -> None:

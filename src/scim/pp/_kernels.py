@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,6 @@ def align_rows(
     columns: NDArray[np.integer[Any]],
     n_genes: int,
     *,
-    undo_log: bool = False,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Send every column of csr rows to a gene, drop those sent nowhere and sum those sent to the same gene.
@@ -34,8 +32,6 @@ def align_rows(
         Gene of each column, shape (n_columns,); -1 where it has none.
     n_genes
         Number of genes.
-    undo_log
-        Whether to take exp(x) - 1 of the values first.
     n_threads
         Default: `scim.settings.n_threads`.
 
@@ -59,7 +55,7 @@ def align_rows(
         new_indices = np.empty(new_indptr[-1], dtype=np.int32)
         new_data = np.empty(new_indptr[-1], dtype=np.float32)
         slots.fill(-1)
-        _place_rows(indptr, indices, data, columns, shared, undo_log, slots, new_indptr, new_indices, new_data)
+        _place_rows(indptr, indices, data, columns, shared, slots, new_indptr, new_indices, new_data)
     return new_indptr, new_indices, new_data
 
 
@@ -88,7 +84,6 @@ def _place_rows(
     data: Any,
     columns: Any,
     shared: Any,
-    undo_log: Any,
     slots: Any,
     new_indptr: Any,
     new_indices: Any,
@@ -105,7 +100,7 @@ def _place_rows(
                 gene = columns[indices[q]]
                 if gene < 0:
                     continue
-                value = math.expm1(data[q]) if undo_log else data[q]
+                value = data[q]
                 if shared and slot[gene] >= start:  # this row has named the gene before
                     new_data[slot[gene]] += value
                     continue

@@ -1,0 +1,118 @@
+"""Train the packaged model and make the packaged atlas, `src/scim/atlas/blood_pancreas.scim`.
+
+The same seed on the same machine gives the same weights, labels and embeddings; the names of TileDB's files and the
+identifier of the atlas are new each time.
+
+    python scripts/make_packaged_atlas.py FOLDER_OF_DATA [--out FOLDER]
+
+The folder holds the five permissively licensed studies named in `STUDIES`, and `label_to_cl.csv`, which maps their
+labels to Cell Ontology terms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata
+import pandas as pd
+
+import scim
+
+TARGET = Path(__file__).parents[1] / "src" / "scim" / "atlas" / "blood_pancreas.scim"
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Study:
+    """A file, and where it keeps what we need."""
+
+    file: str
+    study: str
+    labels: str
+    tissue: str
+    assay: str
+    licence: str
+    donor: str | None = None
+    ids: bool = False
+    """Whether the labels are Cell Ontology ids already."""
+
+
+STUDIES = (
+    Study("zheng_facs", "zheng", "celltype", "blood", "10x 3' v1", "BSD-2-Clause"),
+    Study("zheng_sorted_scminer", "zheng", "trueLabel", "blood", "10x 3' v1", "Apache-2.0"),
+    Study("pbmc3k", "pbmc3k", "cell_type", "blood", "10x 3' v1", "MIT"),
+    Study("onek1k", "onek1k", "cell_type", "blood", "10x 3' v2", "MIT", donor="indiv"),
+    Study("baron_human234", "baron", "cell_ontology_id", "pancreas", "inDrop", "MIT", donor="donor", ids=True),
+)
+
+
+def read(folder: Path) -> dict[str, anndata.AnnData]:
+    """Read the studies; obs gets `cell_type` (Cell Ontology id), `study`, `donor`, `tissue` and `assay`."""
+    terms = pd.read_csv(folder / "label_to_cl.csv").set_index(["file", "label"])["cell_type_ontology_term_id"]
+    cells = {}
+    for study in STUDIES:
+        adata = anndata.read_h5ad(folder / f"{study.file}.h5ad")
+        labels = adata.obs[study.labels].astype(object)
+        adata.obs["cell_type"] = labels if study.ids else labels.map(terms[study.file])
+        adata.obs["study"], adata.obs["tissue"], adata.obs["assay"] = study.study, study.tissue, study.assay
+        adata.obs["donor"] = "unknown" if study.donor is None else adata.obs[study.donor].astype(str)
+        cells[study.file] = adata
+    cells["zheng_sorted_scminer"] = without_shared_cells(cells["zheng_sorted_scminer"], cells["zheng_facs"])
+    return cells
+
+
+def without_shared_cells(adata: anndata.AnnData, other: anndata.AnnData) -> anndata.AnnData:
+    """Drop the cells that another sample of the same study has too: same barcode."""
+    known = set(other.obs["barcode"].str.split("-").str[0])
+    return adata[~adata.obs_names.str.split("-").str[0].isin(known)].copy()
+
+
+def train(cells: dict[str, anndata.AnnData]) -> scim.model.Model:
+    """Train on all studies; the donors of the one pancreas study count as studies, so that its labels meet too."""
+    for adata in cells.values():
+        pancreas = adata.obs["study"] == "baron"
+        adata.obs["training_study"] = adata.obs["study"].where(~pancreas, "baron " + adata.obs["donor"])
+    return scim.model.train(
+        cells, label_key="cell_type", study_key="training_study", name="blood and pancreas", rng=SEED
+    )
+
+
+def build(model: scim.model.Model, cells: dict[str, anndata.AnnData], target: Path) -> None:
+    """Append all labelled cells, without their counts."""
+    with scim.atlas.create(target, model=model, overwrite=True) as atlas:
+        for adata in cells.values():
+            labelled = adata[adata.obs["cell_type"].notna()]
+            atlas.append(
+                labelled.copy(), study_key="study", label_key="cell_type", obs_columns=["donor", "tissue", "assay"]
+            )
+        atlas.build_index(seed=SEED)
+    # Nobody decodes with the packaged model, and half the digits of its weights are enough.
+    model.save(target / "model", overwrite=True, dtype="float16", decoder=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=TARGET)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    cells = read(arguments.folder)
+    trained = train(cells)
+    print(f"trained in {time.perf_counter() - started:.0f} s")
+    # Embed with the weights as they will be read, not as they were before rounding.
+    rounded = arguments.out.with_name("rounded")
+    trained.save(rounded, dtype="float16", decoder=False, overwrite=True)
+    model = scim.model.load(rounded)
+    shutil.rmtree(rounded)
+    build(model, cells, arguments.out)
+    size = sum(file.stat().st_size for file in arguments.out.rglob("*") if file.is_file())
+    with scim.atlas.open(arguments.out) as atlas:
+        print(f"{atlas}: {size / 1e6:.1f} MB, {time.perf_counter() - started:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
