@@ -18,7 +18,7 @@ def oracle(adata, atlas, k):
         total = np.zeros(len(names))
         for j in nearest:
             code = codes[voters[j]]
-            total[code] += 1 / max(row[j], 1e-6) / size[code]
+            total[code] += 1 / max(row[j], 1e-6) / np.sqrt(size[code])
         winners.append(names[total.argmax()])
         shares.append(total.max() / total.sum())
     return np.array(winners), np.array(shares)

@@ -92,7 +92,7 @@ class Atlas:
 
     @property
     def reach(self) -> float | None:
-        """Cosine distance within which 99 % of the atlas cells have a neighbour in another study; `None`: no index."""
+        """Cosine distance within which 99 % of the cells have one of their label in another study; `None`: no index."""
         return None if self._manifest.index is None else self._manifest.index.reach
 
     @property
@@ -326,7 +326,9 @@ class Atlas:
             raise ValueError(msg)
         studies = pd.factorize(self.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY])[0]
         old = self._manifest.index
-        entry = _build_index.build_index(self.path, self.embeddings(), studies, old, kind=kind, seed=seed)
+        entry = _build_index.build_index(
+            self.path, self.embeddings(), self.labels.codes, studies, old, kind=kind, seed=seed
+        )
         self._commit(self._manifest.with_index(entry))
         _build_index.drop_index(self.path, old)
 

@@ -23,6 +23,7 @@ _REACH_QUANTILE = 0.99
 def build_index(
     path: Path,
     embeddings: NDArray[np.float32],
+    labels: NDArray[np.int32],
     studies: NDArray[np.int64],
     old: IndexEntry | None,
     *,
@@ -34,7 +35,7 @@ def build_index(
     number = 1 if old is None else int(old.folder.rpartition("v")[2]) + 1
     folder = f"index/v{number:04d}"
     built.save(path / folder, overwrite=True)  # an interrupted build may have left one of this name
-    reach = _reach(built, embeddings, studies, seed)
+    reach = _reach(built, embeddings, labels, studies, seed)
     logger.info("built a %s index of %d cells in %s", built.kind, len(embeddings), folder)
     return IndexEntry(folder, len(embeddings), reach)
 
@@ -50,18 +51,28 @@ def drop_index(path: Path, old: IndexEntry | None) -> None:
         shutil.rmtree(path / old.folder, ignore_errors=True)
 
 
-def _reach(built: knn.Index, embeddings: NDArray[np.float32], studies: NDArray[np.int64], seed: int) -> float:
-    """Measure how far cells are from the nearest cell of another study (of one study: the nearest other cell)."""
-    n = len(embeddings)
-    sample = np.sort(np.random.default_rng(seed).choice(n, min(n, _REACH_SAMPLE), replace=False))
-    nearest = []
-    for study in np.unique(studies[sample]):
-        rows = sample[studies[sample] == study]
-        others = np.flatnonzero(studies != study)
-        if others.size:
+def _reach(
+    built: knn.Index,
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    studies: NDArray[np.int64],
+    seed: int,
+) -> float:
+    """Measure how far cells are from the nearest cell of their label in another study.
+
+    Labels of one study alone say nothing of this; without others, the nearest other cell of the study stands in.
+    """
+    studies_of = [np.unique(studies[labels == label]) for label in range(labels.max(initial=-1) + 1)]
+    shared = [label for label, found in enumerate(studies_of) if found.size > 1]
+    comparable = np.flatnonzero(np.isin(labels, shared)) if shared else np.arange(len(labels))
+    rng = np.random.default_rng(seed)
+    sample = np.sort(rng.choice(comparable, min(comparable.size, _REACH_SAMPLE), replace=False))
+    nearest = [built.query(embeddings[sample], 2).distances[:, -1]] if not shared else []
+    for label in shared:
+        for study in studies_of[label]:
+            rows = sample[(labels[sample] == label) & (studies[sample] == study)]
+            others = np.flatnonzero((labels == label) & (studies != study))
             nearest.append(built.query(embeddings[rows], 1, allowed=others).distances[:, 0])
-        else:
-            nearest.append(built.query(embeddings[rows], 2).distances[:, -1])
     distances = np.concatenate(nearest)
     found = distances[np.isfinite(distances)]
     return float(np.quantile(found, _REACH_QUANTILE)) if found.size else 2.0

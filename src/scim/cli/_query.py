@@ -51,7 +51,7 @@ def annotate(
     weights
         Whether a neighbour's vote shrinks with its distance.
     balance
-        Weigh labels alike, however many cells of each the atlas has.
+        Let cells of labels that the atlas has many of weigh less.
     where
         Only cells of the atlas that pass vote, as "study == 'pbmc3k'".
     min_confidence

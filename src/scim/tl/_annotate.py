@@ -59,8 +59,8 @@ def annotate(
     weights
         `"distance"`: a neighbour at cosine distance d weighs 1 / max(d, 1e-6), `"uniform"`: each weighs 1.
     balance
-        Whether a neighbour's weight is divided by the number of voters with its label, so that a type does not win
-        because the atlas has many of it.
+        Whether a neighbour's weight is divided by the square root of the number of voters with its label, so that a
+        type does not win because the atlas has many of it, nor by one stray cell of a type that it hardly has.
     where
         Only cells of the atlas that pass this filter vote; see :meth:`scim.atlas.Atlas.select`.
     top_n
@@ -69,7 +69,7 @@ def annotate(
         Cells whose best label has a smaller share of the vote than this (0 to 1) are unknown.
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown.
-        Default: the reach of the atlas, within which 99 % of its own cells have a neighbour in another study.
+        Default: the reach of the atlas, within which 99 % of its own cells have a cell of their label in another study.
     use_rep
         Name of the embedding in `obsm`.
     key_added
@@ -162,7 +162,7 @@ def _voters(atlas: Atlas, labels: Labels, where: str | None) -> NDArray[np.int64
 def _label_weights(labels: Labels, voters: NDArray[np.int64] | None, *, balance: bool) -> NDArray[np.float32]:
     codes = labels.codes if voters is None else labels.codes[voters]
     counts = np.bincount(codes, minlength=len(labels.names)) if balance else np.ones(len(labels.names))
-    return np.reciprocal(np.maximum(counts, 1), dtype=np.float32)
+    return np.reciprocal(np.sqrt(np.maximum(counts, 1))).astype(np.float32)
 
 
 def _ask(
