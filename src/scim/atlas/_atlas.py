@@ -325,10 +325,8 @@ class Atlas:
             msg = f"The atlas at {str(self.path)!r} has no cells; append some first."
             raise ValueError(msg)
         studies = pd.factorize(self.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY])[0]
-        old = self._manifest.index
-        entry = _build_index.build_index(
-            self.path, self.embeddings(), self.labels.codes, studies, old, kind=kind, seed=seed
-        )
+        codes, old = self.labels.codes, self._manifest.index
+        entry = _build_index.build_index(self.path, self.embeddings(), codes, studies, old, kind=kind, seed=seed)
         self._commit(self._manifest.with_index(entry))
         _build_index.drop_index(self.path, old)
 

@@ -24,9 +24,10 @@ def fold(encoder: Encoder) -> list[Layer]:
     """Take every Linear with the BatchNorm behind it as one affine map, computed in float64."""
     layers = []
     for block in encoder.blocks:
-        linear = next(part for part in block if isinstance(part, torch.nn.Linear))
-        norm = next(part for part in block if isinstance(part, torch.nn.BatchNorm1d))
-        prelu = next(part for part in block if isinstance(part, torch.nn.PReLU))
+        _, linear, norm, prelu = block.children()
+        assert isinstance(linear, torch.nn.Linear)
+        assert isinstance(norm, torch.nn.BatchNorm1d)
+        assert isinstance(prelu, torch.nn.PReLU)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         factor = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
