@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
+import pandas as pd
 import torch
 from scipy import sparse
 
-from scim.model._config import ModelConfig
-from scim.model._encode import FoldedEncoder
-from scim.model._net import Encoder
-from scim.pp import lognorm
-from scim.pp._kernels import align_rows
+import scim
+from scim.model import Encoder, Model, ModelConfig
+from scim.model._data import Labels
+from scim.pp import canonical_genes, find_counts, lognorm_chunks, match_genes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parents[3] / "shared" / "data"
 STUDIES = ("zheng_facs", "pbmc3k", "baron_human234")
 N_GENES, HIDDEN, LATENT = 20_000, (1024, 1024, 1024), 128
-CHUNK = 4096
 
 
 def main() -> None:
@@ -63,20 +62,19 @@ def main() -> None:
 
 
 def measure(data: Path, n: int, rounds: int, *, standardize: bool) -> dict[str, Any]:
-    counts = real_counts(data)
-    columns = model_columns(counts)
-    counts = repeated(counts, n)
+    adata, genes = real_cells(data, n)
     net = random_net(standardize=standardize)
-    folded = FoldedEncoder(net)
-    X = lognormed(counts, columns)
+    model = Model(net.config, genes, Labels((), ()), net)
+    found = match_genes(adata.var, genes)
+    X = sparse.vstack([chunk.X for chunk in lognorm_chunks(find_counts(adata), found)], format="csr")
     ways: dict[str, Callable[[], np.ndarray]] = {
-        "csr": lambda: folded.encode(X),
-        "counts to embedding": lambda: chunked(folded, counts, columns),
+        "encode csr": lambda: model.encode(X, found.observed),
+        "tl.embed": lambda: embedded(adata, model),
         "dense": lambda: plain(net, X),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     rows = {}
-    for name in ("csr", "counts to embedding"):  # compiles the kernels
+    for name in ("encode csr", "tl.embed"):  # compiles the kernels
         ways[name]()
     grown = {name: growth(way) for name, way in ways.items() if name != "dense" or rounds}
     for _ in range(rounds):
@@ -125,44 +123,25 @@ def resident() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def real_counts(data: Path) -> sparse.csr_matrix:
-    """All cells of the studies over the union of their symbols."""
-    parts = []
-    for study in STUDIES:
-        adata = anndata.read_h5ad(data / f"{study}.h5ad")
-        symbols = adata.var.get("symbol", adata.var_names)
-        parts.append((sparse.coo_matrix(adata.X), np.asarray(symbols, dtype=str)))
-    genes, places = np.unique(np.concatenate([symbols for _, symbols in parts])), []
-    for X, symbols in parts:
-        at = (X.row, np.searchsorted(genes, symbols)[X.col])
-        places.append(sparse.csr_matrix((X.data.astype(np.float32), at), shape=(X.shape[0], genes.size)))
-    stacked = sparse.vstack(places, format="csr")
-    return stacked[np.random.default_rng(0).permutation(stacked.shape[0])]
+def real_cells(data: Path, n: int) -> tuple[anndata.AnnData, np.ndarray]:
+    """All cells of the studies over the union of their genes, repeated up to `n`; and the genes of the model."""
+    parts = {study: anndata.read_h5ad(data / f"{study}.h5ad") for study in STUDIES}
+    for part in parts.values():
+        part.obs = part.obs[[]]
+        part.var_names = canonical_genes(part.var_names)
+        part.var = part.var[[]]
+    unique = [part[:, ~part.var_names.duplicated()] for part in parts.values()]
+    joined = anndata.concat(unique, join="outer", index_unique="-", keys=list(parts))
+    X = sparse.csr_matrix(joined.X, dtype=np.float32)
+    X = X[np.random.default_rng(0).permutation(X.shape[0])][np.arange(n) % X.shape[0]]
+    expressed = np.bincount(X.indices, minlength=X.shape[1])
+    genes = joined.var_names.to_numpy(dtype=object)[np.sort(np.argsort(-expressed, kind="stable")[:N_GENES])]
+    return anndata.AnnData(X, obs=pd.DataFrame(index=np.arange(n).astype(str)), var=joined.var), genes
 
 
-def model_columns(counts: sparse.csr_matrix) -> np.ndarray:
-    """Gene of the model for each column: the most expressed ones, in their own order; -1 for the others."""
-    expressed = np.bincount(counts.indices, minlength=counts.shape[1])
-    kept = np.sort(np.argsort(-expressed, kind="stable")[:N_GENES])
-    columns = np.full(counts.shape[1], -1)
-    columns[kept] = np.arange(kept.size)
-    return columns
-
-
-def repeated(counts: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
-    return counts[np.arange(n) % counts.shape[0]]
-
-
-def lognormed(counts: sparse.csr_matrix, columns: np.ndarray) -> sparse.csr_matrix:
-    indptr, indices, data = align_rows(counts.indptr, counts.indices, counts.data, columns, N_GENES)
-    return lognorm(sparse.csr_matrix((data, indices, indptr), shape=(counts.shape[0], N_GENES)))
-
-
-def chunked(folded: FoldedEncoder, counts: sparse.csr_matrix, columns: np.ndarray) -> np.ndarray:
-    out = np.empty((counts.shape[0], LATENT), dtype=np.float32)
-    for start in range(0, out.shape[0], CHUNK):
-        out[start : start + CHUNK] = folded.encode(lognormed(counts[start : start + CHUNK], columns))
-    return out
+def embedded(adata: anndata.AnnData, model: Model) -> np.ndarray:
+    scim.tl.embed(adata, model=model)
+    return adata.obsm["X_scim"]
 
 
 def random_net(*, standardize: bool) -> Encoder:

@@ -59,16 +59,17 @@ class Counts:
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Return cells `start` to `stop` as csr float32 of (relative) counts; a logarithm is undone.
 
+        The arrays may be those of the data: read them, and write into copies.
+
         Raises
         ------
         CountsError
             A value of these rows is negative, NaN or infinite.
         """
-        part = sparse.csr_matrix(self.matrix[start:stop], dtype=np.float32)
+        part = _rows(self.matrix, start, stop)
         _refuse_bad_values(part.data, self.source)
         if self.kind == "lognorm":
-            part = part.copy() if np.shares_memory(part.data, getattr(self.matrix, "data", part.data)) else part
-            np.expm1(part.data * np.float32(math.log(self.log_base)), out=part.data)
+            part.data = np.expm1(part.data * np.float32(math.log(self.log_base)))
         return part
 
 
@@ -152,6 +153,17 @@ def _log_base(adata: AnnData) -> float:
 def _by_row(matrix: Any) -> Any:
     """Return the matrix in a form whose row slices are cheap."""
     return matrix.tocsr() if hasattr(matrix, "tocsr") else matrix
+
+
+def _rows(matrix: Any, start: int, stop: int) -> sparse.csr_matrix:
+    if not isinstance(matrix, sparse.csr_matrix | sparse.csr_array):  # dense, or on disk
+        return sparse.csr_matrix(matrix[start:stop], dtype=np.float32)
+    # A slice of a csr matrix would copy; its arrays can be cut without.
+    indptr = matrix.indptr[start : stop + 1]
+    values = slice(indptr[0], indptr[-1])
+    data = matrix.data[values].astype(np.float32, copy=False)
+    shape = (indptr.size - 1, matrix.shape[1])
+    return sparse.csr_matrix((data, matrix.indices[values], indptr - indptr[0]), shape=shape)
 
 
 def _kind(matrix: Any, source: str) -> Kind:
