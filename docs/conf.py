@@ -24,6 +24,6 @@ bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"
 myst_enable_extensions = ["dollarmath"]
 nb_execution_mode = "off"
-exclude_patterns = ["_build", "generated"]
+exclude_patterns = ["_build"]
 html_theme = "sphinx_book_theme"
 html_title = "scim"
