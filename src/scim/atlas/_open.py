@@ -83,8 +83,8 @@ def open_atlas(uri: str | os.PathLike[str] | None = None, mode: Literal["r", "w"
     --------
     >>> import scim
     >>> with scim.atlas.open() as atlas:
-    ...     sorted(atlas.columns)[:3]
-    ['cell_id', 'donor', 'label']
+    ...     atlas.columns[:4]
+    ['cell_id', 'study', 'label', 'label_id']
     """
     if mode not in ("r", "w"):
         msg = f"mode must be 'r' or 'w', got {mode!r}."
