@@ -119,6 +119,7 @@ CASES = [
     ("labels before an annotation", nothing, lambda a, t: scim.pl.labels(a), KeyError, r"obs\['scim_label'\] not found"),
     ("a picture without a map", no_map, lambda a, t: scim.pl.labels(a, key="cell_type"), KeyError, r"obsm\['X_umap'\] not found; run sc.pp.neighbors\(adata, use_rep='X_scim'\)"),
     ("three columns in one picture", nothing, lambda a, t: scim.pl.composition(searched(a.copy(), t), ["label", "study", "tissue"]), ValueError, "by must be one or two columns"),
+    ("a bar for each cell", nothing, lambda a, t: scim.pl.composition(searched(a.copy(), t), ["query", "label"]), ValueError, r"search groups of cells, scim.tl.search\(adata, groupby=...\)"),
     ("one axis for two panels", nothing, lambda a, t: scim.pl.hits(searched(a.copy(), t), basis="X_scim", ax=[None]), ValueError, "has 2 panels: expected ax with 2 axes, got 1"),
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -81,6 +82,15 @@ def test_composition_by_two_columns_joins_the_rest(drawn):
     assert ax.get_legend().get_title().get_text() == "note"
     assert [t.get_text() for t in ax.get_legend().get_texts()][-1] == "other"
     assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(1)
+
+
+def test_composition_keeps_every_group_in_its_order(drawn, atlas_path):
+    drawn.obs["cluster"] = pd.Categorical([str(i % 14) for i in range(45)], categories=[str(i) for i in range(14)])
+    scim.tl.search(drawn, atlas_path, groupby="cluster", k=5)
+    (ax,) = scim.pl.composition(drawn, ["query", "label"], top=2).axes
+    assert [t.get_text() for t in ax.get_yticklabels()] == [str(i) for i in range(14)]
+    ends = [bar.get_x() + bar.get_width() for bar in ax.patches[-14:]]
+    np.testing.assert_allclose(ends, 1)
 
 
 def test_axes_that_are_given_are_drawn_on(drawn):

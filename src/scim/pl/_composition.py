@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from scim.atlas import Atlas
 
-_OTHER = "other"
+_OTHER, _ALL = "other", "all hits"
 
 
 def composition(
@@ -42,7 +42,7 @@ def composition(
         One or two columns of the atlas, or `"query"`: a bar for each value of the first,
         split by the values of the second.
     top
-        Number of values to show of each column; the rest are joined as "other".
+        Number of values to show of each column of the atlas; the rest are joined as "other".
     atlas
         Where the atlas is now, if it is not where it was searched.
     key
@@ -59,7 +59,7 @@ def composition(
     KeyError
         The search or the column is not there.
     ValueError
-        `by` has more than two columns.
+        `by` has more than two columns, or `"query"` after a search for single cells.
 
     Examples
     --------
@@ -75,28 +75,33 @@ def composition(
     if not 1 <= len(names) <= 2:
         msg = f"by must be one or two columns, got {names}."
         raise ValueError(msg)
-    table = _table(get.composition(adata, names, atlas=atlas, key=key), names, top)
+    counted = get.composition(adata, names, atlas=atlas, key=key)
+    groups = adata.uns[key].get("groups", ())
+    if "query" in names and not len(groups):
+        msg = "by='query' draws a bar for each query: search groups of cells, scim.tl.search(adata, groupby=...)."
+        raise ValueError(msg)
+    orders = {name: list(groups) if name == "query" else _frequent(counted, name, top) for name in names}
+    table = _table(counted, orders)
     (axes,), figure = axes_or_figure(ax, size=(7.5, 1.4 + 0.32 * len(table)))
     _bars(axes, table, names)
     return figure
 
 
-def _table(counted: pd.DataFrame, names: list[str], top: int) -> pd.DataFrame:
+def _frequent(counted: pd.DataFrame, name: str, top: int) -> list[str]:
+    """Return the values with most hits, and "other" behind them if there are more."""
+    values = counted.groupby(name)["n_hits"].sum().sort_values(ascending=False, kind="stable").index.tolist()
+    return values[:top] + [_OTHER] * (len(values) > top)
+
+
+def _table(counted: pd.DataFrame, orders: dict[str, list[str]]) -> pd.DataFrame:
     """Return shares: a row for each value of the first column, a column for each value of the second."""
-    counted = counted.copy()
-    for name in names:
-        frequent = counted.groupby(name)["n_hits"].sum().sort_values(ascending=False).index[:top]
-        counted[name] = counted[name].where(counted[name].isin(frequent), _OTHER).astype(str)
-    counted["all hits"] = "all hits"
-    columns = names[1] if len(names) == 2 else "all hits"
-    table = counted.pivot_table(index=names[0], columns=columns, values="share", aggfunc="sum", fill_value=0.0)
-    rows = table.sum(axis=1).sort_values(ascending=False, kind="stable").index
-    order = table.sum(axis=0).sort_values(ascending=False, kind="stable").index
-    return table.loc[_other_last(list(rows)), _other_last(list(order))]
-
-
-def _other_last(names: list[str]) -> list[str]:
-    return [name for name in names if name != _OTHER] + [name for name in names if name == _OTHER]
+    counted = counted.assign(**{_ALL: _ALL})
+    for name, order in orders.items():
+        counted[name] = counted[name].where(counted[name].isin(order), _OTHER).astype(str)
+    rows, columns = [*orders, _ALL][:2]
+    table = counted.pivot_table(index=rows, columns=columns, values="share", aggfunc="sum", fill_value=0.0)
+    index, order = ([str(value) for value in orders.get(name, [_ALL])] for name in (rows, columns))
+    return table.reindex(index=index, columns=order, fill_value=0.0)
 
 
 def _bars(ax: Axes, table: pd.DataFrame, names: list[str]) -> None:

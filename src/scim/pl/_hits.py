@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from scim import get
@@ -16,12 +15,16 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    import numpy as np
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from scim.atlas import Atlas
+
+_FAR = 0.98
+"""Quantile of the distances at which the colours end, so that a few far cells do not make all others look alike."""
 
 
 def hits(
@@ -79,9 +82,10 @@ def hits(
     distance = found.groupby("query")["distance"].median()
     agree = _share(found, by, value)
     rows = _query_of_cells(adata, key)
-    _draw(axes[0], points, distance.reindex(rows).to_numpy(), basis, "median distance of the hits", "viridis_r")
+    far = float(distance.quantile(_FAR))
+    _draw(axes[0], points, distance.reindex(rows), basis, "median distance of the hits", "viridis", far)
     title = f"share of hits with {by} = {value}" if value is not None else f"share of hits with their commonest {by}"
-    _draw(axes[1], points, agree.reindex(rows).to_numpy(), basis, title, "viridis", (0.0, 1.0))
+    _draw(axes[1], points, agree.reindex(rows), basis, title, "viridis_r", 1.0)  # dark is good in both
     return figure
 
 
@@ -106,15 +110,15 @@ def _query_of_cells(adata: AnnData, key: str) -> pd.Index:
 def _draw(
     ax: Axes,
     points: NDArray[np.float64],
-    values: NDArray[np.floating[Any]],
+    values: pd.Series[float],
     basis: str,
     title: str,
     cmap: str,
-    limits: tuple[float, float] | None = None,
+    highest: float,
 ) -> None:
-    none = np.isnan(values)
+    none = values.isna().to_numpy()
     draw_points(ax, points, none, c=UNKNOWN)
-    low, high = limits or (None, None)
-    drawn = draw_points(ax, points, ~none, c=values[~none], cmap=cmap, vmin=low, vmax=high)
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    colored = values.to_numpy()[~none]
+    drawn = draw_points(ax, points, ~none, c=colored, cmap=cmap, vmin=0.0, vmax=highest)
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.7, extend="max" if (colored > highest).any() else "neither")
     scatter_axes(ax, basis, title)
