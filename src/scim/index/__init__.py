@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scim.index._base import Index, Neighbors
 from scim.index._build import build
-from scim.index._files import open, verify  # noqa: A004  (used as `scim.index.open`)
+from scim.index._files import verify
+from scim.index._open import open  # noqa: A004  (used as `scim.index.open`)
 
 __all__ = ["Index", "Neighbors", "build", "open", "verify"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from scim.index._check import check_allowed, check_count, check_matrix, unit_rows
+from scim.index._files import write_index
 
 if TYPE_CHECKING:
     import os
@@ -128,9 +129,8 @@ class Index(ABC):
         FileExistsError
             `path` exists and `overwrite` is false.
         """
-        from scim.index._files import write_index  # noqa: PLC0415  (the files know the kinds, which know this class)
-
-        write_index(path, self, overwrite=overwrite)
+        facts = {"kind": self.kind, "n_rows": self.n_rows, "dim": self.dim, "params": self.params}
+        write_index(path, facts, {"ids": self.ids, **self._arrays()}, overwrite=overwrite)
 
     def _ranks_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the ranks of ascending distinct ids, without those that the index does not have."""

@@ -1,4 +1,4 @@
-"""An index as a folder: `index.json` and one npy file an array, opened by memory map."""
+"""The folder of an index: `index.json` and one npy file an array."""
 
 from __future__ import annotations
 
@@ -11,47 +11,16 @@ import numpy as np
 
 from scim._core.errors import FormatError
 from scim._core.folder import new_folder, read_json, write_json
-from scim.index._kinds import KINDS, index_class
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
 
-    from scim.index._base import Index
-
 FORMAT = "scim-index"
 VERSION = 1
-_HEADER = "index.json"
-_REMEDY = "Build it again with `scim.index.build` and save it with overwrite=True."
-
-
-def open(path: str | os.PathLike[str]) -> Index:  # noqa: A001  (used as `scim.index.open`)
-    """Open a saved index by memory map, in a time that does not depend on its size.
-
-    Names, sizes, shapes and types of the files are checked, not their content: :func:`scim.index.verify` does that.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    FormatError
-        It is not a scim index, of another version, or damaged.
-    """
-    folder = Path(path)
-    header = _read_header(folder)
-    kind = index_class(header["kind"])
-    if set(header["files"]) != {"ids", *kind.files}:
-        came = f"lists the arrays {sorted(header['files'])}, not those of {header['kind']!r}"
-        msg = f"{str(folder / _HEADER)!r} {came}. {_REMEDY}"
-        raise FormatError(msg)
-    arrays = {name: _map(folder / f"{name}.npy", entry) for name, entry in header["files"].items()}
-    ids = arrays.pop("ids")
-    if ids.shape != (header["n_rows"],):
-        msg = f"{str(folder / 'ids.npy')!r} has shape {ids.shape}, expected {(header['n_rows'],)}. {_REMEDY}"
-        raise FormatError(msg)
-    index: Index = kind._restore(ids, arrays, header["params"])
-    return index
+HEADER = "index.json"
+REMEDY = "Build it again with `scim.index.build` and save it with overwrite=True."
 
 
 def verify(path: str | os.PathLike[str]) -> None:
@@ -65,29 +34,22 @@ def verify(path: str | os.PathLike[str]) -> None:
         It is not a scim index, of another version, or a file differs from what was saved.
     """
     folder = Path(path)
-    for name, entry in _read_header(folder)["files"].items():
+    for name, entry in read_header(folder)["files"].items():
         file = folder / f"{name}.npy"
         _check_size(file, entry)
         if _checksum(file) != entry["sha256"]:
-            msg = f"{str(file)!r} has changed since it was saved: its checksum differs. {_REMEDY}"
+            msg = f"{str(file)!r} has changed since it was saved: its checksum differs. {REMEDY}"
             raise FormatError(msg)
 
 
-def write_index(path: str | os.PathLike[str], index: Index, *, overwrite: bool) -> None:
-    """Write an index into a new folder that appears when it is complete."""
+def write_index(
+    path: str | os.PathLike[str], facts: dict[str, Any], arrays: dict[str, NDArray[Any]], *, overwrite: bool
+) -> None:
+    """Write arrays, and facts as JSON, into a new folder that appears when it is complete."""
     with new_folder(path, overwrite=overwrite) as folder:
-        files = {name: _write(folder / f"{name}.npy", a) for name, a in {"ids": index.ids, **index._arrays()}.items()}
-        header = {
-            "format": FORMAT,
-            "version": VERSION,
-            "kind": index.kind,
-            "n_rows": index.n_rows,
-            "dim": index.dim,
-            "dtype": "float32",
-            "params": index.params,
-            "files": files,
-        }
-        write_json(folder / _HEADER, {**header, "sha256": _digest(header)})
+        files = {name: _write(folder / f"{name}.npy", array) for name, array in arrays.items()}
+        header = {"format": FORMAT, "version": VERSION, **facts, "dtype": "float32", "files": files}
+        write_json(folder / HEADER, {**header, "sha256": _digest(header)})
 
 
 def _write(file: Path, array: NDArray[Any]) -> dict[str, Any]:
@@ -100,10 +62,11 @@ def _write(file: Path, array: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def _read_header(folder: Path) -> dict[str, Any]:
-    file = folder / _HEADER
+def read_header(folder: Path) -> dict[str, Any]:
+    """Return the facts of a saved index, checked to be what was saved."""
+    file = folder / HEADER
     if folder.is_dir() and not file.exists():
-        msg = f"{str(folder)!r} is not a scim index: it has no {_HEADER!r}; pass a folder that `Index.save` wrote."
+        msg = f"{str(folder)!r} is not a scim index: it has no {HEADER!r}; pass a folder that `Index.save` wrote."
         raise FormatError(msg)
     header = read_json(file, kind="index")
     if header.get("format") != FORMAT:
@@ -111,40 +74,38 @@ def _read_header(folder: Path) -> dict[str, Any]:
         raise FormatError(msg)
     if header.get("version") != VERSION:
         came = f"has version {header.get('version')!r}, this scim reads {VERSION}"
-        msg = f"{str(file)!r} {came}. Update scim, or: {_REMEDY}"
+        msg = f"{str(file)!r} {came}. Update scim, or: {REMEDY}"
         raise FormatError(msg)
     if header.pop("sha256", None) != _digest(header):
-        msg = f"{str(file)!r} has changed since it was saved. {_REMEDY}"
-        raise FormatError(msg)
-    if header["kind"] not in KINDS:
-        msg = f"{str(file)!r} has kind {header['kind']!r}, expected one of {sorted(KINDS)}. {_REMEDY}"
+        msg = f"{str(file)!r} has changed since it was saved. {REMEDY}"
         raise FormatError(msg)
     return header
 
 
-def _map(file: Path, entry: dict[str, Any]) -> NDArray[Any]:
+def map_array(file: Path, entry: dict[str, Any]) -> NDArray[Any]:
+    """Open an array by memory map; its size, shape and type must be those that were saved."""
     _check_size(file, entry)
     # Copy-on-write maps count as writable, so kernels see the same type as for arrays in memory and are compiled
     # once; nothing is ever written. An empty array cannot be mapped.
     try:
         array: NDArray[Any] = np.asarray(np.load(file, mmap_mode="c" if 0 not in entry["shape"] else None))
     except ValueError as error:
-        msg = f"{str(file)!r} is not a readable npy file ({error}). {_REMEDY}"
+        msg = f"{str(file)!r} is not a readable npy file ({error}). {REMEDY}"
         raise FormatError(msg) from error
     if list(array.shape) != entry["shape"] or array.dtype.str != entry["dtype"]:
         expected = f"{entry['dtype']} {tuple(entry['shape'])}"
-        msg = f"{str(file)!r} holds {array.dtype.str} {array.shape}, expected {expected}. {_REMEDY}"
+        msg = f"{str(file)!r} holds {array.dtype.str} {array.shape}, expected {expected}. {REMEDY}"
         raise FormatError(msg)
     return array
 
 
 def _check_size(file: Path, entry: dict[str, Any]) -> None:
     if not file.exists():
-        msg = f"{str(file)!r} is missing. {_REMEDY}"
+        msg = f"{str(file)!r} is missing. {REMEDY}"
         raise FormatError(msg)
     if file.stat().st_size != entry["bytes"]:
         came = f"has {file.stat().st_size} bytes, expected {entry['bytes']}"
-        msg = f"{str(file)!r} {came}: it is truncated or replaced. {_REMEDY}"
+        msg = f"{str(file)!r} {came}: it is truncated or replaced. {REMEDY}"
         raise FormatError(msg)
 
 
