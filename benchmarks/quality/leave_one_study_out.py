@@ -1,6 +1,6 @@
 """Train without a study, label its cells, and compare with logistic regression on the same cells in the same run.
 
-    python benchmarks/quality/leave_one_study_out.py [FOLDER] [--seeds 3] [--steps N]
+    python benchmarks/quality/leave_one_study_out.py [FOLDER] [--seeds 3] [--steps N] [--threads 1]
 
 FOLDER holds the h5ad files and label_to_cl.csv; default: `shared/data` beside the repository. Three tests:
 
@@ -165,8 +165,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=DATA)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--threads", type=int, default=1, help="a net this small gains little from a second")
     parser.add_argument("--tests", nargs="+", default=["pbmc3k", "zheng_facs", "pbmc68k_reduced"])
     args = parser.parse_args()
+    scim.settings.n_threads = args.threads
     warnings.filterwarnings("ignore", message=".*log-normalised.*|.*labels and neighbours may be less certain.*")
     config = scim.model.TrainConfig() if args.steps is None else scim.model.TrainConfig(n_steps=args.steps)
     data = read(args.folder)

@@ -50,11 +50,19 @@ def names(*genes):
     return np.array(genes, dtype=object)
 
 
-def test_genes_that_link_data_sets_come_first():
+def test_genes_that_link_studies_come_first():
     ranks = [np.array([0, 50, 51]), np.array([60, 40])]
-    assert choose_genes([names("a", "b", "c"), names("b", "d")], ranks, 2).tolist() == ["a", "b"]
-    assert choose_genes([names("a", "b", "c"), names("b", "d")], ranks, 9).tolist() == ["a", "b", "c", "d"]
+    genes, studies = [names("a", "b", "c"), names("b", "d")], [names("s"), names("t")]
+    assert choose_genes(genes, ranks, studies, 2).tolist() == ["a", "b"]
+    assert choose_genes(genes, ranks, studies, 9).tolist() == ["a", "b", "c", "d"]
+
+
+def test_two_files_of_a_study_are_no_link():
+    ranks = [np.array([0, 50, 51]), np.array([60, 40]), np.array([70])]
+    genes, studies = [names("a", "b", "c"), names("b", "d"), names("c")], [names("s"), names("t", "s"), names("u")]
+    assert choose_genes(genes, ranks, studies, 2).tolist() == ["a", "c"]
 
 
 def test_one_data_set_has_no_lone_genes():
-    assert choose_genes([names("a", "b", "c")], [np.array([99, 40, 50])], 2).tolist() == ["b", "c"]
+    chosen = choose_genes([names("a", "b", "c")], [np.array([99, 40, 50])], [names("s")], 2)
+    assert chosen.tolist() == ["b", "c"]

@@ -10,6 +10,7 @@ import torch
 from scim import ontology
 from scim.model import _augment as augment
 from scim.model._sample import balanced_weights
+from scim.pp import lognorm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,10 +96,12 @@ class Batches:
 
 
 def _gene_weight(cells: TrainingCells) -> torch.Tensor:
-    """Weigh genes between 0.2 and 2 by the rank of their mean: panels are made of genes that are seen."""
-    measured = np.bincount(cells.panel, minlength=len(cells.panels)) @ cells.panels
-    mean = np.asarray(cells.X.sum(axis=0)).ravel() / np.maximum(measured, 1)
-    rank = np.argsort(np.argsort(mean, kind="stable"), kind="stable") / len(mean)
+    """Weigh genes between 0.2 and 2 by the rank of their mean square: panels are made of genes that say something.
+
+    Over all cells, so that genes which few data sets measured are rare in panels too.
+    """
+    square = np.asarray(lognorm(cells.X.copy()).power(2).mean(axis=0)).ravel()
+    rank = np.argsort(np.argsort(square, kind="stable"), kind="stable") / len(square)
     return torch.from_numpy(np.clip(2 * rank, 0.2, 2).astype(np.float32))
 
 

@@ -91,7 +91,8 @@ def combine(
     """Choose the genes unless they are given, and bring all data sets to them."""
     names = [data.genes for data in sets]
     if genes is None:
-        chosen = choose_genes(names, [marker_ranks(d.X, pd.factorize(d.labels)[0]) for d in sets], n_genes)
+        ranks = [marker_ranks(data.X, pd.factorize(data.labels)[0]) for data in sets]
+        chosen = choose_genes(names, ranks, [data.studies for data in sets], n_genes)
     else:
         chosen = _given_genes(genes)
     parts, panels = [], []

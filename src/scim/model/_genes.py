@@ -22,7 +22,7 @@ SMALL_PANEL = 4000
 """A data set with fewer genes than this was measured or cut to a panel, whose genes are all worth reading."""
 
 LONE_RANK = 30
-"""A gene that only one data set measured is taken if it is among the best so many of a label, since it is no bridge."""
+"""A gene that only one study measured is taken if it is among the best so many of a label, since it is no bridge."""
 
 
 def marker_ranks(X: sparse.csr_matrix, labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -59,9 +59,12 @@ def marker_ranks(X: sparse.csr_matrix, labels: NDArray[np.int64]) -> NDArray[np.
 
 
 def choose_genes(
-    names: Sequence[NDArray[np.object_]], ranks: Sequence[NDArray[np.int64]], n_genes: int
+    names: Sequence[NDArray[np.object_]],
+    ranks: Sequence[NDArray[np.int64]],
+    studies: Sequence[NDArray[np.object_]],
+    n_genes: int,
 ) -> NDArray[np.object_]:
-    """Choose the genes with the best rank in any data set, those first that link data sets.
+    """Choose the genes with the best rank in any data set, those first that link studies.
 
     Parameters
     ----------
@@ -69,6 +72,8 @@ def choose_genes(
         Canonical gene ids of each data set.
     ranks
         See :func:`marker_ranks`, one array for each data set.
+    studies
+        The studies of each data set; data sets that share one count once.
     n_genes
         At most so many are chosen.
 
@@ -80,14 +85,26 @@ def choose_genes(
         {
             "gene": np.concatenate(names),
             "rank": np.concatenate(ranks),
+            "family": np.repeat(_families(studies), [len(n) for n in names]),
             "small": np.repeat([len(n) < SMALL_PANEL for n in names], [len(n) for n in names]),
         }
     )
-    genes = table.groupby("gene", sort=True).agg(rank=("rank", "min"), n=("rank", "size"), small=("small", "any"))
-    lone = (genes["n"] < min(2, len(names))) & (genes["rank"] >= LONE_RANK)
-    preferred = genes["small"] & (genes["n"] > 1) & (len(names) > 1)
+    genes = table.groupby("gene", sort=True).agg(rank=("rank", "min"), n=("family", "nunique"), small=("small", "any"))
+    n_families = int(table["family"].nunique())
+    lone = (genes["n"] < min(2, n_families)) & (genes["rank"] >= LONE_RANK)
+    preferred = genes["small"] & (genes["n"] > 1)
     order = genes.assign(lone=lone, other=~preferred).sort_values(["lone", "other", "rank"], kind="stable")
     return np.sort(order.index[:n_genes].to_numpy(dtype=object))
+
+
+def _families(studies: Sequence[NDArray[np.object_]]) -> list[int]:
+    """Give data sets that share a study the same number."""
+    families = list(range(len(studies)))
+    for i, own in enumerate(studies):
+        for j in range(i):
+            if set(own) & set(studies[j]):
+                families = [families[j] if family == families[i] else family for family in families]
+    return families
 
 
 def _moments(
