@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", default=["pbmc3k", "zheng_facs", "pbmc68k_reduced"])
     args = parser.parse_args()
     scim.settings.n_threads = args.threads
+    warnings.filterwarnings("ignore", message=".*lbfgs failed to converge.*")
     warnings.filterwarnings("ignore", message=".*log-normalised.*|.*labels and neighbours may be less certain.*")
     config = scim.model.TrainConfig() if args.steps is None else scim.model.TrainConfig(n_steps=args.steps)
     data = read(args.folder)
