@@ -9,7 +9,7 @@ import torch
 
 from scim import ontology
 from scim.model import _augment as augment
-from scim.model._sample import balanced_weights
+from scim.model._sample import balanced_weights, paper_weights
 from scim.pp import lognorm
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ class Batches:
         self, cells: TrainingCells, config: TrainConfig, random: np.random.Generator, generator: torch.Generator
     ) -> None:
         self.cells, self.config, self.random, self.generator = cells, config, random, generator
-        weights = balanced_weights(
-            cells.label, cells.study, class_balance=config.class_balance, study_balance=config.study_balance
-        )
-        self._cumulative = np.cumsum(weights)
+        self._cumulative = np.cumsum(_weights(cells, config))
         self._panels = torch.from_numpy(cells.panels.astype(np.float32))
         self._gene_weight = _gene_weight(cells)
         # Cells by study, label and data set: partners for mixing have the genes of the cell in common.
@@ -93,6 +90,14 @@ class Batches:
         within = (self.random.random(len(rows)) * self._sizes[group]).astype(np.int64)
         partners: NDArray[np.int64] = self._order[self._starts[group] + within]
         return partners
+
+
+def _weights(cells: TrainingCells, config: TrainConfig) -> NDArray[np.float64]:
+    if config.sampling == "paper":
+        return paper_weights(cells.label, cells.study)
+    return balanced_weights(
+        cells.label, cells.study, class_balance=config.class_balance, study_balance=config.study_balance
+    )
 
 
 def _gene_weight(cells: TrainingCells) -> torch.Tensor:

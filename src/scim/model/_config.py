@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 Mining = Literal["semihard", "hardest", "random"]
 MINING: tuple[Mining, ...] = ("semihard", "hardest", "random")
 
+Sampling = Literal["balanced", "paper"]
+SAMPLING: tuple[Sampling, ...] = ("balanced", "paper")
+
 Positives = Literal["across", "any"]
 POSITIVES: tuple[Positives, ...] = ("across", "any")
 
@@ -115,6 +118,9 @@ class TrainConfig(_Config):
         By which these cosines are divided.
     l1
         Weight of the sum of the absolute weights of the first layer.
+    sampling
+        How often each cell is drawn: `"balanced"` by the next two, `"paper"` by the formula of
+        :func:`scim.model._sample.paper_weights`.
     class_balance
         0: cells of a study are drawn alike; 1: its labels are.
     study_balance
@@ -144,6 +150,7 @@ class TrainConfig(_Config):
     prototype_weight: float = 0.0
     temperature: float = 0.1
     l1: float = 0.0
+    sampling: Sampling = "balanced"
     class_balance: float = 1.0
     study_balance: float = 0.5
     mix: float = 0.5
@@ -161,7 +168,7 @@ class TrainConfig(_Config):
             _check(name, getattr(self, name))
         for name in ("class_balance", "study_balance", "mix", "thin", "random_panel", "study_panel"):
             _check(name, getattr(self, name), most=1)
-        for name, choices in (("mining", MINING), ("positives", POSITIVES)):
+        for name, choices in (("mining", MINING), ("positives", POSITIVES), ("sampling", SAMPLING)):
             if getattr(self, name) not in choices:
                 msg = f"{name} must be one of {list(choices)}, got {getattr(self, name)!r}."
                 raise ValueError(msg)

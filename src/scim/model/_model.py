@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from scim.model._encode import FoldedEncoder
+from scim.model._save import Parts, write_folder
 from scim.pp import gene_symbols, lognorm_chunks
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from scim.model._config import ModelConfig
     from scim.model._data import Labels
-    from scim.model._files import WeightType
     from scim.model._net import Decoder, Encoder
+    from scim.model._save import WeightType
     from scim.pp import Counts, GeneMap
 
 
@@ -200,9 +201,17 @@ class Model:
         FileExistsError
             `path` exists and `overwrite` is false.
         """
-        from scim.model._files import save  # noqa: PLC0415  (files know models, and a model its files)
-
-        save(self, path, overwrite=overwrite, dtype=dtype, decoder=decoder)
+        ids = ["" if term is None else term for term in self.label_ids]
+        nets: dict[str, torch.nn.Module] = {"encoder": self.encoder}
+        if decoder and self.decoder is not None:
+            nets["decoder"] = self.decoder
+        parts = Parts(
+            {"name": self.name, "config": self.config.to_dict(), "metadata": self.metadata},
+            list(zip(self.genes, self.symbols, strict=True)),
+            list(zip(self.labels, ids, strict=True)),
+            nets,
+        )
+        write_folder(path, parts, overwrite=overwrite, dtype=dtype)
 
     @cached_property
     def _folded(self) -> FoldedEncoder:

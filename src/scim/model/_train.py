@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from scim import __version__
 from scim._core.checks import check_count
 from scim._core.log import logger, progress
 from scim._core.settings import settings
@@ -208,7 +208,7 @@ def _metadata(cells: TrainingCells, config: TrainConfig) -> dict[str, object]:
     n_cells, _, _ = _size(cells)
     counts = np.bincount(cells.study)
     return {
-        "scim_version": __version__,
+        "scim_version": version("scim-atlas"),
         "n_cells": n_cells,
         "studies": {study: int(n) for study, n in zip(cells.studies, counts, strict=True)},
         "training": dataclasses.asdict(config),

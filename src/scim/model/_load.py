@@ -1,66 +1,25 @@
-"""A model as a folder: config.json, genes.tsv, labels.tsv, weights.safetensors."""
+"""Reading a model's folder, and checking that its files agree."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from scim._core.checks import check_choice
 from scim._core.errors import FormatError
-from scim._core.folder import new_folder, read_json, write_json
-from scim._core.log import logger
+from scim._core.folder import read_json
 from scim.model._config import ModelConfig
 from scim.model._data import Labels
 from scim.model._model import Model
 from scim.model._net import Decoder, Encoder
+from scim.model._save import CONFIG, GENES, LABELS, SCHEMA, WEIGHTS, digest, state
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
-
-WeightType = Literal["float32", "float16"]
-
-SCHEMA = 1
-"""Version of the folder's form; `load` refuses a newer one."""
-
-_CONFIG, _GENES, _LABELS, _WEIGHTS = "config.json", "genes.tsv", "labels.tsv", "weights.safetensors"
-
-
-def save(model: Model, path: str | os.PathLike[str], *, overwrite: bool, dtype: WeightType, decoder: bool) -> None:
-    """Write a model; see :meth:`scim.model.Model.save`."""
-    check_choice("dtype", dtype, ("float32", "float16"))
-    with_decoder = decoder and model.decoder is not None
-    nets = {"encoder": model.encoder} | ({"decoder": model.decoder} if with_decoder else {})
-    weights = {
-        f"{name}.{key}": _stored(value, dtype)
-        for name, net in nets.items()
-        if net
-        for key, value in _state(net).items()
-    }
-    content = {
-        "format": "scim model",
-        "schema": SCHEMA,
-        "name": model.name,
-        "config": model.config.to_dict(),
-        "n_labels": len(model.labels),
-        "genes_sha256": _digest(model.genes.tolist()),
-        "decoder": with_decoder,
-        "dtype": dtype,
-        "metadata": model.metadata,
-    }
-    with new_folder(path, overwrite=overwrite) as folder:
-        _write_table(folder / _GENES, ("gene", "symbol"), list(zip(model.genes, model.symbols, strict=True)))
-        ids = ["" if term is None else term for term in model.label_ids]
-        _write_table(folder / _LABELS, ("label", "label_id"), list(zip(model.labels, ids, strict=True)))
-        save_file(weights, folder / _WEIGHTS)
-        write_json(folder / _CONFIG, content)
-    logger.info("wrote model %r to %s", model.name, path)
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -87,28 +46,13 @@ def load(path: str | os.PathLike[str]) -> Model:
     if not folder.is_dir():
         msg = f"{str(folder)!r} is not a folder; expected one that Model.save() wrote."
         raise FileNotFoundError(msg)
-    content = _read_config(folder / _CONFIG)
-    config = _model_config(folder / _CONFIG, content)
-    genes, labels = _read_genes(folder / _GENES, content, config), _read_labels(folder / _LABELS, content)
+    content = _read_config(folder / CONFIG)
+    config = _model_config(folder / CONFIG, content)
+    genes, labels = _read_genes(folder / GENES, content, config), _read_labels(folder / LABELS, content)
     encoder, decoder = Encoder(config), Decoder(config) if content["decoder"] else None
-    weights = _read_weights(folder / _WEIGHTS)
-    _fill(folder / _WEIGHTS, weights, {"encoder": encoder} | ({} if decoder is None else {"decoder": decoder}))
+    weights = _read_weights(folder / WEIGHTS)
+    _fill(folder / WEIGHTS, weights, {"encoder": encoder} | ({} if decoder is None else {"decoder": decoder}))
     return Model(config, genes, labels, encoder, decoder, name=content["name"], metadata=content["metadata"])
-
-
-def _state(net: torch.nn.Module) -> dict[str, torch.Tensor]:
-    # How many batches were seen says nothing about the embedding.
-    return {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
-
-
-def _stored(value: torch.Tensor, dtype: WeightType) -> torch.Tensor:
-    # Vectors weigh nothing and the variances of batch normalisation can leave the range of float16.
-    half = dtype == "float16" and value.ndim > 1
-    return value.detach().cpu().to(torch.float16 if half else torch.float32).contiguous().clone()
-
-
-def _digest(genes: list[str]) -> str:
-    return hashlib.sha256("\n".join(genes).encode()).hexdigest()
 
 
 def _read_config(file: Path) -> dict[str, Any]:
@@ -135,14 +79,6 @@ def _model_config(file: Path, content: dict[str, Any]) -> ModelConfig:
         raise FormatError(msg) from error
 
 
-def _write_table(file: Path, header: tuple[str, str], rows: Sequence[tuple[str, str]]) -> None:
-    bad = next((value for row in rows for value in row if "\t" in value or "\n" in value or "\r" in value), None)
-    if bad is not None:
-        msg = f"{bad!r} has a tab or a line break and cannot be written to {file.name}."
-        raise ValueError(msg)
-    file.write_text("".join("\t".join(row) + "\n" for row in (header, *rows)), encoding="utf-8", newline="\n")
-
-
 def _read_table(file: Path, header: tuple[str, str]) -> list[tuple[str, str]]:
     if not file.exists():
         msg = f"{str(file.parent)!r} is not a whole scim model: it has no {file.name!r}."
@@ -164,7 +100,7 @@ def _read_genes(file: Path, content: dict[str, Any], config: ModelConfig) -> np.
     if len(genes) != config.n_genes:
         msg = f"{str(file)!r} has {len(genes)} genes, config.json says {config.n_genes}."
         raise FormatError(msg)
-    if _digest(genes) != content["genes_sha256"]:
+    if digest(genes) != content["genes_sha256"]:
         msg = (
             f"{str(file)!r} does not hold the genes of this model in their order: its hash is not that in config.json."
         )
@@ -192,7 +128,7 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _fill(file: Path, weights: dict[str, torch.Tensor], nets: dict[str, torch.nn.Module]) -> None:
-    wanted = {f"{name}.{key}": value for name, net in nets.items() for key, value in _state(net).items()}
+    wanted = {f"{name}.{key}": value for name, net in nets.items() for key, value in state(net).items()}
     if wanted.keys() != weights.keys():
         missing, unknown = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
         msg = f"{str(file)!r} does not fit config.json: missing tensors {missing[:5]}, unknown tensors {unknown[:5]}."
