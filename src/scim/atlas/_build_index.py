@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_REACH_SAMPLE = 2000
-_REACH_QUANTILE = 0.99
+_REACH_SAMPLE = 10_000
+_REACH_QUANTILE = 0.995
 
 
 def build_index(

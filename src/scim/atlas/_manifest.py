@@ -27,7 +27,7 @@ class IndexEntry:
     """Number of cells it covers; fewer than the atlas has means that cells were appended since."""
 
     reach: float
-    """Cosine distance within which 99 % of the cells have a cell of their label in another study."""
+    """Cosine distance within which 99.5 % of the cells have a cell of their label in another study."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class Reader:
 
     @property
     def reach(self) -> float | None:
-        """Cosine distance within which 99 % of the cells have one of their label in another study; `None`: no index."""
+        """Cosine distance within which 99.5 % of cells have one of their label in another study; `None`: no index."""
         return None if self._manifest.index is None else self._manifest.index.reach
 
     @property

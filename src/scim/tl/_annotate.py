@@ -69,7 +69,7 @@ def annotate(
         Cells whose best label has a smaller share of the vote than this (0 to 1) are unknown.
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown.
-        Default: the reach of the atlas, within which 99 % of its own cells have a cell of their label in another study.
+        Default: the reach of the atlas, within which 99.5 % of its cells have one of their label in another study.
     use_rep
         Name of the embedding in `obsm`.
     key_added
