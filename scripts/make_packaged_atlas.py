@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=TARGET)
     arguments = parser.parse_args()
+    scim.settings.n_threads = 1  # sums in one order, so that the same seed gives the same weights
     started = time.perf_counter()
     cells = read(arguments.folder)
     trained = train(cells)

@@ -125,3 +125,27 @@ def test_as_a_process(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr == "scim: error: x.h5ad: no such file.\n"
+
+
+@pytest.mark.filterwarnings("always::scim._core.errors.ScimWarning")
+def test_a_warning_is_one_line_and_said_once(query, atlas_path, tmp_path, capfd):
+    adata = anndata.read_h5ad(query)
+    adata.X = adata.X.log1p()
+    adata.write_h5ad(tmp_path / "logged.h5ad")
+    arguments = ["search", str(tmp_path / "logged.h5ad"), "-o", str(tmp_path / "hits.csv"), "--groupby", "sample"]
+    assert run([*arguments, "--atlas", str(atlas_path)]) == 0
+    said = capfd.readouterr().err
+    assert said.count("scim: warning: No counts found; X looks log-normalised") == 1
+
+
+@pytest.mark.filterwarnings("always::scim._core.errors.ScimWarning")
+def test_the_demo_runs(tmp_path, capsys):
+    assert run(["demo", "--output", str(tmp_path / "demo")]) == 0
+    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == [
+        "composition.png",
+        "labels.png",
+        "pbmc68k_annotated.h5ad",
+    ]
+    printed = capsys.readouterr().out
+    share = float(printed.split("dendritic / CD34+, ")[1].split("%")[0])
+    assert share >= 85

@@ -59,7 +59,7 @@ def _write(adata: AnnData, output: Path) -> None:
 
     output.mkdir(parents=True, exist_ok=True)
     write_cells(adata, output / "pbmc68k_annotated.h5ad")
-    pictures = {"labels": pl.labels(adata), "hits": pl.composition(adata, by=["query", "label"])}
+    pictures = {"labels": pl.labels(adata), "composition": pl.composition(adata, by=["query", "label"])}
     for name, figure in pictures.items():
         if figure is not None:
             figure.savefig(output / f"{name}.png", dpi=150)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import warnings
@@ -37,9 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return its exit code."""
-    _talk_to_stderr()
+    _log_to_stderr()
     try:
-        app(arguments, exit_on_error=False, result_action="return_value")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments are not shown
+            app(arguments, exit_on_error=False, result_action="return_value")
     except CycloptsError:
         return 2  # cyclopts has said what was wrong
     except KeyboardInterrupt:
@@ -57,17 +60,21 @@ def _one_line(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _talk_to_stderr() -> None:
+def _log_to_stderr() -> None:
     logger = logging.getLogger("scim")
     if not logger.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
-    warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments are not shown
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_where: Any) -> None:
     # Only our own warnings are news to a person at a terminal; those of libraries are for the developers of scim.
     if issubclass(category, ScimWarning):
-        print(f"scim: warning: {message}", file=sys.stderr)
+        _warn_once(str(message))
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    print(f"scim: warning: {message}", file=sys.stderr)

@@ -137,7 +137,7 @@ class TrainConfig(_Config):
         Expected number of genes of the smallest random panel.
     """
 
-    n_steps: int = 400
+    n_steps: int = 1500
     batch_size: int = 384
     lr: float = 3e-3
     weight_decay: float = 0.01
