@@ -113,6 +113,15 @@ def test_a_moved_atlas_can_be_named(adata, atlas_path, tmp_path):
     assert len(scim.get.hits(adata, atlas=atlas_path)) == 2 * adata.n_obs
 
 
+def test_hits_of_the_packaged_atlas_name_no_path(tmp_path):
+    cells = scim.datasets.toy(6)
+    with pytest.warns(scim._core.errors.ScimWarning):  # few genes
+        scim.tl.embed(cells, scim.atlas.PACKAGED)
+    scim.tl.search(cells, scim.atlas.PACKAGED, k=2)
+    assert cells.uns["scim_search"]["atlas"]["path"] == "packaged"
+    assert scim.get.hits(cells)["study"].notna().all()
+
+
 def test_copy_leaves_the_input_alone(adata, atlas):
     other = scim.tl.search(adata, atlas, k=2, key_added="found", copy=True)
     assert "found" in other.uns

@@ -1,8 +1,8 @@
 """A store of embedded, labelled cells: a TileDB-SOMA experiment, the model that embedded it, and a search index."""
 
 from scim.atlas._atlas import Atlas
-from scim.atlas._open import create
+from scim.atlas._open import PACKAGED, create
 from scim.atlas._open import open_atlas as open  # noqa: A004  (`scim.atlas.open`, as everyone expects)
 from scim.atlas._reader import Labels
 
-__all__ = ["Atlas", "Labels", "create", "open"]
+__all__ = ["PACKAGED", "Atlas", "Labels", "create", "open"]

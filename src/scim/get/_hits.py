@@ -114,7 +114,8 @@ def _arrays(
 
 def _atlas_of(record: dict[str, Any], atlas: atlases.Atlas | str | os.PathLike[str] | None) -> atlases.Atlas:
     origin = record["atlas"]
-    place = origin["path"] if atlas is None else atlas.path if isinstance(atlas, atlases.Atlas) else atlas
+    searched = atlases.PACKAGED if origin["path"] == "packaged" else origin["path"]
+    place = searched if atlas is None else atlas.path if isinstance(atlas, atlases.Atlas) else atlas
     opened = atlases.open(place)
     if opened.uid != origin["uid"]:
         opened.close()

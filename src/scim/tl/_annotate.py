@@ -10,7 +10,7 @@ import pandas as pd
 from scim._core import keys
 from scim._core.checks import check_adata, check_choice, check_count
 from scim._core.log import logger
-from scim.tl._context import fitting_rep, opened
+from scim.tl._context import fitting_rep, opened, origin
 from scim.tl._vote import Votes, vote
 
 if TYPE_CHECKING:
@@ -129,13 +129,13 @@ def annotate(
         params |= {"where": where or "", "top_n": top_n}
         farthest = 2.0 if limit is None else float(limit)
         params |= {"min_confidence": float(min_confidence), "max_distance": farthest}
-        origin = {"path": str(source.path), "uid": source.uid}
+        source_of = origin(source)
     known = answer.known & (answer.votes.shares[:, 0] >= min_confidence) & (answer.distance <= farthest)
 
     adata = adata.copy() if copy else adata
     _write(adata, key_added, answer._replace(known=known), labels)
     names = {"labels": labels.names.astype(str), "label_ids": labels.ids.astype(str)}
-    adata.uns[key_added] = {"params": params, "atlas": origin, **names}
+    adata.uns[key_added] = {"params": params, "atlas": source_of, **names}
     logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, known.sum(), adata.n_obs)
     return adata if copy else None
 

@@ -30,6 +30,12 @@ def opened(atlas: AtlasLike) -> Iterator[atlases.Atlas]:
             yield mine
 
 
+def origin(atlas: atlases.Atlas) -> dict[str, str]:
+    """Return where an answer came from, for `uns`: another machine has the packaged atlas at another path."""
+    packaged = atlas.path.absolute() == atlases.PACKAGED
+    return {"path": "packaged" if packaged else str(atlas.path.absolute()), "uid": atlas.uid}
+
+
 def fitting_rep(adata: AnnData, atlas: atlases.Atlas, use_rep: str) -> NDArray[np.float32]:
     """Return `obsm[use_rep]`, refused if it was made for another atlas.
 

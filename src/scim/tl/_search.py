@@ -9,7 +9,7 @@ from scim._core.checks import check_adata, check_choice, check_count, check_obs_
 from scim._core.log import logger
 from scim.pp import find_counts, match_genes
 from scim.tl._centroids import centroids_of_counts, centroids_of_embedding, groups_of
-from scim.tl._context import fitting_rep, opened
+from scim.tl._context import fitting_rep, opened, origin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,9 +108,9 @@ def search(
         if groups is not None:
             X = _centroids(adata, X, groups, source, centroid, layer, gene_key)
         neighbors = source.index.query(X, k, allowed=allowed)
-        origin = {"path": str(source.path), "uid": source.uid}
+        source_of = origin(source)
     params = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
-    written: dict[str, Any] = {"params": params, "atlas": origin}
+    written: dict[str, Any] = {"params": params, "atlas": source_of}
 
     adata = adata.copy() if copy else adata
     if groups is None:
