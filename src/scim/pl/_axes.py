@@ -83,7 +83,7 @@ def category_colors(adata: AnnData, key: str, categories: Sequence[str]) -> dict
 
 
 def palette(n: int) -> list[str]:
-    """Return `n` colours, the first ten of them strong and distinct."""
-    strong_then_pale = [*mpl.color_sequences["tab20"][::2], *mpl.color_sequences["tab20"][1::2]]
-    colors = [mpl.colors.to_hex(color) for color in (*strong_then_pale, *mpl.color_sequences["tab20b"])]
+    """Return `n` colours, the first nine of them strong and distinct; none is grey, which means unknown or other."""
+    tab20 = [*mpl.color_sequences["tab20"][::2], *mpl.color_sequences["tab20"][1::2], *mpl.color_sequences["tab20b"]]
+    colors = [mpl.colors.to_hex(color) for color in tab20 if len(set(color)) > 1]
     return [colors[i % len(colors)] for i in range(n)]

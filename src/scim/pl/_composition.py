@@ -82,7 +82,7 @@ def composition(
         raise ValueError(msg)
     orders = {name: list(groups) if name == "query" else _frequent(counted, name, top) for name in names}
     table = _table(counted, orders)
-    (axes,), figure = axes_or_figure(ax, size=(7.5, 1.4 + 0.32 * len(table)))
+    (axes,), figure = axes_or_figure(ax, size=(7.5 if len(names) == 1 else 10.0, 1.4 + 0.32 * len(table)))
     _bars(axes, table, names)
     return figure
 
