@@ -1,8 +1,9 @@
 """Make `src/scim/pp/genes.tsv.gz`, the names by which a human gene is and was known.
 
-Sources: HGNC, May 2020 (CC0), for current and previous symbols; the CELLxGENE gene table (MIT) for the names since.
+Sources: HGNC, May 2020 (CC0), for current and previous symbols; the CELLxGENE gene table (MIT) for the names since; the
+genes of a study annotated in 2013 that lists ids beside symbols (Zheng et al., BSD-2-Clause), for ids retired since.
 
-    python scripts/make_gene_table.py FOLDER_WITH_THE_TWO_TABLES
+    python scripts/make_gene_table.py FOLDER_OF_DATA
 """
 
 from __future__ import annotations
@@ -12,16 +13,30 @@ import io
 import sys
 from pathlib import Path
 
+import anndata
 import pandas as pd
 
 TARGET = Path(__file__).parents[1] / "src" / "scim" / "pp" / "genes.tsv.gz"
 
 
+def retired_ids(table: pd.DataFrame, old: pd.Series) -> list[str]:
+    """Return for each gene the ids that an old annotation has for its symbol and the table does not know."""
+    old = old[~old.index.isin(table["ensembl"])]
+    # Where a symbol had two ids, one of them was another gene.
+    old = old[~old.duplicated(keep=False)]
+    by_symbol = dict(zip(old, old.index, strict=True))
+    names = [
+        [symbol, *previous.split("|")] for symbol, previous in zip(table["symbol"], table["previous"], strict=True)
+    ]
+    return [next((by_symbol[name] for name in own if name in by_symbol), "") for own in names]
+
+
 def main(folder: Path) -> None:
-    hgnc = pd.read_csv(folder / "hgnc_2020-05.tsv.gz", sep="\t", dtype=str, keep_default_na=False)
+    tables = folder / "resources"
+    hgnc = pd.read_csv(tables / "hgnc_2020-05.tsv.gz", sep="\t", dtype=str, keep_default_na=False)
     hgnc = hgnc[hgnc["ensembl_gene_id"] != ""].drop_duplicates("ensembl_gene_id").set_index("ensembl_gene_id")
     newer = pd.read_csv(
-        folder / "cellxgene_genes_homo_sapiens.csv.gz", header=None, usecols=[0, 1], dtype=str, keep_default_na=False
+        tables / "cellxgene_genes_homo_sapiens.csv.gz", header=None, usecols=[0, 1], dtype=str, keep_default_na=False
     )
     newest = {gene: symbol for gene, symbol in newer.itertuples(index=False) if symbol not in ("", gene)}
 
@@ -32,7 +47,9 @@ def main(folder: Path) -> None:
         before = [] if known is None else [known["symbol"], *known["prev_symbol"].split("|")]
         previous = sorted({name for name in before if name and name != symbol})
         rows.append((gene, symbol, "|".join(previous)))
-    text = pd.DataFrame(rows, columns=["ensembl", "symbol", "previous"]).to_csv(sep="\t", index=False)
+    table = pd.DataFrame(rows, columns=["ensembl", "symbol", "previous"])
+    table["retired"] = retired_ids(table, anndata.read_h5ad(folder / "zheng_facs.h5ad", backed="r").var["symbol"])
+    text = table.to_csv(sep="\t", index=False)
     with TARGET.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") as packed:
         io.TextIOWrapper(packed, encoding="utf-8", newline="").write(text)
     print(f"{TARGET.name}: {len(rows)} genes, {TARGET.stat().st_size / 1e6:.2f} MB")

@@ -153,9 +153,8 @@ def report(
         detail = ", ".join(f"{label} {value:.2f}" for label, value in zip(classes, each, strict=True))
         values = " ".join(f"{value:.3f}" for value in f1)
         rates = " ".join(f"{value:.3f}" for value in accuracy)
-        print(
-            f"  {method:26s} macro-F1 {np.mean(f1):.3f} [{values}] accuracy {np.mean(accuracy):.3f} [{rates}]  ({detail})"
-        )
+        means = f"macro-F1 {np.mean(f1):.3f} [{values}] accuracy {np.mean(accuracy):.3f} [{rates}]"
+        print(f"  {method:26s} {means}  ({detail})")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from scim._core.errors import GeneOverlapError, ScimWarning
         ("MLL", "ENSG00000118058"),  # previous symbol of KMT2A
         ("FAM46C", "ENSG00000183508"),  # previous symbol of TENT5C
         ("SEPT1", "ENSG00000180096"),  # now SEPTIN1
+        ("ENSG00000161570", "ENSG00000271503"),  # CCL5 before 2014
         ("nothing-like-a-gene", "nothing-like-a-gene"),
     ],
 )

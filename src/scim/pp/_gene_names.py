@@ -20,13 +20,14 @@ _ENSEMBL = re.compile(r"ENSG\d{11}(\.\d+)?(_PAR_Y)?", re.ASCII)
 
 @functools.cache
 def _table() -> pd.DataFrame:
-    """Return the packaged table, one row a human gene: ensembl, symbol, previous ('|'-joined)."""
+    """Return the packaged table, one row a human gene: ensembl, symbol, previous ('|'-joined), retired id."""
     with files("scim.pp").joinpath("genes.tsv.gz").open("rb") as file:
         return pd.read_csv(file, sep="\t", compression="gzip", dtype=str, keep_default_na=False)
 
 
 @functools.cache
-def _ensembl_of_symbol() -> pd.Series[str]:
+def _ensembl_of_name() -> pd.Series[str]:
+    """Map symbols, previous symbols and retired ids to the id of today."""
     table = _table()
     current = table.drop_duplicates("symbol").set_index("symbol")["ensembl"]
     previous = table.assign(previous=table["previous"].str.split("|")).explode("previous")
@@ -34,8 +35,9 @@ def _ensembl_of_symbol() -> pd.Series[str]:
     # A name that two genes have borne, or that is another gene's today, says nothing.
     previous = previous.drop_duplicates("previous", keep=False)
     previous = previous[~previous["previous"].isin(current.index)]
-    both: pd.Series[str] = pd.concat([current, previous.set_index("previous")["ensembl"]])
-    return both
+    retired = table[table["retired"] != ""].drop_duplicates("retired", keep=False).set_index("retired")["ensembl"]
+    names: pd.Series[str] = pd.concat([current, previous.set_index("previous")["ensembl"], retired])
+    return names
 
 
 def gene_id_kind(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> Literal["ensembl", "symbol"]:
@@ -51,7 +53,7 @@ def canonical_genes(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> NDArr
     Parameters
     ----------
     names
-        Human gene names of any mix: Ensembl ids with or without version, symbols, previous symbols.
+        Human gene names of any mix: Ensembl ids with or without version or retired, symbols, previous symbols.
 
     Returns
     -------
@@ -63,10 +65,11 @@ def canonical_genes(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> NDArr
     >>> scim.pp.canonical_genes(["CD3E", "ENSG00000198851.11", "no-such-gene"]).tolist()
     ['ENSG00000198851', 'ENSG00000198851', 'no-such-gene']
     """
-    given = [str(name) for name in names]
-    ids = _ensembl_of_symbol().reindex(given).to_numpy(dtype=object)
-    for i in np.flatnonzero(pd.isna(ids)).tolist():
-        ids[i] = given[i][:15] if _ENSEMBL.fullmatch(given[i]) else given[i]
+    # ENSG00000198851.11 and ENSG00000182162_PAR_Y are known without what follows the number.
+    given = np.array([str(n)[:15] if _ENSEMBL.fullmatch(str(n)) else str(n) for n in names], dtype=object)
+    ids = _ensembl_of_name().reindex(given).to_numpy(dtype=object)
+    unknown = pd.isna(ids)
+    ids[unknown] = given[unknown]
     return ids
 
 
