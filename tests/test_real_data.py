@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anndata
 import numpy as np
-import pandas as pd
 import pytest
 
 import scim
 from scim import ontology
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # what pp should find in each file: source, kind, kind of gene names
 FILES = {

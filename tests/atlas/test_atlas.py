@@ -142,7 +142,8 @@ def test_a_stale_index_is_refused(writable):
         _ = writable.index
     writable.build_index()
     assert writable.index.n_rows == 40
-    assert [p.name for p in (writable.path / "index").iterdir()] == ["v0002"]
+    writable.build_index()
+    assert sorted(p.name for p in (writable.path / "index").iterdir()) == ["v0002", "v0003"]
 
 
 def test_a_reader_keeps_its_snapshot(writable):
@@ -252,6 +253,82 @@ def test_an_append_that_died_is_discarded_by_the_next(writable, monkeypatch):
     assert writable.obs()["study"].tolist() == ["a"] * 10 + ["c"] * 12
     with tiledbsoma.open(str(writable.path / "soma")) as experiment:
         assert experiment.obs.count == 22
+
+
+def test_columns_of_an_append_that_died_do_not_bind_the_next(writable, monkeypatch):
+    from scim.atlas import _append
+
+    writable.append(fakes.cells(10, seed=4), study="a", obs_columns=["tissue"])
+
+    def die(*_args):
+        msg = "power cut"
+        raise OSError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_append, "_write_obs", die)
+        with pytest.raises(OSError, match="power cut"):
+            writable.append(fakes.cells(9, seed=5), study="b", obs_columns=["n", "age"])
+    cells = fakes.cells(9, seed=5)
+    cells.obs["n"] = "text"
+    writable.append(cells, study="b", obs_columns=["n"])
+    assert writable.columns == ["cell_id", "study", "label", "label_id", "n", "tissue"]
+    assert writable.obs()["n"].tolist() == [None] * 10 + ["text"] * 9
+
+
+def test_every_append_may_bring_a_column(writable):
+    for i, column in enumerate(["n", "primary", "age", "tissue", "note"]):
+        writable.append(fakes.cells(10, seed=i), study=f"s{i}", obs_columns=[column])
+    obs = writable.obs()
+    assert obs["n"].notna().sum() == 10
+    assert obs["n"][:10].tolist() == list(range(10))
+    assert obs["primary"][10:20].tolist() == fakes.cells(10, seed=1).obs["primary"].tolist()
+    assert obs["tissue"][30:40].tolist() == fakes.cells(10, seed=3).obs["tissue"].tolist()
+
+
+def test_a_second_writer_is_noticed_and_nothing_is_lost(writable):
+    with scim.atlas.open(writable.path, mode="w") as other:
+        other.append(fakes.cells(20, seed=4), study="a")
+        with pytest.raises(ValueError, match="was changed by another writer since it was opened; open it again"):
+            writable.append(fakes.cells(5, seed=5), study="b")
+        with pytest.raises(ValueError, match="was changed by another writer"):
+            writable.build_index()
+    with scim.atlas.open(writable.path) as reader:
+        assert len(reader.obs()) == 20
+
+
+def test_a_reader_keeps_its_index_while_another_is_built(writable):
+    writable.append(fakes.cells(20, seed=4), study="a")
+    writable.build_index()
+    with scim.atlas.open(writable.path) as reader:
+        writable.build_index()
+        assert reader.index.n_rows == 20
+    with scim.atlas.open(writable.path) as reader:
+        writable.build_index()
+        writable.build_index()
+        with pytest.raises(FormatError, match="was rebuilt since the atlas was opened: open it again"):
+            _ = reader.index
+
+
+def test_relative_paths_follow_the_working_directory(tmp_path, monkeypatch, atlas_path):
+    monkeypatch.chdir(tmp_path)
+    with scim.atlas.create("here.scim", model=fakes.tiny_model()) as atlas:
+        atlas.append(fakes.cells(5), study="a")
+    assert (tmp_path / "here.scim" / "soma").is_dir()
+    monkeypatch.chdir(atlas_path.parent)
+    with scim.atlas.open(atlas_path.name) as atlas:
+        assert len(atlas.obs()) == 150
+
+
+def test_overwrite_replaces_an_atlas_and_nothing_else(tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years")
+    with pytest.raises(FileExistsError, match="is not replaced: it has no 'atlas.json'"):
+        scim.atlas.create(precious, model=fakes.tiny_model(), overwrite=True)
+    assert (precious / "thesis.txt").read_text() == "years"
+    scim.atlas.create(tmp_path / "a.scim", model=fakes.tiny_model()).close()
+    scim.atlas.create(tmp_path / "a.scim", model=fakes.tiny_model(seed=1), overwrite=True).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.scim", "precious"]
 
 
 def test_reading_mode_cannot_write(atlas):

@@ -84,6 +84,53 @@ def check_rep(adata: AnnData, use_rep: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
+def check_key(key: Any, *, taken: Sequence[str] = ()) -> None:
+    """Refuse a name that cannot be written into an AnnData and read back from its file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no text, empty, has a slash, or is one of `taken`.
+    """
+    if not isinstance(key, str):
+        msg = f"key_added must be text, got {key!r}."
+        raise TypeError(msg)
+    if not key or "/" in key or key in taken:
+        why = "scim keeps something else there" if key in taken else "files of AnnData have no such names"
+        msg = f"key_added={key!r} cannot be used: {why}. Expected a name that is not empty and has no '/'."
+        raise ValueError(msg)
+
+
+def check_names(name: str, values: Sequence[str] | str) -> list[str]:
+    """Return a list of names; one name alone is a list of one.
+
+    Raises
+    ------
+    TypeError
+        A value is no text.
+    """
+    listed = [values] if isinstance(values, str) else list(values)
+    wrong: list[Any] = [value for value in listed if not isinstance(value, str)]  # type: ignore[redundant-expr]  # users
+    if wrong:
+        msg = f"{name} must be names, got {wrong[:3]}."
+        raise TypeError(msg)
+    return list(dict.fromkeys(listed))
+
+
+def check_writable(adata: AnnData, *, copy: bool) -> None:
+    """Refuse an AnnData into which nothing can be written.
+
+    Raises
+    ------
+    ValueError
+        It is on disk, and a view or to be copied.
+    """
+    if adata.isbacked and (copy or adata.is_view):
+        what = "copy=True" if copy else "a view"
+        msg = f"{what} of a backed AnnData cannot be written; call adata.to_memory() first, or pass the whole of it."
+        raise ValueError(msg)
+
+
 def check_obs_key(adata: AnnData, key: str) -> None:
     """Refuse a name that is not a column of obs.
 

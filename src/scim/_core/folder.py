@@ -17,17 +17,29 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def new_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(path: str | os.PathLike[str], *, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its name when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        Where it is to be.
+    marker
+        Name of a file that says of a folder that it is of the same kind.
+    overwrite
+        Whether to replace an empty folder, or one that has the marker.
 
     Raises
     ------
     FileExistsError
-        `path` exists and `overwrite` is false.
+        `path` exists and `overwrite` is false, or it is something else.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         msg = f"{str(path)!r} exists already; pass overwrite=True to replace it."
+        raise FileExistsError(msg)
+    if path.exists() and not (path.is_dir() and ((path / marker).exists() or not any(path.iterdir()))):
+        msg = f"{str(path)!r} is not replaced: it has no {marker!r}, so it is something else. Name another."
         raise FileExistsError(msg)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -47,7 +59,11 @@ def _swap(path: Path, new: Path) -> None:
     # A folder cannot be replaced in one step on every system: the old one steps aside and goes last.
     old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
     path.rename(old)
-    new.rename(path)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
     shutil.rmtree(old)
 
 

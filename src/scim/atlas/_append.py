@@ -15,7 +15,7 @@ from scim._core import keys
 from scim._core.log import logger
 from scim.atlas._columns import TEXT, arrow_type, as_type, missing
 from scim.atlas._counts import write_counts
-from scim.atlas._read import obs_columns
+from scim.atlas._read import NULLABLE, obs_columns
 from scim.atlas._soma import FOLDER, MEASUREMENT, grow_array, grow_frame, now, open_soma
 from scim.pp import match_genes
 
@@ -36,6 +36,9 @@ def append(
     if counts and source.counts.kind != "counts":
         msg = f"counts=True stores counts, but {source.counts.source} holds {source.counts.kind} values; leave it out."
         raise ValueError(msg)
+    if now() <= manifest.timestamp:
+        msg = "This machine's clock is behind the last change of the atlas; set it right, or wait."
+        raise ValueError(msg)
     genes = match_genes(source.counts.var, model.genes, gene_key=gene_key)
     _discard_uncommitted(path, manifest)
     _refuse_known_cells(path, manifest, source.obs)
@@ -55,12 +58,20 @@ def append(
 
 
 def _discard_uncommitted(path: Path, manifest: Manifest) -> None:
-    """Remove rows that an append which did not finish left beyond the committed end."""
+    """Remove the rows and columns that an append which did not finish left behind."""
+    with open_soma(path, timestamp=manifest.timestamp) as experiment:
+        columns = obs_columns(experiment)
     with open_soma(path) as experiment:
-        left_over = experiment.obs.count > manifest.n_obs
+        more_rows = experiment.obs.count > manifest.n_obs
+        more_columns = obs_columns(experiment) != columns
         counts = list(experiment.ms[MEASUREMENT].X.keys())
-    if not left_over:
-        return
+    if more_rows:
+        _discard_rows(path, manifest, counts)
+    if more_columns:
+        _set_columns(path, columns, [])
+
+
+def _discard_rows(path: Path, manifest: Manifest, counts: list[str]) -> None:
     logger.warning("an earlier append did not finish; its rows are discarded")
     beyond = (slice(manifest.n_obs, None),)
     # Embeddings beyond the end stay: a dense array has no holes, and the next append writes over them.
@@ -95,17 +106,24 @@ def _column_types(path: Path, obs: pd.DataFrame) -> dict[str, pa.DataType]:
 
 def _grow(path: Path, n_obs: int, n_new: int, types: dict[str, pa.DataType]) -> None:
     """Add new columns, and room for new rows; each is an operation of its own to TileDB."""
-    with open_soma(path, "r") as experiment:
-        present = experiment.obs.schema.names
-        old = experiment.obs.read().concat().to_pandas() if any(name not in present for name in types) else None
-    if old is not None:
-        new = [missing(name, n_obs, kind) for name, kind in types.items() if name not in present]
-        with open_soma(path, "w") as experiment:
-            tiledbsoma.io.update_obs(experiment, pd.concat([old, *new], axis=1), default_index_name=keys.ATLAS_CELL_ID)
-        now()
+    with open_soma(path) as experiment:
+        present = obs_columns(experiment)
+    new = [missing(name, n_obs, kind) for name, kind in types.items() if name not in present]
+    if new:
+        _set_columns(path, present, new)
     with open_soma(path, "w") as experiment:
         grow_frame(experiment.obs, n_new)
         grow_array(experiment.ms[MEASUREMENT].obsm[keys.EMBEDDING], n_new)
+    now()
+
+
+def _set_columns(path: Path, kept: list[str], new: list[pd.Series]) -> None:
+    with open_soma(path) as experiment:
+        rows = experiment.obs.read(column_names=["soma_joinid", *kept]).concat()
+    frame = pd.concat([rows.to_pandas(types_mapper=NULLABLE.get), *new], axis=1)
+    frame["soma_joinid"] = frame["soma_joinid"].astype("int64")
+    with open_soma(path, "w") as experiment:
+        tiledbsoma.io.update_obs(experiment, frame, default_index_name=keys.ATLAS_CELL_ID)
     now()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from scim._core import keys
 from scim.atlas import _append, _build_index
+from scim.atlas._manifest import read_manifest
 from scim.atlas._reader import Reader
 from scim.atlas._soma import open_soma
 from scim.atlas._source import Source
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from scim._core.types import IndexKind
     from scim.atlas._manifest import Manifest
 
 
@@ -75,7 +77,8 @@ class Atlas(Reader):
         KeyError
             A column does not exist.
         ValueError
-            Cells of this study with these names are there already; no study is given; the counts cannot be used.
+            Cells of this study with these names are there already; no study is given; the counts cannot be used;
+            another writer has changed the atlas since it was opened.
         TypeError
             A column of obs is of a type that the atlas does not keep, or keeps as another type.
         """
@@ -86,7 +89,7 @@ class Atlas(Reader):
         manifest = _append.append(self.path, self._manifest, self.model, source, gene_key=gene_key, counts=counts)
         self._commit(manifest)
 
-    def build_index(self, *, kind: Literal["auto", "exact", "ivf", "graph"] = "auto", seed: int = 0) -> None:
+    def build_index(self, *, kind: IndexKind = "auto", seed: int = 0) -> None:
         """Build the search index over all cells; the old one serves readers until the new one is complete.
 
         Parameters
@@ -111,9 +114,10 @@ class Atlas(Reader):
         codes, old = self.labels.codes, self._manifest.index
         entry = _build_index.build_index(self.path, self.embeddings(), codes, studies, old, kind=kind, seed=seed)
         self._commit(self._manifest.with_index(entry))
-        _build_index.drop_index(self.path, old)
+        _build_index.drop_old(self.path, keep=[entry, old])
 
     def _commit(self, manifest: Manifest) -> None:
+        self._refuse_stale()
         manifest.write(self.path)
         self._manifest = manifest
         self._experiment.close()
@@ -121,8 +125,14 @@ class Atlas(Reader):
         for name in ("index", "labels"):
             self.__dict__.pop(name, None)
 
+    def _refuse_stale(self) -> None:
+        if read_manifest(self.path) != self._manifest:
+            msg = f"The atlas at {str(self.path)!r} was changed by another writer since it was opened; open it again."
+            raise ValueError(msg)
+
     def _check_writable(self, method: str) -> None:
         self._open()
         if self.mode != "w":
             msg = f"{method} needs the atlas open for writing: scim.atlas.open({str(self.path)!r}, mode='w')."
             raise PermissionError(msg)
+        self._refuse_stale()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scim import index as knn
+from scim._core.errors import FormatError
 from scim._core.log import logger
 from scim.atlas._manifest import IndexEntry
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from scim._core.types import IndexKind
 
 _REACH_SAMPLE = 10_000
 _REACH_QUANTILE = 0.995
@@ -27,7 +30,7 @@ def build_index(
     studies: NDArray[np.int64],
     old: IndexEntry | None,
     *,
-    kind: Literal["auto", "exact", "ivf", "graph"],
+    kind: IndexKind,
     seed: int,
 ) -> IndexEntry:
     """Build and save the next version of the index; nothing refers to it until it is committed."""
@@ -41,14 +44,29 @@ def build_index(
 
 
 def open_index(path: Path, entry: IndexEntry) -> knn.Index:
-    """Open the index that an entry names."""
-    return knn.open(path / entry.folder)
+    """Open the index that an entry names.
+
+    Raises
+    ------
+    FormatError
+        It is damaged, or was replaced twice since the atlas was opened.
+    """
+    try:
+        return knn.open(path / entry.folder)
+    except (FormatError, FileNotFoundError) as error:
+        msg = (
+            f"The index of the atlas at {str(path)!r} cannot be read ({error}). Either it was rebuilt since the atlas "
+            "was opened: open it again; or it is damaged: open the atlas with mode='w' and call build_index()."
+        )
+        raise FormatError(msg) from error
 
 
-def drop_index(path: Path, old: IndexEntry | None) -> None:
-    """Remove an index that nothing refers to any more."""
-    if old is not None:
-        shutil.rmtree(path / old.folder, ignore_errors=True)
+def drop_old(path: Path, keep: list[IndexEntry | None]) -> None:
+    """Remove all versions but the new one and the one before, which readers may have open."""
+    kept = {path / entry.folder for entry in keep if entry is not None}
+    for folder in (path / "index").iterdir():
+        if folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reach(

@@ -10,7 +10,7 @@ from scim._core.folder import new_folder
 from scim._core.log import logger
 from scim._core.settings import settings
 from scim.atlas._atlas import Atlas
-from scim.atlas._manifest import Manifest
+from scim.atlas._manifest import FILE, Manifest
 from scim.atlas._soma import create_soma, now
 
 if TYPE_CHECKING:
@@ -54,12 +54,13 @@ def create(uri: str | os.PathLike[str], *, model: Model | str | os.PathLike[str]
     from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
 
     chosen = model if isinstance(model, Model) else load(model)
-    with new_folder(uri, overwrite=overwrite) as folder:
+    path = Path(uri).expanduser().resolve()  # TileDB takes a relative path from where the process started
+    with new_folder(path, marker=FILE, overwrite=overwrite) as folder:
         chosen.save(folder / "model")
         create_soma(folder, chosen.genes, chosen.symbols, chosen.latent_dim)
         Manifest(uid=uuid.uuid4().hex, model=chosen.uid, n_obs=0, timestamp=now()).write(folder)
     logger.info("made atlas %s", uri)
-    return Atlas(Path(uri), "w")
+    return Atlas(path, "w")
 
 
 def open_atlas(uri: str | os.PathLike[str] | None = None, mode: Literal["r", "w"] = "r") -> Atlas:
@@ -89,7 +90,7 @@ def open_atlas(uri: str | os.PathLike[str] | None = None, mode: Literal["r", "w"
     if mode not in ("r", "w"):
         msg = f"mode must be 'r' or 'w', got {mode!r}."
         raise ValueError(msg)
-    folder = Path(uri or settings.atlas or PACKAGED)
+    folder = Path(uri or settings.atlas or PACKAGED).expanduser().resolve()
     if not folder.is_dir():
         msg = f"No atlas at {str(folder)!r}: there is no such folder. scim.atlas.create() makes one."
         raise FileNotFoundError(msg)

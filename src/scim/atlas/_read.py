@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DENSE_SHARE = 0.05
 """From this share of the rows on, one read of the whole column is faster than many of single rows."""
 
-_NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 """Types that pandas keeps whether a value is missing or not."""
 
 _NEAR = 256
@@ -42,7 +42,7 @@ def read_obs(experiment: Any, n_obs: int, ids: NDArray[np.int64] | None, columns
         coords = (slice(0, 0),)  # an empty list of points means "all" to TileDB
     table = experiment.obs.read(coords, column_names=["soma_joinid", *columns]).concat()
     index = pd.Index(table["soma_joinid"].to_numpy(), name="soma_joinid")
-    frame: pd.DataFrame = table.select(list(columns)).to_pandas(types_mapper=_NULLABLE.get)
+    frame: pd.DataFrame = table.select(list(columns)).to_pandas(types_mapper=NULLABLE.get)
     frame = frame.set_index(index).sort_index()
     return frame if ids is None else frame.loc[ids]
 

@@ -53,19 +53,20 @@ class Where:
         self.expression = expression
         try:
             self._tree = ast.parse(expression.strip(), mode="eval").body
-        except (SyntaxError, ValueError, AttributeError) as error:
+        except (SyntaxError, ValueError, AttributeError, RecursionError, MemoryError) as error:
             msg = f"where={expression!r} cannot be read ({error}). Expected {_GRAMMAR}."
             raise FilterError(msg) from error
-        self.columns = sorted({name for node in ast.walk(self._tree) if (name := _column(node)) is not None})
-        # "percent.mt" is read as attribute `mt` of a column `percent`: the longest name is the one that was meant.
-        self.columns = [c for c in self.columns if not any(other.startswith(f"{c}.") for other in self.columns)]
+        # In "percent.mt > 5" the attribute is a column, and the name inside it is not.
+        inner = {id(node.value) for node in ast.walk(self._tree) if isinstance(node, ast.Attribute)}
+        named = {_column(node) for node in ast.walk(self._tree) if id(node) not in inner}
+        self.columns = sorted(name for name in named if name is not None)
 
     def check_columns(self, present: Sequence[str]) -> None:
         """Refuse columns that the atlas does not have, naming those that look alike."""
         for name in self.columns:
             if name not in present:
                 close = difflib.get_close_matches(name, present, n=3, cutoff=0.5)
-                hint = f" Did you mean {_either(close)}?" if close else ""
+                hint = f" Did you mean {_either(close)}?" if close else " Text goes in quotes."
                 msg = f"where={self.expression!r}: the atlas has no column {name!r}.{hint} Present: {list(present)}."
                 raise FilterError(msg)
 
@@ -135,7 +136,7 @@ class Where:
 
     def _check_value(self, column: pd.Series, value: Any, *, known: bool) -> None:
         text = not is_.is_numeric_dtype(column.dtype)
-        if text != isinstance(value, str):
+        if not isinstance(value, str if text else bool | int | float):
             self._refuse(f"column {column.name!r} holds {'text' if text else 'numbers'}, got {value!r}")
         if not (text and known):
             return

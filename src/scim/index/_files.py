@@ -46,7 +46,7 @@ def write_index(
     path: str | os.PathLike[str], facts: dict[str, Any], arrays: dict[str, NDArray[Any]], *, overwrite: bool
 ) -> None:
     """Write arrays, and facts as JSON, into a new folder that appears when it is complete."""
-    with new_folder(path, overwrite=overwrite) as folder:
+    with new_folder(path, marker=HEADER, overwrite=overwrite) as folder:
         files = {name: _write(folder / f"{name}.npy", array) for name, array in arrays.items()}
         header = {"format": FORMAT, "version": VERSION, **facts, "dtype": "float32", "files": files}
         write_json(folder / HEADER, {**header, "sha256": _digest(header)})

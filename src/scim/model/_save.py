@@ -54,7 +54,7 @@ def write_folder(path: str | os.PathLike[str], parts: Parts, *, overwrite: bool,
         "decoder": "decoder" in parts.nets,
         "dtype": dtype,
     }
-    with new_folder(path, overwrite=overwrite) as folder:
+    with new_folder(path, marker=CONFIG, overwrite=overwrite) as folder:
         _write_table(folder / GENES, ("gene", "symbol"), parts.genes)
         _write_table(folder / LABELS, ("label", "label_id"), parts.labels)
         save_file({key: _stored(value, dtype) for key, value in states.items()}, folder / WEIGHTS)

@@ -1,0 +1,11 @@
+"""Choices that several rooms know by name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+IndexKind = Literal["auto", "exact", "ivf", "graph"]
+"""See :func:`scim.index.build`."""
+
+Weights = Literal["distance", "uniform"]
+"""How the neighbours of a cell vote; see :func:`scim.tl.annotate`."""
