@@ -93,7 +93,11 @@ def test_import_scim_is_light():
 
 
 def test_reading_an_atlas_needs_no_torch():
-    code = "import scim.atlas, scim.tl, scim.get, sys; print('torch' in sys.modules)"
+    code = (
+        "import anndata, pandas, scim, sys; a = scim.atlas.open(scim.atlas.PACKAGED); X = a.embeddings(range(20)); "
+        "c = anndata.AnnData(obs=pandas.DataFrame(index=[str(i) for i in range(20)]), obsm={'X_scim': X}); "
+        "scim.tl.annotate(c, a); scim.tl.search(c, a, k=2); scim.get.hits(c); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

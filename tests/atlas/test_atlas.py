@@ -161,6 +161,16 @@ def test_h5ad_files_are_appended_without_loading_them(writable, tmp_path):
     cells.write_h5ad(tmp_path / "a.h5ad")
     writable.append(tmp_path / "a.h5ad", study_key="sample", label_key="cell_type")
     assert writable.obs()["study"].tolist() == cells.obs["sample"].tolist()
+    assert writable.obs()["label"].tolist() == cells.obs["cell_type"].tolist()
+    np.testing.assert_array_equal(
+        writable.embeddings(),
+        writable.model.embed(scim.pp.find_counts(cells), scim.pp.match_genes(cells.var, writable.model.genes)),
+    )
+    cells.write_h5ad(tmp_path / "a.h5ad")  # it was closed
+    with pytest.raises(FileNotFoundError, match="no such file; expected an h5ad file"):
+        writable.append(tmp_path / "b.h5ad", study="x")
+    with pytest.raises(TypeError, match="Expected an AnnData, got DataFrame"):
+        writable.append(cells.obs, study="x")
 
 
 def test_counts_are_stored_over_the_union_of_genes(writable):
@@ -350,6 +360,22 @@ def test_what_is_no_atlas(tmp_path, atlas_path):
         scim.atlas.open(atlas_path, mode="a")
     with pytest.raises(FileExistsError, match="exists already; pass overwrite=True"):
         scim.atlas.create(atlas_path, model=fakes.tiny_model())
+
+
+@pytest.mark.parametrize("part", ["soma", "soma/obs", "soma/ms/RNA/obsm/X_scim"])
+def test_a_damaged_store_says_so(tmp_path, atlas_path, part):
+    import shutil
+
+    copy = shutil.copytree(atlas_path, tmp_path / "copy.scim")
+    shutil.rmtree(copy / part)
+
+    def use():
+        with scim.atlas.open(copy) as atlas:
+            atlas.obs()
+            atlas.embeddings()
+
+    with pytest.raises(FormatError, match="is damaged"):
+        use()
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
         (["annotate", "QUERY", "-o", "out.txt"], 1, "expected an output ending in .h5ad, .csv"),
         (["annotate", "QUERY", "-o", "QUERY"], 1, "exists already; pass --overwrite"),
         (["annotate", "QUERY", "-o", "no/such/folder/out.h5ad"], 1, "its folder does not exist"),
-        (["annotate", "QUERY", "-o", "out.h5ad", "--atlas", "nowhere"], 1, "No atlas at 'nowhere'"),
+        (["annotate", "QUERY", "-o", "out.h5ad", "--atlas", "nowhere"], 1, "nowhere': there is no such folder"),
         (["annotate", "QUERY", "-o", "out.h5ad", "--atlas", "ATLAS", "--layer", "x"], 1, "layer='x' not found"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--where", "a == 1"], 1, "no column 'a'"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--groupby", "a"], 1, "obs['a'] not found"),

@@ -62,7 +62,7 @@ def test_pynndescent_makes_the_graph_of_larger_bases():
 
 
 def test_parameters_are_checked():
-    with pytest.raises(ValueError, match="`n_neighbors` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_neighbors must be at least 1, got 0"):
         scim.index.build(clusters(10), kind="graph", n_neighbors=0)
-    with pytest.raises(TypeError, match=r"`effort` must be a whole number, got 1.5"):
+    with pytest.raises(TypeError, match=r"effort must be a whole number, got 1.5"):
         scim.index.build(clusters(10), kind="graph", effort=1.5)

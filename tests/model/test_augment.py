@@ -28,13 +28,16 @@ def test_thinning_leaves_the_share_of_cells_alone_that_it_should(X):
     assert same.mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_mixing_adds_the_partner_or_nothing(X):
-    partners = X[::-1].tocsr()
-    mixed = mix(X, partners, 0.5, np.random.default_rng(0)).toarray()
-    added = (mixed == (X + partners).toarray()).all(axis=1)
-    alone = (mixed == X.toarray()).all(axis=1)
-    assert (added | alone).all()
-    assert added.mean() == pytest.approx(0.5, abs=0.1)
+def test_mixing_adds_one_to_five_partners_or_nothing():
+    X = sparse.csr_matrix(np.eye(4000, dtype=np.float32))
+    partners = iter([X * 10.0**k for k in range(1, 6)])
+    mixed = mix(X, lambda: next(partners), 0.5, np.random.default_rng(0))
+    assert (mixed != mixed.multiply(X)).nnz == 0
+    values, counts = np.unique(mixed.diagonal(), return_counts=True)
+    # each further partner comes with 0.7: half stay alone, then 0.5 * (0.3, 0.7 * 0.3, ...), the rest have five
+    assert values.tolist() == [1, 11, 111, 1111, 11111, 111111]
+    expected = [0.5, *(0.5 * 0.3 * 0.7**k for k in range(4)), 0.5 * 0.7**4]
+    np.testing.assert_allclose(counts / 4000, expected, atol=0.03)
 
 
 def hide(observed, panels, **kwargs):

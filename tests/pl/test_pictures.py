@@ -41,6 +41,31 @@ def test_labels_use_the_colours_that_are_there(drawn):
     assert colors == drawn.uns["scim_label_colors"]
 
 
+def test_colours_stay_with_their_label_when_one_is_not_used(drawn):
+    names = list(drawn.obs["scim_label"].cat.categories)
+    drawn.uns["scim_label_colors"] = ["#010203", "#aabbcc", "#ff0000"]
+    part = drawn.copy()
+    part.obs["scim_label"] = part.obs["scim_label"].where(part.obs["scim_label"] != names[0])
+    (ax,) = scim.pl.labels(part).axes
+    colors = [mpl.colors.to_hex(c.get_facecolor()[0]) for c in ax.collections[1:]]  # the first are the unknown
+    assert colors == ["#aabbcc", "#ff0000"]
+
+
+@pytest.mark.parametrize("values", [[1.5, 2.5, np.nan], [True, False, True], ["2020-01-01", "2020-02-01", None]])
+def test_hits_of_groups_of_any_type(drawn, atlas_path, values):
+    drawn.obs["group"] = pd.to_datetime(values * 15) if isinstance(values[0], str) else values * 15
+    scim.tl.search(drawn, atlas_path, groupby="group", k=5)
+    grey, colored = scim.pl.hits(drawn).axes[0].collections
+    assert len(grey.get_offsets()) == pd.isna(drawn.obs["group"]).sum()
+    assert len(colored.get_offsets()) == pd.notna(drawn.obs["group"]).sum()
+
+
+def test_cells_of_one_name_are_refused(drawn):
+    drawn.obs_names = ["same"] * 45
+    with pytest.raises(ValueError, match="call adata.obs_names_make_unique"):
+        scim.pl.hits(drawn)
+
+
 def test_hits_show_distance_and_agreement(drawn):
     figure = scim.pl.hits(drawn, by="label")
     distance, share = (ax.collections[-1].get_array() for ax in figure.axes[:2])

@@ -61,6 +61,18 @@ def test_views_and_backed_files(adata, atlas_path, tmp_path):
     np.testing.assert_array_equal(backed.obsm["X_again"], adata.obsm["X_scim"])
 
 
+def test_a_backed_file_cannot_be_copied_or_cut(adata, atlas_path, tmp_path):
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    with pytest.raises(ValueError, match=r"copy=True of a backed AnnData cannot be written; call adata.to_memory\(\)"):
+        scim.tl.embed(backed, atlas_path, copy=True)
+    with pytest.raises(ValueError, match="a view of a backed AnnData"):
+        scim.tl.annotate(backed[:10], atlas_path)
+    scim.tl.annotate(backed, atlas_path)
+    scim.tl.search(backed, atlas_path, groupby="cell_type", k=3)
+    assert len(scim.get.hits(backed)) == 9
+
+
 def test_copy_and_key_added(adata, atlas_path):
     before = adata.copy()
     other = scim.tl.embed(adata, atlas_path, key_added="X_mine", copy=True)

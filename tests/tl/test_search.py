@@ -59,6 +59,21 @@ def test_groups_by_summed_counts(adata, atlas):
     assert "scim_search_ids" not in adata.obsm
 
 
+def test_groups_sum_the_counts_that_were_embedded(adata, atlas):
+    expected = scim.tl.search(adata, atlas, groupby="cell_type", k=4, copy=True)
+    adata.layers["mine"] = adata.X.copy()
+    adata.X = adata.X[:, np.random.default_rng(0).permutation(adata.n_vars)]  # whole counts, but not the right ones
+    scim.tl.embed(adata, atlas, layer="mine")
+    scim.tl.search(adata, atlas, groupby="cell_type", k=4)
+    np.testing.assert_array_equal(adata.uns["scim_search"]["ids"], expected.uns["scim_search"]["ids"])
+
+
+def test_groups_replace_an_earlier_search_for_cells(adata, atlas):
+    scim.tl.search(adata, atlas, k=4)
+    scim.tl.search(adata, atlas, groupby="cell_type", k=4)
+    assert "scim_search_ids" not in adata.obsm
+
+
 def test_groups_by_mean_embedding(adata, atlas):
     scim.tl.search(adata, atlas, groupby="sample", k=4, centroid="embedding")
     means = np.stack(

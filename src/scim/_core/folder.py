@@ -70,12 +70,15 @@ def _swap(path: Path, new: Path) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON to a temporary name, flush it to disk and rename it, so that readers see the old or the new file."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path, *, kind: str) -> dict[str, Any]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anndata
 import pandas as pd
 
 from scim._core import keys
@@ -14,8 +18,7 @@ from scim.atlas._soma import open_soma
 from scim.atlas._source import Source
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from anndata import AnnData
 
@@ -83,10 +86,11 @@ class Atlas(Reader):
             A column of obs is of a type that the atlas does not keep, or keeps as another type.
         """
         self._check_writable("append")
-        source = Source.read(
-            adata, study=study, study_key=study_key, label_key=label_key, obs_columns=obs_columns, layer=layer
-        )
-        manifest = _append.append(self.path, self._manifest, self.model, source, gene_key=gene_key, counts=counts)
+        with _opened(adata) as cells:
+            source = Source.read(
+                cells, study=study, study_key=study_key, label_key=label_key, obs_columns=obs_columns, layer=layer
+            )
+            manifest = _append.append(self.path, self._manifest, self.model, source, gene_key=gene_key, counts=counts)
         self._commit(manifest)
 
     def build_index(self, *, kind: IndexKind = "auto", seed: int = 0) -> None:
@@ -136,3 +140,20 @@ class Atlas(Reader):
             msg = f"{method} needs the atlas open for writing: scim.atlas.open({str(self.path)!r}, mode='w')."
             raise PermissionError(msg)
         self._refuse_stale()
+
+
+@contextlib.contextmanager
+def _opened(adata: AnnData | str | os.PathLike[str]) -> Iterator[AnnData]:
+    """Yield an AnnData; a file is opened, not loaded, and closed at the end."""
+    if not isinstance(adata, str | os.PathLike):
+        yield adata
+        return
+    path = Path(adata).expanduser()
+    if not path.is_file():
+        msg = f"{str(path)!r}: no such file; expected an h5ad file."
+        raise FileNotFoundError(msg)
+    backed = anndata.read_h5ad(path, backed="r")
+    try:
+        yield backed
+    finally:
+        backed.file.close()

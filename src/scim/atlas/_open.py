@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,8 +15,6 @@ from scim.atlas._manifest import FILE, Manifest
 from scim.atlas._soma import create_soma, now
 
 if TYPE_CHECKING:
-    import os
-
     from scim.model import Model
 
 PACKAGED = Path(__file__).parent / "blood_pancreas.scim"
@@ -87,6 +86,9 @@ def open_atlas(uri: str | os.PathLike[str] | None = None, mode: Literal["r", "w"
     ...     atlas.columns[:4]
     ['cell_id', 'study', 'label', 'label_id']
     """
+    if uri is not None and not isinstance(uri, str | os.PathLike):
+        msg = f"Expected the folder of an atlas, got {type(uri).__name__}."
+        raise TypeError(msg)
     if mode not in ("r", "w"):
         msg = f"mode must be 'r' or 'w', got {mode!r}."
         raise ValueError(msg)

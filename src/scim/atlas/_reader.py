@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
+from scim._core.checks import check_names
 from scim._core.errors import FormatError
 from scim.atlas import _build_index, _read
 from scim.atlas._manifest import read_manifest
-from scim.atlas._soma import open_soma
+from scim.atlas._soma import damage_named, open_soma
 from scim.atlas._where import Where
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class Reader:
     @property
     def columns(self) -> list[str]:
         """Names of the obs columns."""
-        return _read.obs_columns(self._open())
+        with damage_named(self.path):
+            return _read.obs_columns(self._open())
 
     @functools.cached_property
     def model(self) -> Model:
@@ -160,13 +162,14 @@ class Reader:
         if ids is not None and where is not None:
             msg = "Expected ids or where, got both; select(where) returns ids."
             raise ValueError(msg)
-        names = self.columns if columns is None else list(columns)
+        names = self.columns if columns is None else check_names("columns", columns)
         absent = [name for name in names if name not in self.columns]
         if absent:
             msg = f"The atlas has no column {absent}. Present: {self.columns}."
             raise KeyError(msg)
         wanted = self.select(where) if where is not None else None if ids is None else self._check_ids(ids)
-        return _read.read_obs(self._open(), self.n_obs, wanted, names)
+        with damage_named(self.path):
+            return _read.read_obs(self._open(), self.n_obs, wanted, names)
 
     def select(self, where: str) -> NDArray[np.int64]:
         """Return the ids of the cells that pass a filter.
@@ -188,7 +191,8 @@ class Reader:
         """
         parsed = Where(where)
         parsed.check_columns(self.columns)
-        frame = _read.read_obs(self._open(), self.n_obs, None, parsed.columns)
+        with damage_named(self.path):
+            frame = _read.read_obs(self._open(), self.n_obs, None, parsed.columns)
         return frame.index.to_numpy()[parsed.mask(frame)]
 
     def embeddings(self, ids: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[np.float32]:
@@ -204,7 +208,9 @@ class Reader:
         KeyError
             An id does not exist.
         """
-        return _read.read_embeddings(self._open(), self.n_obs, None if ids is None else self._check_ids(ids))
+        wanted = None if ids is None else self._check_ids(ids)
+        with damage_named(self.path):
+            return _read.read_embeddings(self._open(), self.n_obs, wanted)
 
     @functools.cached_property
     def labels(self) -> Labels:

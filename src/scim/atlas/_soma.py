@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,10 +11,12 @@ import pyarrow as pa
 import tiledbsoma
 
 from scim._core import keys
+from scim._core.errors import FormatError
 from scim._core.settings import settings
 from scim.atlas._columns import TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,8 +46,25 @@ def _context() -> Any:
 
 
 def open_soma(path: Path, mode: Literal["r", "w"] = "r", *, timestamp: int | None = None) -> Any:
-    """Open the experiment of the atlas at `path`, as it was at `timestamp`."""
-    return tiledbsoma.Experiment.open(str(path / FOLDER), mode, tiledb_timestamp=timestamp, context=_context())
+    """Open the experiment of the atlas at `path`, as it was at `timestamp`.
+
+    Raises
+    ------
+    FormatError
+        It is not there, or damaged.
+    """
+    with damage_named(path):
+        return tiledbsoma.Experiment.open(str(path / FOLDER), mode, tiledb_timestamp=timestamp, context=_context())
+
+
+@contextlib.contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Say of which atlas a file is damaged or missing when TileDB cannot read it."""
+    try:
+        yield
+    except tiledbsoma.SOMAError as error:
+        msg = f"The store in {str(path / FOLDER)!r} is damaged: {error}. Restore it from a copy of the atlas."
+        raise FormatError(msg) from error
 
 
 def create_soma(path: Path, genes: NDArray[np.object_], symbols: NDArray[np.object_], latent_dim: int) -> None:

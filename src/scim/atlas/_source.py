@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import anndata
 import pandas as pd
 
 from scim import ontology
 from scim._core import keys
+from scim._core.checks import check_adata, check_names
 from scim.atlas._columns import arrow_type, check_columns
 from scim.pp import Counts, find_counts
 
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
+
+
+_TAKEN = {*keys.ATLAS_COLUMNS, "obs_id", "index"}  # the last two have a meaning of their own to tiledbsoma
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Source:
     @classmethod
     def read(
         cls,
-        adata: AnnData | str | os.PathLike[str],
+        adata: AnnData,
         *,
         study: str | None,
         study_key: str | None,
@@ -46,9 +48,9 @@ class Source:
         obs_columns: Sequence[str],
         layer: str | None,
     ) -> Source:
-        """Check an AnnData or an h5ad file; a file is opened, not loaded."""
-        if isinstance(adata, str | os.PathLike):
-            adata = anndata.read_h5ad(adata, backed="r")
+        """Check an AnnData, in memory or backed."""
+        check_adata(adata)
+        obs_columns = check_names("obs_columns", obs_columns)
         check_columns(adata.obs, [key for key in (study_key, label_key, *obs_columns) if key is not None])
         _check_names(obs_columns)
         frame = pd.DataFrame({keys.ATLAS_CELL_ID: adata.obs_names.astype(str)})
@@ -66,9 +68,9 @@ class Source:
 
 
 def _check_names(obs_columns: Sequence[str]) -> None:
-    taken = [name for name in obs_columns if name in keys.ATLAS_COLUMNS or name.startswith("soma_")]
+    taken = [name for name in obs_columns if name in _TAKEN or name.startswith("soma_")]
     if taken:
-        msg = f"obs_columns {taken} are names that the atlas uses itself ({list(keys.ATLAS_COLUMNS)}); rename them."
+        msg = f"obs_columns {taken} are names that the atlas uses itself ({sorted(_TAKEN)}); rename them."
         raise ValueError(msg)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  (cyclopts reads the types of parameters when it runs)
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
+
+from scim._core.types import IndexKind  # noqa: TC001  (cyclopts reads it)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +115,7 @@ def append(
 
 
 @app.command
-def index(atlas: Path, /, *, kind: Literal["auto", "exact", "ivf", "graph"] = "auto") -> None:
+def index(atlas: Path, /, *, kind: IndexKind = "auto") -> None:
     """Build the search index over all cells of an atlas.
 
     Parameters

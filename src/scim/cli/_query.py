@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from scim._core.types import Weights  # noqa: TC001  (cyclopts reads it)
 from scim.cli._files import check_output, read_cells, write_cells, write_table
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def annotate(
     output: Output,
     atlas: Path | None = None,
     k: int = 50,
-    weights: Literal["distance", "uniform"] = "distance",
+    weights: Weights = "distance",
     balance: bool = True,
     where: str | None = None,
     min_confidence: float = 0.0,

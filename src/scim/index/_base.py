@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from scim.index._check import check_allowed, check_count, check_matrix, unit_rows
+from scim._core.checks import check_count
+from scim.index._check import check_allowed, check_matrix, unit_rows
 from scim.index._files import write_index
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ class Index(ABC):
         -------
         `Neighbors` with `distances` (n, k), ascending, and `ids` (n, k); `inf` and -1 where there are no more answers.
         """
-        check_count(k, "k")
+        check_count("k", k)
         if n_threads is not None:
-            check_count(n_threads, "n_threads")
+            check_count("n_threads", n_threads)
         queries = check_matrix(X, what="queries", dim=self.dim)
         ranks_allowed = None if allowed is None else self._ranks_of(check_allowed(allowed))
         n_answers = min(k, self.n_rows if ranks_allowed is None else len(ranks_allowed))

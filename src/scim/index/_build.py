@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from scim.index._check import check_count, check_ids, check_matrix, unit_rows
+from scim._core.checks import check_count
+from scim._core.types import IndexKind
+from scim.index._check import check_ids, check_matrix, unit_rows
 from scim.index._kinds import index_class
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
     from scim.index._base import Index
 
-Kind = Literal["auto", "exact", "ivf", "graph"]
 
 _EXACT_UP_TO = 50_000  # rows that brute force searches in a few milliseconds
 _CHUNK = 65_536
@@ -26,7 +27,7 @@ def build(
     X: ArrayLike,
     ids: ArrayLike | None = None,
     *,
-    kind: Kind = "auto",
+    kind: IndexKind = "auto",
     rng: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     **params: Any,
@@ -57,11 +58,11 @@ def build(
     -------
     An `Index`.
     """
-    if kind not in get_args(Kind):
-        msg = f"`kind` must be one of {', '.join(map(repr, get_args(Kind)))}; got {kind!r}."
+    if kind not in get_args(IndexKind):
+        msg = f"`kind` must be one of {', '.join(map(repr, get_args(IndexKind)))}; got {kind!r}."
         raise ValueError(msg)
     if n_threads is not None:
-        check_count(n_threads, "n_threads")
+        check_count("n_threads", n_threads)
     matrix = check_matrix(X, what="rows")
     if 0 in matrix.shape:
         msg = f"An index needs at least one row and one column, got shape {matrix.shape}."

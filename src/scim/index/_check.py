@@ -12,16 +12,6 @@ if TYPE_CHECKING:
 _FLOATS = ("float16", "float32", "float64")
 
 
-def check_count(value: object, name: str) -> None:
-    """Refuse all but whole numbers from 1 on."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        msg = f"`{name}` must be a whole number, got {value!r} of type {type(value).__name__}."
-        raise TypeError(msg)
-    if value < 1:
-        msg = f"`{name}` must be at least 1, got {value}."
-        raise ValueError(msg)
-
-
 def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[Any]:
     """Return `X` as a floating (n, dim) array that is not copied; with `dim` given a single row (dim,) will do."""
     if hasattr(X, "toarray"):

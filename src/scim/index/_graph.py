@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scim._core.checks import check_count
 from scim.index._base import Index
-from scim.index._check import check_count
 from scim.index._distances import measure
 from scim.index._nearest import nearest
 from scim.index._neighbours import landmarks_of, link, neighbours_of
@@ -58,8 +58,8 @@ class GraphIndex(Index):
         effort: int = 128,
     ) -> GraphIndex:
         """Build from unit rows and ascending ids."""
-        check_count(n_neighbors, "n_neighbors")
-        check_count(effort, "effort")
+        check_count("n_neighbors", n_neighbors)
+        check_count("effort", effort)
         starts, targets = link(rows, neighbours_of(rows, int(n_neighbors), rng))
         landmarks = landmarks_of(starts, targets, rng)
         arrays: dict[str, NDArray[Any]] = {"rows": rows, "starts": starts, "targets": targets, "landmarks": landmarks}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scim._core.checks import check_count
 from scim._core.errors import FormatError
 from scim.index._base import Index
-from scim.index._check import check_count
 from scim.index._distances import measure
 from scim.index._kmeans import kmeans
 from scim.index._nearest import nearest
@@ -62,7 +62,7 @@ class IvfIndex(Index):
         if not 0 < recall <= 1:
             msg = f"`recall` must be above 0 and at most 1, got {recall!r}."
             raise ValueError(msg)
-        check_count(1 if n_lists is None else n_lists, "n_lists")
+        check_count("n_lists", 1 if n_lists is None else n_lists)
         n = len(rows)
         centroids = kmeans(rows, min(n, round(2 * n**0.5) if n_lists is None else n_lists), rng)
         labels = nearest(rows, centroids, 1)[1][:, 0]

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_PARTNERS = 5
+ANOTHER = 0.7
+"""A cell that is mixed gets at least one partner, and each time with this probability another, up to five."""
 
 LEAST_KEPT = 0.1
 """Share of its counts that a thinned cell keeps at least."""
@@ -17,14 +26,29 @@ FEW_GENES = 60
 
 
 def mix(
-    X: sparse.csr_matrix, partners: sparse.csr_matrix, share: float, random: np.random.Generator
+    X: sparse.csr_matrix, draw_partners: Callable[[], sparse.csr_matrix], share: float, random: np.random.Generator
 ) -> sparse.csr_matrix:
-    """Add to a share of the cells the counts of their partners, row by row.
+    """Add to a share of the cells the counts of others of their type, of one or of several.
 
-    The sum of two cells of a type is what one cell with more counts could have looked like; small classes gain most.
+    The sum of cells of a type is what one cell with more counts could have looked like; small classes gain most.
+    Without deep cells of every type, depth itself looks like a type: precursors have three times the counts of T cells.
+
+    Parameters
+    ----------
+    X
+        Cells.
+    draw_partners
+        Returns a partner for each cell, another at each call.
+    share
+        Of the cells, that are mixed at all.
+    random
+        Draws them.
     """
-    chosen = (random.random(X.shape[0]) < share).astype(np.float32)
-    return sparse.csr_matrix(X + sparse.diags_array(chosen) @ partners)
+    chosen = random.random(X.shape[0]) < share
+    for _ in range(MOST_PARTNERS):
+        X = sparse.csr_matrix(X + sparse.diags_array(chosen.astype(np.float32)) @ draw_partners())
+        chosen &= random.random(X.shape[0]) < ANOTHER
+    return X
 
 
 def thin(X: sparse.csr_matrix, share: float, random: np.random.Generator) -> sparse.csr_matrix:

@@ -69,7 +69,7 @@ class Batches:
         rows = np.searchsorted(self._cumulative, self.random.random(config.batch_size) * self._cumulative[-1])
         X = cells.X[rows]
         if config.mix > 0:
-            X = augment.mix(X, cells.X[self._partners(rows)], config.mix, self.random)
+            X = augment.mix(X, lambda: cells.X[self._partners(rows)], config.mix, self.random)
         if config.thin > 0:
             X = augment.thin(X, config.thin, self.random)
         observed = self._panels[cells.panel[rows]]

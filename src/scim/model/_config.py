@@ -126,7 +126,7 @@ class TrainConfig(_Config):
     study_balance
         0: studies are drawn in proportion to their cells; 1: alike.
     mix
-        Share of cells to which the counts of another cell of their label and study are added.
+        Share of cells to which the counts of one to five others of their label and study are added.
     thin
         Share of cells of which counts are lost at random, down to a tenth.
     random_panel
@@ -155,7 +155,7 @@ class TrainConfig(_Config):
     study_balance: float = 0.5
     mix: float = 0.5
     thin: float = 0.5
-    random_panel: float = 0.6
+    random_panel: float = 0.8
     study_panel: float = 0.3
     least_panel: int = 100
 

@@ -192,6 +192,9 @@ def _check_studies(sets: Sequence[DataSet], label_key: str, study_key: str | Non
 
 
 def _given_genes(genes: Sequence[str] | NDArray[np.object_]) -> NDArray[np.object_]:
+    if isinstance(genes, str):
+        msg = f"genes must be a list of gene names, got the text {genes!r}."
+        raise TypeError(msg)
     canonical = canonical_genes([str(gene) for gene in genes])
     if len(set(canonical)) != len(canonical):
         twice = pd.Index(canonical)[pd.Index(canonical).duplicated()].unique().tolist()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from scim._core.log import progress
 from scim.model._encode import FoldedEncoder
 from scim.model._save import Parts, write_folder
 from scim.pp import gene_symbols, lognorm_chunks
@@ -143,8 +144,10 @@ class Model:
         float32, shape (n_obs, latent_dim).
         """
         out = np.zeros((counts.n_obs, self.latent_dim), dtype=np.float32)
-        for chunk in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
-            out[chunk.rows] = self.encode(chunk.X, observed=genes.observed)
+        with progress(total=counts.n_obs, desc="embed", unit="cell") as bar:
+            for chunk in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
+                out[chunk.rows] = self.encode(chunk.X, observed=genes.observed)
+                bar.update(chunk.X.shape[0])
         return out
 
     def decode(self, Z: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,12 +75,12 @@ def point_size(n: int) -> float:
     return float(np.clip(30_000 / max(n, 1), 0.5, 40))
 
 
-def category_colors(adata: AnnData, key: str, categories: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each category: those of `uns[key + "_colors"]` when they are there, else distinct ones."""
+def category_colors(adata: AnnData, key: str) -> dict[str, str]:
+    """Return a colour for each category: those of `uns[key + "_colors"]` if as many, else distinct ones."""
+    categories = pd.Categorical(adata.obs[key]).categories
     own = adata.uns.get(f"{key}_colors")
-    if own is not None and len(own) >= len(categories):
-        return {name: str(color) for name, color in zip(categories, own, strict=False)}
-    return dict(zip(categories, palette(len(categories)), strict=True))
+    colors = palette(len(categories)) if own is None or len(own) != len(categories) else [str(color) for color in own]
+    return dict(zip(categories, colors, strict=True))
 
 
 def palette(n: int) -> list[str]:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from scim import get
 from scim._core import keys
-from scim._core.checks import check_adata
+from scim._core.checks import check_adata, check_obs_key
+from scim._core.groups import groups_of
 from scim.pl._axes import UNKNOWN, axes_or_figure, coordinates, draw_points, scatter_axes
 
 if TYPE_CHECKING:
@@ -101,10 +102,14 @@ def _share(found: pd.DataFrame, by: str, value: str | None) -> pd.Series[float]:
 def _query_of_cells(adata: AnnData, key: str) -> pd.Index:
     groupby = adata.uns[key]["params"]["groupby"]
     if not groupby:
-        queries: pd.Index = adata.obs_names
-        return queries
-    groups: pd.Series[str] = adata.obs[groupby].astype(object).map(str, na_action="ignore")
-    return pd.Index(groups)
+        if not adata.obs_names.is_unique:
+            msg = "Cells of one name cannot be told apart; call adata.obs_names_make_unique() and search again."
+            raise ValueError(msg)
+        cells: pd.Index = adata.obs_names
+        return cells
+    check_obs_key(adata, groupby)
+    names, codes = groups_of(adata, groupby)
+    return pd.Index([names[code] if code >= 0 else None for code in codes], dtype=object)
 
 
 def _draw(

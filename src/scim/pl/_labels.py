@@ -52,12 +52,14 @@ def labels(adata: AnnData, *, key: str = keys.LABEL, basis: str = "umap", ax: Ax
     check_obs_key(adata, key)
     points = coordinates(adata, basis)
     (axes,), figure = axes_or_figure(ax, size=(7.5, 4.5))
-    values = pd.Categorical(adata.obs[key]).remove_unused_categories()
+    values = pd.Categorical(adata.obs[key])
     unknown = np.asarray(values.isna())
     if unknown.any():
         draw_points(axes, points, unknown, c=UNKNOWN, label=f"unknown ({unknown.sum()})")
-    for name, color in category_colors(adata, key, list(values.categories)).items():
+    for name, color in category_colors(adata, key).items():
         here = np.asarray(values == name)
+        if not here.any():
+            continue
         draw_points(axes, points, here, c=color, label=f"{name} ({here.sum()})")
     scatter_axes(axes, basis, key)
     legend = axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize="small")

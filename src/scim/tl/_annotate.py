@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
 from scim._core import keys
-from scim._core.checks import check_adata, check_choice, check_count
-from scim._core.log import logger
+from scim._core.checks import check_adata, check_choice, check_count, check_key, check_writable
+from scim._core.log import logger, progress
+from scim._core.types import Weights
 from scim.tl._context import fitting_rep, opened, origin
 from scim.tl._vote import Votes, vote
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from scim.atlas import Atlas, Labels
     from scim.tl._context import AtlasLike
-    from scim.tl._vote import Weights
 
 _CHUNK = 16_384  # queries whose neighbours are held at a time: 10 MB at k = 50
 
@@ -114,9 +114,11 @@ def annotate(
     'category'
     """
     check_adata(adata)
+    check_writable(adata, copy=copy)
+    check_key(key_added, taken=(keys.EMBED_PARAMS,))
     check_count("k", k)
     check_count("top_n", top_n)
-    check_choice("weights", weights, ("distance", "uniform"))
+    check_choice("weights", weights, get_args(Weights))
     _check_range("min_confidence", min_confidence, 1.0)
     _check_range("max_distance", max_distance, 2.0)
     with opened(atlas) as source:
@@ -141,7 +143,12 @@ def annotate(
 
 
 def _check_range(name: str, value: float | None, most: float) -> None:
-    if value is not None and not 0 <= value <= most:
+    if value is None and name == "max_distance":
+        return
+    if not isinstance(value, int | float | np.number):
+        msg = f"{name} must be a number between 0 and {most:g}, got {value!r}."
+        raise TypeError(msg)
+    if not 0 <= value <= most:
         msg = f"{name} must be between 0 and {most:g}, got {value}."
         raise ValueError(msg)
 
@@ -178,7 +185,7 @@ def _ask(
 ) -> _Answer:
     label_weights = _label_weights(labels, voters, balance=balance)
     votes, distances = [], []
-    for start in range(0, max(1, len(X)), _CHUNK):
+    for start in progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk"):
         neighbors = atlas.index.query(X[start : start + _CHUNK], k, allowed=voters)
         votes.append(vote(neighbors, labels.codes, label_weights, weights=weights, top_n=top_n))
         distances.append(neighbors.distances[:, 0])

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from scim.pp import align, lognorm
 
 if TYPE_CHECKING:
-    from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core.groups import Groups
     from scim.model import Model
     from scim.pp import Counts, GeneMap
 
 _ROWS = 4096
-
-
-class Groups(NamedTuple):
-    """Cells by group."""
-
-    names: NDArray[np.object_]
-    """(n_groups,) names as text, in the order of the categories."""
-
-    codes: NDArray[np.int64]
-    """(n_obs,) group of each cell; -1 = in none."""
-
-
-def groups_of(adata: AnnData, groupby: str) -> Groups:
-    """Return the groups that a column of obs makes; missing values belong to none.
-
-    Raises
-    ------
-    ValueError
-        All values are missing.
-    """
-    column = adata.obs[groupby]
-    categories = pd.Categorical(column).remove_unused_categories()
-    if len(categories.categories) == 0:
-        msg = f"obs[{groupby!r}] has only missing values; expected a group for at least one cell."
-        raise ValueError(msg)
-    return Groups(categories.categories.astype(str).to_numpy(dtype=object), np.asarray(categories.codes, np.int64))
 
 
 def centroids_of_counts(counts: Counts, genes: GeneMap, groups: Groups, model: Model) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scim import atlas as atlases
 from scim._core import keys
@@ -36,6 +36,13 @@ def origin(atlas: atlases.Atlas) -> dict[str, str]:
     return {"path": "packaged" if packaged else str(atlas.path.absolute()), "uid": atlas.uid}
 
 
+def embedded_by(adata: AnnData, use_rep: str) -> dict[str, Any]:
+    """Return what `tl.embed` noted of an embedding; empty if it did not make it."""
+    notes = adata.uns.get(keys.EMBED_PARAMS)
+    note = notes.get(use_rep) if isinstance(notes, dict) else None
+    return dict(note) if isinstance(note, dict) else {}
+
+
 def fitting_rep(adata: AnnData, atlas: atlases.Atlas, use_rep: str) -> NDArray[np.float32]:
     """Return `obsm[use_rep]`, refused if it was made for another atlas.
 
@@ -47,7 +54,7 @@ def fitting_rep(adata: AnnData, atlas: atlases.Atlas, use_rep: str) -> NDArray[n
         It has another width than the atlas, or another model made it.
     """
     X = check_rep(adata, use_rep)
-    made_by = adata.uns.get(keys.EMBED_PARAMS, {}).get(use_rep, {}).get("model")
+    made_by = embedded_by(adata, use_rep).get("model")
     if made_by is not None and made_by != atlas.model_uid:
         msg = (
             f"obsm[{use_rep!r}] was made by model {made_by}, the atlas by {atlas.model_uid}; "

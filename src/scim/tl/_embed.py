@@ -8,7 +8,7 @@ import numpy as np
 
 from scim import atlas as atlases
 from scim._core import keys
-from scim._core.checks import check_adata
+from scim._core.checks import check_adata, check_key, check_writable
 from scim._core.log import logger, warn
 from scim.pp import find_counts, match_genes
 
@@ -80,6 +80,8 @@ def embed(
     True
     """
     check_adata(adata)
+    check_writable(adata, copy=copy)
+    check_key(key_added)
     encoder = _model(atlas, model)
     counts = find_counts(adata, layer)
     genes = match_genes(counts.var, encoder.genes, gene_key=gene_key)
@@ -90,8 +92,11 @@ def embed(
 
     adata = adata.copy() if copy else adata
     adata.obsm[key_added] = embedding
-    adata.uns.setdefault(keys.EMBED_PARAMS, {})[key_added] = _provenance(encoder, counts, genes)
-    logger.info("wrote obsm[%r] and uns[%r]", key_added, keys.EMBED_PARAMS)
+    adata.uns.setdefault(keys.EMBED_PARAMS, {})[key_added] = _provenance(encoder, counts, genes) | {
+        "layer": layer or "",
+        "gene_key": gene_key or "",
+    }
+    logger.info("wrote obsm[%r], from %d of the model's %d genes", key_added, genes.n_matched, genes.observed.size)
     return adata if copy else None
 
 

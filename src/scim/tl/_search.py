@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from scim._core import keys
-from scim._core.checks import check_adata, check_choice, check_count, check_obs_key
+from scim._core.checks import check_adata, check_choice, check_count, check_key, check_obs_key, check_writable
+from scim._core.groups import groups_of
 from scim._core.log import logger
 from scim.pp import find_counts, match_genes
-from scim.tl._centroids import centroids_of_counts, centroids_of_embedding, groups_of
-from scim.tl._context import fitting_rep, opened, origin
+from scim.tl._centroids import centroids_of_counts, centroids_of_embedding
+from scim.tl._context import embedded_by, fitting_rep, opened, origin
 
 if TYPE_CHECKING:
     import numpy as np
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core.groups import Groups
     from scim.atlas import Atlas
-    from scim.tl._centroids import Groups
     from scim.tl._context import AtlasLike
 
 Centroid = Literal["counts", "embedding"]
@@ -58,7 +59,7 @@ def search(
         :math:`\log(1 + 10^4 \sum x / \sum\sum x)` :cite:p:`Heimberg2025`, or `"embedding"`, the mean of its embeddings.
         Default: `"counts"` if :func:`scim.tl.embed` made `use_rep`, else `"embedding"`.
     layer, gene_key
-        Where counts and gene names are, for `centroid="counts"`; see :func:`scim.tl.embed`.
+        Where counts and gene names are, for `centroid="counts"`. Default: where :func:`scim.tl.embed` was told to look.
     use_rep
         Name of the embedding in `obsm`.
     key_added
@@ -95,9 +96,12 @@ def search(
     15
     """
     check_adata(adata)
+    check_writable(adata, copy=copy)
+    check_key(key_added, taken=(keys.EMBED_PARAMS,))
     check_count("k", k)
+    made = embedded_by(adata, use_rep)
     if centroid is None:
-        centroid = "counts" if use_rep in adata.uns.get(keys.EMBED_PARAMS, {}) else "embedding"
+        centroid = "counts" if made else "embedding"
     check_choice("centroid", centroid, ("counts", "embedding"))
     if groupby is not None:
         check_obs_key(adata, groupby)
@@ -106,6 +110,8 @@ def search(
         groups = None if groupby is None else groups_of(adata, groupby)
         allowed = None if where is None else _passing(source, where)
         if groups is not None:
+            # What was embedded is what is summed, unless told otherwise.
+            layer, gene_key = layer or made.get("layer") or None, gene_key or made.get("gene_key") or None
             X = _centroids(adata, X, groups, source, centroid, layer, gene_key)
         neighbors = source.index.query(X, k, allowed=allowed)
         source_of = origin(source)
@@ -119,6 +125,8 @@ def search(
         adata.obsm[written["distances_key"]] = neighbors.distances
     else:
         params["centroid"] = centroid
+        for name in (f"{key_added}_ids", f"{key_added}_distances"):  # of an earlier search for cells
+            adata.obsm.pop(name, None)
         written |= {"groups": groups.names.astype(str), "ids": neighbors.ids, "distances": neighbors.distances}
     adata.uns[key_added] = written
     logger.info("wrote uns[%r]: %d hits for each of %d queries", key_added, k, len(X))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,8 @@ from scim._core.numba import njit_parallel, prange, threads
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import Weights
     from scim.index import Neighbors
-
-Weights = Literal["distance", "uniform"]
 
 CLOSEST = 1e-6
 """Distances below this count as this, so that an identical cell outweighs others without silencing them."""
