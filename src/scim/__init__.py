@@ -10,7 +10,7 @@ The rooms, in the order in which data goes through them:
 - :mod:`scim.get`: what `tl` wrote, as data frames
 - :mod:`scim.pl`: what `tl` wrote, as pictures
 - :mod:`scim.ontology`: the Cell Ontology
-- :mod:`scim.datasets`: the packaged atlas, and small data to try things on
+- :mod:`scim.datasets`: small data to try things on
 
 Rooms are loaded when first used, so `import scim` is quick and needs no torch, TileDB, numba or matplotlib.
 """

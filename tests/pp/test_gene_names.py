@@ -77,6 +77,14 @@ def many(n: int) -> np.ndarray:
     return scim.pp.canonical_genes([f"gene{i}" for i in range(n)])
 
 
+def test_the_names_with_most_human_genes_are_taken():
+    var = pd.DataFrame({"gene_symbols": ["CD4", "CD8A", "x"]}, index=["0", "1", "2"])
+    assert scim.pp.gene_symbols(scim.pp.genes_of(var)).tolist() == ["CD4", "CD8A", "x"]
+    assert scim.pp.genes_of(pd.DataFrame(index=["made", "up"])).tolist() == ["made", "up"]
+    with pytest.raises(KeyError, match="gene_key='y' is not a column of var"):
+        scim.pp.genes_of(var, gene_key="y")
+
+
 def test_little_overlap_is_a_warning_with_the_share():
     var = pd.DataFrame(index=[f"gene{i}" for i in range(100)])
     with pytest.warns(ScimWarning, match=r"100 of the model's 1000 genes \(10.0%\) are in var_names"):

@@ -13,7 +13,7 @@ from scim import ontology
 from scim._core.checks import check_adata
 from scim._core.log import logger
 from scim.model._genes import choose_genes, marker_ranks
-from scim.pp import align, canonical_genes, find_counts, match_genes
+from scim.pp import align, canonical_genes, find_counts, genes_of, match_genes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,22 +139,12 @@ def _read(
             raise ValueError(msg)
         studies = column.astype(str).to_numpy(dtype=object)
     counts = find_counts(adata, layer)
-    genes = pd.unique(pd.Series(canonical_genes(_gene_names(counts.var, name, gene_key))))
+    genes = pd.unique(pd.Series(genes_of(counts.var, gene_key=gene_key)))
     found = match_genes(counts.var, np.asarray(genes, dtype=object), gene_key=gene_key)
     X = align(counts.rows(0, counts.n_obs), found)[labelled]
     text = labels.iloc[labelled].astype(str).to_numpy(dtype=object)
     logger.info("%s: %d labelled of %d cells, %d genes (%s)", name, len(labelled), adata.n_obs, len(genes), counts.kind)
     return DataSet(name, sparse.csr_matrix(X), np.asarray(genes, dtype=object), text, studies)
-
-
-def _gene_names(var: pd.DataFrame, name: str, gene_key: str | None) -> pd.Index:
-    if gene_key is None:
-        return var.index
-    if gene_key not in var:
-        msg = f"gene_key={gene_key!r} is not a column of var of {name!r}. Present: {list(var.columns)}."
-        raise KeyError(msg)
-    names: pd.Index = pd.Index(var[gene_key])
-    return names
 
 
 def _column(adata: AnnData, name: str, key: str, argument: str) -> pd.Series[Any]:

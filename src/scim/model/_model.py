@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from scim._core.log import progress
+from scim._core.log import progress, warn
 from scim.model._encode import FoldedEncoder
 from scim.model._save import Parts, write_folder
 from scim.pp import gene_symbols, lognorm_chunks
@@ -130,7 +130,7 @@ class Model:
         return self._folded.encode(X, observed=observed, n_threads=n_threads)
 
     def embed(self, counts: Counts, genes: GeneMap) -> NDArray[np.float32]:
-        """Embed counts, chunk by chunk.
+        """Embed counts, chunk by chunk; cells without counts among the model's genes become zero, with a warning.
 
         Parameters
         ----------
@@ -148,6 +148,9 @@ class Model:
             for chunk in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
                 out[chunk.rows] = self.encode(chunk.X, observed=genes.observed)
                 bar.update(chunk.X.shape[0])
+        empty = int((~out.any(axis=1)).sum())
+        if empty:
+            warn(f"{empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
         return out
 
     def decode(self, Z: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

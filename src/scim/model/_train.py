@@ -74,7 +74,7 @@ def train(
     layer
         Where the counts are; default: wherever they are found.
     gene_key
-        Column of var that holds the gene names; default: the index.
+        Column of var that holds the gene names; default: the index, or the column with most human genes.
     name
         A name for the model.
     hidden

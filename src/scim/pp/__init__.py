@@ -3,7 +3,7 @@
 from scim.pp._align import Chunk, align, lognorm, lognorm_chunks
 from scim.pp._counts import Counts, find_counts
 from scim.pp._gene_names import canonical_genes, gene_id_kind, gene_symbols
-from scim.pp._match import GeneMap, match_genes
+from scim.pp._match import GeneMap, genes_of, match_genes
 
 __all__ = [
     "Chunk",
@@ -14,6 +14,7 @@ __all__ = [
     "find_counts",
     "gene_id_kind",
     "gene_symbols",
+    "genes_of",
     "lognorm",
     "lognorm_chunks",
     "match_genes",

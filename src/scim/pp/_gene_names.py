@@ -73,6 +73,11 @@ def canonical_genes(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> NDArr
     return ids
 
 
+def known_genes(ids: Sequence[str] | NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Say which canonical ids are those of human genes."""
+    return np.isin(np.asarray(ids, dtype=object).astype(str), _table()["ensembl"].to_numpy(dtype=str))
+
+
 def gene_symbols(ids: Sequence[str] | NDArray[np.object_]) -> NDArray[np.object_]:
     """Return the current symbol of every canonical gene id; an id without one stands for itself.
 

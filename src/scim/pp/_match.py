@@ -9,7 +9,7 @@ import pandas as pd
 
 from scim._core.errors import GeneOverlapError
 from scim._core.log import warn
-from scim.pp._gene_names import canonical_genes, gene_id_kind
+from scim.pp._gene_names import canonical_genes, gene_id_kind, known_genes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,17 +82,40 @@ def match_genes(var: pd.DataFrame, genes: NDArray[np.object_], *, gene_key: str 
     GeneOverlapError
         Fewer than 50 genes (or a tenth of a smaller model) are shared.
     """
-    if gene_key is not None and gene_key not in var:
-        msg = f"gene_key={gene_key!r} is not a column of var. Present: {list(var.columns)}."
-        raise KeyError(msg)
-    if gene_key is not None:
-        best = _map_names(pd.Index(var[gene_key]), genes, f"var[{gene_key!r}]")
-    else:
-        maps = [_map_names(var.index, genes, "var_names")]
-        maps += [_map_names(pd.Index(var[c]), genes, f"var[{c!r}]") for c in _NAME_COLUMNS if c in var]
-        best = max(maps, key=lambda candidate: candidate.n_matched)  # the first of equals: var_names
+    maps = [_map_names(names, genes, source) for source, names in _name_columns(var, gene_key).items()]
+    best = max(maps, key=lambda candidate: candidate.n_matched)  # the first of equals: var_names
     _check_overlap(best, var, genes)
     return best
+
+
+def genes_of(var: pd.DataFrame, *, gene_key: str | None = None) -> NDArray[np.object_]:
+    """Return the canonical gene of every column of a data set.
+
+    Parameters
+    ----------
+    var
+        Description of the columns, as `adata.var`.
+    gene_key
+        Column of `var` that holds the gene names. By default the index and the columns that usually hold names are
+        tried, and the one with most human genes is used.
+
+    Raises
+    ------
+    KeyError
+        `gene_key` is not a column of `var`.
+    """
+    candidates = [canonical_genes(names) for names in _name_columns(var, gene_key).values()]
+    return max(candidates, key=lambda ids: int(known_genes(ids).sum()))
+
+
+def _name_columns(var: pd.DataFrame, gene_key: str | None) -> dict[str, pd.Index]:
+    """Return where gene names may be, the likeliest place first."""
+    if gene_key is not None:
+        if gene_key not in var:
+            msg = f"gene_key={gene_key!r} is not a column of var. Present: {list(var.columns)}."
+            raise KeyError(msg)
+        return {f"var[{gene_key!r}]": pd.Index(var[gene_key])}
+    return {"var_names": var.index} | {f"var[{c!r}]": pd.Index(var[c]) for c in _NAME_COLUMNS if c in var}
 
 
 def _map_names(names: pd.Index, genes: NDArray[np.object_], source: str) -> GeneMap:

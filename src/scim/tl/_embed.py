@@ -9,7 +9,7 @@ import numpy as np
 from scim import atlas as atlases
 from scim._core import keys
 from scim._core.checks import check_adata, check_key, check_writable
-from scim._core.log import logger, warn
+from scim._core.log import logger
 from scim.pp import find_counts, match_genes
 
 if TYPE_CHECKING:
@@ -86,9 +86,6 @@ def embed(
     counts = find_counts(adata, layer)
     genes = match_genes(counts.var, encoder.genes, gene_key=gene_key)
     embedding = encoder.embed(counts, genes)
-    empty = int((~embedding.any(axis=1)).sum())
-    if empty:
-        warn(f"{empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
 
     adata = adata.copy() if copy else adata
     adata.obsm[key_added] = embedding
