@@ -35,6 +35,13 @@ def test_align_sums_drops_and_moves_columns(seed, n, n_vars, n_genes):
     np.testing.assert_array_equal(aligned.toarray(), dense_align(X, columns, n_genes))
 
 
+def test_values_stored_twice_are_one_value():
+    X = sparse.csr_matrix((np.array([1, 2, 4], np.float32), np.array([3, 3, 1]), np.array([0, 2, 3])), shape=(2, 8))
+    aligned = scim.pp.align(X, a_map(np.arange(8), 8))
+    assert aligned.nnz == 2
+    np.testing.assert_array_equal(aligned.toarray(), X.toarray())
+
+
 def test_lognorm_by_hand():
     X = sparse.csr_matrix(np.array([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0]], dtype=np.float32))
     result = scim.pp.lognorm(X, 1e4).toarray()

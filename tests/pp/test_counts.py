@@ -44,14 +44,6 @@ def test_int64_indices_are_fine():
     np.testing.assert_array_equal(scim.pp.find_counts(anndata.AnnData(X)).rows(0, 30).toarray(), counts())
 
 
-def test_values_stored_twice_are_one_value():
-    X = sparse.csr_matrix((np.array([1.0, 2.0, 4.0]), np.array([3, 3, 1]), np.array([0, 2, 3])), shape=(2, 8))
-    found = scim.pp.find_counts(anndata.AnnData(X.copy()))
-    part = found.rows(0, 2)
-    assert part.nnz == 2
-    np.testing.assert_array_equal(part.toarray(), X.toarray())
-
-
 def test_a_layer_of_counts_goes_before_X():
     adata = anndata.AnnData(lognorm(counts()), layers={"counts": counts()})
     assert scim.pp.find_counts(adata).source == "layers['counts']"

@@ -36,7 +36,9 @@ def align(X: sparse.csr_matrix, genes: GeneMap) -> sparse.csr_matrix:
     csr matrix of float32, shape (n, n_genes).
     """
     shape = (X.shape[0], genes.observed.size)
-    indptr, indices, data = align_rows(X.indptr, X.indices, X.data, genes.columns, shape[1])
+    # Unsorted rows may name a column twice; only sorted ones are known not to.
+    repeated = not X.has_canonical_format
+    indptr, indices, data = align_rows(X.indptr, X.indices, X.data, genes.columns, shape[1], repeated=repeated)
     return sparse.csr_matrix((data, indices, indptr), shape=shape)
 
 

@@ -151,14 +151,8 @@ def _log_base(adata: AnnData) -> float:
 
 
 def _by_row(matrix: Any) -> Any:
-    """Return the matrix in a form whose row slices are cheap, each value stored once."""
-    if not hasattr(matrix, "tocsr"):
-        return matrix
-    csr = matrix.tocsr()
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
-    return csr
+    """Return the matrix in a form whose row slices are cheap."""
+    return matrix.tocsr() if hasattr(matrix, "tocsr") else matrix
 
 
 def _rows(matrix: Any, start: int, stop: int) -> sparse.csr_matrix:

@@ -20,6 +20,7 @@ def align_rows(
     columns: NDArray[np.integer[Any]],
     n_genes: int,
     *,
+    repeated: bool = False,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """Send every column of csr rows to a gene, drop those sent nowhere and sum those sent to the same gene.
@@ -32,6 +33,8 @@ def align_rows(
         Gene of each column, shape (n_columns,); -1 where it has none.
     n_genes
         Number of genes.
+    repeated
+        Whether a row may name a column more than once.
     n_threads
         Default: `scim.settings.n_threads`.
 
@@ -45,7 +48,7 @@ def align_rows(
         Values; those of one gene are summed.
     """
     columns = np.ascontiguousarray(columns, dtype=np.int32)
-    shared = bool(np.bincount(columns[columns >= 0], minlength=1).max() > 1)
+    shared = repeated or bool(np.bincount(columns[columns >= 0], minlength=1).max() > 1)
     n_blocks = settings.n_threads if n_threads is None else n_threads
     slots = np.full((n_blocks, n_genes), -1, dtype=np.int64)
     new_indptr = np.zeros(indptr.size, dtype=np.int64)
