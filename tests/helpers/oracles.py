@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 
@@ -47,3 +49,28 @@ def scan_lists(query, centroids, starts, rows, ranks, passes, n_probes, n_wanted
             break
         seen += [rank for rank in ranks[starts[number] : starts[number + 1]] if not len(passes) or passes[rank]]
     return np.array(seen, dtype=np.int64)
+
+
+def rows_that_pass(tree, table):
+    """Which rows pass nested tuples of a test, row by row: ("==", column, value), ("and", left, right), ("not", part)."""
+    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+    def has(held, value):
+        return set(value.split(" || ")) <= set(held.split(" || ")) if isinstance(held, str) else held == value
+
+    def passes(node, row):
+        word, *rest = node
+        if word in ("and", "or", "not"):
+            return {"and": all, "or": any, "not": lambda parts: not parts[0]}[word](
+                [passes(part, row) for part in rest]
+            )
+        held, value = row[rest[0]], rest[1]
+        if word in compare:
+            return held is not None and compare[word](held, value)
+        values = value if isinstance(value, list) else [value]
+        some = any(held is None if v is None else held is not None and has(held, v) for v in values)
+        return some == (word in ("==", "in"))
+
+    return np.array(
+        [passes(tree, dict(zip(table, row, strict=True))) for row in zip(*table.values(), strict=True)], bool
+    )

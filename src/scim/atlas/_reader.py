@@ -11,10 +11,11 @@ import pandas as pd
 from scim._core import keys
 from scim._core.checks import check_names
 from scim._core.errors import FormatError
+from scim._core.numba import threads
 from scim.atlas import _build_index, _read
 from scim.atlas._manifest import read_manifest
 from scim.atlas._soma import damage_named, open_soma
-from scim.atlas._where import Where
+from scim.index.filter import Column, Where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +179,8 @@ class Reader:
         ----------
         where
             Columns and values joined by `== != < <= > >= in, not in, and, or, not` and parentheses, as
-            `"study in ['a', 'b'] and not age < 30"`. A missing value equals nothing; `age == None` finds it.
+            `"study in ['a', 'b'] and not age < 30"`. A missing value equals nothing; `age == None` finds it. A text of
+            several parts, as `"asthma || fibrosis"`, equals each. Names that are no Python names go in backticks.
 
         Returns
         -------
@@ -193,7 +195,10 @@ class Reader:
         parsed.check_columns(self.columns)
         with damage_named(self.path):
             frame = _read.read_obs(self._open(), self.n_obs, None, parsed.columns)
-        return frame.index.to_numpy()[parsed.mask(frame)]
+        columns = {name: Column.of(name, frame[name]) for name in parsed.columns}
+        parsed.check(columns)
+        with threads():
+            return frame.index.to_numpy()[parsed.mask(columns, len(frame))]
 
     def embeddings(self, ids: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[np.float32]:
         """Return the embeddings of cells, float32 unit rows, shape (n, latent_dim).

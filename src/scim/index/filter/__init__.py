@@ -1,0 +1,8 @@
+"""Filters: columns of integer codes, and the `where` language over them."""
+
+from __future__ import annotations
+
+from scim.index.filter._column import Column
+from scim.index.filter._where import Where
+
+__all__ = ["Column", "Where"]
