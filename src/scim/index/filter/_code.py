@@ -63,8 +63,7 @@ def code_values(name: str, values: pd.Series | pd.Categorical | NDArray[Any] | S
         old, uniques = pd.factorize(array)
         kind, distinct = _typed(name, uniques)
         used = ~pd.isna(distinct)
-    order = np.flatnonzero(used)
-    order = order[np.argsort(distinct[order], kind="stable")]
+    order = _in_order(distinct, np.flatnonzero(used))
     new = np.full(distinct.size + 1, order.size, dtype=code_type(order.size))
     new[order] = np.arange(order.size)
     codes = np.empty(old.size, dtype=new.dtype)
@@ -76,6 +75,13 @@ def code_values(name: str, values: pd.Series | pd.Categorical | NDArray[Any] | S
 def code_type(n_values: int) -> type[np.unsignedinteger[Any]]:
     """Return the smallest type that has a code for each value and one for missing."""
     return next(kind for kind in CODE_TYPES if n_values <= np.iinfo(kind).max)
+
+
+def _in_order(distinct: NDArray[Any], places: NDArray[np.intp]) -> NDArray[np.intp]:
+    if distinct.dtype != object:
+        return places[np.argsort(distinct[places])]
+    # Python sorts text more than twice as fast as numpy sorts objects.
+    return np.array(sorted(places.tolist(), key=distinct.tolist().__getitem__), dtype=np.intp)
 
 
 def _as_array(name: str, values: Any) -> Any:

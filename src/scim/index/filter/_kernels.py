@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,16 +28,32 @@ def look_up(codes: NDArray[Any], table: NDArray[np.uint8], last: Any, passes: ND
         passes[i] = table[min(codes[i], last)]
 
 
-def rows_that_pass(codes: NDArray[Any], table: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return for each row what `table` says of its code; the last entry is for missing values."""
-    edges = np.flatnonzero(table[1:] != table[:-1]) + 1
-    if edges.size == 0:
-        return np.full(codes.size, table[0])
-    passes = np.empty(codes.size, dtype=np.uint8)
+class Tested(NamedTuple):
+    """A column, and which of its codes pass a test."""
+
+    codes: NDArray[Any]
+    """(n_rows,) uint8, uint16 or uint32."""
+
+    table: NDArray[np.bool_]
+    """(n_values + 1,) whether each code passes; the last entry is for missing values."""
+
+    edges: NDArray[np.intp]
+    """(n_edges,) codes that differ in this from the code before."""
+
+
+def tested(codes: NDArray[Any], table: NDArray[np.bool_]) -> Tested:
+    """Return the codes of a column with a table of those that pass."""
+    return Tested(codes, table, np.flatnonzero(table[1:] != table[:-1]) + 1)
+
+
+def mark_rows(column: Tested, rows: slice, passes: NDArray[np.bool_]) -> None:
+    """Write into `passes` which of the rows have a code that passes."""
+    codes, table, edges = column.codes[rows], column.table, column.edges
     as_code = codes.dtype.type
-    if edges.size > 2:
-        look_up(codes, table.view(np.uint8), as_code(table.size - 1), passes)
+    if edges.size == 0:
+        passes.fill(table[0])
+    elif edges.size > 2:
+        look_up(codes, table.view(np.uint8), as_code(table.size - 1), passes.view(np.uint8))
     else:
         high = edges[1] - 1 if edges.size > 1 else np.iinfo(codes.dtype).max
-        compare(codes, as_code(edges[0]), as_code(high), np.uint8(table[0]), passes)
-    return passes.view(np.bool_)
+        compare(codes, as_code(edges[0]), as_code(high), np.uint8(table[0]), passes.view(np.uint8))

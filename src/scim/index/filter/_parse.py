@@ -23,6 +23,8 @@ _OPERATORS: dict[type[ast.cmpop], str] = {
 }
 _MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _GRAMMAR = "columns and values joined by == != < <= > >= in, not in, and, or, not and parentheses"
+_MOST_LEVELS = 100  # each is a call within a call, of which Python allows 1,000
+_TOO_DEEP = f"more than {_MOST_LEVELS} parts lie inside each other"
 _QUOTED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`([^`]*)`""", re.DOTALL)
 
 
@@ -83,9 +85,9 @@ class Expression:
             Part of the expression is Python, but no test of a column.
         """
         try:
-            return self._tree(self._node)
+            return self._tree(self._node, _MOST_LEVELS)
         except RecursionError:
-            self.refuse("too many parts lie inside each other")
+            self.refuse(_TOO_DEEP)
 
     def refuse(self, problem: str) -> NoReturn:
         """Raise what is wrong with the expression."""
@@ -123,13 +125,16 @@ class Expression:
             return f"{base}.{node.attr}"
         return None
 
-    def _tree(self, node: ast.expr) -> Tree:
+    def _tree(self, node: ast.expr, levels: int) -> Tree:
+        if not levels:
+            self.refuse(_TOO_DEEP)
         if isinstance(node, ast.BoolOp):
             return Junction(
-                "and" if isinstance(node.op, ast.And) else "or", tuple(self._tree(value) for value in node.values)
+                "and" if isinstance(node.op, ast.And) else "or",
+                tuple(self._tree(value, levels - 1) for value in node.values),
             )
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return Junction("not", (self._tree(node.operand),))
+            return Junction("not", (self._tree(node.operand, levels - 1),))
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             tests = tuple(self._test(*pair) for pair in zip(sides[:-1], node.ops, sides[1:], strict=True))
