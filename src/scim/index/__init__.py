@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from scim.index._base import Index, Neighbors
+from scim.index._answers import Neighbors, Within
 from scim.index._build import build
-from scim.index._files import verify
+from scim.index._index import Index
 from scim.index._open import open  # noqa: A004  (used as `scim.index.open`)
+from scim.index._verify import verify
 
-__all__ = ["Index", "Neighbors", "build", "open", "verify"]
+__all__ = ["Index", "Neighbors", "Within", "build", "open", "verify"]

@@ -1,33 +1,44 @@
-"""From rows and ids to an index of a kind."""
+"""From rows, ids and columns to an index of a kind."""
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from scim._core.checks import check_count
+from scim._core.folder import new_folder
 from scim._core.types import IndexKind
-from scim.index._check import check_ids, check_matrix, unit_rows
-from scim.index._kinds import index_class
+from scim.index._check import check_ids, check_matrix
+from scim.index._files import HEADER, write_segments
+from scim.index._index import Index
+from scim.index._make import check_params, in_memory, make_engine
+from scim.index._open import open as open_index
+from scim.index._segment import Segment
+from scim.index._source import MatrixSource
+from scim.index._table import columns_of
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
     from numpy.typing import ArrayLike, NDArray
 
-    from scim.index._base import Index
+    from scim.index._source import Allocate
+    from scim.index._table import Table
 
 
 _EXACT_UP_TO = 50_000  # rows that brute force searches in a few milliseconds
-_CHUNK = 65_536
-_LISTS = 64  # multiplications for each number of the base that building takes at least
 
 
 def build(
     X: ArrayLike,
     ids: ArrayLike | None = None,
     *,
+    obs: Table | None = None,
     kind: IndexKind = "auto",
+    path: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     rng: int | np.random.Generator | None = None,
     n_threads: int | None = None,
     **params: Any,
@@ -38,13 +49,22 @@ def build(
     ----------
     X
         Rows (n, dim), float16, float32 or float64, finite, of any length: they are scaled to unit length.
-        Rows of zeros are allowed and at distance 1 from everything. May be a memory map.
+        Rows of zeros are allowed and at distance 1 from everything. A memory map is read chunk by chunk: an `ivf`
+        index of it needs memory for itself (2.6 bytes a number of the matrix, or none with `path`), for 12 bytes a
+        row, and for the sample that it learns lists from (64 rows a list).
     ids
         One integer a row, distinct and not negative; default 0 ... n - 1.
+    obs
+        Columns of what is known of the rows, for `where` in a query: a DataFrame or a mapping of names to one value a
+        row. Text, numbers, true and false, any of them missing. A text with `" || "` in it is several values.
     kind
         `"exact"` measures every row. `"ivf"` groups the rows and looks into the nearest groups.
         `"graph"` walks along a graph of neighbours made by pynndescent.
         `"auto"` is `"exact"` up to 50,000 rows and `"ivf"` beyond.
+    path
+        Where to write the index while it is built; it is opened from there. Default: in memory.
+    overwrite
+        Whether to replace an index at `path`.
     rng
         Seed or generator; the same seed gives the same index.
     n_threads
@@ -67,32 +87,34 @@ def build(
     if 0 in matrix.shape:
         msg = f"An index needs at least one row and one column, got shape {matrix.shape}."
         raise ValueError(msg)
-    _check_params("ivf" if kind == "auto" else kind, params)
+    check_params("ivf" if kind == "auto" else kind, params)
     if kind == "auto":
         kind = "exact" if len(matrix) <= _EXACT_UP_TO else "ivf"
         params = {} if kind == "exact" else params
-    rows, ids_ascending = _by_id(matrix, check_ids(ids, len(matrix)))
-    from scim.index._threads import threads_for  # noqa: PLC0415  (`import scim.index` is to be quick)
+    own = check_ids(ids, len(matrix))
+    columns = columns_of(obs, len(matrix))
 
-    with threads_for(rows.size * _LISTS, n_threads):
-        index: Index = index_class(kind).from_rows(rows, ids_ascending, np.random.default_rng(rng), **params)
-    return index
+    def segment(allocate: Allocate) -> Segment:
+        source = MatrixSource(matrix, own)
+        engine = make_engine(kind, source, rng, n_threads, allocate, **params)
+        rows = source.rows_of(engine.ranks_at(np.arange(engine.n_rows)))
+        ordered = source.rows_of(np.arange(engine.n_rows))
+        sorted_ids = own if ids is None else own[ordered]
+        plain = sorted_ids[0] == 0 and sorted_ids[-1] == len(own) - 1
+        taken = {name: column.take(rows) for name, column in columns.items()}
+        return Segment(engine, None if plain else sorted_ids, taken)
+
+    if path is None:
+        return Index([segment(in_memory)])
+    with new_folder(path, marker=HEADER, overwrite=overwrite) as folder:
+        write_segments(folder, [segment(_in_files(folder))])
+    return open_index(path)
 
 
-def _check_params(kind: str, params: dict[str, Any]) -> None:
-    known = list(inspect.signature(index_class(kind).from_rows).parameters)[3:]
-    unknown = sorted(set(params) - set(known))
-    if unknown:
-        msg = f"Unknown parameter {unknown[0]!r} of an index of kind {kind!r}; it takes {known or 'none'}."
-        raise TypeError(msg)
+def _in_files(folder: Path) -> Allocate:
+    """Make room for arrays in npy files."""
 
+    def allocate(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
 
-def _by_id(X: NDArray[Any], ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return unit rows in the order of their ids, and the ids."""
-    order = None if (ids[1:] > ids[:-1]).all() else np.argsort(ids)
-    rows = np.empty(X.shape, dtype=np.float32)
-    for start in range(0, len(X), _CHUNK):
-        stop = min(start + _CHUNK, len(X))
-        units = unit_rows(X[start:stop], what="rows", first=start)  # read in the order in which a file has them
-        rows[slice(start, stop) if order is None else np.searchsorted(ids, ids[start:stop], sorter=order)] = units
-    return rows, ids if order is None else ids[order]
+    return allocate

@@ -72,19 +72,21 @@ def _check_ids(array: NDArray[Any], name: str, remedy: str) -> NDArray[np.int64]
     return array.astype(np.int64)
 
 
-def unit_rows(X: NDArray[Any], *, what: str, first: int = 0) -> NDArray[np.float32]:
-    """Return the rows scaled to unit length, C-contiguous; rows of zeros stay; `first` numbers the rows in errors."""
-    rows = X.astype(np.float64, order="C")
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        bad = np.flatnonzero(~finite)
-        msg = (
-            f"{len(bad)} of {len(rows)} {what} hold NaN or infinity, the first is row {first + bad[0]}; leave them out."
-        )
+def check_distance(max_distance: float) -> float:
+    """Return a cosine distance."""
+    if isinstance(max_distance, bool) or not isinstance(max_distance, int | float | np.number):
+        msg = f"max_distance must be a number, got {max_distance!r}."
+        raise TypeError(msg)
+    if not 0 <= max_distance <= 2:
+        msg = f"max_distance must be a cosine distance, 0 to 2, got {max_distance}."
         raise ValueError(msg)
-    # Scaled by the largest entry first: squares of very large or very small numbers would over- or underflow.
-    largest = np.abs(rows).max(axis=1, initial=0, keepdims=True)
-    rows /= np.where(largest > 0, largest, 1)
-    length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
-    rows /= np.where(length > 0, length, 1)
-    return rows.astype(np.float32)
+    return float(max_distance)
+
+
+def check_known(what: str, names: list[str], known: list[str]) -> list[str]:
+    """Return names that all exist."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        msg = f"`{what}`: the index has no {unknown}. Present: {known}."
+        raise KeyError(msg)
+    return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,55 +12,151 @@ import numpy as np
 
 from scim._core.errors import FormatError
 from scim._core.folder import new_folder, read_json, write_json
+from scim.index.filter import Column
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from scim.index._segment import Segment
+
 FORMAT = "scim-index"
-VERSION = 1
+VERSION = 2
 HEADER = "index.json"
 REMEDY = "Build it again with `scim.index.build` and save it with overwrite=True."
 
 
-def verify(path: str | os.PathLike[str]) -> None:
-    """Read every file of a saved index and compare it with its checksum.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    FormatError
-        It is not a scim index, of another version, or a file differs from what was saved.
-    """
-    folder = Path(path)
-    for name, entry in read_header(folder)["files"].items():
-        file = folder / f"{name}.npy"
-        _check_size(file, entry)
-        if _checksum(file) != entry["sha256"]:
-            msg = f"{str(file)!r} has changed since it was saved: its checksum differs. {REMEDY}"
-            raise FormatError(msg)
-
-
-def write_index(
-    path: str | os.PathLike[str], facts: dict[str, Any], arrays: dict[str, NDArray[Any]], *, overwrite: bool
-) -> None:
-    """Write arrays, and facts as JSON, into a new folder that appears when it is complete."""
+def save_index(path: str | os.PathLike[str], segments: Sequence[Segment], *, overwrite: bool) -> None:
+    """Write segments into a new folder that appears when it is complete."""
     with new_folder(path, marker=HEADER, overwrite=overwrite) as folder:
-        files = {name: _write(folder / f"{name}.npy", array) for name, array in arrays.items()}
-        header = {"format": FORMAT, "version": VERSION, **facts, "dtype": "float32", "files": files}
-        write_json(folder / HEADER, {**header, "sha256": _digest(header)})
+        write_segments(folder, segments)
+
+
+def write_segments(folder: Path, segments: Sequence[Segment]) -> None:
+    """Write the files of an index; arrays that are mapped from this folder are there already. The header comes last."""
+    files: dict[str, Any] = {}
+    entries = []
+    for number, segment in enumerate(segments):
+        facts, arrays = _parts(segment)
+        entries.append(facts)
+        for name, array in arrays.items():
+            name_of_file = f"{name}.npy" if number == 0 else f"{name}.{number}.npy"
+            files[name_of_file] = _write(folder / name_of_file, array)
+    header = {"format": FORMAT, "version": VERSION, "segments": entries, "files": files}
+    write_json(folder / HEADER, {**header, "sha256": _digest(header)})
+
+
+def _parts(segment: Segment) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return facts and arrays of a segment."""
+    engine = segment.engine
+    arrays = dict(engine.arrays())
+    if segment.own_ids is not None:
+        arrays["ids"] = segment.own_ids
+    if segment.gone is not None:
+        arrays["gone"] = segment.gone
+    for number, column in enumerate(segment.columns.values()):
+        arrays |= {f"column{number}_{name}": array for name, array in column.arrays().items()}
+    facts = {
+        "kind": engine.kind,
+        "n_rows": engine.n_rows,
+        "dim": engine.dim,
+        "params": engine.params,
+        "columns": [column.facts() for column in segment.columns.values()],
+        "arrays": list(arrays),
+    }
+    return facts, arrays
 
 
 def _write(file: Path, array: NDArray[Any]) -> dict[str, Any]:
-    np.save(file, array, allow_pickle=False)
+    if file.exists():
+        array.flush()  # type: ignore[attr-defined]  # a memory map that was filled while the index was built
+    else:
+        np.save(file, array, allow_pickle=False)
     return {
         "shape": list(array.shape),
         "dtype": array.dtype.str,
         "bytes": file.stat().st_size,
         "sha256": _checksum(file),
     }
+
+
+class Arrays(Mapping[str, "NDArray[Any]"]):
+    """The arrays of a saved segment, each opened when it is asked for.
+
+    What is asked for by `[]` is compared with its checksum first. Arrays that are too large to be read through are had
+    from :meth:`unchecked`, by whoever checks what it reads of them.
+
+    Parameters
+    ----------
+    folder
+        The folder of the index.
+    names
+        File of each array.
+    entries
+        What the header says of each file.
+    in_memory
+        Arrays that are read into memory; the others are mapped.
+    """
+
+    def __init__(
+        self, folder: Path, names: Mapping[str, str], entries: Mapping[str, Any], in_memory: Collection[str]
+    ) -> None:
+        self.folder, self._names, self._entries, self._in_memory = folder, names, entries, in_memory
+        self.held = 0
+        for file in names.values():
+            _check_size(folder / file, entries[file])
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        _check_content(self.folder / self._names[name], self._entries[self._names[name]])
+        return self.unchecked(name)
+
+    def unchecked(self, name: str) -> NDArray[Any]:
+        """Return an array without reading it."""
+        array = map_array(self.folder / self._names[name], self._entries[self._names[name]])
+        if name not in self._in_memory:
+            return array
+        self.held += array.nbytes
+        return np.array(array)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class Columns(Mapping[str, Column]):
+    """The columns of `obs` of a saved segment, each opened and compared with its checksum when it is first used."""
+
+    def __init__(self, arrays: Arrays, facts: Sequence[Mapping[str, Any]], n_rows: int) -> None:
+        self._arrays, self._n_rows = arrays, n_rows
+        self._facts = {str(of["name"]): (f"column{number}_", of) for number, of in enumerate(facts)}
+        self._open: dict[str, Column] = {}
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._open:
+            prefix, facts = self._facts[name]
+            parts = {key.removeprefix(prefix): self._arrays[key] for key in self._arrays if key.startswith(prefix)}
+            column = Column.restore(facts, parts)
+            if column.n_rows != self._n_rows:
+                msg = f"Column {name!r} has {column.n_rows} rows, expected {self._n_rows}. {REMEDY}"
+                raise FormatError(msg)
+            self._open[name] = column
+        return self._open[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._facts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
 
 
 def read_header(folder: Path) -> dict[str, Any]:
@@ -99,6 +196,13 @@ def map_array(file: Path, entry: dict[str, Any]) -> NDArray[Any]:
     return array
 
 
+def check_content_of(folder: Path, header: dict[str, Any]) -> None:
+    """Compare every file with its checksum."""
+    for name, entry in header["files"].items():
+        _check_size(folder / name, entry)
+        _check_content(folder / name, entry)
+
+
 def _check_size(file: Path, entry: dict[str, Any]) -> None:
     if not file.exists():
         msg = f"{str(file)!r} is missing. {REMEDY}"
@@ -106,6 +210,12 @@ def _check_size(file: Path, entry: dict[str, Any]) -> None:
     if file.stat().st_size != entry["bytes"]:
         came = f"has {file.stat().st_size} bytes, expected {entry['bytes']}"
         msg = f"{str(file)!r} {came}: it is truncated or replaced. {REMEDY}"
+        raise FormatError(msg)
+
+
+def _check_content(file: Path, entry: dict[str, Any]) -> None:
+    if _checksum(file) != entry["sha256"]:
+        msg = f"{str(file)!r} has changed since it was saved: its checksum differs. {REMEDY}"
         raise FormatError(msg)
 
 

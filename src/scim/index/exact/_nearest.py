@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim.index._distances import measure
-from scim.index._panel import room_for, shortlist
-from scim.index._topk import empty_heaps, keep_nearest, sort_rows
+from scim.index.exact._distances import measure
+from scim.index.exact._panel import room_for, shortlist
+from scim.index.exact._topk import empty_heaps, keep_nearest, sort_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

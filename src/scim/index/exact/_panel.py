@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scim._core.numba import njit, njit_parallel, prange
-from scim.index._select import select_rows, tighten
-from scim.index._topk import empty_heaps, sort_rows
+from scim.index.exact._select import select_rows, tighten
+from scim.index.exact._topk import empty_heaps, sort_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from scim._core.checks import check_count
-from scim.index._base import Index
-from scim.index._distances import measure
-from scim.index._nearest import nearest
-from scim.index._neighbours import landmarks_of, link, neighbours_of
+from scim.index._engine import Engine
 from scim.index._threads import threads_for
-from scim.index._topk import empty_heaps, sort_rows
-from scim.index._walk import walk
+from scim.index.exact._distances import measure
+from scim.index.exact._exact import ranks_of
+from scim.index.exact._nearest import nearest
+from scim.index.exact._topk import empty_heaps, sort_rows
+from scim.index.graph._neighbours import landmarks_of, link, neighbours_of
+from scim.index.graph._walk import walk
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+
+    from scim.index._engine import Passing
+    from scim.index.exact._exact import Ranks
 
 _ENTRIES = 4  # one in so many places of the rows in view is taken by a landmark at the start
 _N_TASKS = 8  # walks at a time at most, each with room for a mark on every row
@@ -28,15 +34,16 @@ _TIGHT = 0.25  # share of allowed rows below which they are measured one and all
 _LARGE = 0.1  # share of the rows in view above which a walk costs more than measuring all
 
 
-class GraphIndex(Index):
+class GraphEngine(Engine):
     """Rows, links between them, and the landmarks from which walks start."""
 
     kind: ClassVar[str] = "graph"
     files: ClassVar[tuple[str, ...]] = ("rows", "starts", "targets", "landmarks")
+    knobs: ClassVar[tuple[str, ...]] = ("effort",)
 
-    def __init__(self, ids: NDArray[np.int64], arrays: dict[str, NDArray[Any]], params: dict[str, Any]) -> None:
-        super().__init__(ids, arrays["rows"].shape[1])
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> None:
         self._rows: NDArray[np.float32] = arrays["rows"]
+        self.n_rows, self.dim = self._rows.shape
         self._starts: NDArray[np.int64] = arrays["starts"]
         self._targets: NDArray[np.int32] = arrays["targets"]
         self._landmarks: NDArray[np.int64] = arrays["landmarks"]
@@ -51,25 +58,36 @@ class GraphIndex(Index):
     def from_rows(
         cls,
         rows: NDArray[np.float32],
-        ids: NDArray[np.int64],
         rng: np.random.Generator,
         *,
         n_neighbors: int = 24,
         effort: int = 128,
-    ) -> GraphIndex:
-        """Build from unit rows and ascending ids."""
+    ) -> GraphEngine:
+        """Build from unit rows."""
         check_count("n_neighbors", n_neighbors)
         check_count("effort", effort)
         starts, targets = link(rows, neighbours_of(rows, int(n_neighbors), rng))
         landmarks = landmarks_of(starts, targets, rng)
         arrays: dict[str, NDArray[Any]] = {"rows": rows, "starts": starts, "targets": targets, "landmarks": landmarks}
-        return cls(ids, arrays, {"n_neighbors": int(n_neighbors), "effort": int(effort)})
+        return cls(arrays, {"n_neighbors": int(n_neighbors), "effort": int(effort)})
 
-    def _search(
-        self, X: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None, n_threads: int | None
+    def lay_out(self, passing: Passing) -> Ranks:
+        """Return the ranks that pass."""
+        return ranks_of(passing)
+
+    def search(
+        self,
+        X: NDArray[np.float32],
+        k: int,
+        some: Ranks | None,
+        n_threads: int | None,
+        *,
+        effort: int | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the nearest; `effort` is the number of rows kept in view during a walk."""
+        allowed = None if some is None else some.ranks
         share = 1.0 if allowed is None else len(allowed) / self.n_rows
-        effort = int(max(k, self._params["effort"]) / share)
+        effort = int(max(k, self._params["effort"] if effort is None else effort) / share)
         n_seen = min(self.n_rows, effort * self._params["n_neighbors"])
         with threads_for(X.size * n_seen, n_threads):
             if share < _TIGHT or effort > _LARGE * self.n_rows:
@@ -100,9 +118,15 @@ class GraphIndex(Index):
         sort_rows(distances, ranks)
         return distances, ranks
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def vectors(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the rows of these ranks."""
+        return self._rows[ranks]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays named in `files`."""
         return {"rows": self._rows, "starts": self._starts, "targets": self._targets, "landmarks": self._landmarks}
 
     @classmethod
-    def _restore(cls, ids: NDArray[np.int64], arrays: dict[str, NDArray[Any]], params: dict[str, Any]) -> GraphIndex:
-        return cls(ids, arrays, params)
+    def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> GraphEngine:
+        """Return the engine of these arrays."""
+        return cls(arrays, params)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim.index._nearest import nearest
+from scim.index.exact._nearest import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,113 @@
+"""Rows that came in together: an engine that finds them, their ids, and their columns of `obs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scim.index._threads import threads_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from scim.index._engine import Engine
+    from scim.index.filter import Column, Where
+
+_FEW = 1 / 16
+"""Share of the rows up to which a set of them is worked on as places and not as a mask."""
+
+
+class Segment:
+    """One engine and what is known of its rows.
+
+    Parameters
+    ----------
+    engine
+        Finds rows by rank.
+    ids
+        Ids by rank, ascending; `None` for 0 ... n - 1.
+    columns
+        Columns of `obs`, by place.
+    gone
+        Whether the row at each place was deleted; `None` if none was.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ids: NDArray[np.int64] | None,
+        columns: Mapping[str, Column],
+        gone: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.engine, self.columns, self.gone = engine, columns, gone
+        self.own_ids = ids
+        self.n_gone = 0 if gone is None else int(np.count_nonzero(gone))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows that were not deleted."""
+        return self.engine.n_rows - self.n_gone
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Ids of the rows that were not deleted, ascending."""
+        if self.gone is None:
+            return self.every_id
+        return np.delete(self.every_id, self.engine.ranks_at(np.flatnonzero(self.gone)))
+
+    @property
+    def every_id(self) -> NDArray[np.int64]:
+        """Ids by rank, of deleted rows too."""
+        return np.arange(self.engine.n_rows) if self.own_ids is None else self.own_ids
+
+    def ids_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ids of ranks."""
+        return ranks if self.own_ids is None else self.own_ids[ranks]
+
+    def locate(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the ranks of ids, in their order, and which of them are here and not deleted."""
+        n = self.engine.n_rows
+        if self.own_ids is None:
+            ranks, known = ids, (ids >= 0) & (ids < n)
+        else:
+            ranks = np.searchsorted(self.own_ids, ids)
+            known = self.own_ids[np.minimum(ranks, n - 1)] == ids
+        if self.gone is not None:
+            known = known.copy()
+            known[known] = ~self.gone[self.engine.places_of(ranks[known])]
+        return ranks, known
+
+    def passing(self, where: Where | None, allowed: NDArray[np.int64] | None) -> Any:
+        """Return the rows that pass, laid out for the engine; `None` if all do.
+
+        `allowed` are ascending distinct ids.
+        """
+        if where is None and allowed is None and self.gone is None:
+            return None
+        mask = None
+        if where is not None:
+            with threads_for(self.engine.n_rows * len(where.columns), None):
+                mask = where.mask(self.columns, self.engine.n_rows)
+        if self.gone is not None:
+            mask = ~self.gone if mask is None else np.greater(mask, self.gone, out=mask)
+        if allowed is None:
+            return self.engine.lay_out(mask)
+        ranks, known = self.locate(allowed)
+        places = np.sort(self.engine.places_of(ranks[known]))
+        if mask is not None:
+            places = places[mask[places]]
+        return self.engine.lay_out(places if len(places) <= _FEW * self.engine.n_rows else self._mask_of(places))
+
+    def _mask_of(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        mask = np.zeros(self.engine.n_rows, dtype=np.bool_)
+        mask[places] = True
+        return mask
+
+    def without(self, ranks: NDArray[np.int64]) -> Segment:
+        """Return the segment with further rows deleted."""
+        gone = np.zeros(self.engine.n_rows, dtype=np.bool_) if self.gone is None else self.gone.copy()
+        gone[self.engine.places_of(ranks)] = True
+        return Segment(self.engine, self.own_ids, self.columns, gone)

@@ -1,0 +1,1 @@
+"""Brute force, and the kernels that every kind measures distances with."""

@@ -1,0 +1,1 @@
+"""A graph of neighbours that is walked."""

@@ -1,0 +1,1 @@
+"""An inverted file: rows by list as small codes."""

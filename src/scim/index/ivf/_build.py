@@ -1,0 +1,135 @@
+"""Building an inverted file from rows that need not fit in memory: a sample trains it, and two passes read the rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scim._core.checks import check_count
+from scim._core.dot import BLOCK
+from scim._core.log import logger, progress
+from scim.index.ivf._assign import Tree, assign
+from scim.index.ivf._calibrate import Truth, calibrate
+from scim.index.ivf._codes import encode, pack_nibbles, padded
+from scim.index.ivf._ivf import IvfEngine
+from scim.index.ivf._kmeans import train
+from scim.index.ivf._lists import Coarse, Rows
+from scim.index.ivf._sums import all_sums
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scim.index._source import Allocate, Source
+
+_ROWS_PER_LIST = 64
+"""Rows of the sample that a centroid learns from, on average."""
+_MOST_ROWS = 2**31 - 1  # places and ranks are int32
+
+
+def build_ivf(
+    source: Source,
+    rng: np.random.Generator,
+    allocate: Allocate,
+    *,
+    recall: float = 0.99,
+    n_lists: int | None = None,
+) -> IvfEngine:
+    """Return an inverted file of the rows of a source.
+
+    Parameters
+    ----------
+    source
+        Unit rows.
+    allocate
+        Makes the large arrays.
+    recall
+        Share of the true 50 nearest that a query is to find.
+    n_lists
+        Default: see :func:`default_lists`.
+    """
+    if not 0 < recall <= 1:
+        msg = f"`recall` must be above 0 and at most 1, got {recall!r}."
+        raise ValueError(msg)
+    check_count("n_lists", 1 if n_lists is None else n_lists)
+    n = source.n_rows
+    if n > _MOST_ROWS:
+        msg = f"An inverted file holds at most {_MOST_ROWS:,} rows, got {n:,}; build several."
+        raise ValueError(msg)
+    n_lists = min(n, default_lists(n) if n_lists is None else n_lists)
+    tree = _train(source, n_lists, rng)
+    logger.info("trained %d lists in %d groups", len(tree.centroids), len(tree.parents))
+    tree, labels, radii = _label(source, tree)
+    coarse = _coarse(tree, radii)
+    truth = Truth.of(source, rng)
+    rows, places = _encode(source, coarse, labels, allocate, truth)
+    engine = IvfEngine(coarse, rows, lambda: places, {}, trusted=True)
+    engine._params = calibrate(engine, truth, recall)
+    return engine
+
+
+def default_lists(n_rows: int) -> int:
+    """Return two lists for each square root of rows: then the centroids and the rows of a search cost alike."""
+    return max(1, round(2 * n_rows**0.5))
+
+
+def _train(source: Source, n_lists: int, rng: np.random.Generator) -> Tree:
+    n = source.n_rows
+    sample = source.take(np.sort(rng.choice(n, min(n, _ROWS_PER_LIST * n_lists), replace=False)))
+    sample = sample[sample.any(axis=1)]  # a row of zeros has no direction
+    if len(sample) == 0:
+        nothing = np.zeros((1, source.dim), dtype=np.float32)
+        return Tree(nothing, nothing, np.array([0, 1]))
+    return train(sample, min(n_lists, len(sample)), rng)
+
+
+def _label(source: Source, tree: Tree) -> tuple[Tree, NDArray[np.int32], NDArray[np.float32]]:
+    """Return the list of each rank and the radius of each list; rows of zeros get a list of their own, the last."""
+    labels = np.empty(source.n_rows, dtype=np.int32)
+    n_lists = len(tree.centroids)
+    cosines = np.zeros(n_lists + 1)
+    for ranks, rows in progress(source.chunks(), desc="assign", unit="chunk", total=source.n_chunks):
+        own, best = assign(rows, tree)
+        own[~rows.any(axis=1)] = n_lists
+        labels[ranks] = own
+        cosines += np.bincount(own, weights=best, minlength=n_lists + 1)
+    counts = np.bincount(labels, minlength=n_lists + 1)
+    if counts[-1] and tree.centroids.any():
+        nothing = np.zeros((1, source.dim), dtype=np.float32)
+        starts = np.append(tree.starts, n_lists + 1)
+        tree = Tree(np.concatenate([tree.parents, nothing]), np.concatenate([tree.centroids, nothing]), starts)
+    elif counts[-1]:
+        labels[:] = 0
+    mean = (cosines / np.maximum(counts, 1))[: len(tree.centroids)]
+    return tree, labels, np.arccos(np.clip(mean, -1, 1)).astype(np.float32)
+
+
+def _coarse(tree: Tree, radii: NDArray[np.float32]) -> Coarse:
+    n_lists, dim = tree.centroids.shape
+    values, scales = np.empty((n_lists, dim), dtype=np.uint16), np.empty(n_lists, dtype=np.float32)
+    groups = np.repeat(np.arange(len(tree.parents), dtype=np.int32), np.diff(tree.starts))
+    encode(tree.centroids, tree.parents, groups, np.arange(n_lists, dtype=np.int32), values, scales)
+    codes = np.zeros((n_lists, -(-dim // BLOCK) * BLOCK), dtype=np.uint8)
+    codes[:, :dim] = values >> 8
+    return Coarse(tree.parents, tree.starts, tree.centroids, codes, scales, radii)
+
+
+def _encode(
+    source: Source, coarse: Coarse, labels: NDArray[np.int32], allocate: Allocate, truth: Truth
+) -> tuple[Rows, NDArray[np.int32]]:
+    """Return the coded rows and the place of each rank; the truth is gathered on the way."""
+    n, dim = source.n_rows, source.dim
+    ranks = np.argsort(labels, kind="stable").astype(np.int32)
+    places = np.empty_like(ranks)
+    places[ranks] = np.arange(n, dtype=np.int32)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=len(coarse.centroids)))])
+    codes = allocate("rows_codes", (n, padded(dim) // 2), np.uint8)
+    values = allocate("rows_values", (n, dim), np.uint16)
+    scales = np.empty(n, dtype=np.float32)
+    for some, rows in progress(source.chunks(), desc="encode", unit="chunk", total=source.n_chunks):
+        encode(rows, coarse.centroids, labels[some], places[some], values, scales)
+        pack_nibbles(values, places[some], codes)
+        truth.meet(some, rows)
+    sums = np.empty(len(coarse.centroids), dtype=np.uint64)
+    all_sums(starts, codes.view(np.uint32), scales.view(np.uint32), ranks, values, sums)
+    return Rows(starts, codes, scales, ranks, values, sums), places

@@ -1,0 +1,247 @@
+"""An inverted file: rows by list as small codes, of which a query looks into the lists that can matter."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import numpy as np
+
+from scim._core.dot import BLOCK
+from scim._core.errors import FormatError
+from scim.index._engine import Engine
+from scim.index._threads import threads_for
+from scim.index.ivf._codes import decode, padded
+from scim.index.ivf._curve import K, point_for
+from scim.index.ivf._lists import ALL, Coarse, Rows, Some, some_of
+from scim.index.ivf._search import DAMAGED, PLACE, measure_values, search_many, sort_nearest
+from scim.index.ivf._shortlist import STEP, room_for
+from scim.index.ivf._sums import all_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from scim.index._engine import Passing
+
+_LEAST = 16
+"""Candidates beyond `k` that are measured at least."""
+_GROWTH = 0.6
+"""Power of `k` that the candidates beyond it grow with: the farther the neighbours, the less their errors mix them up."""
+_ROOM_BYTES = 1 << 26
+"""For the candidates of queries that are searched together."""
+_N_TASKS = 16
+"""More tasks than threads, so that a slow one does not hold up the rest."""
+_NEAR = 1 / 4
+"""Share of the lists whose centroids a query meets at first, those of the nearest groups."""
+_NEAR_LEAST = 512
+
+
+class IvfEngine(Engine):
+    """Coarse lists and coded rows."""
+
+    kind: ClassVar[str] = "ivf"
+    files: ClassVar[tuple[str, ...]] = (
+        *(f"coarse_{name}" for name in Coarse._fields),
+        *(f"rows_{name}" for name in Rows._fields),
+        "places",
+    )
+
+    knobs: ClassVar[tuple[str, ...]] = ("recall", "reach", "depth")
+    scanned: ClassVar[tuple[str, ...]] = ("rows_codes", "rows_scales", "rows_ranks")
+
+    def __init__(
+        self,
+        coarse: Coarse,
+        rows: Rows,
+        places: Callable[[], NDArray[np.int32]],
+        params: dict[str, Any],
+        *,
+        trusted: bool = False,
+    ) -> None:
+        _check_shapes(coarse, rows)
+        self.n_rows, self.dim = rows.values.shape
+        self._coarse, self._rows, self._params = coarse, rows, params
+        self._give_places = places
+        self._words = rows.codes.view(np.uint32), rows.scales.view(np.uint32)
+        self._checked = np.full(len(coarse.centroids), trusted)  # lists whose checksum was compared
+
+    @functools.cached_property
+    def _places(self) -> NDArray[np.int32]:
+        """Where the row of each rank is kept."""
+        return self._give_places()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """`recall` asked for; `reach` and `depth` chosen for it; `curve`: the recall measured for values of `reach`."""
+        return self._params
+
+    @property
+    def n_lists(self) -> int:
+        """Number of lists."""
+        return len(self._coarse.centroids)
+
+    def lay_out(self, passing: Passing) -> Some:
+        """Return the rows that pass by list."""
+        return some_of(passing, self._rows.starts)
+
+    def search(
+        self,
+        X: NDArray[np.float32],
+        k: int,
+        some: Some | None,
+        n_threads: int | None,
+        *,
+        recall: float | None = None,
+        reach: float | None = None,
+        depth: float | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the nearest; `recall` picks a `reach` from the curve."""
+        chosen = self._params if recall is None else point_for(self._params["curve"], recall)
+        reach = float(chosen["reach"]) if reach is None else reach
+        depth = float(chosen["depth"]) if depth is None else depth
+        n_candidates = min(self.n_rows if some is None else some.n, k + self.spare(k, depth))
+        step = max(1, _ROOM_BYTES // (15 * n_candidates))
+        n_usual = int(self._params.get("n_scanned", self.n_rows))
+        with threads_for(len(X) * self.dim * max(k, n_usual) if len(X) > 1 else 0, n_threads):
+            found = [
+                self._search(X[start : start + step], k, n_candidates, ALL if some is None else some, reach)
+                for start in range(0, len(X), step)
+            ]
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate([d for d, _ in found]), np.concatenate([r for _, r in found])
+
+    @staticmethod
+    def spare(k: int, depth: float) -> int:
+        """Return the candidates beyond `k` that are measured."""
+        return max(_LEAST, round(depth * K * (k / K) ** _GROWTH))
+
+    def _search(
+        self, X: NDArray[np.float32], k: int, m: int, some: Some, reach: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        found, _ = self.candidates(X, m, some, reach)
+        distances = np.empty(found.shape, dtype=np.float32)
+        rows = self._rows
+        measure_values(X, found, self._coarse.centroids, rows.values, rows.scales, distances)
+        ranks: NDArray[np.int64] = rows.ranks[np.where(found < 0, 0, found & PLACE)].astype(np.int64)
+        sort_nearest(distances, ranks, k)
+        distances, ranks = distances[:, :k], ranks[:, :k]
+        for i in np.flatnonzero(~X.any(axis=1)):  # equally far from everything: the first ids
+            distances[i], ranks[i] = 1, self._first(some, k)
+        return distances, ranks
+
+    def _first(self, some: Some, k: int) -> NDArray[np.int64]:
+        if some is ALL:
+            return np.arange(k)
+        places = some.places if len(some.places) else np.flatnonzero(some.mask)
+        return np.sort(self.ranks_at(places))[:k]
+
+    def candidates(
+        self, X: NDArray[np.float32], m: int, some: Some, reach: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return about `m` candidates of each query (n, m + m // 4), -1 where there are fewer; and rows scanned (n,)."""
+        coarse, rows = self._coarse, self._rows
+        n, n_lists = len(X), self.n_lists
+        n_tasks = min(_N_TASKS, n)
+        order = np.arange(n) if n < _N_TASKS else np.argsort((X @ coarse.parents.T).argmax(axis=1), kind="stable")
+        n_near = n_lists if some is not ALL else min(n_lists, max(_NEAR_LEAST, round(_NEAR * n_lists)))
+        widest = max(STEP, int(np.diff(coarse.groups).max()))
+        found = np.full((n, m + m // 4), -1, dtype=np.int64)
+        scanned = np.empty(n, dtype=np.int64)
+        room = room_for(m)
+        search_many(
+            X, order, m, reach, n_near, *coarse, *rows, *self._words, self._checked, *some,
+            np.empty((n_tasks, padded(self.dim)), dtype=np.int8),
+            np.empty((n_tasks, 3, n_lists), dtype=np.float32),
+            np.empty((n_tasks, 2, n_lists), dtype=np.int64),
+            np.empty((n_tasks, widest), dtype=np.int32),
+            np.empty((n_tasks, STEP), dtype=np.float32),
+            np.empty((n_tasks, room), dtype=np.float32),
+            np.empty((n_tasks, room), dtype=np.int64),
+            found,
+            scanned,
+        )  # fmt: skip
+        if (found[:, 0] == DAMAGED).any():
+            self._refuse(int(found[found[:, 0] == DAMAGED, 1][0]))
+        return found, scanned
+
+    def vectors(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the rows, exact to a 65,534th of the largest entry of their residual."""
+        places = self.places_of(ranks)
+        labels = (np.searchsorted(self._rows.starts, places, side="right") - 1).astype(np.int32)
+        out = np.empty((len(ranks), self.dim), dtype=np.float32)
+        decode(places, labels, self._coarse.centroids, self._rows.values, self._rows.scales, out)
+        return out
+
+    def places_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the rows of these ranks are kept."""
+        return self._places[ranks].astype(np.int64)
+
+    def ranks_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ranks of the rows at these places."""
+        return self._rows.ranks[places].astype(np.int64)
+
+    def check_all(self) -> None:
+        """Compare the checksums of all lists.
+
+        Raises
+        ------
+        FormatError
+            One differs.
+        """
+        rows, sums = self._rows, np.empty_like(self._rows.sums)
+        all_sums(rows.starts, *self._words, rows.ranks, rows.values, sums)
+        if (sums != rows.sums).any():
+            self._refuse(int(np.argmax(sums != rows.sums)))
+
+    def _refuse(self, number: int) -> NoReturn:
+        msg = (
+            f"The index is damaged: the rows of list {number} have changed since they were saved. "
+            "Build it again with `scim.index.build`, or restore it from a copy."
+        )
+        raise FormatError(msg)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays named in `files`."""
+        parts = {"coarse": self._coarse, "rows": self._rows}
+        named = {f"{part}_{name}": array for part, of in parts.items() for name, array in of._asdict().items()}
+        return {**named, "places": self._places}
+
+    @property
+    def resident(self) -> dict[str, int]:
+        """Bytes of the arrays that a search reads throughout."""
+        coarse = sum(array.nbytes for array in self._coarse) + self._rows.starts.nbytes + self._rows.sums.nbytes
+        codes = {name.removeprefix("rows_"): self.arrays()[name].nbytes for name in self.scanned}
+        return {**codes, "centroids": coarse}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> IvfEngine:
+        """Return the engine of these arrays; of the large ones, each list is checked when it is first looked into."""
+        coarse = Coarse(*(arrays[f"coarse_{name}"] for name in Coarse._fields))
+        unchecked = getattr(arrays, "unchecked", arrays.__getitem__)
+        rows = Rows(
+            *((arrays.__getitem__ if n in ("starts", "sums") else unchecked)(f"rows_{n}") for n in Rows._fields)
+        )
+        return cls(coarse, rows, lambda: arrays["places"], params)
+
+
+def _check_shapes(coarse: Coarse, rows: Rows) -> None:
+    """Refuse arrays that do not fit each other: kernels would read beyond them."""
+    (n, dim), (n_lists, n_groups) = rows.values.shape, (len(coarse.centroids), len(coarse.parents))
+    expected = {
+        "parents": (coarse.parents, (n_groups, dim)), "groups": (coarse.groups, (n_groups + 1,)),
+        "centroids": (coarse.centroids, (n_lists, dim)), "codes of lists": (coarse.codes, (n_lists, -(-dim // BLOCK) * BLOCK)),
+        "scales of lists": (coarse.scales, (n_lists,)), "radii": (coarse.radii, (n_lists,)),
+        "starts": (rows.starts, (n_lists + 1,)), "codes": (rows.codes, (n, padded(dim) // 2)),
+        "scales": (rows.scales, (n,)), "ranks": (rows.ranks, (n,)), "sums": (rows.sums, (n_lists,)),
+    }  # fmt: skip
+    for name, (array, shape) in expected.items():
+        if array.shape != shape:
+            msg = f"The {name} of the index have shape {array.shape}, expected {shape}; build it again."
+            raise FormatError(msg)
+    for name, starts, end in (("groups", coarse.groups, n_lists), ("lists", rows.starts, n)):
+        if starts[0] != 0 or starts[-1] != end or (np.diff(starts) < 0).any():
+            msg = f"The {name} of the index do not follow each other; build it again."
+            raise FormatError(msg)

@@ -1,0 +1,120 @@
+"""Which lists a query looks into, and in which order.
+
+Lists are looked into from the nearest centroid on. With `a` the angle to the last of the candidates so far and `p` the
+angle to the nearest centroid, a list whose centroid is at angle `c` and whose rows lie `r` around it is looked into if
+
+    c <= max(a, p) + reach * min(a, 2.5 * r)
+
+The bound moves with the query: lists that cannot help are left out in dense places and taken in where rows are far
+between, whether because of the place, of `k` or of a filter. One number, `reach`, is measured for a recall, and it
+hardly depends on `k`. What the terms are for: rows closer than the centroid itself (`p`: small `k`, twins of the query),
+and rows all far away (`r`: a filter that leaves only distant lists, of which most are then equally far).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scim._core.dot import byte_dot, byte_dots
+from scim._core.numba import njit
+from scim.index.exact._topk import make_heap, sort_heap
+from scim.index.ivf._scan import score_row
+from scim.index.ivf._shortlist import bar_for
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FAR = 2.5
+"""Radii of a list beyond which its own size, not the distance of the candidates, bounds the search."""
+FRONT = 32
+"""Lists that are put in order at first; then four times as many, and so on."""
+
+
+@njit
+def dot(x: NDArray[np.float32], y: NDArray[np.float32]) -> np.float32:
+    """Return the dot of two rows."""
+    total = np.float32(0)
+    for d in range(x.shape[0]):
+        total += x[d] * y[d]
+    return total
+
+
+@njit
+def angle(value: np.float32) -> np.float32:
+    """Return the angle in radians of a negated cosine."""
+    return np.float32(np.arccos(min(max(-value, np.float32(-1)), np.float32(1))))
+
+
+@njit
+def near_lists(
+    wanted: int,
+    code: NDArray[np.int8],
+    terms: tuple[np.float32, np.float32],
+    groups: NDArray[np.int64],
+    codes: NDArray[np.uint8],
+    scales: NDArray[np.float32],
+    passing: NDArray[np.int64],
+    left: NDArray[np.float32],
+    dots: NDArray[np.int32],
+    near: NDArray[np.float32],
+    lists: NDArray[np.int64],
+) -> int:
+    """Write negated cosines and numbers of the lists of the nearest groups, until there are `wanted`; return how many.
+
+    `left` are the dots with the parents of groups not yet visited, `-inf` for the others. Lists without passing rows are
+    left out, if `passing`, the rows before each list, is not empty.
+    """
+    n_near, (factor, offset) = 0, terms
+    while n_near < wanted:
+        group = np.argmax(left)
+        base = left[group]
+        if base == -np.inf:
+            break
+        left[group] = -np.inf
+        first, stop = groups[group], groups[group + 1]
+        if passing.shape[0] > 0:
+            for number in range(first, stop):
+                if passing[number + 1] > passing[number]:
+                    byte_dot(codes, number, code, dots, 0)
+                    near[n_near] = score_row(dots[0], scales[number], base, factor, offset)
+                    lists[n_near] = number
+                    n_near += 1
+            continue
+        n_lists = stop - first
+        for j in range(0, n_lists & ~3, 4):
+            byte_dots(codes, first + j, code, dots, j)
+        for j in range(n_lists & ~3, n_lists):
+            byte_dot(codes, first + j, code, dots, j)
+        for j in range(n_lists):
+            near[n_near + j] = score_row(dots[j], scales[first + j], base, factor, offset)
+            lists[n_near + j] = first + j
+        n_near += n_lists
+    return n_near
+
+
+@njit
+def next_front(
+    near: NDArray[np.float32],
+    lists: NDArray[np.int64],
+    above: np.float32,
+    n_wanted: int,
+    front: NDArray[np.float32],
+    front_lists: NDArray[np.int64],
+) -> tuple[int, np.float32]:
+    """Write about `n_wanted` of the nearest lists beyond `above`, nearest first; return how many, and the last."""
+    n_left = 0
+    for i in range(near.shape[0]):
+        n_left += near[i] > above
+    bar = np.float32(np.inf)
+    if n_left > n_wanted:
+        _, bar = bar_for(near, above, n_wanted)
+    n_front = 0
+    for i in range(near.shape[0]):
+        if above < near[i] and near[i] <= bar:
+            front[n_front], front_lists[n_front] = near[i], lists[i]
+            n_front += 1
+    make_heap(front[:n_front], front_lists[:n_front])
+    sort_heap(front[:n_front], front_lists[:n_front])
+    return n_front, bar
