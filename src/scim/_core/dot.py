@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 from numba import config, types  # noqa: TID251  (beside `_core.numba`: instructions cannot be had otherwise)
-from numba.core import cgutils  # noqa: TID251
+from numba.core import cgutils as _cgutils  # noqa: TID251
 from numba.extending import intrinsic  # noqa: TID251
 
 from scim._core.numba import njit
@@ -20,6 +20,7 @@ from scim._core.numba import njit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+cgutils: Any = _cgutils  # has no types
 BLOCK = 32
 """Bytes that are multiplied at a time: codes are padded to a multiple of it."""
 
@@ -69,7 +70,7 @@ def _dots(n_rows: int, *, halves: bool) -> Any:
     def plain(codes: Any, place: Any, query: Any, out: Any, at: Any) -> None:
         same(codes, place, n_rows, query, out, at)
 
-    def dots(_context: Any, codes: Any, place: Any, query: Any, out: Any, at: Any) -> Any:
+    def dots(_context: Any, codes: Any, place: Any, query: Any, out: Any, at: Any) -> Any:  # noqa: ARG001
         signature = types.void(codes, types.int64, query, out, types.int64)
         return signature, _generate
 
@@ -150,8 +151,8 @@ def _sum_lanes(builder: Any, sums: list[Any]) -> Any:
         return _call(builder, f"llvm.vector.reduce.add.v{_VECTOR.count}i32", _INT32, sums[0])
     a, b, c, d = sums
     n = _VECTOR.count
-    pairs = [_fold(builder, *pair, [0, n, 1, n + 1], [2, n + 2, 3, n + 3]) for pair in ((a, b), (c, d))]
-    quads = _fold(builder, *pairs, [0, 1, n, n + 1], [2, 3, n + 2, n + 3])
+    pairs = [_fold(builder, x, y, [0, n, 1, n + 1], [2, n + 2, 3, n + 3]) for x, y in ((a, b), (c, d))]
+    quads = _fold(builder, pairs[0], pairs[1], [0, 1, n, n + 1], [2, 3, n + 2, n + 3])
     return builder.add(*(_shuffle(builder, quads, quads, [*range(i, i + 4)]) for i in (0, 4)))
 
 
@@ -190,7 +191,7 @@ nibble_dots = _make(4, halves=True)
 
 
 def _prefetch() -> Any:
-    def fetch(_context: Any, rows: Any, place: Any) -> Any:
+    def fetch(_context: Any, rows: Any, place: Any) -> Any:  # noqa: ARG001
         return types.void(rows, types.int64), _generate
 
     def _generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -209,5 +210,5 @@ def _prefetch() -> Any:
     return intrinsic(fetch)
 
 
-fetch_row = (lambda rows, place: None) if config.DISABLE_JIT else _prefetch()  # type: ignore[attr-defined]
+fetch_row = (lambda *_: None) if config.DISABLE_JIT else _prefetch()  # type: ignore[attr-defined]
 """`fetch_row(rows, place)`: start to read a row that will be needed soon; harmless beyond the end."""

@@ -44,6 +44,12 @@ def check_allowed(allowed: ArrayLike) -> NDArray[np.int64]:
     return ids if (ids[1:] > ids[:-1]).all() else np.unique(ids)  # sorting takes longer than the search itself
 
 
+def check_wanted(ids: ArrayLike) -> NDArray[np.int64]:
+    """Return ids of any shape as they come, one behind the other."""
+    array = np.asarray(ids).ravel()
+    return array.astype(np.int64) if array.size == 0 else _check_ids(array, "ids", "pass ids that a query answered")
+
+
 def check_ids(ids: ArrayLike | None, n_rows: int) -> NDArray[np.int64]:
     """Return one id a row, distinct and not negative; 0 ... n - 1 when none are given."""
     if ids is None:

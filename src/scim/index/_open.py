@@ -45,8 +45,7 @@ def open(path: str | os.PathLike[str], *, resident: Resident = "none") -> Index:
     check_choice("resident", resident, get_args(Resident))
     folder = Path(path)
     header = read_header(folder)
-    index = Index([_segment(folder, header, number, resident) for number in range(len(header["segments"]))])
-    return index
+    return Index([_segment(folder, header, number, resident) for number in range(len(header["segments"]))])
 
 
 def _segment(folder: Path, header: dict[str, Any], number: int, resident: Resident) -> Segment:

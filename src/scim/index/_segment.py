@@ -94,6 +94,7 @@ class Segment:
         if self.gone is not None:
             mask = ~self.gone if mask is None else np.greater(mask, self.gone, out=mask)
         if allowed is None:
+            assert mask is not None
             return self.engine.lay_out(mask)
         ranks, known = self.locate(allowed)
         places = np.sort(self.engine.places_of(ranks[known]))

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from scim.index._lookup import vectors_of
 from scim.index._unit import unit_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from scim.index._index import Index
+    from scim.index._segment import Segment
 
     Ranks = NDArray[np.int64] | slice
 
@@ -84,28 +85,37 @@ class MatrixSource:
             _let_go(self._X)
 
 
-class IndexSource:
-    """The rows of an index, as it keeps them."""
+class SegmentsSource:
+    """The rows of segments, as they keep them.
 
-    def __init__(self, index: Index) -> None:
-        self._index, self.ids = index, np.asarray(index.ids)
-        self.n_rows, self.dim = len(self.ids), index.dim
+    Parameters
+    ----------
+    segments
+        Where the rows are.
+    ids
+        Id of each row, ascending.
+    """
+
+    def __init__(self, segments: Sequence[Segment], ids: NDArray[np.int64]) -> None:
+        self._segments, self._ids = segments, ids
+        self.n_rows, self.dim = len(ids), segments[0].engine.dim
         self.n_chunks = -(-self.n_rows // CHUNK)
 
     def take(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the rows of these ranks."""
-        return self._index.vectors(self.ids[ranks])
+        return vectors_of(self._segments, self._ids[ranks])
 
     def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
         """Yield all rows in the order of their ids."""
         for start in range(0, self.n_rows, CHUNK):
             part = slice(start, min(start + CHUNK, self.n_rows))
-            yield part, self._index.vectors(self.ids[part])
+            yield part, vectors_of(self._segments, self._ids[part])
 
 
 def _let_go(X: NDArray[Any]) -> None:
     """Drop the pages of a read-only file map that were read: they would count as memory of this process."""
-    while isinstance(X, np.ndarray) and X.base is not None and not isinstance(X.base, mmap.mmap):
-        X = X.base
-    if isinstance(X, np.memmap) and X.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        X.base.madvise(mmap.MADV_DONTNEED)
+    array: Any = X
+    while isinstance(array, np.ndarray) and not (isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)):
+        array = array.base
+    if array is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)

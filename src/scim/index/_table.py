@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,8 @@ def columns_of(obs: Table | None, n_rows: int) -> dict[str, Column]:
     if not isinstance(obs, pd.DataFrame | Mapping):
         msg = f"`obs` must be a DataFrame or a mapping of names to arrays, got {type(obs).__name__}."
         raise TypeError(msg)
-    columns = {str(name): Column.of(str(name), obs[name]) for name in obs}
+    table: Any = obs
+    columns = {str(name): Column.of(str(name), table[name]) for name in table}
     for name, column in columns.items():
         if column.n_rows != n_rows:
             msg = f"Column {name!r} of `obs` has {column.n_rows} values for {n_rows} rows; pass one value a row."

@@ -83,6 +83,7 @@ class GraphEngine(Engine):
         n_threads: int | None,
         *,
         effort: int | None = None,
+        **knobs: Any,  # noqa: ARG002  (there are no others)
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the nearest; `effort` is the number of rows kept in view during a walk."""
         allowed = None if some is None else some.ranks

@@ -6,6 +6,7 @@ that its cost grows with the square root of the number of centroids.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def panels_of(centroids: NDArray[np.float32], starts: NDArray[np.int64]) -> Pane
     depth = -(-centroids.shape[1] // 4) * 4
     offsets = np.concatenate([[0], np.cumsum(widths * depth)])
     values = np.zeros(offsets[-1], dtype=np.float32)
-    for group, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for group, (first, last) in enumerate(pairwise(starts)):
         panel = values[offsets[group] : offsets[group + 1]].reshape(depth, widths[group])
         panel[: centroids.shape[1], : last - first] = centroids[first:last].T
     return Panels(values, offsets, starts)
@@ -151,8 +152,8 @@ def nearest_groups(
 def assign_blocks(
     rows: NDArray[np.float32],
     parents: NDArray[np.float32],
-    parent_offsets: NDArray[np.int64],
-    parent_starts: NDArray[np.int64],
+    parent_offsets: NDArray[np.int64],  # noqa: ARG001  (Panels come as three arrays)
+    parent_starts: NDArray[np.int64],  # noqa: ARG001
     values: NDArray[np.float32],
     offsets: NDArray[np.int64],
     starts: NDArray[np.int64],

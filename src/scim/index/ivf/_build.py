@@ -70,7 +70,7 @@ def build_ivf(
 
 def default_lists(n_rows: int) -> int:
     """Return two lists for each square root of rows: then the centroids and the rows of a search cost alike."""
-    return max(1, round(2 * n_rows**0.5))
+    return int(max(1, round(2 * n_rows**0.5)))
 
 
 def _train(source: Source, n_lists: int, rng: np.random.Generator) -> Tree:

@@ -53,7 +53,8 @@ class Truth:
         distances = np.concatenate([self._distances, distances], axis=1)
         names = np.concatenate([self.ranks, names], axis=1)
         sort_rows(distances, names)
-        self._distances, self.ranks = (part[:, : self.ranks.shape[1]].copy() for part in (distances, names))
+        k = self.ranks.shape[1]
+        self._distances, self.ranks = distances[:, :k].copy(), names[:, :k].copy()
 
     def recall(self, ranks: NDArray[np.int64]) -> float:
         """Return the share of the true neighbours, the sampled row itself left out, that was found."""

@@ -1,9 +1,9 @@
 """Rows as 16-bit residuals from their centroid, of which the upper four bits are scanned.
 
-A row is `centroid + scale * (value - 32,768)`, its values whole numbers of 1 ... 65,535, which is exact to a 65,534th of
-the largest entry of the residual. The upper half bytes of the values, packed by themselves, are an eighth of float32 and
-enough for a shortlist: with the middle of what a half byte stands for, a cosine is off by about a hundredth of the length
-of the residual. The values themselves are read for the shortlist only and may stay on disk.
+A row is `centroid + scale * (value - 32,768)`, its values whole numbers of 1 ... 65,535, which is exact to a 65,534th
+of the largest entry of the residual. The upper half bytes of the values, packed by themselves, are an eighth of float32
+and enough for a shortlist: with the middle of what a half byte stands for, a cosine is off by about a hundredth of the
+length of the residual. The values themselves are read for the shortlist only and may stay on disk.
 
 Centroids are coded from their parents in the same way, but a whole upper byte of them is scanned.
 """
@@ -53,7 +53,7 @@ def encode(
         scales[place] = scale
         for d in range(row.shape[0]):
             value = np.int32(np.rint((row[d] - centroid[d]) * factor)) + MIDDLE
-            values[place, d] = min(max(value, 1), 2 * MIDDLE - 1)
+            values[place, d] = min(max(value, 1), 2 * MIDDLE - 1)  # type: ignore[assignment]  # a number
 
 
 @njit_parallel

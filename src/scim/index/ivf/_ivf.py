@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LEAST = 16
 """Candidates beyond `k` that are measured at least."""
 _GROWTH = 0.6
-"""Power of `k` that the candidates beyond it grow with: the farther the neighbours, the less their errors mix them up."""
+"""Power of `k` that the candidates beyond it grow with: farther neighbours are mixed up less by their errors."""
 _ROOM_BYTES = 1 << 26
 """For the candidates of queries that are searched together."""
 _N_TASKS = 16
@@ -96,6 +96,7 @@ class IvfEngine(Engine):
         recall: float | None = None,
         reach: float | None = None,
         depth: float | None = None,
+        **knobs: Any,  # noqa: ARG002  (there are no others)
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the nearest; `recall` picks a `reach` from the curve."""
         chosen = self._params if recall is None else point_for(self._params["curve"], recall)
@@ -116,7 +117,7 @@ class IvfEngine(Engine):
     @staticmethod
     def spare(k: int, depth: float) -> int:
         """Return the candidates beyond `k` that are measured."""
-        return max(_LEAST, round(depth * K * (k / K) ** _GROWTH))
+        return int(max(_LEAST, round(depth * K * (k / K) ** _GROWTH)))
 
     def _search(
         self, X: NDArray[np.float32], k: int, m: int, some: Some, reach: float
@@ -136,12 +137,12 @@ class IvfEngine(Engine):
         if some is ALL:
             return np.arange(k)
         places = some.places if len(some.places) else np.flatnonzero(some.mask)
-        return np.sort(self.ranks_at(places))[:k]
+        return np.sort(self.ranks_at(places.astype(np.int64)))[:k]
 
     def candidates(
         self, X: NDArray[np.float32], m: int, some: Some, reach: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return about `m` candidates of each query (n, m + m // 4), -1 where there are fewer; and rows scanned (n,)."""
+        """Return about `m` candidates of each query (n, m + m // 4), -1 where there are fewer; and rows scanned."""
         coarse, rows = self._coarse, self._rows
         n, n_lists = len(X), self.n_lists
         n_tasks = min(_N_TASKS, n)
@@ -152,7 +153,8 @@ class IvfEngine(Engine):
         scanned = np.empty(n, dtype=np.int64)
         room = room_for(m)
         search_many(
-            X, order, m, reach, n_near, *coarse, *rows, *self._words, self._checked, *some,
+            X, order, m, reach, n_near, *coarse, *rows, *self._words, self._checked,
+            some.starts, some.places, some.mask,
             np.empty((n_tasks, padded(self.dim)), dtype=np.int8),
             np.empty((n_tasks, 3, n_lists), dtype=np.float32),
             np.empty((n_tasks, 2, n_lists), dtype=np.int64),
@@ -205,7 +207,7 @@ class IvfEngine(Engine):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays named in `files`."""
-        parts = {"coarse": self._coarse, "rows": self._rows}
+        parts: dict[str, Any] = {"coarse": self._coarse, "rows": self._rows}
         named = {f"{part}_{name}": array for part, of in parts.items() for name, array in of._asdict().items()}
         return {**named, "places": self._places}
 
@@ -230,9 +232,10 @@ class IvfEngine(Engine):
 def _check_shapes(coarse: Coarse, rows: Rows) -> None:
     """Refuse arrays that do not fit each other: kernels would read beyond them."""
     (n, dim), (n_lists, n_groups) = rows.values.shape, (len(coarse.centroids), len(coarse.parents))
-    expected = {
+    expected: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
         "parents": (coarse.parents, (n_groups, dim)), "groups": (coarse.groups, (n_groups + 1,)),
-        "centroids": (coarse.centroids, (n_lists, dim)), "codes of lists": (coarse.codes, (n_lists, -(-dim // BLOCK) * BLOCK)),
+        "centroids": (coarse.centroids, (n_lists, dim)),
+        "codes of lists": (coarse.codes, (n_lists, -(-dim // BLOCK) * BLOCK)),
         "scales of lists": (coarse.scales, (n_lists,)), "radii": (coarse.radii, (n_lists,)),
         "starts": (rows.starts, (n_lists + 1,)), "codes": (rows.codes, (n, padded(dim) // 2)),
         "scales": (rows.scales, (n,)), "ranks": (rows.ranks, (n,)), "sums": (rows.sums, (n_lists,)),

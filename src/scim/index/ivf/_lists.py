@@ -68,6 +68,7 @@ _FEW = 1 / 16
 def some_of(passing: NDArray[np.bool_] | NDArray[np.integer], starts: NDArray[np.int64]) -> Some:
     """Lay out the rows that pass, given as a mask over places or as ascending places."""
     n_rows = int(starts[-1])
+    places: NDArray[np.int32]
     if passing.dtype != np.bool_:
         places = passing.astype(np.int32)
     elif np.count_nonzero(passing) <= _FEW * n_rows:
@@ -75,5 +76,5 @@ def some_of(passing: NDArray[np.bool_] | NDArray[np.integer], starts: NDArray[np
     else:
         counts = np.add.reduceat(passing, np.minimum(starts[:-1], n_rows - 1), dtype=np.int64)
         counts[starts[:-1] == starts[1:]] = 0  # reduceat gives an empty list the row behind it
-        return Some(np.concatenate([[0], np.cumsum(counts)]), ALL.places, passing)
+        return Some(np.concatenate([[0], np.cumsum(counts)]), ALL.places, passing.astype(np.bool_, copy=False))
     return Some(np.searchsorted(places, starts), places, ALL.mask)

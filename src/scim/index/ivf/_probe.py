@@ -1,13 +1,13 @@
 """Which lists a query looks into, and in which order.
 
 Lists are looked into from the nearest centroid on. With `a` the angle to the last of the candidates so far and `p` the
-angle to the nearest centroid, a list whose centroid is at angle `c` and whose rows lie `r` around it is looked into if
+angle to the nearest centroid, a list whose centroid is at angle `c` and whose rows lie `r` around it is seen if
 
     c <= max(a, p) + reach * min(a, 2.5 * r)
 
 The bound moves with the query: lists that cannot help are left out in dense places and taken in where rows are far
 between, whether because of the place, of `k` or of a filter. One number, `reach`, is measured for a recall, and it
-hardly depends on `k`. What the terms are for: rows closer than the centroid itself (`p`: small `k`, twins of the query),
+hardly depends on `k`. The terms are for: rows nearer than the centroid itself (`p`: small `k`, twins of the query),
 and rows all far away (`r`: a filter that leaves only distant lists, of which most are then equally far).
 """
 
@@ -63,8 +63,8 @@ def near_lists(
 ) -> int:
     """Write negated cosines and numbers of the lists of the nearest groups, until there are `wanted`; return how many.
 
-    `left` are the dots with the parents of groups not yet visited, `-inf` for the others. Lists without passing rows are
-    left out, if `passing`, the rows before each list, is not empty.
+    `left` are the dots with the parents of groups not yet visited, `-inf` for the others. Lists without passing rows
+    are left out, if `passing`, the rows before each list, is not empty.
     """
     n_near, (factor, offset) = 0, terms
     while n_near < wanted:

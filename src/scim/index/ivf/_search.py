@@ -165,7 +165,7 @@ def search_many(
     found: NDArray[np.int64],
     scanned: NDArray[np.int64],
 ) -> None:
-    """Write the candidates of each query, (n, m + m // 4), in no order; the arrays from `code` on are room for each task.
+    """Write the candidates of each query, (n, m + m // 4), in no order; from `code` on there is room for each task.
 
     Queries are taken in the given order, in which neighbours should follow each other: what one of them has read the
     next finds in cache.

@@ -1,0 +1,88 @@
+"""What is known of rows by their ids, whichever segment they are in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from scim.index.filter import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from scim.index._segment import Segment
+
+
+class Located(NamedTuple):
+    """Those of some ids that one segment has."""
+
+    segment: Segment
+    which: NDArray[np.int64]
+    """Numbers of the ids among those asked for."""
+    ranks: NDArray[np.int64]
+    """Their ranks in the segment."""
+
+
+def ids_of(segments: Sequence[Segment]) -> NDArray[np.int64]:
+    """Return the ids of all rows that were not deleted, ascending."""
+    parts = [segment.ids for segment in segments]
+    return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+
+
+def columns_in(segments: Sequence[Segment]) -> list[str]:
+    """Return the names of all columns, those of the first segment first."""
+    return list(dict.fromkeys(name for segment in segments for name in segment.columns))
+
+
+def locate(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Located]:
+    """Return where ids are.
+
+    Raises
+    ------
+    KeyError
+        One does not exist.
+    """
+    found, missing = [], np.ones(len(ids), dtype=np.bool_)
+    for segment in segments:
+        ranks, known = segment.locate(ids)
+        found.append(Located(segment, np.flatnonzero(known), ranks[known]))
+        missing &= ~known
+    if missing.any():
+        msg = f"{missing.sum()} of {len(ids)} ids are not in the index, the first is {ids[np.argmax(missing)]}."
+        raise KeyError(msg)
+    return found
+
+
+def vectors_of(segments: Sequence[Segment], ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the rows of ids, (n, dim)."""
+    out = np.empty((len(ids), segments[0].engine.dim), dtype=np.float32)
+    for segment, which, ranks in locate(segments, ids):
+        out[which] = segment.engine.vectors(ranks)
+    return out
+
+
+def frame_of(segments: Sequence[Segment], ids: NDArray[np.int64], columns: Sequence[str]) -> pd.DataFrame:
+    """Return columns of `obs` of ids, a frame indexed by id."""
+    found = locate(segments, ids)
+    frame = pd.DataFrame(index=pd.Index(ids, name="id"))
+    for name in columns:
+        frame[name] = _values(name, found, len(ids))
+    return frame
+
+
+def _values(name: str, found: list[Located], n: int) -> Any:
+    parts = [
+        (which, segment.columns[name].decode(segment.engine.places_of(ranks)))
+        for segment, which, ranks in found
+        if name in segment.columns
+    ]
+    if len(parts[0][0]) == n:
+        return parts[0][1].array
+    values = np.full(n, None, dtype=object)
+    for which, part in parts:
+        values[which] = part.astype(object).where(part.notna(), None)
+    return Column.of(name, values).decode().array
