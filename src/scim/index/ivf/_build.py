@@ -14,8 +14,8 @@ from scim.index.ivf._calibrate import Truth, calibrate
 from scim.index.ivf._codes import encode, pack_nibbles, padded
 from scim.index.ivf._ivf import IvfEngine
 from scim.index.ivf._kmeans import train
-from scim.index.ivf._lists import Coarse, Rows
-from scim.index.ivf._sums import all_sums
+from scim.index.ivf._lists import Checks, Coarse, Rows
+from scim.index.ivf._sums import sums_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,6 +130,7 @@ def _encode(
         encode(rows, coarse.centroids, labels[some], places[some], values, scales)
         pack_nibbles(values, places[some], codes)
         truth.meet(some, rows)
-    sums = np.empty(len(coarse.centroids), dtype=np.uint64)
-    all_sums(starts, codes.view(np.uint32), scales.view(np.uint32), ranks, values, sums)
-    return Rows(starts, codes, scales, ranks, values, sums), places
+    rows_of = Rows(starts, codes, scales, ranks, values, np.empty(0, dtype=np.uint64))
+    checks = Checks(codes.view(np.uint32), scales.view(np.uint32), np.empty(0, dtype=np.bool_))
+    sums = sums_of(np.arange(len(coarse.centroids)), rows_of, checks)
+    return rows_of._replace(sums=sums), places

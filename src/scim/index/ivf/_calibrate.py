@@ -86,14 +86,13 @@ def _follow(engine: IvfEngine, truth: Truth, depth: float, reaches: tuple[float,
     k, points, before = truth.ranks.shape[1], list[Point](), -1.0
     X = truth.rows[:n_queries]
     for reach in reaches:
-        ranks = engine.search(X, k, None, None, reach=reach, depth=depth)[1]
-        n_scanned = float(engine.candidates(X, k + engine.spare(k, depth), ALL, reach)[1].mean())
-        points.append(
-            {"reach": float(reach), "depth": float(depth), "recall": truth.recall(ranks), "n_scanned": n_scanned}
-        )
-        if points[-1]["recall"] > _ENOUGH or points[-1]["recall"] < before + _LITTLE:
+        m = min(engine.n_rows, k + engine.spare(k, depth))
+        _, ranks, scanned = engine.answer(X, k, m, ALL, reach)
+        found = truth.recall(ranks)
+        points.append(Point(reach=float(reach), depth=float(depth), recall=found, n_scanned=float(scanned.mean())))
+        if found > _ENOUGH or found < before + _LITTLE:
             break
-        before = points[-1]["recall"]
+        before = found
     return points
 
 

@@ -13,10 +13,10 @@ from scim.index._engine import Engine
 from scim.index._threads import threads_for
 from scim.index.ivf._codes import decode, padded
 from scim.index.ivf._curve import K, point_for
-from scim.index.ivf._lists import ALL, Coarse, Rows, Some, some_of
-from scim.index.ivf._search import DAMAGED, PLACE, measure_values, search_many, sort_nearest
-from scim.index.ivf._shortlist import STEP, room_for
-from scim.index.ivf._sums import all_sums
+from scim.index.ivf._lists import ALL, Checks, Coarse, Rows, Some, some_of
+from scim.index.ivf._room import Room, make_room
+from scim.index.ivf._search import search_many
+from scim.index.ivf._sums import sums_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,8 +29,10 @@ _LEAST = 16
 """Candidates beyond `k` that are measured at least."""
 _GROWTH = 0.6
 """Power of `k` that the candidates beyond it grow with: farther neighbours are mixed up less by their errors."""
-_ROOM_BYTES = 1 << 26
-"""For the candidates of queries that are searched together."""
+_ROOM_BYTES = 1 << 27
+"""For the answers of queries that are searched together."""
+_N_ROOMS = 4
+"""Rooms that are kept for the next search."""
 _N_TASKS = 16
 """More tasks than threads, so that a slow one does not hold up the rest."""
 _NEAR = 1 / 4
@@ -64,8 +66,10 @@ class IvfEngine(Engine):
         self.n_rows, self.dim = rows.values.shape
         self._coarse, self._rows, self._params = coarse, rows, params
         self._give_places = places
-        self._words = rows.codes.view(np.uint32), rows.scales.view(np.uint32)
-        self._checked = np.full(len(coarse.centroids), trusted)  # lists whose checksum was compared
+        done = np.full(len(coarse.centroids), trusted)
+        self._checks = Checks(rows.codes.view(np.uint32), rows.scales.view(np.uint32), done)
+        self._sizes = len(coarse.parents), len(coarse.centroids), int(np.diff(coarse.groups).max())
+        self._rooms: dict[tuple[int, int], Room] = {}  # taken while a search works in it
 
     @functools.cached_property
     def _places(self) -> NDArray[np.int32]:
@@ -103,11 +107,11 @@ class IvfEngine(Engine):
         reach = float(chosen["reach"]) if reach is None else reach
         depth = float(chosen["depth"]) if depth is None else depth
         n_candidates = min(self.n_rows if some is None else some.n, k + self.spare(k, depth))
-        step = max(1, _ROOM_BYTES // (15 * n_candidates))
+        step = max(1, _ROOM_BYTES // (12 * k))
         n_usual = int(self._params.get("n_scanned", self.n_rows))
         with threads_for(len(X) * self.dim * max(k, n_usual) if len(X) > 1 else 0, n_threads):
             found = [
-                self._search(X[start : start + step], k, n_candidates, ALL if some is None else some, reach)
+                self.answer(X[start : start + step], k, n_candidates, ALL if some is None else some, reach)[:2]
                 for start in range(0, len(X), step)
             ]
         if len(found) == 1:
@@ -119,19 +123,29 @@ class IvfEngine(Engine):
         """Return the candidates beyond `k` that are measured."""
         return int(max(_LEAST, round(depth * K * (k / K) ** _GROWTH)))
 
-    def _search(
+    def answer(
         self, X: NDArray[np.float32], k: int, m: int, some: Some, reach: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        found, _ = self.candidates(X, m, some, reach)
-        distances = np.empty(found.shape, dtype=np.float32)
-        rows = self._rows
-        measure_values(X, found, self._coarse.centroids, rows.values, rows.scales, distances)
-        ranks: NDArray[np.int64] = rows.ranks[np.where(found < 0, 0, found & PLACE)].astype(np.int64)
-        sort_nearest(distances, ranks, k)
-        distances, ranks = distances[:, :k], ranks[:, :k]
-        for i in np.flatnonzero(~X.any(axis=1)):  # equally far from everything: the first ids
-            distances[i], ranks[i] = 1, self._first(some, k)
-        return distances, ranks
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        """Return distances and ranks (n, k) from about `m` candidates each, and the number of rows scanned (n,)."""
+        n, n_lists = len(X), self.n_lists
+        # Neighbouring queries follow each other, so that they find in cache what they have in common.
+        order = np.arange(n) if n < _N_TASKS else np.argsort((X @ self._coarse.parents.T).argmax(axis=1), kind="stable")
+        n_near = n_lists if some is not ALL else min(n_lists, max(_NEAR_LEAST, round(_NEAR * n_lists)))
+        distances, ranks = np.empty((n, k), dtype=np.float32), np.empty((n, k), dtype=np.int64)
+        scanned = np.empty(n, dtype=np.int64)
+        key = min(_N_TASKS, n), m
+        room = self._rooms.pop(key, None) or make_room(key[0], padded(self.dim), *self._sizes, m)
+        search_many(
+            X, order, m, reach, n_near, self._coarse, self._rows, self._checks, some, room, distances, ranks, scanned
+        )
+        if len(self._rooms) < _N_ROOMS:
+            self._rooms[key] = room
+        if scanned.min(initial=0) < 0:
+            self._refuse(-1 - int(scanned.min()))
+        if not X.any(axis=1).all():
+            zero = ~X.any(axis=1)  # equally far from everything: the first ids
+            distances[zero], ranks[zero] = 1, self._first(some, k)
+        return distances, ranks, scanned
 
     def _first(self, some: Some, k: int) -> NDArray[np.int64]:
         if some is ALL:
@@ -139,40 +153,10 @@ class IvfEngine(Engine):
         places = some.places if len(some.places) else np.flatnonzero(some.mask)
         return np.sort(self.ranks_at(places.astype(np.int64)))[:k]
 
-    def candidates(
-        self, X: NDArray[np.float32], m: int, some: Some, reach: float
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return about `m` candidates of each query (n, m + m // 4), -1 where there are fewer; and rows scanned."""
-        coarse, rows = self._coarse, self._rows
-        n, n_lists = len(X), self.n_lists
-        n_tasks = min(_N_TASKS, n)
-        order = np.arange(n) if n < _N_TASKS else np.argsort((X @ coarse.parents.T).argmax(axis=1), kind="stable")
-        n_near = n_lists if some is not ALL else min(n_lists, max(_NEAR_LEAST, round(_NEAR * n_lists)))
-        widest = max(STEP, int(np.diff(coarse.groups).max()))
-        found = np.full((n, m + m // 4), -1, dtype=np.int64)
-        scanned = np.empty(n, dtype=np.int64)
-        room = room_for(m)
-        search_many(
-            X, order, m, reach, n_near, *coarse, *rows, *self._words, self._checked,
-            some.starts, some.places, some.mask,
-            np.empty((n_tasks, padded(self.dim)), dtype=np.int8),
-            np.empty((n_tasks, 3, n_lists), dtype=np.float32),
-            np.empty((n_tasks, 2, n_lists), dtype=np.int64),
-            np.empty((n_tasks, widest), dtype=np.int32),
-            np.empty((n_tasks, STEP), dtype=np.float32),
-            np.empty((n_tasks, room), dtype=np.float32),
-            np.empty((n_tasks, room), dtype=np.int64),
-            found,
-            scanned,
-        )  # fmt: skip
-        if (found[:, 0] == DAMAGED).any():
-            self._refuse(int(found[found[:, 0] == DAMAGED, 1][0]))
-        return found, scanned
-
     def vectors(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the rows, exact to a 65,534th of the largest entry of their residual."""
         places = self.places_of(ranks)
-        labels = (np.searchsorted(self._rows.starts, places, side="right") - 1).astype(np.int32)
+        labels = self._checked_lists(places)
         out = np.empty((len(ranks), self.dim), dtype=np.float32)
         decode(places, labels, self._coarse.centroids, self._rows.values, self._rows.scales, out)
         return out
@@ -183,20 +167,22 @@ class IvfEngine(Engine):
 
     def ranks_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the ranks of the rows at these places."""
+        self._checked_lists(places)
         return self._rows.ranks[places].astype(np.int64)
 
-    def check_all(self) -> None:
-        """Compare the checksums of all lists.
-
-        Raises
-        ------
-        FormatError
-            One differs.
-        """
-        rows, sums = self._rows, np.empty_like(self._rows.sums)
-        all_sums(rows.starts, *self._words, rows.ranks, rows.values, sums)
-        if (sums != rows.sums).any():
-            self._refuse(int(np.argmax(sums != rows.sums)))
+    def _checked_lists(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the list of each place, after comparing the checksums of those that were not compared yet."""
+        labels = (np.searchsorted(self._rows.starts, places, side="right") - 1).astype(np.int32)
+        done = self._checks.done
+        if not done.all():
+            wanted = np.zeros(self.n_lists, dtype=np.bool_)
+            wanted[labels] = True
+            fresh = np.flatnonzero(wanted & ~done)
+            wrong = sums_of(fresh, self._rows, self._checks) != self._rows.sums[fresh]
+            if wrong.any():
+                self._refuse(int(fresh[np.argmax(wrong)]))
+            done[fresh] = True
+        return labels
 
     def _refuse(self, number: int) -> NoReturn:
         msg = (
@@ -214,9 +200,14 @@ class IvfEngine(Engine):
     @property
     def resident(self) -> dict[str, int]:
         """Bytes of the arrays that a search reads throughout."""
-        coarse = sum(array.nbytes for array in self._coarse) + self._rows.starts.nbytes + self._rows.sums.nbytes
-        codes = {name.removeprefix("rows_"): self.arrays()[name].nbytes for name in self.scanned}
-        return {**codes, "centroids": coarse}
+        rows = self._rows
+        centroids = sum(array.nbytes for array in self._coarse) + rows.starts.nbytes + rows.sums.nbytes
+        return {
+            "codes": rows.codes.nbytes,
+            "scales": rows.scales.nbytes,
+            "ranks": rows.ranks.nbytes,
+            "centroids": centroids,
+        }
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> IvfEngine:

@@ -44,6 +44,17 @@ class Rows(NamedTuple):
     """(n_lists,): checksum of the rows of each list, in all of these arrays."""
 
 
+class Checks(NamedTuple):
+    """What the rows are checked by when they are first read."""
+
+    codes: NDArray[np.uint32]
+    """(n_rows, width / 4): `Rows.codes` as words."""
+    scales: NDArray[np.uint32]
+    """(n_rows,): `Rows.scales` as words."""
+    done: NDArray[np.bool_]
+    """(n_lists,): lists whose checksum was compared."""
+
+
 class Some(NamedTuple):
     """The rows that pass a filter: all if `starts` is empty; by `mask` if that is not empty; else `places`."""
 

@@ -7,8 +7,8 @@ angle to the nearest centroid, a list whose centroid is at angle `c` and whose r
 
 The bound moves with the query: lists that cannot help are left out in dense places and taken in where rows are far
 between, whether because of the place, of `k` or of a filter. One number, `reach`, is measured for a recall, and it
-hardly depends on `k`. The terms are for: rows nearer than the centroid itself (`p`: small `k`, twins of the query),
-and rows all far away (`r`: a filter that leaves only distant lists, of which most are then equally far).
+hardly depends on `k`. What the terms are for: rows closer than the centroid itself (`p`: small `k`, twins of the
+query), and rows all far away (`r`: a filter that leaves only distant lists, of which most are then equally far).
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from scim.index.ivf._shortlist import bar_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from scim.index.ivf._lists import Coarse
+    from scim.index.ivf._room import Room
+    from scim.index.ivf._scan import Terms
 
 FAR = 2.5
 """Radii of a list beyond which its own size, not the distance of the candidates, bounds the search."""
@@ -48,73 +52,71 @@ def angle(value: np.float32) -> np.float32:
 
 
 @njit
-def near_lists(
-    wanted: int,
-    code: NDArray[np.int8],
-    terms: tuple[np.float32, np.float32],
-    groups: NDArray[np.int64],
-    codes: NDArray[np.uint8],
-    scales: NDArray[np.float32],
-    passing: NDArray[np.int64],
-    left: NDArray[np.float32],
-    dots: NDArray[np.int32],
-    near: NDArray[np.float32],
-    lists: NDArray[np.int64],
-) -> int:
-    """Write negated cosines and numbers of the lists of the nearest groups, until there are `wanted`; return how many.
+def meet_parents(query: NDArray[np.float32], coarse: Coarse, room: Room, task: int) -> None:
+    """Write the dots with all parents: no group is visited yet."""
+    left = room.left[task]
+    for group in range(left.shape[0]):
+        left[group] = dot(query, coarse.parents[group])
 
-    `left` are the dots with the parents of groups not yet visited, `-inf` for the others. Lists without passing rows
-    are left out, if `passing`, the rows before each list, is not empty.
+
+@njit
+def near_lists(wanted: int, terms: Terms, coarse: Coarse, passing: NDArray[np.int64], room: Room, task: int) -> int:
+    """Write negated cosines and numbers of the lists of the nearest groups not visited yet, until there are `wanted`.
+
+    Return how many. Lists without passing rows are left out, if `passing`, the rows before each list, is not empty.
     """
-    n_near, (factor, offset) = 0, terms
+    code, left, dots = room.code[task], room.left[task], room.dots[task]
+    near, lists = room.near[task], room.lists[task]
+    n_near = 0
     while n_near < wanted:
         group = np.argmax(left)
         base = left[group]
         if base == -np.inf:
             break
         left[group] = -np.inf
-        first, stop = groups[group], groups[group + 1]
+        first, stop = coarse.groups[group], coarse.groups[group + 1]
         if passing.shape[0] > 0:
             for number in range(first, stop):
                 if passing[number + 1] > passing[number]:
-                    byte_dot(codes, number, code, dots, 0)
-                    near[n_near] = score_row(dots[0], scales[number], base, factor, offset)
+                    byte_dot(coarse.codes, number, code, dots, 0)
+                    near[n_near] = score_row(dots[0], coarse.scales[number], base, terms)
                     lists[n_near] = number
                     n_near += 1
             continue
         n_lists = stop - first
         for j in range(0, n_lists & ~3, 4):
-            byte_dots(codes, first + j, code, dots, j)
+            byte_dots(coarse.codes, first + j, code, dots, j)
         for j in range(n_lists & ~3, n_lists):
-            byte_dot(codes, first + j, code, dots, j)
+            byte_dot(coarse.codes, first + j, code, dots, j)
         for j in range(n_lists):
-            near[n_near + j] = score_row(dots[j], scales[first + j], base, factor, offset)
+            near[n_near + j] = score_row(dots[j], coarse.scales[first + j], base, terms)
             lists[n_near + j] = first + j
         n_near += n_lists
     return n_near
 
 
 @njit
-def next_front(
-    near: NDArray[np.float32],
-    lists: NDArray[np.int64],
-    above: np.float32,
-    n_wanted: int,
-    front: NDArray[np.float32],
-    front_lists: NDArray[np.int64],
-) -> tuple[int, np.float32]:
+def next_front(n_near: int, above: np.float32, n_wanted: int, room: Room, task: int) -> tuple[int, np.float32]:
     """Write about `n_wanted` of the nearest lists beyond `above`, nearest first; return how many, and the last."""
+    near, lists = room.near[task, :n_near], room.lists[task]
+    front, front_lists = room.front[task], room.front_lists[task]
     n_left = 0
-    for i in range(near.shape[0]):
+    for i in range(n_near):
         n_left += near[i] > above
     bar = np.float32(np.inf)
     if n_left > n_wanted:
         _, bar = bar_for(near, above, n_wanted)
     n_front = 0
-    for i in range(near.shape[0]):
+    for i in range(n_near):
         if above < near[i] and near[i] <= bar:
             front[n_front], front_lists[n_front] = near[i], lists[i]
             n_front += 1
     make_heap(front[:n_front], front_lists[:n_front])
     sort_heap(front[:n_front], front_lists[:n_front])
     return n_front, bar
+
+
+@njit
+def helps(centre: np.float32, radius: np.float32, last: np.float32, nearest: np.float32, reach: np.float32) -> bool:
+    """Say whether a list is looked into, by the rule above."""
+    return bool(centre <= max(last, nearest) + reach * min(last, np.float32(FAR) * radius))

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scim._core.numba import njit
+from scim.index.exact._topk import make_heap, sort_heap
+from scim.index.ivf._room import STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STEP = 32
-"""Candidates that are offered at a time."""
 _BISECTIONS = 26
-
-
-def room_for(m: int) -> int:
-    """Return the places of a buffer for the best `m`."""
-    return 3 * m + 2 * STEP
 
 
 @njit
@@ -87,3 +82,17 @@ def offer(
     if n_kept > values.shape[0] - STEP:
         n_kept, bar = cut(values[:n_kept], names[:n_kept], m)
     return n_kept, bar
+
+
+@njit
+def sort_nearest(values: NDArray[np.float32], names: NDArray[np.int64], k: int) -> None:
+    """Put the `k` smallest in front, by value and then by name; what comes behind is in no order."""
+    _, bar = bar_for(values, np.float32(-np.inf), k)
+    n_near = 0
+    for j in range(values.shape[0]):
+        if values[j] <= bar:
+            values[n_near], values[j] = values[j], values[n_near]
+            names[n_near], names[j] = names[j], names[n_near]
+            n_near += 1
+    make_heap(values[:n_near], names[:n_near])
+    sort_heap(values[:n_near], names[:n_near])

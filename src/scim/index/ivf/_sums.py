@@ -11,6 +11,8 @@ from scim._core.numba import njit, njit_parallel, prange
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim.index.ivf._lists import Checks, Rows
+
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -46,14 +48,15 @@ def list_sum(
 
 
 @njit_parallel
-def all_sums(
-    starts: NDArray[np.int64],
-    codes: NDArray[np.uint32],
-    scales: NDArray[np.uint32],
-    ranks: NDArray[np.int32],
-    values: NDArray[np.uint16],
-    sums: NDArray[np.uint64],
-) -> None:
-    """Write the checksum of each list."""
-    for number in prange(sums.shape[0]):
-        sums[number] = list_sum(starts[number], starts[number + 1], codes, scales, ranks, values)
+def some_sums(numbers: NDArray[np.int64], rows: Rows, checks: Checks, sums: NDArray[np.uint64]) -> None:
+    """Write the checksums of lists."""
+    for i in prange(numbers.shape[0]):
+        start, stop = rows.starts[numbers[i]], rows.starts[numbers[i] + 1]
+        sums[i] = list_sum(start, stop, checks.codes, checks.scales, rows.ranks, rows.values)
+
+
+def sums_of(numbers: NDArray[np.int64], rows: Rows, checks: Checks) -> NDArray[np.uint64]:
+    """Return the checksums of lists, as their rows are now."""
+    sums = np.empty(len(numbers), dtype=np.uint64)
+    some_sums(numbers, rows, checks, sums)
+    return sums
