@@ -45,6 +45,36 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
     return int(value)
 
 
+def check_range(name: str, value: Any, most: float) -> None:
+    """Refuse what is not a number from 0 to `most`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no number, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        msg = f"{name} must be a number between 0 and {most:g}, got {value!r}."
+        raise TypeError(msg)
+    if not 0 <= value <= most:
+        msg = f"{name} must be between 0 and {most:g}, got {value}."
+        raise ValueError(msg)
+
+
+def check_recall(recall: Any) -> None:
+    """Refuse what is not a share above 0 and at most 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no number, or out of range.
+    """
+    check_range("recall", recall, 1.0)
+    if recall == 0:
+        msg = "recall must be above 0; 0.99 finds 99 of 100 true neighbours."
+        raise ValueError(msg)
+
+
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Refuse a value that is not one of `choices`.
 

@@ -21,3 +21,6 @@ ATLAS_LABEL_ID = "label_id"
 """Columns that the obs table of every atlas has, beside `soma_joinid`."""
 
 ATLAS_COLUMNS = (ATLAS_CELL_ID, ATLAS_STUDY, ATLAS_LABEL, ATLAS_LABEL_ID)
+
+ATLAS_PRIMARY = "is_primary_data"
+"""Column of true and false by which the CELLxGENE Census marks one of the copies of each cell."""

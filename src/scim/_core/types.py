@@ -9,3 +9,6 @@ IndexKind = Literal["auto", "exact", "ivf", "graph"]
 
 Weights = Literal["distance", "uniform"]
 """How the neighbours of a cell vote; see :func:`scim.tl.annotate`."""
+
+Duplicates = Literal["collapse", "keep"]
+"""Whether cells of an atlas that are there twice are found once; see :func:`scim.tl.search`."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import anndata
-import pandas as pd
 
-from scim._core import keys
+from scim._core.checks import check_choice, check_recall
+from scim._core.types import IndexKind
 from scim.atlas import _append, _build_index
 from scim.atlas._manifest import read_manifest
 from scim.atlas._reader import Reader
-from scim.atlas._soma import open_soma
+from scim.atlas._soma import damage_named, open_soma
 from scim.atlas._source import Source
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-    from scim._core.types import IndexKind
     from scim.atlas._manifest import Manifest
 
 
@@ -93,13 +92,19 @@ class Atlas(Reader):
             manifest = _append.append(self.path, self._manifest, self.model, source, gene_key=gene_key, counts=counts)
         self._commit(manifest)
 
-    def build_index(self, *, kind: IndexKind = "auto", seed: int = 0) -> None:
+    def build_index(self, *, kind: IndexKind = "auto", recall: float = 0.99, seed: int = 0) -> None:
         """Build the search index over all cells; the old one serves readers until the new one is complete.
+
+        The index keeps the columns of obs that have at most 65,536 values, so that filters work inside the search;
+        a filter by another column, as `cell_id`, is answered by the store, more slowly.
 
         Parameters
         ----------
         kind
             See :func:`scim.index.build`.
+        recall
+            Share of the true 50 nearest that an `ivf` index is to find, above 0 and at most 1. An `exact` index finds
+            all of them, and a `graph` has no such measure.
         seed
             Makes the index the same every time.
 
@@ -108,15 +113,19 @@ class Atlas(Reader):
         PermissionError
             The atlas is open for reading.
         ValueError
-            The atlas has no cells.
+            The atlas has no cells, or `recall` is out of range.
         """
+        check_choice("kind", kind, get_args(IndexKind))
+        check_recall(recall)
         self._check_writable("build_index")
         if self.n_obs == 0:
             msg = f"The atlas at {str(self.path)!r} has no cells; append some first."
             raise ValueError(msg)
-        studies = pd.factorize(self.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY])[0]
-        codes, old = self.labels.codes, self._manifest.index
-        entry = _build_index.build_index(self.path, self.embeddings(), codes, studies, old, kind=kind, seed=seed)
+        old = self._manifest.index
+        with damage_named(self.path):
+            entry = _build_index.build_index(
+                self.path, self._open(), self.n_obs, old, kind=kind, recall=recall, seed=seed
+            )
         self._commit(self._manifest.with_index(entry))
         _build_index.drop_old(self.path, keep=[entry, old])
 
@@ -126,7 +135,7 @@ class Atlas(Reader):
         self._manifest = manifest
         self._experiment.close()
         self._experiment = open_soma(self.path, timestamp=manifest.timestamp)
-        for name in ("index", "labels"):
+        for name in ("index", "labels", "_covering"):
             self.__dict__.pop(name, None)
 
     def _refuse_stale(self) -> None:

@@ -13,6 +13,7 @@ from scim._core.checks import check_names
 from scim._core.errors import FormatError
 from scim._core.numba import threads
 from scim.atlas import _build_index, _read
+from scim.atlas._indexed import read_indexed
 from scim.atlas._manifest import read_manifest
 from scim.atlas._soma import damage_named, open_soma
 from scim.index.filter import Column, Where
@@ -129,6 +130,19 @@ class Reader:
             raise ValueError(msg)
         return _build_index.open_index(self.path, entry)
 
+    def indexes(self, columns: Sequence[str]) -> bool:
+        """Say whether the search index covers all cells and keeps all of these columns of obs."""
+        return self._covering is not None and set(columns) <= set(self._covering.columns)
+
+    @functools.cached_property
+    def _covering(self) -> Index | None:
+        """The index, if there is one that covers all cells and can be read."""
+        entry = self._manifest.index
+        try:
+            return None if entry is None or entry.n_obs != self.n_obs else self.index
+        except FormatError:
+            return None  # the store has everything that the index has
+
     def obs(
         self,
         ids: NDArray[np.int64] | Sequence[int] | None = None,
@@ -169,8 +183,21 @@ class Reader:
             msg = f"The atlas has no column {absent}. Present: {self.columns}."
             raise KeyError(msg)
         wanted = self.select(where) if where is not None else None if ids is None else self._check_ids(ids)
+        return self._rows(wanted, names)
+
+    def _rows(self, ids: NDArray[np.int64] | None, names: list[str]) -> pd.DataFrame:
+        """Return rows of obs: from the index the columns that it keeps, the others from the store."""
+        index = self._covering
+        quick = [name for name in names if index is not None and self.indexes([name])]
+        rows = None
+        if index is not None and quick:
+            every = np.arange(self.n_obs) if ids is None else ids
+            rows = read_indexed(index, every, quick, self._open().obs.schema)
+        if rows is not None and len(quick) == len(names):
+            return rows
         with damage_named(self.path):
-            return _read.read_obs(self._open(), self.n_obs, wanted, names)
+            others = _read.read_obs(self._open(), self.n_obs, ids, [name for name in names if name not in quick])
+        return others if rows is None else pd.concat([others, rows], axis=1)[names]
 
     def select(self, where: str) -> NDArray[np.int64]:
         """Return the ids of the cells that pass a filter.
@@ -193,6 +220,8 @@ class Reader:
         """
         parsed = Where(where)
         parsed.check_columns(self.columns)
+        if self._covering is not None and self.indexes(parsed.columns):
+            return self._covering.select(where)
         with damage_named(self.path):
             frame = _read.read_obs(self._open(), self.n_obs, None, parsed.columns)
         columns = {name: Column.of(name, frame[name]) for name in parsed.columns}
@@ -220,11 +249,15 @@ class Reader:
     @functools.cached_property
     def labels(self) -> Labels:
         """The labels of all cells, as integer codes."""
-        frame = self.obs(columns=[keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID])
-        codes, names = pd.factorize(frame[keys.ATLAS_LABEL], sort=True)
-        first = frame.drop_duplicates(keys.ATLAS_LABEL).set_index(keys.ATLAS_LABEL)[keys.ATLAS_LABEL_ID]
-        ids = first.reindex(names).fillna("").to_numpy(dtype=object)
-        return Labels(codes.astype(np.int32), np.asarray(names, dtype=object), ids)
+        names = [keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID]
+        if self._covering is not None and self.indexes(names):
+            frame = self._covering.obs(np.arange(self.n_obs), names)
+        else:
+            frame = self.obs(columns=names).astype("category")
+        label = frame[keys.ATLAS_LABEL].cat.remove_unused_categories()
+        first = frame[~label.duplicated() & label.notna()].astype(object).set_index(keys.ATLAS_LABEL)
+        ids = first[keys.ATLAS_LABEL_ID].reindex(label.cat.categories).fillna("").to_numpy(dtype=object)
+        return Labels(np.asarray(label.cat.codes, dtype=np.int32), label.cat.categories.to_numpy(dtype=object), ids)
 
     def info(self) -> dict[str, Any]:
         """Return what the atlas holds: cells, studies, labels, columns, model, index, bytes."""

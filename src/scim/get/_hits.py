@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from scim._core.checks import check_adata
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def hits(
     columns
         Columns of the atlas. Default: all.
     atlas
-        Where the atlas is now, if it is not where it was searched.
+        Where the atlas is now, if it is not where it was searched; or the atlas, open, which saves opening it again.
     key
         `key_added` of the search.
 
@@ -82,10 +83,12 @@ def hits(
             "distance": distances.ravel()[found],
         }
     )
+    unique, inverse = np.unique(frame["id"].to_numpy(), return_inverse=True)
     with _atlas_of(record, atlas) as source:
-        rows = source.obs(np.unique(frame["id"].to_numpy()), columns=columns)
+        rows = source.obs(unique, columns=columns)
     clash = {name: f"atlas_{name}" for name in rows.columns if name in frame}
-    return frame.join(rows.rename(columns=clash), on="id")
+    rows = rows.rename(columns=clash).take(inverse).set_axis(frame.index)
+    return pd.concat([frame, rows], axis=1)
 
 
 def search_record(adata: AnnData, key: str) -> dict[str, Any]:
@@ -112,13 +115,19 @@ def _arrays(
     return names, np.asarray(adata.obsm[record["ids_key"]]), np.asarray(adata.obsm[record["distances_key"]])
 
 
-def _atlas_of(record: dict[str, Any], atlas: atlases.Atlas | str | os.PathLike[str] | None) -> atlases.Atlas:
+@contextlib.contextmanager
+def _atlas_of(record: dict[str, Any], atlas: atlases.Atlas | str | os.PathLike[str] | None) -> Iterator[atlases.Atlas]:
+    """Yield the atlas that was searched; one that came open stays open."""
     origin = record["atlas"]
     searched = atlases.PACKAGED if origin["path"] == "packaged" else origin["path"]
-    place = searched if atlas is None else atlas.path if isinstance(atlas, atlases.Atlas) else atlas
-    opened = atlases.open(place)
-    if opened.uid != origin["uid"]:
-        opened.close()
-        msg = f"The search was made in atlas {origin['uid']}, but {str(place)!r} is {opened.uid}; pass atlas=."
-        raise ValueError(msg)
-    return opened
+    with contextlib.ExitStack() as stack:
+        if isinstance(atlas, atlases.Atlas):
+            source = atlas
+        else:
+            source = stack.enter_context(atlases.open(searched if atlas is None else atlas))
+        if source.uid != origin["uid"]:
+            msg = (
+                f"The search was made in atlas {origin['uid']}, but {str(source.path)!r} is {source.uid}; pass atlas=."
+            )
+            raise ValueError(msg)
+        yield source

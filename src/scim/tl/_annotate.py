@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
-from scim._core.checks import check_adata, check_choice, check_count, check_key, check_writable
+from scim._core.checks import check_adata, check_choice, check_count, check_key, check_range, check_writable
 from scim._core.log import logger, progress
-from scim._core.types import Weights
+from scim._core.types import Duplicates, Weights
 from scim.tl._context import fitting_rep, opened, origin
+from scim.tl._filter import primary_condition, query_filter
 from scim.tl._vote import Votes, vote
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def annotate(
     top_n: int = 3,
     min_confidence: float = 0.0,
     max_distance: float | None = None,
+    duplicates: Duplicates = "collapse",
     use_rep: str = keys.EMBEDDING,
     key_added: str = keys.LABEL,
     copy: bool = False,
@@ -70,6 +72,9 @@ def annotate(
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown.
         Default: the reach of the atlas, within which 99.5 % of its cells have one of their label in another study.
+    duplicates
+        `"collapse"`: a cell that is in the atlas several times votes once, see :func:`scim.tl.search`.
+        `"keep"`: every cell may vote.
     use_rep
         Name of the embedding in `obsm`.
     key_added
@@ -119,18 +124,24 @@ def annotate(
     check_count("k", k)
     check_count("top_n", top_n)
     check_choice("weights", weights, get_args(Weights))
-    _check_range("min_confidence", min_confidence, 1.0)
-    _check_range("max_distance", max_distance, 2.0)
+    check_choice("duplicates", duplicates, get_args(Duplicates))
+    check_range("min_confidence", min_confidence, 1.0)
+    if max_distance is not None:
+        check_range("max_distance", max_distance, 2.0)
     with opened(atlas) as source:
         X = fitting_rep(adata, source, use_rep)
         labels = source.labels
         limit = source.reach if max_distance is None else max_distance
-        voters = _voters(source, labels, where)
-        answer = _ask(X, source, labels, voters, k=k, weights=weights, balance=balance, top_n=top_n)
+        primary = primary_condition(source) if duplicates == "collapse" else None
+        voters = _voters(source, labels, where, primary)
+        query = {"distinct": duplicates == "collapse", **_filter(source, labels, where, primary)}
+        label_weights = _label_weights(labels, voters, balance=balance)
+        answer = _ask(X, source, labels, label_weights, query, k=k, weights=weights, top_n=top_n)
         params: dict[str, Any] = {"use_rep": use_rep, "k": k, "weights": weights, "balance": balance}
         params |= {"where": where or "", "top_n": top_n}
         farthest = 2.0 if limit is None else float(limit)
         params |= {"min_confidence": float(min_confidence), "max_distance": farthest}
+        params |= {"duplicates": duplicates, "primary_only": primary is not None}
         source_of = origin(source)
     known = answer.known & (answer.votes.shares[:, 0] >= min_confidence) & (answer.distance <= farthest)
 
@@ -142,28 +153,26 @@ def annotate(
     return adata if copy else None
 
 
-def _check_range(name: str, value: float | None, most: float) -> None:
-    if value is None and name == "max_distance":
-        return
-    if not isinstance(value, int | float | np.number):
-        msg = f"{name} must be a number between 0 and {most:g}, got {value!r}."
-        raise TypeError(msg)
-    if not 0 <= value <= most:
-        msg = f"{name} must be between 0 and {most:g}, got {value}."
-        raise ValueError(msg)
-
-
-def _voters(atlas: Atlas, labels: Labels, where: str | None) -> NDArray[np.int64] | None:
+def _voters(atlas: Atlas, labels: Labels, where: str | None, primary: str | None) -> NDArray[np.int64] | None:
     """Return the ids of the cells that may vote; `None` when all may."""
     labelled = labels.codes >= 0
-    if where is None and labelled.all():
+    conditions = [condition for condition in (where, primary) if condition is not None]
+    if not conditions and labelled.all():
         return None
-    ids = np.flatnonzero(labelled) if where is None else atlas.select(where)
-    ids = ids[labelled[ids]]
-    if ids.size == 0:
+    may = labelled.copy()
+    for condition in conditions:
+        passes = np.zeros(len(may), dtype=np.bool_)
+        passes[atlas.select(condition)] = True
+        may &= passes
+    if not may.any():
         msg = "No labelled cell of the atlas may vote" + (f": none passes where={where!r}." if where else ".")
         raise ValueError(msg)
-    return ids.astype(np.int64)
+    return np.flatnonzero(may).astype(np.int64)
+
+
+def _filter(atlas: Atlas, labels: Labels, where: str | None, primary: str | None) -> dict[str, Any]:
+    labelled = None if (labels.codes >= 0).all() else f"{keys.ATLAS_LABEL} != None"
+    return query_filter(atlas, where, primary, labelled)
 
 
 def _label_weights(labels: Labels, voters: NDArray[np.int64] | None, *, balance: bool) -> NDArray[np.float32]:
@@ -176,17 +185,16 @@ def _ask(
     X: NDArray[np.float32],
     atlas: Atlas,
     labels: Labels,
-    voters: NDArray[np.int64] | None,
+    label_weights: NDArray[np.float32],
+    query: dict[str, Any],
     *,
     k: int,
     weights: Weights,
-    balance: bool,
     top_n: int,
 ) -> _Answer:
-    label_weights = _label_weights(labels, voters, balance=balance)
     votes, distances = [], []
     for start in progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk"):
-        neighbors = atlas.index.query(X[start : start + _CHUNK], k, allowed=voters)
+        neighbors = atlas.index.query(X[start : start + _CHUNK], k, **query)
         votes.append(vote(neighbors, labels.codes, label_weights, weights=weights, top_n=top_n))
         distances.append(neighbors.distances[:, 0])
     codes, shares = (np.concatenate(parts) for parts in zip(*votes, strict=True))

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
 
 from scim._core import keys
-from scim._core.checks import check_adata, check_choice, check_count, check_key, check_obs_key, check_writable
+from scim._core.checks import (
+    check_adata,
+    check_choice,
+    check_count,
+    check_key,
+    check_obs_key,
+    check_range,
+    check_writable,
+)
 from scim._core.groups import groups_of
 from scim._core.log import logger
+from scim._core.types import Duplicates
+from scim.index import Neighbors
 from scim.pp import find_counts, match_genes
 from scim.tl._centroids import centroids_of_counts, centroids_of_embedding
 from scim.tl._context import embedded_by, fitting_rep, opened, origin
+from scim.tl._filter import found_nothing, primary_condition, query_filter
 
 if TYPE_CHECKING:
-    import numpy as np
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -31,6 +43,8 @@ def search(
     groupby: str | None = None,
     k: int = 50,
     where: str | None = None,
+    max_distance: float | None = None,
+    duplicates: Duplicates = "collapse",
     centroid: Centroid | None = None,
     layer: str | None = None,
     gene_key: str | None = None,
@@ -54,6 +68,13 @@ def search(
     where
         Only cells of the atlas that pass this filter are found, as `"tissue == 'blood'"`;
         see :meth:`scim.atlas.Atlas.select`. All of the `k` hits pass it, if that many cells of the atlas do.
+    max_distance
+        Cells farther away than this (cosine distance, 0 to 2) are left out: with a large `k`, the hits are all cells
+        of the atlas that are this near. Default: the `k` nearest, however far.
+    duplicates
+        `"collapse"`: a cell that is in the atlas several times is found once. Of cells with equal embeddings the one
+        of lowest id is a hit, and where the atlas has a column `is_primary_data`, as the CELLxGENE Census has, cells
+        for which it is false are no hits. `"keep"`: every cell may be a hit.
     centroid
         What stands for a group: `"counts"`, its summed counts embedded as one cell,
         :math:`\log(1 + 10^4 \sum x / \sum\sum x)` :cite:p:`Heimberg2025`, or `"embedding"`, the mean of its embeddings.
@@ -72,7 +93,8 @@ def search(
     `None`, or with `copy=True` the new AnnData. Writes, with `key_added="scim_search"`:
 
     `adata.obsm["scim_search_ids"]`, `adata.obsm["scim_search_distances"]` : int64, float32, shape (n_obs, k)
-        `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf = no further cell passes.
+        `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf = no further cell passes,
+        or is near enough.
         With `groupby` they are in `uns["scim_search"]` instead, shape (n_groups, k), beside `"groups"`.
     `adata.uns["scim_search"]` : dict
         Parameters and atlas; :func:`scim.get.hits` makes a table of hits with the atlas's columns.
@@ -99,6 +121,9 @@ def search(
     check_writable(adata, copy=copy)
     check_key(key_added, taken=(keys.EMBED_PARAMS,))
     check_count("k", k)
+    check_choice("duplicates", duplicates, get_args(Duplicates))
+    if max_distance is not None:
+        check_range("max_distance", max_distance, 2.0)
     made = embedded_by(adata, use_rep)
     if centroid is None:
         centroid = "counts" if made else "embedding"
@@ -108,14 +133,22 @@ def search(
     with opened(atlas) as source:
         X = fitting_rep(adata, source, use_rep)
         groups = None if groupby is None else groups_of(adata, groupby)
-        allowed = None if where is None else _passing(source, where)
+        primary = primary_condition(source) if duplicates == "collapse" else None
+        passing = query_filter(source, where, primary)
         if groups is not None:
             # What was embedded is what is summed, unless told otherwise.
             layer, gene_key = layer or made.get("layer") or None, gene_key or made.get("gene_key") or None
             X = _centroids(adata, X, groups, source, centroid, layer, gene_key)
-        neighbors = source.index.query(X, k, allowed=allowed)
+        neighbors = source.index.query(X, k, distinct=duplicates == "collapse", **passing)
         source_of = origin(source)
-    params = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
+    if found_nothing(neighbors):
+        msg = f"No cell of the atlas passes where={where!r}" + (f" and {primary}." if primary else ".")
+        raise ValueError(msg)
+    if max_distance is not None:
+        neighbors = _near(neighbors, max_distance)
+    params: dict[str, Any] = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
+    params |= {"max_distance": 2.0 if max_distance is None else float(max_distance)}
+    params |= {"duplicates": duplicates, "primary_only": primary is not None}
     written: dict[str, Any] = {"params": params, "atlas": source_of}
 
     adata = adata.copy() if copy else adata
@@ -129,16 +162,21 @@ def search(
             adata.obsm.pop(name, None)
         written |= {"groups": groups.names.astype(str), "ids": neighbors.ids, "distances": neighbors.distances}
     adata.uns[key_added] = written
-    logger.info("wrote uns[%r]: %d hits for each of %d queries", key_added, k, len(X))
+    _report(key_added, neighbors, duplicates, primary=primary is not None)
     return adata if copy else None
 
 
-def _passing(atlas: Atlas, where: str) -> NDArray[np.int64]:
-    ids = atlas.select(where)
-    if ids.size == 0:
-        msg = f"No cell of the atlas passes where={where!r}."
-        raise ValueError(msg)
-    return ids
+def _near(neighbors: Neighbors, max_distance: float) -> Neighbors:
+    """Leave out the hits that are farther away."""
+    far = neighbors.distances > max_distance
+    return Neighbors(np.where(far, np.float32(np.inf), neighbors.distances), np.where(far, -1, neighbors.ids))
+
+
+def _report(key_added: str, neighbors: Neighbors, duplicates: Duplicates, *, primary: bool) -> None:
+    kept = "all cells" if duplicates == "keep" else "primary cells, equal ones once" if primary else "equal cells once"
+    n_queries, k = neighbors.ids.shape
+    n_hits = int((neighbors.ids >= 0).sum())
+    logger.info("wrote uns[%r]: %d hits, up to %d for each of %d queries (%s)", key_added, n_hits, k, n_queries, kept)
 
 
 def _centroids(

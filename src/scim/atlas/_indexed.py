@@ -1,0 +1,73 @@
+"""Columns of obs that the search index keeps too, as codes: what is asked of them comes in milliseconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from scim.atlas._columns import TEXT
+from scim.atlas._read import NULLABLE, obs_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from scim.index import Index
+
+MOST_VALUES = 65_536
+"""A column of more values than this, as `cell_id`, names cells rather than groups of them: it is left to the store."""
+
+
+def columns_to_index(experiment: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the columns of obs that an index is to keep, one value a cell, and the names of the others."""
+    kept: dict[str, Any] = {}
+    others = []
+    for name in obs_columns(experiment):
+        values = _distinct_known(experiment, name)
+        if values is None:
+            others.append(name)
+        else:
+            kept[name] = values
+    return kept, others
+
+
+def _distinct_known(experiment: Any, name: str) -> Any:
+    """Return a column with text as a categorical; `None` if it has too many values."""
+    table = experiment.obs.read(column_names=["soma_joinid", name]).concat()
+    ids, column = table["soma_joinid"].to_numpy(), table[name]
+    if column.type == TEXT:
+        coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+        coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+        if len(coded.dictionary) > MOST_VALUES:
+            return None
+        codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        values = pd.Categorical.from_codes(codes, categories=pd.Index(coded.dictionary.to_pylist(), dtype=object))
+    else:
+        series = column.to_pandas(types_mapper=NULLABLE.get)
+        if series.nunique() > MOST_VALUES:
+            return None
+        values = series.array
+    return values if (ids[1:] > ids[:-1]).all() else values[np.argsort(ids)]
+
+
+def read_indexed(index: Index, ids: NDArray[np.int64], columns: Sequence[str], schema: Any) -> pd.DataFrame:
+    """Return rows of obs in the order of `ids`, as the store would give them."""
+    coded = index.obs(ids, columns)
+    return pd.DataFrame(
+        {name: _as_stored(coded[name], schema.field(name).type) for name in columns},
+        index=pd.Index(ids, name="soma_joinid"),
+    )
+
+
+def _as_stored(column: pd.Series, kind: pa.DataType) -> Any:
+    if kind != TEXT:
+        return column.array.astype("float64" if kind == pa.float64() else NULLABLE[kind])
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(object).array
+    texts = np.empty(len(column.cat.categories) + 1, dtype=object)
+    texts[:-1] = column.cat.categories  # the last stays None: missing is -1
+    return texts[column.cat.codes.to_numpy()]
