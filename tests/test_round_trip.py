@@ -15,6 +15,7 @@ STEPS = {
     "annotate, all unknown": lambda adata, atlas: scim.tl.annotate(adata, atlas, max_distance=0.0),
     "search cells": lambda adata, atlas: scim.tl.search(adata, atlas, k=5),
     "search, too few pass": lambda adata, atlas: scim.tl.search(adata, atlas, k=5, where="n < 2"),
+    "search, too far": lambda adata, atlas: scim.tl.search(adata, atlas, k=5, max_distance=0.01, duplicates="keep"),
     "search groups": lambda adata, atlas: scim.tl.search(adata, atlas, groupby="cell_type", k=5),
 }
 

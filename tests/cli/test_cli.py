@@ -50,12 +50,27 @@ def test_search_writes_hits(query, atlas_path, tmp_path, capsys):
     assert "share" in capsys.readouterr().out
 
 
+def test_search_leaves_out_far_cells(query, atlas_path, tmp_path):
+    out = tmp_path / "hits.csv"
+    arguments = ["--k", "150", "--max-distance", "0.1", "--duplicates", "keep"]
+    assert run(["search", str(query), "-o", str(out), "--atlas", str(atlas_path), *arguments]) == 0
+    cells = fakes.cells(30, seed=9)
+    scim.tl.embed(cells, atlas_path)
+    scim.tl.search(cells, atlas_path, k=150, max_distance=0.1, duplicates="keep")
+    hits = pd.read_csv(out)
+    assert hits["id"].tolist() == scim.get.hits(cells)["id"].tolist()
+    assert hits["distance"].max() <= 0.1 + 1e-6
+
+
 def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
     new = str(tmp_path / "new.scim")
     other = tmp_path / "other.h5ad"
     fakes.cells(12, seed=3).write_h5ad(other)
     assert run(["atlas", "create", new, "--model", str(atlas_path / "model")]) == 0
     assert run(["atlas", "append", new, str(query), str(other), "--label-key", "cell_type", "--columns", "tissue"]) == 0
+    assert run(["atlas", "index", new, "--kind", "ivf", "--recall", "0.9"]) == 0
+    with scim.atlas.open(new) as atlas:
+        assert (atlas.index.kind, atlas.index.params["recall"]) == ("ivf", 0.9)
     assert run(["atlas", "index", new, "--kind", "exact"]) == 0
     assert run(["atlas", "info", new]) == 0
     printed = capsys.readouterr().out
@@ -80,6 +95,9 @@ def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
         (["annotate", "TEXT", "-o", "out.h5ad"], 1, "expected an .h5ad, .zarr or 10x .h5 file"),
         (["annotate", "BROKEN", "-o", "out.h5ad"], 1, "cannot be read as a .h5ad file"),
         (["atlas", "append", "ATLAS"], 1, "one or more .h5ad files"),
+        (["atlas", "index", "ATLAS", "--recall", "0"], 1, "recall must be above 0"),
+        (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--max-distance", "9"], 1, "between 0 and 2"),
+        (["search", "QUERY", "-o", "out.csv", "--duplicates", "drop"], 2, ""),
         (["annotate"], 2, ""),
         (["annotate", "QUERY", "-o", "out.h5ad", "--k", "many"], 2, ""),
         (["fly"], 2, ""),

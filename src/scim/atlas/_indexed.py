@@ -68,6 +68,6 @@ def _as_stored(column: pd.Series, kind: pa.DataType) -> Any:
         return column.array.astype("float64" if kind == pa.float64() else NULLABLE[kind])
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return column.astype(object).array
-    texts = np.empty(len(column.cat.categories) + 1, dtype=object)
-    texts[:-1] = column.cat.categories  # the last stays None: missing is -1
-    return texts[column.cat.codes.to_numpy()]
+    codes = column.cat.codes.to_numpy()
+    texts = column.cat.categories.to_numpy().take(codes, mode="clip") if len(column.cat.categories) else None
+    return np.where(codes >= 0, texts, None)

@@ -115,7 +115,7 @@ def append(
 
 
 @app.command
-def index(atlas: Path, /, *, kind: IndexKind = "auto") -> None:
+def index(atlas: Path, /, *, kind: IndexKind = "auto", recall: float = 0.99) -> None:
     """Build the search index over all cells of an atlas.
 
     Parameters
@@ -124,11 +124,13 @@ def index(atlas: Path, /, *, kind: IndexKind = "auto") -> None:
         Folder of the atlas.
     kind
         exact compares with every cell, ivf and graph with the likely ones; auto chooses by size.
+    recall
+        Share of the true neighbours that an ivf index is to find: less is faster.
     """
     import scim
 
     with scim.atlas.open(atlas, mode="w") as opened:
-        opened.build_index(kind=kind)
+        opened.build_index(kind=kind, recall=recall)
         print(opened)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from scim._core.types import Weights  # noqa: TC001  (cyclopts reads it)
+from scim._core.types import Duplicates, Weights  # noqa: TC001  (cyclopts reads it)
 from scim.cli._files import check_output, read_cells, write_cells, write_table
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def annotate(
     where: str | None = None,
     min_confidence: float = 0.0,
     max_distance: float | None = None,
+    duplicates: Duplicates = "collapse",
     layer: str | None = None,
     gene_key: str | None = None,
     overwrite: bool = False,
@@ -59,6 +60,8 @@ def annotate(
         Below this share of the vote (0 to 1) a cell is unknown.
     max_distance
         Beyond this cosine distance to its nearest neighbour a cell is unknown. Default: from the atlas.
+    duplicates
+        collapse lets a cell that is in the atlas several times vote once, keep lets each copy vote.
     layer
         Layer with the counts, "X" or "raw". Default: found.
     gene_key
@@ -80,6 +83,7 @@ def annotate(
         where=where,
         min_confidence=min_confidence,
         max_distance=max_distance,
+        duplicates=duplicates,
     )
     if output.suffix == ".h5ad":
         write_cells(adata, output)
@@ -98,6 +102,8 @@ def search(
     groupby: str | None = None,
     k: int = 50,
     where: str | None = None,
+    max_distance: float | None = None,
+    duplicates: Duplicates = "collapse",
     columns: list[str] | None = None,
     layer: str | None = None,
     gene_key: str | None = None,
@@ -120,7 +126,11 @@ def search(
     k
         Number of hits for each query.
     where
-        Only cells of the atlas that pass are found.
+        Only cells of the atlas that pass are found, as "tissue in ['lung', 'blood'] and not age < 30".
+    max_distance
+        Leave out cells farther away than this cosine distance (0 to 2).
+    duplicates
+        collapse finds a cell that is in the atlas several times once, keep finds each copy.
     columns
         Columns of the atlas to add to the table. Default: all.
     layer
@@ -135,7 +145,17 @@ def search(
     check_output(output, (".csv", ".tsv", ".parquet", ".h5ad"), overwrite=overwrite)
     adata = read_cells(query)
     tl.embed(adata, atlas, layer=layer, gene_key=gene_key)
-    tl.search(adata, atlas, groupby=groupby, k=k, where=where, layer=layer, gene_key=gene_key)
+    tl.search(
+        adata,
+        atlas,
+        groupby=groupby,
+        k=k,
+        where=where,
+        max_distance=max_distance,
+        duplicates=duplicates,
+        layer=layer,
+        gene_key=gene_key,
+    )
     if output.suffix == ".h5ad":
         write_cells(adata, output)
     else:

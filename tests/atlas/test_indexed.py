@@ -1,0 +1,147 @@
+"""What the index answers in place of the store: the same, to the type."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scim
+from helpers import fakes
+from scim._core.errors import FilterError
+from scim.atlas import _indexed
+
+FILTERS = [
+    "tissue == 'lung'",
+    "tissue != 'lung' and not n < 30",
+    "age == None or age > 60.5",
+    "`note` in ['note 1', 'note 2']",
+    "primary",
+    "primary != True",
+    "label_id == 'CL:0000084' and study == 'two'",
+    "cell_id == 'cell3'",
+    "n > 1000",
+]
+
+
+@pytest.fixture(scope="module")
+def store(atlas_path, tmp_path_factory):
+    """The same atlas without its index."""
+    path = shutil.copytree(atlas_path, tmp_path_factory.mktemp("store") / "toy.scim")
+    content = json.loads((path / "atlas.json").read_text())
+    (path / "atlas.json").write_text(json.dumps(content | {"index": None}))
+    with scim.atlas.open(path) as opened:
+        yield opened
+
+
+def no_reading(*_):
+    msg = "the store was read"
+    raise AssertionError(msg)
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Fail when the store is read."""
+    monkeypatch.setattr("scim.atlas._read.read_obs", no_reading)
+
+
+@pytest.mark.parametrize("where", FILTERS)
+def test_select_is_the_same(atlas, store, where):
+    found = atlas.select(where)
+    np.testing.assert_array_equal(found, store.select(where))
+    assert found.dtype == np.int64
+
+
+def test_select_reads_no_store(atlas, unread):
+    assert atlas.indexes(atlas.columns)
+    assert len(atlas.select("tissue == 'lung'")) == 75
+
+
+@pytest.mark.parametrize("ids", [None, [], [3], [149, 0, 7, 7], np.arange(150)[::-1]])
+@pytest.mark.parametrize("columns", [None, ["note", "n"], [], "age"])
+def test_obs_is_the_same(atlas, store, ids, columns):
+    pd.testing.assert_frame_equal(atlas.obs(ids, columns=columns), store.obs(ids, columns=columns))
+
+
+def test_labels_are_the_same(atlas, store):
+    for ours, theirs in zip(atlas.labels, store.labels, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
+
+
+@pytest.mark.parametrize("where", ["tisue == 'lung'", "tissue == 'lungs'", "tissue > 3", "tissue = 'lung'", "note"])
+def test_errors_are_the_same(atlas, store, where):
+    said = []
+    for one in (atlas, store):
+        with pytest.raises(FilterError) as error:
+            one.select(where)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+def odd_cells(n=40):
+    cells = fakes.cells(n, seed=6)
+    row = np.arange(n)
+    cells.obs["percent mt"] = row / 4
+    cells.obs["disease"] = np.array(["asthma", "asthma || fibrosis", "normal"])[row % 3]
+    cells.obs["nothing"] = np.full(n, np.nan)
+    return cells
+
+
+def test_columns_of_many_values_are_left_to_the_store(writable, monkeypatch):
+    monkeypatch.setattr(_indexed, "MOST_VALUES", 20)
+    columns = ["percent mt", "disease", "nothing", "tissue"]
+    writable.append(odd_cells(), study="odd", label_key="cell_type", obs_columns=columns)
+    before = writable.obs([7, 2, 2])
+    writable.build_index()
+    assert writable.index.columns == ["study", "label", "label_id", "disease", "nothing", "tissue"]
+    assert not writable.indexes(["cell_id"])
+    pd.testing.assert_frame_equal(writable.obs([7, 2, 2]), before)
+    assert writable.select("`percent mt` < 0.6 and disease == 'fibrosis'").tolist() == [1]
+    assert len(writable.select("disease == 'fibrosis'")) == 13
+    assert len(writable.select("nothing == None")) == 40
+    cells = odd_cells()
+    scim.tl.embed(cells, writable)
+    for where in ("`percent mt` < 0.6", "`percent mt` < 0.6 and disease == 'asthma'"):
+        scim.tl.search(cells, writable, k=2, where=where)
+        assert set(cells.obsm["scim_search_ids"].ravel()) <= set(writable.select(where))
+
+
+def test_after_an_append_the_store_answers(writable):
+    writable.append(fakes.cells(30, seed=4), study="a", obs_columns=["tissue"])
+    writable.build_index()
+    writable.append(fakes.cells(30, seed=5), study="b", obs_columns=["tissue", "n"])
+    assert not writable.indexes(["tissue"])
+    assert len(writable.select("tissue == 'lung'")) == 30
+    assert writable.obs()["study"].tolist() == ["a"] * 30 + ["b"] * 30
+    writable.build_index()
+    assert writable.select("n == 29").tolist() == [59]
+
+
+def test_with_a_damaged_index_the_store_answers(atlas_path, atlas, tmp_path):
+    path = shutil.copytree(atlas_path, tmp_path / "copy.scim")
+    (path / "index" / "v0001" / "index.json").write_text("{}")
+    with scim.atlas.open(path) as damaged:
+        pd.testing.assert_frame_equal(damaged.obs(), atlas.obs())
+        np.testing.assert_array_equal(damaged.select("n < 9"), np.arange(9))
+
+
+def test_recall_is_passed_on(writable):
+    writable.append(fakes.cells(90, seed=4), study="a", label_key="cell_type")
+    writable.build_index(kind="ivf", recall=0.9)
+    assert writable.index.kind == "ivf"
+    assert writable.index.params["recall"] == 0.9
+    writable.build_index(kind="exact")
+    assert writable.index.kind == "exact"
+    assert sorted(folder.name for folder in (writable.path / "index").iterdir()) == ["v0001", "v0002"]
+    with pytest.raises(ValueError, match="recall must be between 0 and 1, got 2"):
+        writable.build_index(recall=2)
+    with pytest.raises(ValueError, match="recall must be above 0"):
+        writable.build_index(recall=0)
+    with pytest.raises(TypeError, match="recall must be a number"):
+        writable.build_index(recall="high")
+    with pytest.raises(ValueError, match="kind must be one of"):
+        writable.build_index(kind="annoy")
