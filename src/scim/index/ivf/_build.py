@@ -52,6 +52,7 @@ def build_ivf(
         msg = f"`recall` must be above 0 and at most 1, got {recall!r}."
         raise ValueError(msg)
     check_count("n_lists", 1 if n_lists is None else n_lists)
+    own_lists = None if n_lists is None else int(n_lists)
     n = source.n_rows
     if n > _MOST_ROWS:
         msg = f"An inverted file holds at most {_MOST_ROWS:,} rows, got {n:,}; build several."
@@ -64,7 +65,8 @@ def build_ivf(
     truth = Truth.of(source, rng)
     rows, places = _encode(source, coarse, labels, allocate, truth)
     engine = IvfEngine(coarse, rows, lambda: places, {}, trusted=True)
-    engine._params = calibrate(engine, truth, recall)
+    asked = {} if own_lists is None else {"n_lists": own_lists}
+    engine._params = {**asked, **calibrate(engine, truth, recall)}
     return engine
 
 

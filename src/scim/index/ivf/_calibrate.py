@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scim.index._source import Source
     from scim.index.ivf._ivf import IvfEngine
 
-_N_SAMPLE = 1000
+_N_SAMPLE = 500
 _N_FAR = 50
 """Queries of the sample that are asked where each costs much."""
 _REACHES = (0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.75, 1)
@@ -70,7 +70,11 @@ def calibrate(engine: IvfEngine, truth: Truth, recall: float) -> dict[str, Any]:
 
     The curve has the points (reach, depth) that no other beats in both recall and cost.
     """
-    points = [point for depth in _DEPTHS for point in _follow(engine, truth, depth, _REACHES, len(truth.own))]
+    points: list[Point] = []
+    for depth in _DEPTHS:
+        points += _follow(engine, truth, depth, _REACHES, len(truth.own))
+        if max(point["recall"] for point in points) > _ENOUGH:
+            break
     if max(point["recall"] for point in points) < with_care(recall):
         points += _follow(engine, truth, _DEPTHS[-1], _FARTHER, _N_FAR)
     curve: list[Point] = []

@@ -14,6 +14,7 @@ from scim.index._threads import threads_for
 from scim.index.ivf._codes import decode, padded
 from scim.index.ivf._curve import K, point_for
 from scim.index.ivf._lists import ALL, Checks, Coarse, Rows, Some, some_of
+from scim.index.ivf._probe import shorter
 from scim.index.ivf._room import Room, make_room
 from scim.index.ivf._search import search_many
 from scim.index.ivf._sums import sums_of
@@ -33,6 +34,8 @@ _ROOM_BYTES = 1 << 27
 """For the answers of queries that are searched together."""
 _N_ROOMS = 4
 """Rooms that are kept for the next search."""
+_LARGE_ROOM = 1 << 20
+"""Candidates for which room is not kept."""
 _N_TASKS = 16
 """More tasks than threads, so that a slow one does not hold up the rest."""
 _NEAR = 1 / 4
@@ -107,6 +110,7 @@ class IvfEngine(Engine):
         reach = float(chosen["reach"]) if reach is None else reach
         depth = float(chosen["depth"]) if depth is None else depth
         n_candidates = min(self.n_rows if some is None else some.n, k + self.spare(k, depth))
+        reach = float(shorter(reach, k / K))
         step = max(1, _ROOM_BYTES // (12 * k))
         n_usual = int(self._params.get("n_scanned", self.n_rows))
         with threads_for(len(X) * self.dim * max(k, n_usual) if len(X) > 1 else 0, n_threads):
@@ -133,12 +137,12 @@ class IvfEngine(Engine):
         n_near = n_lists if some is not ALL else min(n_lists, max(_NEAR_LEAST, round(_NEAR * n_lists)))
         distances, ranks = np.empty((n, k), dtype=np.float32), np.empty((n, k), dtype=np.int64)
         scanned = np.empty(n, dtype=np.int64)
-        key = min(_N_TASKS, n), m
+        key = min(_N_TASKS, n, max(2, _ROOM_BYTES // (36 * m))), m
         room = self._rooms.pop(key, None) or make_room(key[0], padded(self.dim), *self._sizes, m)
         search_many(
             X, order, m, reach, n_near, self._coarse, self._rows, self._checks, some, room, distances, ranks, scanned
         )
-        if len(self._rooms) < _N_ROOMS:
+        if len(self._rooms) < _N_ROOMS and key[0] * m < _LARGE_ROOM:
             self._rooms[key] = room
         if scanned.min(initial=0) < 0:
             self._refuse(-1 - int(scanned.min()))

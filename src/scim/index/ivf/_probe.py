@@ -6,9 +6,9 @@ angle to the nearest centroid, a list whose centroid is at angle `c` and whose r
     c <= max(a, p) + reach * min(a, 2.5 * r)
 
 The bound moves with the query: lists that cannot help are left out in dense places and taken in where rows are far
-between, whether because of the place, of `k` or of a filter. One number, `reach`, is measured for a recall, and it
-hardly depends on `k`. What the terms are for: rows closer than the centroid itself (`p`: small `k`, twins of the
-query), and rows all far away (`r`: a filter that leaves only distant lists, of which most are then equally far).
+between, whether because of the place, of `k` or of a filter. One number, `reach`, is measured for a recall. What the
+terms are for: rows closer than the centroid itself (`p`: small `k`, twins of the query), and rows all far away (`r`: a
+filter that leaves only distant lists, of which most are then equally far).
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 FAR = 2.5
 """Radii of a list beyond which its own size, not the distance of the candidates, bounds the search."""
+_SHORTER = 0.25
+"""Power of the number of rows among the candidates that `reach` shrinks with, see :func:`shorter`."""
 FRONT = 32
-"""Lists that are put in order at first; then four times as many, and so on."""
+"""Lists that are put in order at first; then eight times as many, and so on."""
 
 
 @njit
@@ -75,23 +77,15 @@ def near_lists(wanted: int, terms: Terms, coarse: Coarse, passing: NDArray[np.in
             break
         left[group] = -np.inf
         first, stop = coarse.groups[group], coarse.groups[group + 1]
-        if passing.shape[0] > 0:
-            for number in range(first, stop):
-                if passing[number + 1] > passing[number]:
-                    byte_dot(coarse.codes, number, code, dots, 0)
-                    near[n_near] = score_row(dots[0], coarse.scales[number], base, terms)
-                    lists[n_near] = number
-                    n_near += 1
-            continue
         n_lists = stop - first
         for j in range(0, n_lists & ~3, 4):
             byte_dots(coarse.codes, first + j, code, dots, j)
         for j in range(n_lists & ~3, n_lists):
             byte_dot(coarse.codes, first + j, code, dots, j)
         for j in range(n_lists):
-            near[n_near + j] = score_row(dots[j], coarse.scales[first + j], base, terms)
-            lists[n_near + j] = first + j
-        n_near += n_lists
+            near[n_near] = score_row(dots[j], coarse.scales[first + j], base, terms)
+            lists[n_near] = first + j
+            n_near += passing.shape[0] == 0 or passing[first + j + 1] > passing[first + j]
     return n_near
 
 
@@ -120,3 +114,14 @@ def next_front(n_near: int, above: np.float32, n_wanted: int, room: Room, task: 
 def helps(centre: np.float32, radius: np.float32, last: np.float32, nearest: np.float32, reach: np.float32) -> bool:
     """Say whether a list is looked into, by the rule above."""
     return bool(centre <= max(last, nearest) + reach * min(last, np.float32(FAR) * radius))
+
+
+@njit
+def shorter(reach: float, times: float) -> np.float32:
+    """Return the reach that finds as large a share of `times` as many rows.
+
+    The more rows lie nearer than the last candidate, the smaller a part of them its surroundings are: of many
+    candidates, or of rows of which only every `times`-th passes a filter. Where all rows around pass, it does not
+    shrink, however few pass elsewhere.
+    """
+    return np.float32(reach * max(times, 1.0) ** -_SHORTER)

@@ -21,13 +21,13 @@ class Room(NamedTuple):
     left: NDArray[np.float32]
     """(n_tasks, n_groups): dots with the parents of groups not visited yet."""
     near: NDArray[np.float32]
-    """(n_tasks, n_lists): negated cosines of the lists met."""
+    """(n_tasks, n_lists + 1): negated cosines of the lists met."""
     lists: NDArray[np.int64]
-    """(n_tasks, n_lists): their numbers."""
+    """(n_tasks, n_lists + 1): their numbers."""
     front: NDArray[np.float32]
-    """(n_tasks, n_lists): negated cosines of the lists whose turn it is, nearest first."""
+    """(n_tasks, n_lists + 1): negated cosines of the lists whose turn it is, nearest first."""
     front_lists: NDArray[np.int64]
-    """(n_tasks, n_lists): their numbers."""
+    """(n_tasks, n_lists + 1): their numbers."""
     dots: NDArray[np.int32]
     """(n_tasks, lists of the largest group): dots of codes."""
     scores: NDArray[np.float32]
@@ -40,7 +40,7 @@ class Room(NamedTuple):
 
 def make_room(n_tasks: int, width: int, n_groups: int, n_lists: int, widest: int, m: int) -> Room:
     """Return room for `n_tasks` searches for the best `m`."""
-    lists = (n_tasks, n_lists)
+    lists = (n_tasks, n_lists + 1)  # one more, since a list is written before it is known to count
     return Room(
         np.empty((n_tasks, width), dtype=np.int8),
         np.empty((n_tasks, n_groups), dtype=np.float32),

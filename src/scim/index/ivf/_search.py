@@ -9,7 +9,7 @@ import numpy as np
 from scim._core.dot import fetch_row
 from scim._core.numba import njit, njit_parallel, prange
 from scim.index.ivf._codes import MIDDLE, quantize, terms
-from scim.index.ivf._probe import FRONT, angle, dot, helps, meet_parents, near_lists, next_front
+from scim.index.ivf._probe import FRONT, angle, dot, helps, meet_parents, near_lists, next_front, shorter
 from scim.index.ivf._scan import scan_all, scan_some
 from scim.index.ivf._shortlist import cut, sort_nearest
 from scim.index.ivf._sums import list_sum
@@ -46,7 +46,7 @@ def gather(
     row_terms = terms(4, step, total)
     meet_parents(query, coarse, room, task)
     values, names = room.values[task], room.names[task]
-    n_kept, n_scanned, nearest, bar, n_wanted = 0, 0, np.float32(-1), np.float32(np.inf), n_near
+    n_kept, n_scanned, n_met, nearest, bar, n_wanted = 0, 0, 0, np.float32(-1), np.float32(np.inf), n_near
     while True:
         n_found = near_lists(n_wanted, terms(8, step, total), coarse, some.starts, room, task)
         if n_found == 0:
@@ -54,29 +54,34 @@ def gather(
         above, n_front = np.float32(-np.inf), FRONT
         while above < np.inf:
             n_lists, above = next_front(n_found, above, n_front, room, task)
-            n_front *= 4
+            n_front *= 8
             for i in range(n_lists):
                 number, centre = room.front_lists[task, i], angle(room.front[task, i])
                 if nearest < 0:
                     nearest = centre
                 if bar < np.inf:
-                    last = angle(bar)
-                    if not helps(centre, np.float32(np.inf), last, nearest, reach):
+                    last, far = angle(bar), reach
+                    if n_scanned < n_met:
+                        far = shorter(reach, n_met / n_scanned)
+                    if not helps(centre, np.float32(np.inf), last, nearest, far):
                         return n_kept, n_scanned
-                    if not helps(centre, coarse.radii[number], last, nearest, reach):
+                    if not helps(centre, coarse.radii[number], last, nearest, far):
                         continue
                 start, stop = rows.starts[number], rows.starts[number + 1]
                 if not checks.done[number]:
                     if list_sum(start, stop, checks.codes, checks.scales, rows.ranks, rows.values) != rows.sums[number]:
                         return -1, number
                     checks.done[number] = True
+                n_met += stop - start
                 base, name = dot(query, coarse.centroids[number]), number << _SHIFT
                 if some.places.shape[0] > 0:
                     few = some.places[some.starts[number] : some.starts[number + 1]]
                     n_scanned += few.shape[0]
                     n_kept, bar = scan_some(few, rows, base, row_terms, name, m, room, task, n_kept, bar)
                 else:
-                    n_scanned += stop - start
+                    n_scanned += (
+                        stop - start if some.starts.shape[0] == 0 else some.starts[number + 1] - some.starts[number]
+                    )
                     n_kept, bar = scan_all(
                         start, stop, rows, some.mask, base, row_terms, name, m, room, task, n_kept, bar
                     )
