@@ -221,7 +221,8 @@ class Reader:
         parsed = Where(where)
         parsed.check_columns(self.columns)
         if self._covering is not None and self.indexes(parsed.columns):
-            return self._covering.select(where)
+            with threads():
+                return self._covering.select(where)
         with damage_named(self.path):
             frame = _read.read_obs(self._open(), self.n_obs, None, parsed.columns)
         columns = {name: Column.of(name, frame[name]) for name in parsed.columns}
