@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _ROWS_PER_LIST = 64
 """Rows of the sample that a centroid learns from, on average."""
+_MOST_SAMPLED = 1 << 21
+_MANY = 1e6
 _MOST_ROWS = 2**31 - 1  # places and ranks are int32
 
 
@@ -71,13 +73,17 @@ def build_ivf(
 
 
 def default_lists(n_rows: int) -> int:
-    """Return two lists for each square root of rows: then the centroids and the rows of a search cost alike."""
-    return int(max(1, round(2 * n_rows**0.5)))
+    """Return two lists for each square root of rows, and more beyond a million.
+
+    A search reads the centroids of a part of the lists and the rows of a few of them. In more rows the neighbours lie
+    closer together, in ever smaller parts of lists of that size.
+    """
+    return max(1, round(2 * n_rows**0.5 * max(1.0, n_rows / _MANY) ** 0.4))
 
 
 def _train(source: Source, n_lists: int, rng: np.random.Generator) -> Tree:
     n = source.n_rows
-    sample = source.take(np.sort(rng.choice(n, min(n, _ROWS_PER_LIST * n_lists), replace=False)))
+    sample = source.take(np.sort(rng.choice(n, min(n, _ROWS_PER_LIST * n_lists, max(n_lists, _MOST_SAMPLED)), replace=False)))
     sample = sample[sample.any(axis=1)]  # a row of zeros has no direction
     if len(sample) == 0:
         nothing = np.zeros((1, source.dim), dtype=np.float32)

@@ -117,7 +117,7 @@ def helps(centre: np.float32, radius: np.float32, last: np.float32, nearest: np.
 
 
 @njit
-def shorter(reach: float, times: float) -> np.float32:
+def shorter(reach: np.float32 | float, times: float) -> np.float32:
     """Return the reach that finds as large a share of `times` as many rows.
 
     The more rows lie nearer than the last candidate, the smaller a part of them its surroundings are: of many
