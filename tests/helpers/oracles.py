@@ -41,14 +41,43 @@ def label_sums(rows, labels, n_labels):
     return np.stack([rows[labels == label].sum(axis=0, dtype=np.float64) for label in range(n_labels)])
 
 
-def scan_lists(query, centroids, starts, rows, ranks, passes, n_probes, n_wanted):
-    """Ranks that an inverted file looks at for one query."""
-    seen = []
-    for n_probed, number in enumerate(np.argsort(cosine_distances(query[None], centroids)[0], kind="stable")):
-        if n_probed >= n_probes and len(seen) >= n_wanted:
-            break
-        seen += [rank for rank in ranks[starts[number] : starts[number + 1]] if not len(passes) or passes[rank]]
-    return np.array(seen, dtype=np.int64)
+def twins(distances, which, rows):
+    """Which hits, numbered by `which` among the rows, equal an earlier one that is as far."""
+    real = which >= 0
+    gap = np.flatnonzero(~real)  # a hit that was not looked up parts those before from those behind
+    return np.array(
+        [
+            real[j]
+            and any(
+                real[i] and distances[i] == distances[j] and (rows[which[i]] == rows[which[j]]).all()
+                for i in range(gap[gap < j].max(initial=-1) + 1, j)
+            )
+            for j in range(len(which))
+        ],
+        dtype=bool,
+    )
+
+
+def residuals(rows, centroids, labels):
+    """Whole numbers of 1 ... 65,535 and the scale that stand for what a row adds to its centroid."""
+    rest = rows.astype(np.float64) - centroids[labels]
+    scales = np.abs(rest).max(axis=1) / 32_767
+    values = np.rint(rest / np.where(scales > 0, scales, 1)[:, None]) + 32_768
+    return values.astype(np.int64), scales
+
+
+def half_bytes(values, width):
+    """The upper four bits of values: of each 64 the first 32 in the lower half of a byte, the others in the upper."""
+    upper = np.zeros((len(values), 2 * width), dtype=np.uint8)
+    upper[:, : values.shape[1]] = values >> 12
+    low, high = upper.reshape(len(values), -1, 2, 32).transpose(2, 0, 1, 3)
+    return (low | high << 4).reshape(len(values), width)
+
+
+def unpacked(codes):
+    """The half bytes in order, for rows packed as above."""
+    blocks = codes.reshape(len(codes), -1, 1, 32)
+    return np.concatenate([blocks & 15, blocks >> 4], axis=2).reshape(len(codes), -1)
 
 
 def rows_that_pass(tree, table):

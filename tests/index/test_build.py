@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 import scim
-from scim.index import _build
+from scim.index import _build, _source
 
 from .conftest import clusters
 
@@ -19,14 +19,17 @@ def test_auto(monkeypatch):
     assert scim.index.build(clusters(300), recall=0.9).kind == "exact"
     monkeypatch.setattr(_build, "_EXACT_UP_TO", 200)
     index = scim.index.build(clusters(300), recall=0.9, n_lists=7)
-    assert (index.kind, len(index._centroids)) == ("ivf", 7)
+    assert (index.kind, index._segments[0].engine.n_lists) == ("ivf", 7)
 
 
 def test_chunks(monkeypatch):
     base, ids = clusters(50), np.random.default_rng(0).permutation(50)
     expected = scim.index.build(base, ids, kind="exact")
-    monkeypatch.setattr(_build, "_CHUNK", 7)
-    np.testing.assert_array_equal(scim.index.build(base, ids, kind="exact")._rows, expected._rows)
+    monkeypatch.setattr(_source, "CHUNK", 7)
+    found = scim.index.build(base, ids, kind="exact")
+    np.testing.assert_array_equal(found.vectors(ids), expected.vectors(ids))
+    expected = scim.index.build(base, ids, kind="ivf", rng=0, n_lists=5)
+    np.testing.assert_allclose(expected.vectors(ids), found.vectors(ids), atol=1e-4)
     base[20] = np.nan
     with pytest.raises(ValueError, match="rows hold NaN or infinity, the first is row 20; leave them out"):
         scim.index.build(base, ids)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import scim
 from helpers import oracles
-from scim.index import _nearest
-from scim.index._check import unit_rows
-from scim.index._distances import measure
+from scim.index._unit import unit_rows
+from scim.index.exact import _nearest
+from scim.index.exact._distances import measure
 
 
 def brute_force(queries, base, ids, k):
@@ -56,7 +56,7 @@ def test_shortlists_that_may_miss_rows_are_done_again(n_distinct, monkeypatch):
 
 
 def test_queries_are_worked_on_in_batches(monkeypatch):
-    monkeypatch.setattr("scim.index._base._BATCH", 30)
+    monkeypatch.setattr("scim.index._index._BATCH", 30)
     monkeypatch.setattr(_nearest, "_MANY", 20)
     monkeypatch.setattr(_nearest, "_PART_BYTES", 1_000)
     rng = np.random.default_rng(0)

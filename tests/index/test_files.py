@@ -1,4 +1,4 @@
-"""Damaged, foreign and newer folders are errors that say so."""
+"""The folder of an index: other versions, headers that contradict the arrays, saves that fail, building into it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 
 import scim
+from scim._core.errors import FormatError
 from scim.index import _files
 
-from .conftest import clusters
-
-FormatError = scim._core.errors.FormatError
+from .conftest import assert_equal, clusters, table
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("saved")
     for kind in ("exact", "ivf", "graph"):
-        scim.index.build(clusters(60), kind=kind, rng=0).save(path / kind)
+        scim.index.build(clusters(60), np.arange(60) * 2, kind=kind, rng=0).save(path / kind)
     return path
 
 
@@ -35,101 +34,68 @@ def change_header(folder, **changes):
 
 
 def sign(folder, **changes):
-    """Change the header and its checksum, as a faulty writer would."""
-    change_header(folder, **changes)
+    """Change facts of the first segment and the checksums, as a faulty writer would."""
     header = json.loads((folder / "index.json").read_text())
+    header["segments"][0].update(changes)
+    for name, entry in header["files"].items():
+        entry["sha256"] = _files._checksum(folder / name)
     header.pop("sha256")
-    change_header(folder, sha256=_files._digest(header))
+    (folder / "index.json").write_text(json.dumps({**header, "sha256": _files._digest(header)}))
 
 
-def arrays(folder):
-    return sorted(folder.glob("*.npy"))
+@pytest.mark.parametrize("change", [{"segments": []}, {"files": {}}, {"sha256": "0"}])
+def test_flipped_value(folder, change):
+    change_header(folder, **change)
+    with pytest.raises(FormatError, match=r"index.json' has changed since it was saved. Build it again"):
+        scim.index.open(folder)
 
 
-def test_truncated(folder):
-    for file in arrays(folder):
-        content = file.read_bytes()
-        file.write_bytes(content[:-4])
-        for read in (scim.index.open, scim.index.verify):
-            with pytest.raises(FormatError, match=rf"{file.name}' has {len(content) - 4} bytes, expected .* truncated"):
-                read(folder)
-        file.write_bytes(content)
-    scim.index.open(folder)
+def test_contents_that_disagree(folder, kind):
+    names = json.loads((folder / "index.json").read_text())["segments"][0]["arrays"]
+    sign(folder, n_rows=61)
+    with pytest.raises(FormatError, match=r"holds 60 x 16 rows, expected 61 x 16. Build it again"):
+        scim.index.open(folder)
+    sign(folder, n_rows=60, arrays=["ids"])
+    with pytest.raises(FormatError, match=rf"lists no array \[.*\] of an index of kind '{kind}'"):
+        scim.index.open(folder)
+    sign(folder, arrays=[*names, "other"])
+    with pytest.raises(FormatError, match=r"lists no array \['other.npy'\]"):
+        scim.index.open(folder)
+    sign(folder, arrays=names, kind="other")
+    with pytest.raises(FormatError, match="has kind 'other', expected one of"):
+        scim.index.open(folder)
 
 
-def test_missing(folder):
-    for file in arrays(folder):
-        file.rename(folder / "aside")
-        with pytest.raises(FormatError, match=f"{file.name}' is missing. Build it again with `scim.index.build`"):
-            scim.index.open(folder)
-        (folder / "aside").rename(file)
-
-
-def test_flipped_bit(folder):
-    for file in arrays(folder):
-        content = bytearray(file.read_bytes())
-        content[-1] ^= 1
-        file.write_bytes(content)
-        with pytest.raises(FormatError, match=f"{file.name}' has changed since it was saved: its checksum differs"):
-            scim.index.verify(folder)
-        content[-1] ^= 1
-        file.write_bytes(content)
-    scim.index.verify(folder)
-
-
-def test_garbage_of_the_right_size(folder):
-    file = arrays(folder)[0]
-    file.write_bytes(b"x" * file.stat().st_size)
-    with pytest.raises(FormatError, match=f"{file.name}' is not a readable npy file"):
+@pytest.mark.parametrize("name", ["rows_starts", "coarse_groups"])
+def test_lists_that_do_not_follow_each_other(saved, tmp_path, name):
+    folder = shutil.copytree(saved / "ivf", tmp_path / "ivf")
+    starts = np.load(folder / f"{name}.npy")
+    starts[1 if len(starts) > 2 else 0] = starts[-1] + 1
+    np.save(folder / f"{name}.npy", starts)
+    sign(folder)
+    with pytest.raises(FormatError, match=r"do not follow each other; build it again"):
         scim.index.open(folder)
 
 
 def test_another_array_of_the_right_size(folder):
     ids = np.load(folder / "ids.npy")
     np.save(folder / "ids.npy", ids.view(np.float64))
+    sign(folder)
     with pytest.raises(FormatError, match=r"ids.npy' holds <f8 \(60,\), expected <i8 \(60,\)"):
         scim.index.open(folder)
 
 
-@pytest.mark.parametrize("change", [{"n_rows": 61}, {"kind": "other"}, {"params": {"n_probes": 0}}, {"sha256": "0"}])
-def test_flipped_value(folder, change):
-    change_header(folder, **change)
-    with pytest.raises(FormatError, match=r"index.json' has changed since it was saved"):
-        scim.index.open(folder)
-
-
-def test_contents_that_disagree(folder, kind):
-    header = json.loads((folder / "index.json").read_text())
-    sign(folder, n_rows=61)
-    with pytest.raises(FormatError, match=r"ids.npy' has shape \(60,\), expected \(61,\)"):
-        scim.index.open(folder)
-    sign(folder, n_rows=60, files={"ids": header["files"]["ids"]})
-    with pytest.raises(FormatError, match=rf"lists the arrays \['ids'\], not those of '{kind}'"):
-        scim.index.open(folder)
-    sign(folder, kind="other")
-    with pytest.raises(FormatError, match="has kind 'other', expected one of"):
-        scim.index.open(folder)
-
-
-def test_lists_that_do_not_follow_each_other(saved, tmp_path):
-    folder = shutil.copytree(saved / "ivf", tmp_path / "ivf")
-    starts = np.load(folder / "starts.npy")
-    starts[1] = starts[-1] + 1
-    np.save(folder / "starts.npy", starts)
-    with pytest.raises(FormatError, match=r"lists in 'starts.npy' do not follow each other"):
-        scim.index.open(folder)
-
-
 def test_other_versions_and_formats(folder):
-    change_header(folder, version=2)
-    with pytest.raises(FormatError, match=r"has version 2, this scim reads 1. Update scim"):
+    change_header(folder, version=1)
+    with pytest.raises(FormatError, match=r"has version 1, this scim reads 2. Update scim"):
         scim.index.open(folder)
     change_header(folder, format="another")
     with pytest.raises(FormatError, match="not of a scim index: format 'another', expected 'scim-index'"):
         scim.index.open(folder)
-    (folder / "index.json").write_text("{")
-    with pytest.raises(FormatError, match="not readable JSON"):
-        scim.index.open(folder)
+    for content, match in (("{", "not readable JSON"), ("[1]", "holds a list, expected an object")):
+        (folder / "index.json").write_text(content)
+        with pytest.raises(FormatError, match=match):
+            scim.index.open(folder)
     (folder / "index.json").unlink()
     with pytest.raises(FormatError, match=r"is not a scim index: it has no 'index.json'"):
         scim.index.open(folder)
@@ -142,12 +108,40 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(_files, "write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         index.save(tmp_path / "index")
+    with pytest.raises(ZeroDivisionError):
+        scim.index.build(clusters(60), kind="ivf", path=tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_save_leaves_the_old_one(tmp_path, monkeypatch):
+    index = scim.index.build(clusters(60), kind="exact")
+    index.save(tmp_path / "index")
+    monkeypatch.setattr(_files, "write_json", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        index.save(tmp_path / "index", overwrite=True)
+    assert_equal(scim.index.open(tmp_path / "index").query(clusters(3), 5), index.query(clusters(3), 5))
 
 
 def test_an_opened_index_stays_on_disk(folder):
     index = scim.index.open(folder)
-    assert all(isinstance(array.base, np.memmap) for array in index._arrays().values() if array.size)
-    files = {file: file.read_bytes() for file in folder.iterdir()}
-    index.query(clusters(60), 5)
-    assert files == {file: file.read_bytes() for file in folder.iterdir()}
+    arrays = index._segments[0].engine.arrays()
+    large = [array for name, array in arrays.items() if array.size and not name.startswith("coarse")]
+    assert all(isinstance(array.base, np.memmap) for array in large)
+
+
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_build_into_a_folder(kind, with_ids, tmp_path):
+    base, obs = clusters(500), table(500)
+    ids = np.random.default_rng(0).permutation(900)[:500] if with_ids else None
+    index = scim.index.build(base, ids, obs=obs, kind=kind, rng=0)
+    index.save(tmp_path / "saved")
+    built = scim.index.build(base, ids, obs=obs, kind=kind, rng=0, path=tmp_path / "built")
+    for file in sorted((tmp_path / "saved").iterdir()):
+        assert file.read_bytes() == (tmp_path / "built" / file.name).read_bytes()
+    assert len(list((tmp_path / "built").iterdir())) == len(list((tmp_path / "saved").iterdir()))
+    assert_equal(built.query(base[:9], 5, where="ok == True"), index.query(base[:9], 5, where="ok == True"))
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        scim.index.build(base, kind=kind, path=tmp_path / "built")
+    again = scim.index.build(base[:50], kind=kind, path=tmp_path / "built", overwrite=True)
+    assert again.n_rows == 50
+    scim.index.verify(tmp_path / "built")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import scim
-from scim.index import _graph, _neighbours
+from scim.index.graph import _graph, _neighbours
 
 from .conftest import clusters
 from .test_ivf import recall
@@ -56,8 +56,8 @@ def test_pynndescent_makes_the_graph_of_larger_bases():
     base[[5, 700]] = 0
     base[1_000:1_100] = base[1_000]
     one, two = (scim.index.build(base, kind="graph", rng=3, n_threads=n) for n in (1, 2))
-    for name, array in one._arrays().items():
-        np.testing.assert_array_equal(array, two._arrays()[name])
+    for name, array in one._segments[0].engine.arrays().items():
+        np.testing.assert_array_equal(array, two._segments[0].engine.arrays()[name])
     assert recall(one, base, clusters(100, 16, seed=1), 20) > 0.95
 
 

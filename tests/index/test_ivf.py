@@ -1,4 +1,4 @@
-"""The inverted file: recall, probing on, lists of any size."""
+"""The inverted file: the recall asked for, lists of any number and size, knobs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import pytest
 
 import scim
 from helpers import oracles
-from scim.index._kmeans import kmeans
-from scim.index._recall import points_of, probes_for
+from scim.index.ivf._assign import Tree, assign
+from scim.index.ivf._curve import point_for
+from scim.index.ivf._kmeans import kmeans, train
 
-from .conftest import clusters, thorough
+from .conftest import EVERYWHERE, assert_near, clusters, thorough
 
 
 def recall(index, base, queries, k, **options):
     found = index.query(queries, k, **options).ids
+    options = {name: value for name, value in options.items() if name == "allowed"}
     true = scim.index.build(base, kind="exact").query(queries, k, **options).ids
     return np.mean([len(np.intersect1d(f, t)) for f, t in zip(found, true, strict=True)]) / k
 
@@ -28,55 +30,108 @@ def rows(request):
     return np.concatenate([clusters(5_500, 24, n_clusters=1), clusters(500, 24, n_clusters=100, seed=1)])
 
 
-def test_recall_that_was_asked_for(rows):
-    base, queries = rows[::2], rows[1::20]
-    index = scim.index.build(base, kind="ivf", rng=0, recall=0.95)
-    assert recall(index, base, queries, 50) > 0.94
-    assert recall(index, base, queries, 50, allowed=np.arange(0, 3_000, 3)) > 0.9
-    assert recall(index, base, queries[:20], 300) > 0.9
+@pytest.fixture(scope="module")
+def built(rows):
+    queries = rows[1::30]
+    return rows[::2], queries, scim.index.build(rows[::2], kind="ivf", rng=0, recall=0.95)
+
+
+@pytest.mark.parametrize("wanted", [None, 0.8, 0.95, 0.99])
+def test_recall_that_was_asked_for(built, wanted):
+    base, queries, index = built
+    assert len(queries) == 200
+    assert recall(index, base, queries, 50, recall=wanted) >= (wanted or 0.95) - 0.02
+
+
+@pytest.mark.parametrize("step", [2, 10, 100])
+def test_recall_among_some(built, step):
+    base, queries, index = built
+    k = min(50, 3_000 // step)
+    assert recall(index, base, queries, k, allowed=np.arange(0, 3_000, step)) >= 0.93
+
+
+def test_recall_of_other_k(built):
+    base, queries, index = built
+    assert recall(index, base, queries, 5) >= 0.92
+    assert recall(index, base, queries, 500) >= 0.92
+
+
+def test_farther_and_deeper_is_better(built):
+    base, queries, index = built
+    near, far = (recall(index, base, queries, 50, reach=reach) for reach in (0, 0.5))
+    assert near < far
+    assert recall(index, base, queries, 50, **EVERYWHERE) == 1
+    assert recall(index, base, queries, 50, reach=1e6, depth=0) <= recall(index, base, queries, 50, reach=1e6, depth=5)
 
 
 def test_curve_says_what_was_measured():
-    index = scim.index.build(clusters(3_000), kind="ivf", rng=0, recall=0.9)
-    curve = index.params["curve"]
-    assert index.params["recall"] == 0.9
-    assert 1 <= index.params["n_probes"] <= curve["n_probes"][-1]
-    assert curve["n_probes"][:3] == [1, 2, 4]
-    assert (np.diff(curve["recall"]) >= 0).all()
-    assert curve["recall"][-1] == 1
-    assert index.params["n_probes"] <= scim.index.build(clusters(3_000), kind="ivf", rng=0).params["n_probes"]
+    base = clusters(3_000)
+    index = scim.index.build(base, kind="ivf", rng=0, recall=0.9)
+    params, curve = index.params, index.params["curve"]
+    assert params["recall"] == 0.9
+    assert {name: params[name] for name in ("reach", "depth")} in [
+        {name: point[name] for name in ("reach", "depth")} for point in curve
+    ]
+    assert (np.diff([point["recall"] for point in curve]) > 0).all()
+    assert curve[-1]["recall"] > 0.99
+    assert scim.index.build(base, kind="ivf", rng=0).params["n_scanned"] >= params["n_scanned"]
 
 
-def test_probes_for():
-    curve = np.array([0.5, 0.9, 0.95, 1.0, 1.0])
-    assert [probes_for(curve, recall) for recall in (0.1, 0.9, 0.91, 1)] == [1, 2, 3, 4]
-    assert points_of(curve) == {"n_probes": [1, 2, 4, 5], "recall": [0.5, 0.9, 1, 1]}
+def test_point_for():
+    curve = [{"recall": recall, "reach": reach} for reach, recall in enumerate([0.5, 0.92, 0.96, 1.0])]
+    assert [point_for(curve, recall)["reach"] for recall in (0.1, 0.9, 0.95, 0.999, 1)] == [0, 2, 2, 3, 3]
+    assert point_for(curve[:1], 0.99)["reach"] == 0
 
 
-def test_probing_goes_on_until_there_are_enough():
+def test_search_goes_on_until_there_are_enough():
     base = clusters(1_000)
     index = scim.index.build(base, kind="ivf", rng=0, n_lists=100)
-    index._params = {**index.params, "n_probes": 1}
-    found = index.query(base[:20], 500)
+    found = index.query(base[:20], 500, reach=0, depth=0)
     assert all(len(set(row)) == 500 for row in found.ids)
     allowed = np.arange(0, 1_000, 9)
-    found = index.query(base[:20], 112, allowed=allowed)
+    found = index.query(base[:20], 112, allowed=allowed, reach=0, depth=0)
     np.testing.assert_array_equal(np.sort(found.ids[:, :112], axis=1), np.tile(allowed, (20, 1)))
 
 
-@pytest.mark.parametrize(("n", "n_lists"), [(5, 40), (40, 40), (300, 1), (300, 299)])
+@pytest.mark.parametrize(("n", "n_lists"), [(5, 40), (40, 40), (300, 1), (300, 299), (1_500, 700)])
 def test_numbers_of_lists(n, n_lists):
     base = clusters(n)
-    index = thorough(base, "ivf", n_lists=n_lists)
-    found = index.query(base, 4)
-    np.testing.assert_array_equal(found.ids, oracles.neighbors(base, base, 4)[1])
+    found = thorough(base, "ivf", n_lists=n_lists).query(base[:300], 4)
+    assert_near(found, oracles.neighbors(base[:300], base, 4))
 
 
 def test_empty_lists():
     base = np.repeat(clusters(3), 50, axis=0)  # three places for ten lists
     index = thorough(base, "ivf", n_lists=10)
-    assert (np.diff(index._lists.starts) == 0).sum() == 7
+    assert (np.diff(index._segments[0].engine._rows.starts) == 0).any()
     np.testing.assert_array_equal(index.query(base[:2], 60).ids, oracles.neighbors(base[:2], base, 60)[1])
+    allowed = np.arange(0, 150, 7)
+    expected = oracles.neighbors(base[:2], base, 9, allowed=allowed)
+    np.testing.assert_array_equal(index.query(base[:2], 9, allowed=allowed).ids, expected[1])
+
+
+@pytest.mark.parametrize("share", [0.3, 1])
+def test_rows_and_queries_of_zeros(share):
+    base = clusters(400)
+    base[: int(400 * share)] = 0
+    for options in ({}, EVERYWHERE):
+        found = thorough(base, "ivf").query(np.concatenate([np.zeros((2, 16), np.float32), base[-3:]]), 400, **options)
+        assert (np.sort(found.ids, axis=1) == np.arange(400)).all()
+        np.testing.assert_array_equal(found.ids[:2], np.tile(np.arange(400), (2, 1)))
+        assert (found.distances[:2] == 1).all()
+        assert (found.distances[found.ids < 400 * share] == 1).all()
+    some = thorough(base, "ivf").query(np.zeros(16, np.float32), 3, allowed=[350, 7, 9, 11])
+    np.testing.assert_array_equal(some.ids, [[7, 9, 11]])
+
+
+def test_as_many_neighbours_as_rows_of_few_dimensions():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(120_000, 4)).astype(np.float32)  # large enough for int32 and room to matter
+    index = scim.index.build(base, kind="ivf", rng=0, recall=0.5, n_lists=60)
+    found = index.query(base[:1], 100_000)
+    expected = np.sort(oracles.cosine_distances(base[:1], base)[0])[:100_000]
+    assert len(np.unique(found.ids)) == 100_000
+    np.testing.assert_allclose(found.distances[0], expected, atol=1e-4)
 
 
 def test_kmeans_finds_separate_clusters():
@@ -87,3 +142,15 @@ def test_kmeans_finds_separate_clusters():
     labels = (rows @ centroids.T).argmax(axis=1)
     assert len({(a, b) for a, b in zip(truth, labels, strict=True)}) == 4
     np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, rtol=1e-6)
+
+
+def test_two_levels_of_centroids_lose_little():
+    rows = oracles.unit(clusters(3_000, 24, n_clusters=40))
+    tree = train(rows, 600, np.random.default_rng(0))
+    assert tree.centroids.shape == (600, 24)
+    assert (len(tree.parents) > 1, tree.starts[0], tree.starts[-1]) == (True, 0, 600)
+    np.testing.assert_allclose(np.linalg.norm(tree.centroids, axis=1), 1, rtol=1e-5)
+    labels, best = assign(rows, tree)
+    np.testing.assert_allclose(best, np.einsum("ij,ij->i", rows, tree.centroids[labels]), atol=1e-5)
+    all_at_once = Tree(np.zeros((1, 24), np.float32), tree.centroids, np.array([0, 600]))
+    assert (labels == assign(rows, all_at_once)[0]).mean() > 0.9

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import oracles
-from scim.index import _distances, _kmeans, _panel, _scan, _select, _topk, _walk
+from scim.index import _twins, _unit
+from scim.index.exact import _distances, _panel, _select, _topk
+from scim.index.graph import _walk
 
 from .conftest import clusters
 
@@ -122,32 +124,6 @@ def test_shortlist(rows, n, which):
     np.testing.assert_allclose(1 + values, np.sort(distances, axis=1)[:, :5], atol=1e-6)
 
 
-def test_add_rows(rows):
-    labels, sums = np.arange(40) % 3, np.zeros((3, 6))
-    _kmeans.add_rows(rows, labels, sums)
-    np.testing.assert_allclose(sums, oracles.label_sums(rows, labels, 3))
-
-
-@pytest.mark.parametrize(("n_probes", "n_wanted"), [(1, 0), (2, 15), (1, 40), (4, 0)])
-@pytest.mark.parametrize("filtered", [False, True])
-def test_scan_lists(rows, n_probes, n_wanted, filtered):
-    centroids, starts = rows[:4], np.array([0, 12, 12, 25, 40])
-    ranks = np.random.default_rng(0).permutation(40)
-    passes = np.arange(40) % 3 > 0 if filtered else np.zeros(0, bool)
-    n_wanted = min(n_wanted, passes.sum()) if filtered else n_wanted
-    nearness = -oracles.cosine_distances(rows[:3], centroids)
-    values, kept = _topk.empty_heaps(3, 6)
-    order = np.tile(-np.arange(4), (3, 1))
-    _scan.scan_lists(rows[:3], nearness, order, starts, rows, ranks, passes, n_probes, n_wanted, values, kept)
-    _topk.sort_rows(values, kept)
-    for i in range(3):
-        seen = oracles.scan_lists(rows[i], centroids, starts, rows, ranks, passes, n_probes, n_wanted)
-        distances = oracles.cosine_distances(rows[i : i + 1], rows[np.argsort(ranks)[seen]])[0]
-        expected = oracles.smallest(distances, seen, 6)[1]
-        np.testing.assert_array_equal(kept[i, : len(expected)], expected)
-        assert (kept[i, len(expected) :] == -1).all()
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 8))
 def test_insert(seed, size):
@@ -171,3 +147,40 @@ def test_walk_reaches_all_that_is_linked(rows):
         expected = oracles.smallest(oracles.cosine_distances(rows[i : i + 1], rows[side])[0], np.array(side), 20)
         np.testing.assert_array_equal(ranks[i, :20], expected[1])
         assert (ranks[i, 20:] == -1).all()
+
+
+def test_twins():
+    # The rows of four hits: twice the same, one that differs, and the first again but farther.
+    rows = np.array([[1, 0], [1, 0], [0.6, 0.8], [1, 0]], dtype=np.float32)
+    distances = np.array([[0.25, 0.25, 0.25, 0.5], [0.25, 0.25, 0.25, 0.25]], dtype=np.float32)
+    ids = np.array([[0, 2, 1, 3], [0, 1, 2, -1]])
+    found = _twins.twins(distances, ids, lambda some: rows[some])
+    np.testing.assert_array_equal(found, [[False, False, True, False], [False, True, False, False]])
+    nothing = _twins.twins(np.array([[0, 1]], np.float32), ids[:1, :2], lambda some: pytest.fail("nothing is tied"))
+    assert not nothing.any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 12))
+def test_mark(seed, n):
+    rng = np.random.default_rng(seed)
+    distances = np.sort(rng.integers(0, 3, (2, n)).astype(np.float32), axis=1)
+    which, rows = rng.integers(-1, 5, (2, n)), rng.integers(0, 2, (5, 2)).astype(np.float32)
+    found = np.zeros((2, n), np.bool_)
+    _twins.mark(distances, which, rows, found)
+    for i in range(2):
+        np.testing.assert_array_equal(found[i], oracles.twins(distances[i], which[i], rows))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_unit_rows(dtype):
+    X = clusters(20, 7).astype(dtype)
+    X[3] = 0
+    found = _unit.unit_rows(X, what="rows")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, oracles.unit(X), atol=1e-6)
+    X[[4, 9], 2] = np.nan, np.inf
+    with pytest.raises(ValueError, match="2 of 20 rows hold NaN or infinity, the first is row 104"):
+        _unit.unit_rows(X, what="rows", first=100)
+    with pytest.raises(ValueError, match="the first is row 6"):
+        _unit.unit_rows(X, what="rows", names=np.arange(20) + 2)

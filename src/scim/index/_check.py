@@ -58,7 +58,7 @@ def check_ids(ids: ArrayLike | None, n_rows: int) -> NDArray[np.int64]:
     if len(array) != n_rows:
         msg = f"`ids` has {len(array)} values for {n_rows} rows; pass one id a row."
         raise ValueError(msg)
-    if array.min() < 0:
+    if array.size and array.min() < 0:
         msg = f"`ids` must not be negative (-1 means missing), got {array.min()} among others."
         raise ValueError(msg)
     values, counts = np.unique(array, return_counts=True)

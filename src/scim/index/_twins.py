@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_SAME = np.float32(1e-5)
-"""Difference of entries of unit rows up to which they are the same: what is kept of a row is exact to less."""
-_EVEN = np.float32(8e-6)
-"""Difference of the distances of equal rows at most: one may be kept coded, the other not."""
+_SAME = np.float32(3e-5)
+"""Difference of entries of unit rows up to which they are the same: what is kept of a row is exact to half of it."""
+_EVEN = np.float32(4e-5)
+"""Difference of the distances of equal rows at most: one may be kept coded, with an error each entry, the other not."""
 
 
 def twins(
