@@ -68,6 +68,7 @@ def _as_stored(column: pd.Series, kind: pa.DataType) -> Any:
         return column.array.astype("float64" if kind == pa.float64() else NULLABLE[kind])
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return column.astype(object).array
-    codes = column.cat.codes.to_numpy()
-    texts = column.cat.categories.to_numpy().take(codes, mode="clip") if len(column.cat.categories) else None
-    return np.where(codes >= 0, texts, None)
+    codes, texts = column.cat.codes.to_numpy(), column.cat.categories.to_numpy(dtype=object)
+    out = np.full(len(codes), None, dtype=object)
+    out[codes >= 0] = texts[codes[codes >= 0]]
+    return out
