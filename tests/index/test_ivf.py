@@ -78,8 +78,8 @@ def test_curve_says_what_was_measured():
 
 
 def test_point_for():
-    curve = [{"recall": recall, "reach": reach} for reach, recall in enumerate([0.5, 0.92, 0.96, 1.0])]
-    assert [point_for(curve, recall)["reach"] for recall in (0.1, 0.9, 0.95, 0.999, 1)] == [0, 2, 2, 3, 3]
+    curve = [{"recall": recall, "reach": reach} for reach, recall in enumerate([0.5, 0.93, 0.97, 1.0])]
+    assert [point_for(curve, recall)["reach"] for recall in (0.1, 0.9, 0.95, 0.999, 1)] == [0, 1, 2, 3, 3]
     assert point_for(curve[:1], 0.99)["reach"] == 0
 
 

@@ -23,7 +23,9 @@ def test_knobs_of_each_kind(kind, base, queries):
             assert_equal(index.query(queries, 5, **{name: None}), plain)
             index.query_radius(queries, 0.1, **{name: value})
         else:
-            match = rf"Unknown parameter '{name}' of a query of an index of kind '{kind}'; it takes \['{KNOBS[kind][0]}'"
+            match = (
+                rf"Unknown parameter '{name}' of a query of an index of kind '{kind}'; it takes \['{KNOBS[kind][0]}'"
+            )
             with pytest.raises(TypeError, match=match):
                 index.query(queries, 5, **{name: value})
     index.append(clusters(5))
