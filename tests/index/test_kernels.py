@@ -172,6 +172,7 @@ def test_mark(seed, n):
         np.testing.assert_array_equal(found[i], oracles.twins(distances[i], which[i], rows))
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # numpy's, when nothing is compiled
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_unit_rows(dtype):
     X = clusters(20, 7).astype(dtype)

@@ -16,6 +16,9 @@ from scim.index.ivf._room import STEP, make_room
 
 from .conftest import clusters
 
+# Checksums wrap around, which numpy says of single numbers when nothing is compiled.
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in scalar:RuntimeWarning")
+
 
 def coded(dim, n=30):
     """Rows around three centroids, one of them its own centroid, and their codes."""
