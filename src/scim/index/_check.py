@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _FLOATS = ("float16", "float32", "float64")
+_CHARS = "efd"  # the same, as numpy abbreviates them: their names take longer to find than some searches
 
 
 def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[Any]:
@@ -18,7 +19,7 @@ def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[
         msg = f"The {what} must be a dense array, got {type(X).__name__}; pass X.toarray()."
         raise TypeError(msg)
     array = np.asarray(X)
-    if array.dtype.name not in _FLOATS:
+    if array.dtype.char not in _CHARS:
         msg = f"The {what} must be {', '.join(_FLOATS)}, got {array.dtype}; pass X.astype('float32')."
         raise TypeError(msg)
     if dim is not None and array.ndim == 1:

@@ -160,13 +160,14 @@ class Index:
         passing = self._passing(where, None if allowed is None else check_allowed(allowed))
         search = Search(self._segments, passing, n_threads, knobs)
         n_wanted = min(k, sum(search.counts))
-        distances = np.full((len(queries), k), np.inf, dtype=np.float32)
-        ids = np.full((len(queries), k), -1, dtype=np.int64)
+        parts = [] if len(queries) else [(np.empty((0, k), dtype=np.float32), np.empty((0, k), dtype=np.int64))]
         for start in range(0, len(queries), _BATCH):
-            part = slice(start, start + _BATCH)
-            units = unit_rows(queries[part], what="queries", first=start)
-            near, names = (find_distinct if distinct else find)(search, units, n_wanted)
-            distances[part, : near.shape[1]], ids[part, : near.shape[1]] = near, names
+            units = unit_rows(queries[start : start + _BATCH], what="queries", first=start)
+            parts.append((find_distinct if distinct else find)(search, units, n_wanted))
+        distances, ids = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        if distances.shape[1] < k:
+            beyond = ((0, 0), (0, k - n_wanted))
+            distances, ids = np.pad(distances, beyond, constant_values=np.inf), np.pad(ids, beyond, constant_values=-1)
         return Neighbors(distances, ids)
 
     def query_radius(

@@ -78,12 +78,14 @@ def default_lists(n_rows: int) -> int:
     A search reads the centroids of a part of the lists and the rows of a few of them. In more rows the neighbours lie
     closer together, in ever smaller parts of lists of that size.
     """
-    return max(1, round(2 * n_rows**0.5 * max(1.0, n_rows / _MANY) ** 0.4))
+    return max(1, int(2 * n_rows**0.5 * max(1.0, n_rows / _MANY) ** 0.4 + 0.5))
 
 
 def _train(source: Source, n_lists: int, rng: np.random.Generator) -> Tree:
     n = source.n_rows
-    sample = source.take(np.sort(rng.choice(n, min(n, _ROWS_PER_LIST * n_lists, max(n_lists, _MOST_SAMPLED)), replace=False)))
+    sample = source.take(
+        np.sort(rng.choice(n, min(n, _ROWS_PER_LIST * n_lists, max(n_lists, _MOST_SAMPLED)), replace=False))
+    )
     sample = sample[sample.any(axis=1)]  # a row of zeros has no direction
     if len(sample) == 0:
         nothing = np.zeros((1, source.dim), dtype=np.float32)

@@ -144,10 +144,10 @@ class IvfEngine(Engine):
         )
         if len(self._rooms) < _N_ROOMS and key[0] * m < _LARGE_ROOM:
             self._rooms[key] = room
-        if scanned.min(initial=0) < 0:
-            self._refuse(-1 - int(scanned.min()))
-        if not X.any(axis=1).all():
-            zero = ~X.any(axis=1)  # equally far from everything: the first ids
+        if scanned.min(initial=1) <= 0:
+            if scanned.min() < 0:
+                self._refuse(-1 - int(scanned.min()))
+            zero = scanned == 0  # rows of zeros, equally far from everything: the first ids
             distances[zero], ranks[zero] = 1, self._first(some, k)
         return distances, ranks, scanned
 

@@ -40,9 +40,12 @@ def gather(
 ) -> tuple[int, int]:
     """Fill the shortlist of one query with at least `m` candidates, if so many rows pass.
 
-    Return how many they are, and how many rows were scanned; or -1, and the number of a list whose checksum is wrong.
+    Return how many they are, and how many rows were scanned, none for a row of zeros; or -1, and the number of a list
+    whose checksum is wrong.
     """
     step, total = quantize(query, room.code[task])
+    if step == 0:
+        return 0, 0
     row_terms = terms(4, step, total)
     meet_parents(query, coarse, room, task)
     values, names = room.values[task], room.names[task]
@@ -153,6 +156,7 @@ def search_many(
             n_kept, scanned[i] = gather(X[i], m, np.float32(reach), n_near, coarse, rows, checks, some, room, task)
             if n_kept < 0:
                 scanned[i] = -1 - scanned[i]
+            if n_kept <= 0:
                 continue
             if n_kept > m + (m >> 2):
                 n_kept, _ = cut(values[:n_kept], names[:n_kept], m)
