@@ -247,3 +247,9 @@ def test_sort_nearest(seed, n, k):
     _shortlist.sort_nearest(distances, ranks, k)
     np.testing.assert_array_equal(distances[:k], expected[0])
     np.testing.assert_array_equal(ranks[:k], expected[1])
+
+
+def test_some_of_where_the_last_lists_are_empty():
+    starts = np.array([0, 0, 2, 2, 5, 5, 5])
+    for mask in (np.ones(5, bool), np.array([False, True, False, False, True])):
+        assert some_of(mask, starts).starts.tolist() == [0, *(int(mask[:stop].sum()) for stop in starts[1:])]

@@ -85,7 +85,8 @@ def some_of(passing: NDArray[np.bool_] | NDArray[np.integer], starts: NDArray[np
     elif np.count_nonzero(passing) <= _FEW * n_rows:
         places = np.flatnonzero(passing).astype(np.int32)
     else:
-        counts = np.add.reduceat(passing, np.minimum(starts[:-1], n_rows - 1), dtype=np.int64)
-        counts[starts[:-1] == starts[1:]] = 0  # reduceat gives an empty list the row behind it
+        filled = starts[:-1] < starts[1:]  # reduceat knows no empty lists
+        counts = np.zeros(len(filled), dtype=np.int64)
+        counts[filled] = np.add.reduceat(passing, starts[:-1][filled], dtype=np.int64)
         return Some(np.concatenate([[0], np.cumsum(counts)]), ALL.places, passing.astype(np.bool_, copy=False))
     return Some(np.searchsorted(places, starts), places, ALL.mask)
