@@ -97,12 +97,11 @@ def _label(source: Source, tree: Tree) -> tuple[Tree, NDArray[np.int32], NDArray
     """Return the list of each rank and the radius of each list; rows of zeros get a list of their own, the last."""
     labels = np.empty(source.n_rows, dtype=np.int32)
     n_lists = len(tree.centroids)
-    cosines = np.zeros(n_lists + 1)
+    cosines = np.empty(source.n_rows, dtype=np.float32)
     for ranks, rows in progress(source.chunks(), desc="assign", unit="chunk", total=source.n_chunks):
         own, best = assign(rows, tree)
         own[~rows.any(axis=1)] = n_lists
-        labels[ranks] = own
-        cosines += np.bincount(own, weights=best, minlength=n_lists + 1)
+        labels[ranks], cosines[ranks] = own, best
     counts = np.bincount(labels, minlength=n_lists + 1)
     if counts[-1] and tree.centroids.any():
         nothing = np.zeros((1, source.dim), dtype=np.float32)
@@ -110,7 +109,9 @@ def _label(source: Source, tree: Tree) -> tuple[Tree, NDArray[np.int32], NDArray
         tree = Tree(np.concatenate([tree.parents, nothing]), np.concatenate([tree.centroids, nothing]), starts)
     elif counts[-1]:
         labels[:] = 0
-    mean = (cosines / np.maximum(counts, 1))[: len(tree.centroids)]
+    # Summed by rank: in the order of the matrix, the same rows in another order would differ in the last digit.
+    sums = np.bincount(labels, weights=cosines, minlength=n_lists + 1)
+    mean = (sums / np.maximum(counts, 1))[: len(tree.centroids)]
     return tree, labels, np.arccos(np.clip(mean, -1, 1)).astype(np.float32)
 
 
