@@ -213,13 +213,7 @@ class Index:
     def select(self, where: str) -> NDArray[np.int64]:
         """Return the ids of the rows that pass a filter, ascending."""
         parsed = self._parse(where)
-        parts = []
-        for segment in self._segments:
-            mask = parsed.mask(segment.columns, segment.engine.n_rows)
-            if segment.gone is not None:
-                mask &= ~segment.gone
-            parts.append(segment.ids_of(np.sort(segment.engine.ranks_at(np.flatnonzero(mask)))))
-        return np.sort(np.concatenate(parts))
+        return np.sort(np.concatenate([segment.select(parsed) for segment in self._segments]))
 
     def obs(self, ids: ArrayLike, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return columns of `obs` of rows, a frame indexed by id in the order of `ids`.

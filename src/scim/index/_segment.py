@@ -87,12 +87,7 @@ class Segment:
         """
         if where is None and allowed is None and self.gone is None:
             return None
-        mask = None
-        if where is not None:
-            with threads_for(self.engine.n_rows * len(where.columns), None):
-                mask = where.mask(self.columns, self.engine.n_rows)
-        if self.gone is not None:
-            mask = ~self.gone if mask is None else np.greater(mask, self.gone, out=mask)
+        mask = None if where is None and self.gone is None else self._mask(where)
         if allowed is None:
             assert mask is not None
             return self.engine.lay_out(mask)
@@ -101,6 +96,18 @@ class Segment:
         if mask is not None:
             places = places[mask[places]]
         return self.engine.lay_out(places if len(places) <= _FEW * self.engine.n_rows else self._mask_of(places))
+
+    def select(self, where: Where) -> NDArray[np.int64]:
+        """Return the ids of the rows that pass, in no order."""
+        return self.ids_of(self.engine.ranks_at(np.flatnonzero(self._mask(where))))
+
+    def _mask(self, where: Where | None) -> NDArray[np.bool_]:
+        """Return which places have a row that passes and was not deleted."""
+        if where is None:
+            return np.ones(self.engine.n_rows, dtype=np.bool_) if self.gone is None else ~self.gone
+        with threads_for(self.engine.n_rows * len(where.columns), None):
+            mask = where.mask(self.columns, self.engine.n_rows)
+        return mask if self.gone is None else np.greater(mask, self.gone, out=mask)
 
     def _mask_of(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
         mask = np.zeros(self.engine.n_rows, dtype=np.bool_)

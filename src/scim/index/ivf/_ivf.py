@@ -41,6 +41,8 @@ _N_TASKS = 16
 _NEAR = 1 / 4
 """Share of the lists whose centroids a query meets at first, those of the nearest groups."""
 _NEAR_LEAST = 512
+_MOST = 1 / 2
+"""Share of the rows from which on a filter is searched with as if there were none."""
 
 
 class IvfEngine(Engine):
@@ -134,7 +136,8 @@ class IvfEngine(Engine):
         n, n_lists = len(X), self.n_lists
         # Neighbouring queries follow each other, so that they find in cache what they have in common.
         order = np.arange(n) if n < _N_TASKS else np.argsort((X @ self._coarse.parents.T).argmax(axis=1), kind="stable")
-        n_near = n_lists if some is not ALL else min(n_lists, max(_NEAR_LEAST, round(_NEAR * n_lists)))
+        few = some is not ALL and some.n < _MOST * self.n_rows  # then near lists may have no row that passes
+        n_near = n_lists if few else min(n_lists, max(_NEAR_LEAST, round(_NEAR * n_lists)))
         distances, ranks = np.empty((n, k), dtype=np.float32), np.empty((n, k), dtype=np.int64)
         scanned = np.empty(n, dtype=np.int64)
         key = min(_N_TASKS, n, max(2, _ROOM_BYTES // (36 * m))), m
