@@ -239,8 +239,8 @@ class Index:
     def append(self, X: ArrayLike, ids: ArrayLike | None = None, *, obs: Table | None = None) -> None:
         """Add rows, which are searched at once.
 
-        Appended rows are searched one and all, beside the index: 10,000 of them add about 0.3 ms to a query. When they
-        have become many, :meth:`compact`.
+        Appended rows are searched one and all, beside the index: 10,000 of 128 numbers add about 0.25 ms to a query.
+        When they have become many, :meth:`compact`.
 
         Parameters
         ----------
