@@ -10,7 +10,7 @@ from scim._core.checks import check_count
 from scim._core.dot import BLOCK
 from scim._core.log import logger, progress
 from scim.index.ivf._assign import Tree, assign
-from scim.index.ivf._calibrate import Truth, calibrate
+from scim.index.ivf._calibrate import Truth, calibrate, is_thin
 from scim.index.ivf._codes import encode, pack_nibbles, padded
 from scim.index.ivf._ivf import IvfEngine
 from scim.index.ivf._kmeans import train
@@ -65,10 +65,11 @@ def build_ivf(
     tree, labels, radii = _label(source, tree)
     coarse = _coarse(tree, radii)
     truth = Truth.of(source, rng)
-    rows, places = _encode(source, coarse, labels, allocate, truth)
+    thin = truth.thinned(n)
+    rows, places = _encode(source, coarse, labels, allocate, truth, thin)
     engine = IvfEngine(coarse, rows, lambda: places, {}, trusted=True)
     asked = {} if own_lists is None else {"n_lists": own_lists}
-    engine._params = {**asked, **calibrate(engine, truth, recall)}
+    engine._params = {**asked, **calibrate(engine, truth, thin, recall)}
     return engine
 
 
@@ -126,7 +127,7 @@ def _coarse(tree: Tree, radii: NDArray[np.float32]) -> Coarse:
 
 
 def _encode(
-    source: Source, coarse: Coarse, labels: NDArray[np.int32], allocate: Allocate, truth: Truth
+    source: Source, coarse: Coarse, labels: NDArray[np.int32], allocate: Allocate, truth: Truth, thin: Truth
 ) -> tuple[Rows, NDArray[np.int32]]:
     """Return the coded rows and the place of each rank; the truth is gathered on the way."""
     n, dim = source.n_rows, source.dim
@@ -141,6 +142,8 @@ def _encode(
         encode(rows, coarse.centroids, labels[some], places[some], values, scales)
         pack_nibbles(values, places[some], codes)
         truth.meet(some, rows)
+        met = np.arange(some.start, some.stop) if isinstance(some, slice) else some
+        thin.meet(met[is_thin(met)], rows[is_thin(met)])
     rows_of = Rows(starts, codes, scales, ranks, values, np.empty(0, dtype=np.uint64))
     checks = Checks(codes.view(np.uint32), scales.view(np.uint32), np.empty(0, dtype=np.bool_))
     sums = sums_of(np.arange(len(coarse.centroids)), rows_of, checks)

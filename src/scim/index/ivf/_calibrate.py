@@ -23,6 +23,9 @@ _N_FAR = 50
 _REACHES = (0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.75, 1)
 _FARTHER = (1.5, 2.5, 5, 1e6)  # the last takes in all lists
 _DEPTHS = (0.5, 1, 2, 3, 5, 8, 12, 18)
+_THIN = 16
+"""One of so many rows passes the filter that `shrink` is measured with."""
+_SHRINKS = (0.25, 0.2, 0.15, 0.1, 0.05)
 _ENOUGH = 0.9995
 """Recall beyond which nothing more is tried."""
 _LITTLE = 0.0003
@@ -46,8 +49,14 @@ class Truth:
         ranks = np.sort(rng.choice(n, min(n, _N_SAMPLE), replace=False))
         return cls(ranks, source.take(ranks), min(n, K + 1))
 
+    def thinned(self, n_rows: int) -> Truth:
+        """Return the same sample, to meet only rows whose rank :func:`is_thin` lets pass."""
+        return Truth(self.own, self.rows, min(-(-n_rows // _THIN), K + 1))
+
     def meet(self, ranks: NDArray[np.int64] | slice, rows: NDArray[np.float32]) -> None:
         """Let the sample meet more rows."""
+        if len(rows) == 0:
+            return
         distances, some = nearest(self.rows, rows, min(len(rows), self.ranks.shape[1]))
         names = some + ranks.start if isinstance(ranks, slice) else ranks[some]
         distances = np.concatenate([self._distances, distances], axis=1)
@@ -65,8 +74,14 @@ class Truth:
         return float(np.isin(true, found + offset).mean()) if true.size else 1.0
 
 
-def calibrate(engine: IvfEngine, truth: Truth, recall: float) -> dict[str, Any]:
-    """Return the parameters of an index: `recall`, `reach` and `depth` for it, `n_scanned`, and the curve.
+def is_thin(ranks: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return which ranks pass a filter that lets few rows pass, and those everywhere."""
+    passes: NDArray[np.bool_] = ranks % _THIN == 0
+    return passes
+
+
+def calibrate(engine: IvfEngine, truth: Truth, thin: Truth, recall: float) -> dict[str, Any]:
+    """Return the parameters of an index: `recall`; `reach`, `depth`, `shrink` for it; `n_scanned`, and the curve.
 
     The curve has the points (reach, depth) that no other beats in both recall and cost.
     """
@@ -82,7 +97,21 @@ def calibrate(engine: IvfEngine, truth: Truth, recall: float) -> dict[str, Any]:
         if not curve or point["recall"] > curve[-1]["recall"]:
             curve.append(point)
     chosen = point_for(curve, recall)
-    return {"recall": float(recall), **{name: chosen[name] for name in ("reach", "depth", "n_scanned")}, "curve": curve}
+    found = {"reach": chosen["reach"], "depth": chosen["depth"], "n_scanned": chosen["n_scanned"]}
+    return {"recall": float(recall), **found, "shrink": _shrink(engine, thin, chosen, recall), "curve": curve}
+
+
+def _shrink(engine: IvfEngine, thin: Truth, chosen: Point, recall: float) -> float:
+    """Return the largest power that leaves the recall of a thin filter what was asked for."""
+    k = thin.ranks.shape[1]
+    if engine.n_rows < _THIN * k:
+        return 0.0
+    some = engine.lay_out(is_thin(engine.ranks_at(np.arange(engine.n_rows))))
+    m = min(some.n, k + engine.spare(k, chosen["depth"]))
+    for shrink in _SHRINKS:
+        if thin.recall(engine.answer(thin.rows, k, m, some, chosen["reach"], shrink)[1]) >= with_care(recall):
+            return shrink
+    return 0.0
 
 
 def _follow(engine: IvfEngine, truth: Truth, depth: float, reaches: tuple[float, ...], n_queries: int) -> list[Point]:

@@ -112,12 +112,13 @@ class IvfEngine(Engine):
         reach = float(chosen["reach"]) if reach is None else reach
         depth = float(chosen["depth"]) if depth is None else depth
         n_candidates = min(self.n_rows if some is None else some.n, k + self.spare(k, depth))
-        reach = float(shorter(reach, k / K))
+        shrink = float(self._params.get("shrink", 0))
+        reach = float(shorter(reach, k / K, shrink))
         step = max(1, _ROOM_BYTES // (12 * k))
         n_usual = int(self._params.get("n_scanned", self.n_rows))
         with threads_for(len(X) * self.dim * max(k, n_usual) if len(X) > 1 else 0, n_threads):
             found = [
-                self.answer(X[start : start + step], k, n_candidates, ALL if some is None else some, reach)[:2]
+                self.answer(X[start : start + step], k, n_candidates, ALL if some is None else some, reach, shrink)[:2]
                 for start in range(0, len(X), step)
             ]
         if len(found) == 1:
@@ -130,7 +131,7 @@ class IvfEngine(Engine):
         return int(max(_LEAST, round(depth * K * (k / K) ** _GROWTH)))
 
     def answer(
-        self, X: NDArray[np.float32], k: int, m: int, some: Some, reach: float
+        self, X: NDArray[np.float32], k: int, m: int, some: Some, reach: float, shrink: float = 0
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
         """Return distances and ranks (n, k) from about `m` candidates each, and the number of rows scanned (n,)."""
         n, n_lists = len(X), self.n_lists
@@ -143,7 +144,20 @@ class IvfEngine(Engine):
         key = min(_N_TASKS, n, max(2, _ROOM_BYTES // (36 * m))), m
         room = self._rooms.pop(key, None) or make_room(key[0], padded(self.dim), *self._sizes, m)
         search_many(
-            X, order, m, reach, n_near, self._coarse, self._rows, self._checks, some, room, distances, ranks, scanned
+            X,
+            order,
+            m,
+            reach,
+            shrink,
+            n_near,
+            self._coarse,
+            self._rows,
+            self._checks,
+            some,
+            room,
+            distances,
+            ranks,
+            scanned,
         )
         if len(self._rooms) < _N_ROOMS and key[0] * m < _LARGE_ROOM:
             self._rooms[key] = room

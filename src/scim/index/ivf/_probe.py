@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 FAR = 2.5
 """Radii of a list beyond which its own size, not the distance of the candidates, bounds the search."""
-_SHORTER = 0.25
-"""Power of the number of rows among the candidates that `reach` shrinks with, see :func:`shorter`."""
 FRONT = 32
 """Lists that are put in order at first; then eight times as many, and so on."""
 
@@ -117,11 +115,11 @@ def helps(centre: np.float32, radius: np.float32, last: np.float32, nearest: np.
 
 
 @njit
-def shorter(reach: np.float32 | float, times: float) -> np.float32:
+def shorter(reach: np.float32 | float, times: float, shrink: np.float32 | float) -> np.float32:
     """Return the reach that finds as large a share of `times` as many rows.
 
     The more rows lie nearer than the last candidate, the smaller a part of them its surroundings are: of many
     candidates, or of rows of which only every `times`-th passes a filter. Where all rows around pass, it does not
-    shrink, however few pass elsewhere.
+    shrink, however few pass elsewhere. The power is measured, since it depends on how rows are spread.
     """
-    return np.float32(reach * max(times, 1.0) ** -_SHORTER)
+    return np.float32(reach * max(times, 1.0) ** -shrink)

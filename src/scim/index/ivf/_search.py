@@ -30,6 +30,7 @@ def gather(
     query: NDArray[np.float32],
     m: int,
     reach: np.float32,
+    shrink: np.float32,
     n_near: int,
     coarse: Coarse,
     rows: Rows,
@@ -65,7 +66,7 @@ def gather(
                 if bar < np.inf:
                     last, far = angle(bar), reach
                     if n_scanned < n_met:
-                        far = shorter(reach, n_met / n_scanned)
+                        far = shorter(reach, n_met / n_scanned, shrink)
                     if not helps(centre, np.float32(np.inf), last, nearest, far):
                         return n_kept, n_scanned
                     if not helps(centre, coarse.radii[number], last, nearest, far):
@@ -133,6 +134,7 @@ def search_many(
     order: NDArray[np.int64],
     m: int,
     reach: float,
+    shrink: float,
     n_near: int,
     coarse: Coarse,
     rows: Rows,
@@ -153,7 +155,9 @@ def search_many(
         values, names = room.values[task], room.names[task]
         for at in range(task * X.shape[0] // n_tasks, (task + 1) * X.shape[0] // n_tasks):
             i = order[at]
-            n_kept, scanned[i] = gather(X[i], m, np.float32(reach), n_near, coarse, rows, checks, some, room, task)
+            n_kept, scanned[i] = gather(
+                X[i], m, np.float32(reach), np.float32(shrink), n_near, coarse, rows, checks, some, room, task
+            )
             if n_kept < 0:
                 scanned[i] = -1 - scanned[i]
             if n_kept <= 0:
