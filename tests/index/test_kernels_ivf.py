@@ -221,7 +221,7 @@ def test_search_many(dim, passing, k):
     room = make_room(2, _codes.padded(dim), 1, 3, 3, m)
     distances, ranks = np.empty((n, k), np.float32), np.empty((n, k), np.int64)
     scanned = np.empty(n, np.int64)
-    arguments = rows[:n], np.arange(n)[::-1].copy(), m, 1e6, 3, coarse, parts, checks, some, room
+    arguments = rows[:n], np.arange(n)[::-1].copy(), m, 1e6, 0.0, 3, coarse, parts, checks, some, room
     _search.search_many(*arguments, distances, ranks, scanned)
     everything = oracles.cosine_distances(rows[:n], rows)
     expected = np.sort(np.where(mask, everything, np.inf), axis=1)[:, :k]
