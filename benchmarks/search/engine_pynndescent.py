@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,23 +18,25 @@ if TYPE_CHECKING:
 
 
 class PyNNDescent(Engine):
-    """Its defaults; its memory is what it pickles."""
+    """Its defaults. It saves itself by pickle only, so opening it builds it again."""
 
     compiles: ClassVar[bool] = True
 
     def build(self, data: Data, folder: Path, threads: int) -> None:
+        index = self._made(data.base, threads)
+        np.save(folder / "rows.npy", data.base)
+        np.save(folder / "graph.npy", index.neighbor_graph[0])
+
+    def open(self, folder: Path, threads: int) -> None:
+        self.index = self._made(np.load(folder / "rows.npy"), threads)
+
+    def _made(self, rows: NDArray[np.float32], threads: int) -> Any:
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
         from pynndescent import NNDescent  # noqa: PLC0415  (reads the number of threads when imported)
 
-        index = NNDescent(data.base, metric="dot", random_state=0, n_jobs=threads, parallel_batch_queries=True)
+        index = NNDescent(rows, metric="dot", random_state=0, n_jobs=threads, parallel_batch_queries=True)
         index.prepare()
-        with (folder / "index").open("wb") as file:
-            pickle.dump(index, file, protocol=5)
-
-    def open(self, folder: Path, threads: int) -> None:
-        os.environ["NUMBA_NUM_THREADS"] = str(threads)
-        with (folder / "index").open("rb") as file:
-            self.index = pickle.load(file)
+        return index
 
     def sweep(self, k: int) -> list[dict[str, Any]]:
         return [{"epsilon": e} for e in ((0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8) if k <= 1000 else (0.05, 0.2))]
