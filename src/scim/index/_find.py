@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scim.index._lookup import vectors_of
+from scim.index._threads import threads_for
 from scim.index._twins import twins
 from scim.index.exact._topk import sort_rows
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 
+_SORTING = 64
+"""Multiplications that sorting an answer of several segments takes as long as."""
 _SPARE = 16
 """Hits that are looked for beyond those wanted, in case some are twins."""
 
@@ -52,7 +55,8 @@ def find(search: Search, X: NDArray[np.float32], k: int) -> Found:
     if len(parts) == 1:
         return parts[0]
     distances, ids = np.concatenate([d for d, _ in parts], axis=1), np.concatenate([i for _, i in parts], axis=1)
-    sort_rows(distances, ids)
+    with threads_for(distances.size * _SORTING, search.n_threads):
+        sort_rows(distances, ids)
     return distances[:, :k], ids[:, :k]
 
 
