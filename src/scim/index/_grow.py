@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim.index._lookup import columns_in, frame_of, ids_of, locate, vectors_of
+from scim.index._gather import gathered
+from scim.index._lookup import columns_in, frame_of, ids_of, locate
 from scim.index._make import ASKED, make_engine
 from scim.index._segment import Segment
 from scim.index._source import SegmentsSource
-from scim.index._table import joined
 from scim.index._unit import unit_rows
 from scim.index.exact._exact import ExactEngine
 from scim.index.filter import Column
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 def appended(
     segments: Sequence[Segment], matrix: NDArray[Any], ids: NDArray[np.int64], columns: Mapping[str, Column]
 ) -> list[Segment]:
-    """Return segments with further rows: the first as it is, and all others and the new rows as one.
+    """Return segments with further rows, in a segment of their own or in one with those appended before.
 
     Raises
     ------
     ValueError
         An id is there already.
+    TypeError
+        A column is of another kind than in the rows appended before.
     """
     present = np.any([segment.locate(ids)[1] for segment in segments], axis=0)
     if present.any():
@@ -39,15 +41,11 @@ def appended(
     units = unit_rows(matrix, what="rows")
     if len(units) == 0:
         return list(segments)
-    head, tail = list(segments[:1]), list(segments[1:])
-    before = ids_of(tail) if tail else ids[:0]  # deleted rows are let go: their ids may come again
-    if len(before):
-        units = np.concatenate([vectors_of(tail, before), units])
-        columns = joined(columns_from(tail, before), columns, len(before), len(ids))
-        ids = np.concatenate([before, ids])
     order = np.argsort(ids, kind="stable")
     taken = {name: column.take(order) for name, column in columns.items()}
-    return [*head, Segment(ExactEngine(units[order]), ids[order], taken)]
+    *others, last = gathered([*segments, Segment(ExactEngine(units[order]), ids[order], taken)])
+    last.columns = dict(last.columns)  # made now: what does not fit is refused before anything is appended
+    return [*others, last]
 
 
 def without(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Segment]:
@@ -79,5 +77,5 @@ def compacted(
 
 def columns_from(segments: Sequence[Segment], ids: NDArray[np.int64]) -> dict[str, Column]:
     """Return the columns of the rows of ids, in their order."""
-    frame = frame_of(segments, ids, columns_in(segments))
+    frame = frame_of(segments, ids, columns_in(segments), {})
     return {str(name): Column.of(str(name), frame[name]) for name in frame}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from scim.index._segment import Segment
     from scim.index._table import Table
+    from scim.index.filter import United
 
 _BATCH = 8192
 """Queries that are worked on together, so that memory does not grow with their number."""
@@ -39,13 +40,15 @@ _N_FILTERS = 16
 class Index:
     """Rows of unit length with an id each, that can be asked for the nearest of any vector.
 
-    Made by :func:`scim.index.build` or :func:`scim.index.open`. Appended rows form a second part that is searched in
-    full, until :meth:`compact` makes one part of both.
+    Made by :func:`scim.index.build` or :func:`scim.index.open`. It has one part that was built, and others: rows that
+    were appended, which are searched in full, and folders that were opened beside the first. They are searched one
+    after the other, until :meth:`compact` makes one part of all.
     """
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = list(segments)
         self._filters: OrderedDict[str | None, list[Any]] = OrderedDict()
+        self._united: dict[str, United] = {}
 
     @property
     def kind(self) -> str:
@@ -59,7 +62,7 @@ class Index:
 
     @property
     def n_appended(self) -> int:
-        """Number of rows that were appended since the index was built; :meth:`compact` takes them in."""
+        """Number of rows that were appended, or opened from further folders; :meth:`compact` takes them in."""
         return sum(segment.n_rows for segment in self._segments[1:])
 
     @property
@@ -224,7 +227,7 @@ class Index:
             An id or a column does not exist.
         """
         names = self.columns if columns is None else check_known("columns", list(columns), self.columns)
-        return frame_of(self._segments, check_wanted(ids), names)
+        return frame_of(self._segments, check_wanted(ids), names, self._united)
 
     def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Return the unit rows of ids as the index keeps them, (n, dim).
@@ -257,8 +260,8 @@ class Index:
             An id is there already; nothing is appended.
         """
         matrix = check_matrix(X, what="rows", dim=self.dim)
-        first = int(self.ids[-1]) + 1 if self.n_rows else 0
-        own = check_ids(ids, len(matrix)) + (first if ids is None else 0)
+        first = int(self.ids[-1]) + 1 if ids is None and self.n_rows else 0
+        own = check_ids(ids, len(matrix)) + first
         self._replace(appended(self._segments, matrix, own, columns_of(obs, len(matrix))))
 
     def delete(self, ids: ArrayLike) -> None:
@@ -296,6 +299,7 @@ class Index:
     def _replace(self, segments: list[Segment]) -> None:
         self._segments = segments
         self._filters.clear()
+        self._united.clear()
 
     def _parse(self, where: str) -> Where:
         parsed = Where(where)

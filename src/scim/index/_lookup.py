@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from scim.index.filter import Column
+from scim.index.filter import Rows, United
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Located(NamedTuple):
 def ids_of(segments: Sequence[Segment]) -> NDArray[np.int64]:
     """Return the ids of all rows that were not deleted, ascending."""
     parts = [segment.ids for segment in segments]
-    return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+    return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts), kind="stable")  # quick where runs ascend
 
 
 def columns_in(segments: Sequence[Segment]) -> list[str]:
@@ -65,24 +65,20 @@ def vectors_of(segments: Sequence[Segment], ids: NDArray[np.int64]) -> NDArray[n
     return out
 
 
-def frame_of(segments: Sequence[Segment], ids: NDArray[np.int64], columns: Sequence[str]) -> pd.DataFrame:
-    """Return columns of `obs` of ids, a frame indexed by id."""
-    found = locate(segments, ids)
+def frame_of(
+    segments: Sequence[Segment], ids: NDArray[np.int64], columns: Sequence[str], united: dict[str, United]
+) -> pd.DataFrame:
+    """Return columns of `obs` of ids, a frame indexed by id.
+
+    What is made of a column of several segments is kept in `united` for the next time.
+    """
+    rows = [Rows(which, segment.engine.places_of(ranks)) for segment, which, ranks in locate(segments, ids)]
     frame = pd.DataFrame(index=pd.Index(ids, name="id"))
     for name in columns:
-        frame[name] = _values(name, found, len(ids))
+        if len(segments) == 1:
+            frame[name] = segments[0].columns[name].decode(rows[0].places).array
+            continue
+        if name not in united:
+            united[name] = United(name, [segment.columns.get(name) for segment in segments])
+        frame[name] = united[name].take(rows, len(ids)).decode().array
     return frame
-
-
-def _values(name: str, found: list[Located], n: int) -> Any:
-    parts = [
-        (which, segment.columns[name].decode(segment.engine.places_of(ranks)))
-        for segment, which, ranks in found
-        if name in segment.columns
-    ]
-    if len(parts[0][0]) == n:
-        return parts[0][1].array
-    values = np.full(n, None, dtype=object)
-    for which, part in parts:
-        values[which] = part.astype(object).where(part.notna(), None)
-    return Column.of(name, values).decode().array

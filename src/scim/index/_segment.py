@@ -59,6 +59,11 @@ class Segment:
         return np.delete(self.every_id, self.engine.ranks_at(np.flatnonzero(self.gone)))
 
     @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last id, of deleted rows too."""
+        return (0, self.engine.n_rows - 1) if self.own_ids is None else (int(self.own_ids[0]), int(self.own_ids[-1]))
+
+    @property
     def every_id(self) -> NDArray[np.int64]:
         """Ids by rank, of deleted rows too."""
         return np.arange(self.engine.n_rows) if self.own_ids is None else self.own_ids
@@ -69,14 +74,13 @@ class Segment:
 
     def locate(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the ranks of ids, in their order, and which of them are here and not deleted."""
-        n = self.engine.n_rows
-        if self.own_ids is None:
-            ranks, known = ids, (ids >= 0) & (ids < n)
-        else:
-            ranks = np.searchsorted(self.own_ids, ids)
-            known = self.own_ids[np.minimum(ranks, n - 1)] == ids
+        first, last = self.span
+        ranks, known = ids - first, (ids >= first) & (ids <= last)
+        if self.own_ids is not None and last - first >= self.engine.n_rows:  # there are gaps
+            near = np.flatnonzero(known)  # of many ids a small segment has few
+            ranks[near] = np.searchsorted(self.own_ids, ids[near])
+            known[near] = self.own_ids[ranks[near]] == ids[near]
         if self.gone is not None:
-            known = known.copy()
             known[known] = ~self.gone[self.engine.places_of(ranks[known])]
         return ranks, known
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from scim.index.filter import Column
@@ -38,22 +37,3 @@ def columns_of(obs: Table | None, n_rows: int) -> dict[str, Column]:
             msg = f"Column {name!r} of `obs` has {column.n_rows} values for {n_rows} rows; pass one value a row."
             raise ValueError(msg)
     return columns
-
-
-def joined(first: Mapping[str, Column], second: Mapping[str, Column], n_first: int, n_second: int) -> dict[str, Column]:
-    """Return the columns of two tables, one below the other; a value that one of them lacks is missing.
-
-    Raises
-    ------
-    TypeError
-        A column is of one kind here and of another there.
-    """
-    out = {}
-    for name in dict.fromkeys([*first, *second]):
-        values = np.full(n_first + n_second, None, dtype=object)
-        for table, rows in ((first, slice(0, n_first)), (second, slice(n_first, None))):
-            if name in table:
-                part = table[name].decode()
-                values[rows] = part.astype(object).where(part.notna(), None)
-        out[name] = Column.of(name, values)
-    return out

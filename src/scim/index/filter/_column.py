@@ -105,10 +105,15 @@ class Column:
 
     def take(self, places: NDArray[np.integer[Any]]) -> Column:
         """Return the column at `places`, in their order, with the same values."""
-        taken = Column(self.name, self.kind, self.codes[places], self._values)
-        if "values" in self.__dict__:
-            taken.__dict__["values"] = self.values  # text is decoded once
-        return taken
+        return self.with_codes(self.codes[places])
+
+    def with_codes(self, codes: NDArray[Any]) -> Column:
+        """Return a column of other rows with the same values."""
+        other = Column(self.name, self.kind, codes, self._values)
+        for known in ("values", "_joint", "_dtype"):  # what is made of the values, which may be many, is made once
+            if known in self.__dict__:
+                other.__dict__[known] = self.__dict__[known]
+        return other
 
     def decode(self, places: NDArray[np.integer[Any]] | None = None) -> pd.Series:
         """Return the values at `places` (default: of all rows).
