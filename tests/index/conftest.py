@@ -23,9 +23,9 @@ def thorough(X, kind, ids=None, **params):
 
 def look_everywhere(index):
     """Make queries of an inverted file look into all lists, and measure what they find there."""
-    if index.kind == "ivf":
-        engine = index._segments[0].engine
-        engine._params = {**engine.params, **EVERYWHERE}
+    for segment in index._segments:
+        if segment.engine.kind == "ivf":
+            segment.engine._params = {**segment.engine.params, **EVERYWHERE}
     return index
 
 

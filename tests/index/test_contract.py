@@ -191,7 +191,7 @@ def test_single_query_and_no_query(kind, base):
         ({"k": 2.5}, TypeError, "k must be a whole number, got 2.5"),
         ({"k": True}, TypeError, "k must be a whole number, got True"),
         ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),
-        ({"allowed": np.ones(400, bool)}, TypeError, r"got bool of shape \(400,\); pass the ids of the allowed rows"),
+        ({"allowed": np.ones(400, bool)}, TypeError, r"got bool of shape \(400,\); pass the ids of rows"),
         ({"allowed": np.array([1.0])}, TypeError, "`allowed` must be a one-dimensional array of integers, got float64"),
         ({"allowed": np.ones((2, 2), int)}, TypeError, r"got int64 of shape \(2, 2\)"),
     ],

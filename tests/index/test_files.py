@@ -40,7 +40,7 @@ def sign(folder, **changes):
     for name, entry in header["files"].items():
         entry["sha256"] = _files._checksum(folder / name)
     header.pop("sha256")
-    (folder / "index.json").write_text(json.dumps({**header, "sha256": _files._digest(header)}))
+    (folder / "index.json").write_text(json.dumps({**header, "sha256": _files.digest_of(header)}))
 
 
 @pytest.mark.parametrize("change", [{"segments": []}, {"files": {}}, {"sha256": "0"}])

@@ -36,13 +36,13 @@ def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[
     return array
 
 
-def check_allowed(allowed: ArrayLike) -> NDArray[np.int64]:
+def check_allowed(ids: ArrayLike, *, name: str = "allowed") -> NDArray[np.int64]:
     """Return distinct ids, ascending."""
-    array = np.asarray(allowed)
+    array = np.asarray(ids)
     if array.ndim == 1 and array.size == 0:
         return np.empty(0, dtype=np.int64)
-    ids = _check_ids(array, "allowed", "pass the ids of the allowed rows, e.g. index.ids[mask]")
-    return ids if (ids[1:] > ids[:-1]).all() else np.unique(ids)  # sorting takes longer than the search itself
+    some = _check_ids(array, name, "pass the ids of rows, e.g. index.ids[mask]")
+    return some if (some[1:] > some[:-1]).all() else np.unique(some)  # sorting takes longer than the search itself
 
 
 def check_wanted(ids: ArrayLike) -> NDArray[np.int64]:

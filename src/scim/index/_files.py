@@ -45,7 +45,7 @@ def write_segments(folder: Path, segments: Sequence[Segment]) -> None:
             name_of_file = f"{name}.npy" if number == 0 else f"{name}.{number}.npy"
             files[name_of_file] = _write(folder / name_of_file, array)
     header = {"format": FORMAT, "version": VERSION, "segments": entries, "files": files}
-    write_json(folder / HEADER, {**header, "sha256": _digest(header)})
+    write_json(folder / HEADER, {**header, "sha256": digest_of(header)})
 
 
 def _parts(segment: Segment) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -173,7 +173,7 @@ def read_header(folder: Path) -> dict[str, Any]:
         came = f"has version {header.get('version')!r}, this scim reads {VERSION}"
         msg = f"{str(file)!r} {came}. Update scim, or: {REMEDY}"
         raise FormatError(msg)
-    if header.pop("sha256", None) != _digest(header):
+    if header.pop("sha256", None) != digest_of(header):
         msg = f"{str(file)!r} has changed since it was saved. {REMEDY}"
         raise FormatError(msg)
     return header
@@ -224,5 +224,6 @@ def _checksum(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _digest(header: dict[str, Any]) -> str:
+def digest_of(header: dict[str, Any]) -> str:
+    """Return the checksum of facts."""
     return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()

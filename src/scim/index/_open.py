@@ -1,26 +1,41 @@
-"""Opening a saved index."""
+"""Opening a saved index, or several as one."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scim._core.checks import check_choice
 from scim._core.errors import FormatError
 from scim._core.log import logger
+from scim.index._check import check_allowed
 from scim.index._files import HEADER, REMEDY, Arrays, Columns, read_header
+from scim.index._gather import gathered
 from scim.index._index import Index
 from scim.index._make import KINDS
 from scim.index._segment import Segment
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
 
 Resident = Literal["none", "codes", "all"]
 
 
-def open(path: str | os.PathLike[str], *, resident: Resident = "none") -> Index:  # noqa: A001  (used as `scim.index.open`)
-    """Open a saved index by memory map, in a time that does not depend on its size.
+def open(  # noqa: A001  (used as `scim.index.open`)
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    resident: Resident = "none",
+    without: ArrayLike | None = None,
+) -> Index:
+    """Open a saved index by memory map, in a time that does not depend on its size; or several as one.
+
+    Rows that come later can so be an index of their own, and what is there need not be written again: several folders
+    answer as one index of all their rows does. Small exact ones, together of up to 65,536 rows, are held in memory as
+    one part; each other one adds to a query what it takes by itself. :meth:`Index.save` and :meth:`Index.compact` make
+    one of all.
 
     A damaged index never answers: names and sizes of the files are checked at once; the content of small files and of
     ids too; of columns of `obs` when a filter first uses them; of the rows of an `ivf` index list by list, each when a
@@ -29,23 +44,67 @@ def open(path: str | os.PathLike[str], *, resident: Resident = "none") -> Index:
     Parameters
     ----------
     path
-        Folder that `Index.save` wrote.
+        Folder that `Index.save` or `scim.index.build` wrote; or several, of different ids and as many columns. The
+        first gives the kind of the index, and whatever else is asked of one.
     resident
         What is read into memory. `"none"`: nothing, the system keeps what is used as long as there is room.
         `"codes"`: what a search reads throughout, see :attr:`Index.nbytes`. `"all"`: all of the rows.
         The bytes are logged.
+    without
+        Ids of rows that count as deleted, in any order; ids that no folder has are passed over.
 
     Raises
     ------
     FileNotFoundError
         There is no such folder.
     FormatError
-        It is not a scim index, of another version, or damaged.
+        It is not a scim index, of another version, or damaged; or two have the same id, or rows of different lengths.
     """
     check_choice("resident", resident, get_args(Resident))
-    folder = Path(path)
+    folders = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(one) for one in path]
+    if not folders:
+        msg = "Expected the folder of an index, or several, got none."
+        raise ValueError(msg)
+    parts = [_segments(folder, resident) for folder in folders]
+    _check_together(folders, parts)
+    segments = [segment for part in parts for segment in part]
+    if without is not None:
+        ids = check_allowed(without, name="without")
+        located = [(segment, *segment.locate(ids)) for segment in segments]
+        segments = [segment.without(ranks[known]) if known.any() else segment for segment, ranks, known in located]
+    return Index(segments if len(folders) == 1 else gathered(segments))
+
+
+def _check_together(folders: Sequence[Path], parts: Sequence[Sequence[Segment]]) -> None:
+    """Refuse folders that have an id in common, or rows of different lengths."""
+    dim = parts[0][0].engine.dim
+    for folder, part in zip(folders, parts, strict=True):
+        if part[0].engine.dim != dim:
+            came = f"{str(folders[0])!r} has {dim} columns, {str(folder)!r} {part[0].engine.dim}"
+            msg = f"{came}; open indexes of one embedding."
+            raise FormatError(msg)
+    every = [(number, segment) for number, part in enumerate(parts) for segment in part]
+    every.sort(key=lambda one: one[1].span)
+    for place, (number, segment) in enumerate(every):
+        for other, beside in every[place + 1 :]:
+            if beside.span[0] > segment.span[1]:
+                break  # ids are looked at only where ranges overlap, and those of all further ones begin later
+            if other != number:
+                _check_distinct(folders[number], segment, folders[other], beside)
+
+
+def _check_distinct(folder: Path, segment: Segment, other: Path, beside: Segment) -> None:
+    few, many = sorted((segment, beside), key=lambda part: part.n_rows)
+    same = few.ids[many.locate(few.ids)[1]]
+    if len(same):
+        came = f"{len(same)} ids in common, the first is {same[0]}"
+        msg = f"{str(folder)!r} and {str(other)!r} have {came}; open indexes of different rows."
+        raise FormatError(msg)
+
+
+def _segments(folder: Path, resident: Resident) -> list[Segment]:
     header = read_header(folder)
-    return Index([_segment(folder, header, number, resident) for number in range(len(header["segments"]))])
+    return [_segment(folder, header, number, resident) for number in range(len(header["segments"]))]
 
 
 def _segment(folder: Path, header: dict[str, Any], number: int, resident: Resident) -> Segment:

@@ -1,11 +1,11 @@
-"""Reading all of a saved index to see whether it is what was saved."""
+"""Whether a saved index is what was saved: all of it read, or known again by its header."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scim.index._files import check_content_of, read_header
+from scim.index._files import check_content_of, digest_of, read_header
 
 if TYPE_CHECKING:
     import os
@@ -23,3 +23,19 @@ def verify(path: str | os.PathLike[str]) -> None:
     """
     folder = Path(path)
     check_content_of(folder, read_header(folder))
+
+
+def header_digest(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 of the header of a saved index, by which a manifest can know the folder again.
+
+    The header has the checksums of all files, so two folders of one digest hold the same, unless a file is damaged;
+    only the header is read, and compared with the digest in it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    FormatError
+        It is not a scim index, of another version, or its header has changed.
+    """
+    return digest_of(read_header(Path(path)))
