@@ -83,13 +83,13 @@ def train(cells: dict[str, anndata.AnnData]) -> scim.model.Model:
 
 def build(model: scim.model.Model, cells: dict[str, anndata.AnnData], target: Path) -> None:
     """Append all labelled cells, without their counts."""
+    labelled = [adata[adata.obs["cell_type"].notna()].copy() for adata in cells.values()]
+    columns = ["donor", "tissue", "assay"]
     with scim.atlas.create(target, model=model, overwrite=True) as atlas:
-        for adata in cells.values():
-            labelled = adata[adata.obs["cell_type"].notna()]
-            atlas.append(
-                labelled.copy(), study_key="study", label_key="cell_type", obs_columns=["donor", "tissue", "assay"]
-            )
+        atlas.append(labelled, study_key="study", label_key="cell_type", obs_columns=columns)
         atlas.build_index(seed=SEED)
+        atlas.compact()
+        atlas.vacuum()
     # Nobody decodes with the packaged model, and half the digits of its weights are enough.
     model.save(target / "model", overwrite=True, dtype="float16", decoder=False)
 

@@ -96,6 +96,6 @@ def test_the_packaged_atlas_is_small_and_whole():
     assert sum(file.stat().st_size for file in files) < 15e6
     with scim.atlas.open(scim.atlas.PACKAGED) as atlas:
         assert atlas.n_obs == len(atlas.obs()) == atlas.index.n_rows
-        scim.index.verify(atlas.path / "index" / "v0001")
+        assert scim.atlas.verify(atlas.path) == []
         np.testing.assert_array_equal(atlas.index.ids, np.arange(atlas.n_obs))
         assert all(ontology.term_name(term) == name for name, term in zip(*atlas.labels[1:], strict=True))

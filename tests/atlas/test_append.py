@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,8 @@ import tiledbsoma
 
 import scim
 from helpers import fakes
-from scim._core.errors import FormatError
-from scim.atlas._manifest import read_manifest
+from scim.atlas.commit import Transaction
+from scim.atlas.soma import Writer
 
 
 def test_an_empty_atlas_says_so(writable):
@@ -20,17 +22,19 @@ def test_an_empty_atlas_says_so(writable):
         _ = writable.index
 
 
-def test_a_stale_index_is_refused(writable):
-    writable.append(fakes.cells(20, seed=4), study="a")
-    writable.build_index()
-    assert writable.index.n_rows == 20
-    writable.append(fakes.cells(20, seed=5), study="b")
-    with pytest.raises(ValueError, match="covers 20 of 40 cells"):
+def test_an_index_grows_with_the_atlas(writable):
+    writable.append(fakes.cells(200, seed=4), study="a")
+    with pytest.raises(ValueError, match="has no index"):
         _ = writable.index
     writable.build_index()
-    assert writable.index.n_rows == 40
-    writable.build_index()
-    assert sorted(p.name for p in (writable.path / "index").iterdir()) == ["v0002", "v0003"]
+    for i, n in enumerate([30, 9, 4, 2, 10]):
+        writable.append(fakes.cells(n, seed=i), study=f"b{i}")
+        assert writable.index.n_rows == writable.n_obs
+        found = writable.index.query(writable.embeddings(), 1)
+        np.testing.assert_allclose(found.distances, 0, atol=1e-6)
+    # A new part takes in those before it that are at most twice as large: 30 | 9 | 4 and 2 become 45.
+    assert list(writable.info()["index"]["parts"].values()) == [200, 45, 10]
+    assert writable.index.n_appended == 55
 
 
 def test_a_reader_keeps_its_snapshot(writable):
@@ -104,7 +108,7 @@ def test_labels_are_kept_under_their_ontology_name(writable):
 )
 def test_append_refuses_and_leaves_the_atlas_as_it_was(writable, error, message, arguments):
     writable.append(fakes.cells(10, seed=4), study="before")
-    before = read_manifest(writable.path)
+    before = writable.version
     cells = fakes.cells(9, seed=5)
     cells.obs["label"] = "x"
     cells.obs["mixed"] = pd.Series([1, "a", *range(7)], dtype=object, index=cells.obs_names)
@@ -113,7 +117,8 @@ def test_append_refuses_and_leaves_the_atlas_as_it_was(writable, error, message,
         cells.X = cells.X * np.float32(30.5)
     with pytest.raises(error, match=message):
         writable.append(cells, **arguments)
-    assert read_manifest(writable.path) == before
+    assert not writable.refresh()
+    assert writable.version == before
     assert len(writable.obs()) == 10
 
 
@@ -131,19 +136,20 @@ def test_known_cells_and_changed_types_are_refused(writable):
         writable.append(twice, study="b")
 
 
-def test_an_append_that_died_is_discarded_by_the_next(writable, monkeypatch):
-    from scim.atlas import _append
+def fail(*_args, **_kwargs):
+    msg = "power cut"
+    raise OSError(msg)
 
+
+def test_an_append_that_failed_leaves_nothing(writable, monkeypatch):
     writable.append(fakes.cells(10, seed=4), study="a")
-
-    def die(*_args):
-        msg = "power cut"
-        raise OSError(msg)
-
+    files = sorted(writable.path.rglob("*"))
     with monkeypatch.context() as patch:
-        patch.setattr(_append, "_write_embeddings", die)
+        patch.setattr("scim.atlas._append.extend", fail)
+        patch.setattr("scim.atlas._append.add_names", fail)
         with pytest.raises(OSError, match="power cut"):
-            writable.append(fakes.cells(30, seed=5), study="b")
+            writable.append(fakes.cells(30, seed=5), study="b", obs_columns=["n"], counts=True)
+    assert sorted(writable.path.rglob("*")) == files
     with scim.atlas.open(writable.path) as reader:
         assert len(reader.obs()) == 10
     writable.append(fakes.cells(12, seed=6), study="c")
@@ -152,17 +158,10 @@ def test_an_append_that_died_is_discarded_by_the_next(writable, monkeypatch):
         assert experiment.obs.count == 22
 
 
-def test_columns_of_an_append_that_died_do_not_bind_the_next(writable, monkeypatch):
-    from scim.atlas import _append
-
+def test_columns_of_an_append_that_failed_do_not_bind_the_next(writable, monkeypatch):
     writable.append(fakes.cells(10, seed=4), study="a", obs_columns=["tissue"])
-
-    def die(*_args):
-        msg = "power cut"
-        raise OSError(msg)
-
     with monkeypatch.context() as patch:
-        patch.setattr(_append, "_write_obs", die)
+        patch.setattr("scim.atlas.soma.Writer.block", fail)
         with pytest.raises(OSError, match="power cut"):
             writable.append(fakes.cells(9, seed=5), study="b", obs_columns=["n", "age"])
     cells = fakes.cells(9, seed=5)
@@ -170,6 +169,102 @@ def test_columns_of_an_append_that_died_do_not_bind_the_next(writable, monkeypat
     writable.append(cells, study="b", obs_columns=["n"])
     assert writable.columns == ["cell_id", "study", "label", "label_id", "n", "tissue"]
     assert writable.obs()["n"].tolist() == [None] * 10 + ["text"] * 9
+
+
+def test_an_interrupted_append_of_a_file_goes_on(writable, tmp_path, monkeypatch):
+    monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 1024)
+    fakes.cells(5000, seed=4).write_h5ad(tmp_path / "a.h5ad")
+    how = {"study": "a", "label_key": "cell_type", "obs_columns": ["n", "note"], "counts": True}
+    writable.append(fakes.cells(10, seed=3), study="before", counts=True)
+    written = []
+
+    def block(self, ids, **parts):
+        written.append(ids[0])
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        original(self, ids, **parts)
+
+    original = Writer.block
+    with monkeypatch.context() as patch:
+        patch.setattr("scim.atlas.soma.Writer.block", block)
+        with pytest.raises(KeyboardInterrupt):
+            writable.append(tmp_path / "a.h5ad", **how)
+        assert len(scim.atlas.open(writable.path).obs()) == 10
+        writable.append(tmp_path / "a.h5ad", **how)
+    assert written == [10, 1034, 2058, 3082, 3082, 4106]
+    with scim.atlas.create(tmp_path / "whole.scim", model=writable.model) as whole:
+        whole.append(fakes.cells(10, seed=3), study="before", counts=True)
+        whole.append(tmp_path / "a.h5ad", **how)
+        pd.testing.assert_frame_equal(writable.obs(), whole.obs())
+        np.testing.assert_array_equal(writable.embeddings(), whole.embeddings())
+    assert scim.atlas.verify(writable.path) == []
+
+
+def test_another_input_after_an_interruption_begins_anew(writable, tmp_path, monkeypatch):
+    for i in (4, 5):
+        fakes.cells(3000, seed=i).write_h5ad(tmp_path / f"{i}.h5ad")
+    monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 1024)
+
+    def stop(_self, n_done):
+        reached(_self, n_done)
+        raise KeyboardInterrupt
+
+    reached = Transaction.reached
+    with monkeypatch.context() as patch:
+        patch.setattr("scim.atlas.commit.Transaction.reached", stop)
+        with pytest.raises(KeyboardInterrupt):
+            writable.append(tmp_path / "4.h5ad", study="a")
+    writable.append(tmp_path / "5.h5ad", study="a")
+    cells = fakes.cells(3000, seed=5)
+    scim.tl.embed(cells, writable)
+    np.testing.assert_array_equal(writable.embeddings(), cells.obsm["X_scim"])
+
+
+def test_several_inputs_are_one_commit(writable, tmp_path):
+    fakes.cells(20, seed=4).write_h5ad(tmp_path / "a.h5ad")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # anndata speaks of its next default
+        fakes.cells(30, seed=5).write_zarr(tmp_path / "b.zarr")
+    before = writable.version
+    files = [tmp_path / "a.h5ad", tmp_path / "b.zarr", fakes.cells(9, seed=6)]
+    assert writable.append(files, study=["a", "b", "c"], label_key="cell_type") == 59
+    assert writable.version == before + 1
+    assert writable.obs()["study"].tolist() == ["a"] * 20 + ["b"] * 30 + ["c"] * 9
+    with pytest.raises(ValueError, match="Expected one study for each of 3 inputs, or one for all; got 2"):
+        writable.append(files, study=["x", "y"])
+    with pytest.raises(ValueError, match="20 cells of study .*'x'.* are in the atlas already"):
+        writable.append([files[0], files[0]], study="x")
+    assert writable.n_obs == 59
+
+
+def test_cells_that_are_there_can_be_skipped(writable):
+    writable.append(fakes.cells(20, seed=4), study="a", obs_columns=["n"])
+    again = fakes.cells(30, seed=4)
+    assert writable.append(again, study="a", obs_columns=["n"], on_duplicate="skip") == 10
+    assert writable.obs()["n"].tolist() == [*range(20), *range(20, 30)]
+    scim.tl.embed(again, writable)
+    np.testing.assert_allclose(writable.embeddings()[20:], again.obsm["X_scim"][20:], atol=1e-6)
+    before = writable.version
+    assert writable.append(again, study="a", on_duplicate="skip") == 0
+    assert writable.version == before
+    assert writable.append(again[:3].copy(), study="b", on_duplicate="skip") == 3
+    with pytest.raises(ValueError, match="on_duplicate must be one of"):
+        writable.append(again, study="a", on_duplicate="ignore")
+
+
+def test_types_of_columns_are_reconciled_or_refused(writable):
+    writable.append(fakes.cells(9, seed=1), study="a", obs_columns=["age", "n"])
+    cells = fakes.cells(9, seed=2)
+    cells.obs["age"] = np.arange(9, dtype=np.int8)
+    cells.obs["n"] = np.append(np.arange(8.0), np.nan).astype(np.float32)
+    writable.append(cells, study="b", obs_columns=["age", "n"])
+    assert writable.obs()["age"][9:].tolist() == list(range(9))
+    assert writable.obs()["n"][9:17].tolist() == list(range(8))
+    assert writable.obs()["n"].isna().sum() == 1
+    cells.obs["n"] = 0.5
+    with pytest.raises(TypeError, match=r"obs\['n'\]"):
+        writable.append(cells, study="c", obs_columns=["n"])
+    assert writable.n_obs == 18
 
 
 def test_every_append_may_bring_a_column(writable):
@@ -182,28 +277,27 @@ def test_every_append_may_bring_a_column(writable):
     assert obs["tissue"][30:40].tolist() == fakes.cells(10, seed=3).obs["tissue"].tolist()
 
 
-def test_a_second_writer_is_noticed_and_nothing_is_lost(writable):
+def test_writers_take_turns_and_nothing_is_lost(writable):
     with scim.atlas.open(writable.path, mode="w") as other:
         other.append(fakes.cells(20, seed=4), study="a")
-        with pytest.raises(ValueError, match="was changed by another writer since it was opened; open it again"):
-            writable.append(fakes.cells(5, seed=5), study="b")
-        with pytest.raises(ValueError, match="was changed by another writer"):
-            writable.build_index()
+        writable.append(fakes.cells(5, seed=5), study="b")
+        other.build_index()
     with scim.atlas.open(writable.path) as reader:
-        assert len(reader.obs()) == 20
+        assert reader.obs()["study"].tolist() == ["a"] * 20 + ["b"] * 5
+        assert reader.index.n_rows == 25
 
 
-def test_a_reader_keeps_its_index_while_another_is_built(writable):
+def test_a_reader_keeps_its_index_while_others_are_built(writable):
     writable.append(fakes.cells(20, seed=4), study="a")
     writable.build_index()
     with scim.atlas.open(writable.path) as reader:
+        writable.append(fakes.cells(10, seed=5), study="b")
+        writable.build_index()
         writable.build_index()
         assert reader.index.n_rows == 20
-    with scim.atlas.open(writable.path) as reader:
-        writable.build_index()
-        writable.build_index()
-        with pytest.raises(FormatError, match="was rebuilt since the atlas was opened: open it again"):
-            _ = reader.index
+        assert reader.refresh()
+        assert reader.index.n_rows == 30
+        assert not reader.refresh()
 
 
 def test_relative_paths_follow_the_working_directory(tmp_path, monkeypatch, atlas_path):

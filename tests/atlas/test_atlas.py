@@ -104,7 +104,10 @@ def test_info_adds_up(atlas):
     info = atlas.info()
     assert info["studies"] == {"one": 90, "two": 60}
     assert sum(info["labels"].values()) + info["unlabelled"] == info["cells"] == 150
-    assert set(info["bytes"]) == {"atlas.json", "index", "model", "soma"}
+    assert set(info["bytes"]) == {"atlas.json", "commits", "index", "ledger", "model", "names", "soma"}
+    assert info["genes"] == fakes.cells(3).n_vars
+    assert info["index"]["parts"] == {"index/v000004": 150}
+    assert [version["cells"] for version in info["versions"]] == [150, 150, 90, 0]
     assert info["bytes"]["atlas.json"] == (atlas.path / "atlas.json").stat().st_size
 
 
@@ -131,16 +134,18 @@ def test_a_damaged_store_says_so(tmp_path, atlas_path, part):
             atlas.obs()
             atlas.embeddings()
 
-    with pytest.raises(FormatError, match="is damaged"):
+    with pytest.raises(FormatError, match="verify"):
         use()
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"version": 1', '"version": 99', "format version 99, this scim reads 1"),
+        ('"version": 2', '"version": 99', "format version 99, this scim reads 2; upgrade scim-atlas"),
+        ('"version": 2', '"version": 1', "format version 1, this scim reads 2; make the atlas anew"),
         ('"scim-atlas"', '"something"', "does not describe a scim atlas"),
-        ('"uid"', '"diu"', "is incomplete"),
+        ('"uid"', '"diu"', "was changed since it was written"),
+        ('"n_obs": 150', '"n_obs": 149', "was changed since it was written"),
         ("{", "", "is not readable JSON"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
@@ -28,12 +27,9 @@ FILTERS = [
 
 
 @pytest.fixture(scope="module")
-def store(atlas_path, tmp_path_factory):
+def store(tmp_path_factory):
     """The same atlas without its index."""
-    path = shutil.copytree(atlas_path, tmp_path_factory.mktemp("store") / "toy.scim")
-    content = json.loads((path / "atlas.json").read_text())
-    (path / "atlas.json").write_text(json.dumps(content | {"index": None}))
-    with scim.atlas.open(path) as opened:
+    with scim.atlas.open(fakes.toy_atlas(tmp_path_factory.mktemp("store") / "toy.scim", index=False)) as opened:
         yield opened
 
 
@@ -45,7 +41,7 @@ def no_reading(*_):
 @pytest.fixture
 def unread(monkeypatch):
     """Fail when the store is read."""
-    monkeypatch.setattr("scim.atlas._read.read_obs", no_reading)
+    monkeypatch.setattr("scim.atlas._reader.read_obs", no_reading)
 
 
 @pytest.mark.parametrize("where", FILTERS)
@@ -110,20 +106,32 @@ def test_columns_of_many_values_are_left_to_the_store(writable, monkeypatch):
         assert set(cells.obsm["scim_search_ids"].ravel()) <= set(writable.select(where))
 
 
-def test_after_an_append_the_store_answers(writable):
+def test_after_an_append_the_index_answers_for_all_cells(writable, monkeypatch):
     writable.append(fakes.cells(30, seed=4), study="a", obs_columns=["tissue"])
     writable.build_index()
     writable.append(fakes.cells(30, seed=5), study="b", obs_columns=["tissue", "n"])
-    assert not writable.indexes(["tissue"])
+    monkeypatch.setattr("scim.atlas._reader.read_obs", no_reading)
+    assert writable.indexes(["tissue", "n"])
+    assert writable.select("n == 29").tolist() == [59]
+    assert len(writable.select("n == None")) == 30
     assert len(writable.select("tissue == 'lung'")) == 30
     assert writable.obs()["study"].tolist() == ["a"] * 30 + ["b"] * 30
+    assert writable.index.n_appended == 30
+
+
+def test_a_column_that_one_part_leaves_to_the_store_is_read_there(writable, monkeypatch):
+    monkeypatch.setattr(_indexed, "MOST_VALUES", 20)
+    writable.append(fakes.cells(30, seed=4), study="a", obs_columns=["n"])
     writable.build_index()
-    assert writable.select("n == 29").tolist() == [59]
+    writable.append(fakes.cells(10, seed=5), study="b", obs_columns=["n"])
+    assert not writable.indexes(["n"])
+    assert writable.select("n == 9").tolist() == [9, 39]
+    assert writable.obs(columns=["n"])["n"].tolist() == [*range(30), *range(10)]
 
 
 def test_with_a_damaged_index_the_store_answers(atlas_path, atlas, tmp_path):
     path = shutil.copytree(atlas_path, tmp_path / "copy.scim")
-    (path / "index" / "v0001" / "index.json").write_text("{}")
+    next((path / "index").glob("*/index.json")).write_text("{}")
     with scim.atlas.open(path) as damaged:
         pd.testing.assert_frame_equal(damaged.obs(), atlas.obs())
         np.testing.assert_array_equal(damaged.select("n < 9"), np.arange(9))
@@ -136,7 +144,7 @@ def test_recall_is_passed_on(writable):
     assert writable.index.params["recall"] == 0.9
     writable.build_index(kind="exact")
     assert writable.index.kind == "exact"
-    assert sorted(folder.name for folder in (writable.path / "index").iterdir()) == ["v0001", "v0002"]
+    assert sorted(folder.name for folder in (writable.path / "index").iterdir()) == ["v000003", "v000004"]
     with pytest.raises(ValueError, match="recall must be between 0 and 1, got 2"):
         writable.build_index(recall=2)
     with pytest.raises(ValueError, match="recall must be above 0"):

@@ -42,7 +42,7 @@ def tiny_model(seed: int = 0) -> scim.model.Model:
     return Model(config, genes, Labels((), ()), encoder, name="tiny")
 
 
-def toy_atlas(path: Path) -> Path:
+def toy_atlas(path: Path, *, index: bool = True) -> Path:
     """Two studies, 150 cells, one of them partly unlabelled."""
     with scim.atlas.create(path, model=tiny_model()) as atlas:
         atlas.append(
@@ -51,5 +51,6 @@ def toy_atlas(path: Path) -> Path:
         second = cells(60, seed=3)
         second.obs["cell_type"] = second.obs["cell_type"].where(second.obs["n"] % 10 != 0)
         atlas.append(second, study="two", label_key="cell_type", obs_columns=["tissue", "note"])
-        atlas.build_index()
+        if index:
+            atlas.build_index()
     return path

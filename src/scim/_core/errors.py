@@ -19,5 +19,13 @@ class FormatError(ValueError):
     """A file or folder that is not what it should be: truncated, foreign, or of another version."""
 
 
+class StorageError(OSError):
+    """The store of an atlas does not answer, refuses, or has no room."""
+
+
+class LockedError(TimeoutError):
+    """Somebody else writes into the atlas, or has taken over its lock."""
+
+
 class ScimWarning(UserWarning):
     """A result that is likely to be wrong, or less sure than it looks."""

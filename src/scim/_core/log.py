@@ -30,10 +30,17 @@ def warn(message: str) -> None:
 
 
 def progress(
-    iterable: Iterable[Any] | None = None, *, total: int | None = None, desc: str = "", unit: str = "it"
+    iterable: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    initial: int = 0,
+    desc: str = "",
+    unit: str = "it",
 ) -> Any:
-    """Return a `tqdm` bar that obeys `scim.settings.progress`."""
+    """Return a `tqdm` bar that obeys `scim.settings.progress`; `initial` is what was done before."""
     from tqdm.auto import tqdm  # noqa: PLC0415  (`tqdm.auto` looks for a notebook when it is imported)
 
     disable = None if settings.progress is None else not settings.progress
-    return tqdm(iterable, total=total, desc=desc, unit=unit, unit_scale=True, disable=disable, leave=False)
+    return tqdm(
+        iterable, total=total, initial=initial, desc=desc, unit=unit, unit_scale=True, disable=disable, leave=False
+    )

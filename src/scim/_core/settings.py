@@ -13,6 +13,56 @@ def _threads() -> int:
         return os.cpu_count() or 1
 
 
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"The environment variable {variable} must be a whole number, got {text!r}."
+        raise ValueError(msg) from None
+
+
+def _flag(variable: str) -> bool:
+    text = os.environ.get(variable, "").lower()
+    if text not in ("", "0", "false", "no", "off", "1", "true", "yes", "on"):
+        msg = f"The environment variable {variable} must be 1 or 0, got {text!r}."
+        raise ValueError(msg)
+    return text in ("1", "true", "yes", "on")
+
+
+@dataclass
+class StorageSettings:
+    """How atlases on S3 are reached, and where copies of their parts are kept.
+
+    Credentials come from where AWS tools look for them: the environment (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`), `~/.aws`.
+
+    Attributes
+    ----------
+    region
+        Region of the bucket, as `"eu-central-1"`; `None` leaves it to the AWS configuration.
+        Starts from the environment variable `SCIM_S3_REGION`.
+    endpoint
+        Address of a server that speaks S3, as `"https://minio.example.org:9000"`; `None` is AWS.
+        Starts from `SCIM_S3_ENDPOINT`.
+    proxy
+        Address of a proxy, as `"http://proxy.example.org:8080"`. Starts from `SCIM_S3_PROXY`.
+    anonymous
+        Whether to ask without credentials, as public buckets allow. Starts from `SCIM_S3_ANONYMOUS`.
+    cache
+        Folder for copies of remote indices and models; `None` is the cache folder of the user.
+        Starts from `SCIM_CACHE`.
+    cache_bytes
+        How much it may hold; the copies that were not used for longest go first. Starts from `SCIM_CACHE_BYTES`.
+    """
+
+    region: str | None = field(default_factory=lambda: os.environ.get("SCIM_S3_REGION") or None)
+    endpoint: str | None = field(default_factory=lambda: os.environ.get("SCIM_S3_ENDPOINT") or None)
+    proxy: str | None = field(default_factory=lambda: os.environ.get("SCIM_S3_PROXY") or None)
+    anonymous: bool = field(default_factory=lambda: _flag("SCIM_S3_ANONYMOUS"))
+    cache: str | None = field(default_factory=lambda: os.environ.get("SCIM_CACHE") or None)
+    cache_bytes: int = field(default_factory=lambda: _number("SCIM_CACHE_BYTES", 20 * 10**9))
+
+
 @dataclass
 class Settings:
     """What every function falls back to when its argument is left out.
@@ -27,11 +77,14 @@ class Settings:
         `None` draws one where standard error is a terminal.
     n_threads
         Number of threads of the numerical kernels; starts from the number of usable cores.
+    storage
+        How atlases on S3 are reached, and the cache of their parts.
     """
 
     atlas: str | None = field(default_factory=lambda: os.environ.get("SCIM_ATLAS") or None)
     progress: bool | None = None
     n_threads: int = field(default_factory=_threads)
+    storage: StorageSettings = field(default_factory=StorageSettings)
 
 
 settings = Settings()

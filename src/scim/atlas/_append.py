@@ -1,143 +1,252 @@
-"""Adding cells: everything is written beyond the committed end, and counts from the moment `atlas.json` says so."""
+"""Adding cells: block by block, each noted when it is written, all of them visible from the commit on."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import tiledbsoma
-import tiledbsoma.io
 
 from scim._core import keys
-from scim._core.log import logger
-from scim.atlas._columns import TEXT, arrow_type, as_type, missing
-from scim.atlas._counts import write_counts
-from scim.atlas._read import NULLABLE, obs_columns
-from scim.atlas._soma import FOLDER, MEASUREMENT, grow_array, grow_frame, now, open_soma
-from scim.pp import match_genes
+from scim._core.log import logger, progress, warn
+from scim.atlas._names import add_names, hash_names, known_rows
+from scim.atlas._parts import extend
+from scim.atlas.soma import Writer, damage_named, open_experiment
+from scim.atlas.source import TEXT, arrow_type, as_type
+from scim.pp import align, lognorm_chunks, match_genes
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
-    from scim.atlas._manifest import Manifest
-    from scim.atlas._source import Source
+    from scim.atlas.commit import Manifest, Transaction
+    from scim.atlas.source import Source
     from scim.model import Model
+    from scim.pp import Counts, GeneMap
+
+_BLOCK_ROWS = 65_536
+_BLOCK_VALUES = 12_000_000
+"""Counts in flight at a time: about 0.6 GB on their way through TileDB, whatever the size of the data."""
+
+
+class Block(NamedTuple):
+    """Cells that are written together."""
+
+    source: int
+    start: int
+    stop: int
+    """Rows of the source."""
+
+    n_done: int
+    """Rows of all sources up to the end of this block."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A source, which of its rows are appended, and how its genes are read."""
+
+    source: Source
+    keep: NDArray[np.bool_]
+    genes: GeneMap | None
+    hashes: NDArray[np.uint64]
 
 
 def append(
-    path: Path, manifest: Manifest, model: Model, source: Source, *, gene_key: str | None, counts: bool
-) -> Manifest:
-    """Write the cells of `source` into the atlas at `path`; return the state that is to be committed."""
-    if counts and source.counts.kind != "counts":
-        msg = f"counts=True stores counts, but {source.counts.source} holds {source.counts.kind} values; leave it out."
+    transaction: Transaction,
+    sources: Sequence[Source],
+    model: Model | None,
+    *,
+    gene_key: str | None,
+    counts: bool,
+    skip: bool,
+) -> tuple[Manifest, int]:
+    """Append the cells of all sources and commit.
+
+    Returns
+    -------
+    The new state, and how many cells were added.
+    """
+    manifest, storage = transaction.manifest, transaction.storage
+    for source in sources:
+        _check(source, manifest, model, counts=counts)
+    writer = Writer(transaction)
+    types = _column_types(writer, sources)
+    cells = _chosen(transaction, sources, model, gene_key, skip=skip)
+    n_new = sum(int(some.keep.sum()) for some in cells)
+    if n_new == 0:
+        return manifest, 0
+    first, last = manifest.n_rows, manifest.n_rows + n_new
+    writer.add_columns({name: kind for name, kind in types.items() if name not in writer.columns()})
+    writer.grow(last, manifest.space.embedding)
+    unions = _all_genes(writer, cells, last) if counts else [None] * len(cells)
+    _write(transaction, writer, cells, unions, types, model)
+
+    space = manifest.space
+    with damage_named(storage), open_experiment(storage, at=transaction.tick()) as experiment:
+        if space.index is not None and space.index.n_rows == first:
+            index = extend(storage, experiment, manifest.uid, space, last, transaction.number)
+            space = replace(space, index=index)
+    hashes = np.concatenate([some.hashes[some.keep] for some in cells])
+    names = add_names(storage, manifest.names, hashes, first, transaction.number)
+    counted = _joined(manifest.counted, (first, last)) if counts else manifest.counted
+    space = replace(space, n_rows=last)
+    committed = transaction.commit(n_rows=last, n_obs=manifest.n_obs + n_new, space=space, names=names, counted=counted)
+    logger.info("appended %d cells; the atlas has %d", n_new, committed.n_obs)
+    return committed, n_new
+
+
+def _check(source: Source, manifest: Manifest, model: Model | None, *, counts: bool) -> None:
+    if counts and (source.counts is None or source.counts.kind != "counts"):
+        held = "an embedding only" if source.counts is None else f"{source.counts.kind} values"
+        where = "it" if source.counts is None else source.counts.source
+        msg = f"counts=True stores counts, but {where} holds {held}; leave it out."
         raise ValueError(msg)
-    if now() <= manifest.timestamp:
-        msg = "This machine's clock is behind the last change of the atlas; set it right, or wait."
+    if model is None and source.embedding is None:
+        msg = "The cells of this atlas were embedded elsewhere; name the embedding of the new ones with obsm=."
         raise ValueError(msg)
-    genes = match_genes(source.counts.var, model.genes, gene_key=gene_key)
-    _discard_uncommitted(path, manifest)
-    _refuse_known_cells(path, manifest, source.obs)
-    types = _column_types(path, source.obs)
-    rows = pa.table({name: as_type(source.obs[name], kind) for name, kind in types.items() if name in source.obs})
-    embeddings = model.embed(source.counts, genes)
-
-    first, last = manifest.n_obs, manifest.n_obs + len(source.obs)
-    _grow(path, manifest.n_obs, last, types)
-    with open_soma(path, "w") as experiment:
-        _write_obs(experiment, rows, first)
-        _write_embeddings(experiment, embeddings, first)
-    if counts:
-        write_counts(path, source.counts, genes, first)
-    logger.info("appended %d cells; the atlas has %d", len(source.obs), last)
-    return replace(manifest, n_obs=last, timestamp=now())
-
-
-def _discard_uncommitted(path: Path, manifest: Manifest) -> None:
-    """Remove the rows and columns that an append which did not finish left behind."""
-    with open_soma(path, timestamp=manifest.timestamp) as experiment:
-        columns = obs_columns(experiment)
-    with open_soma(path) as experiment:
-        more_rows = experiment.obs.count > manifest.n_obs
-        more_columns = obs_columns(experiment) != columns
-        counts = list(experiment.ms[MEASUREMENT].X.keys())
-    if more_rows:
-        _discard_rows(path, manifest, counts)
-    if more_columns:
-        _set_columns(path, columns, [])
-
-
-def _discard_rows(path: Path, manifest: Manifest, counts: list[str]) -> None:
-    logger.warning("an earlier append did not finish; its rows are discarded")
-    beyond = (slice(manifest.n_obs, None),)
-    # Embeddings beyond the end stay: a dense array has no holes, and the next append writes over them.
-    with tiledbsoma.DataFrame.open(f"{path}/{FOLDER}/obs", "d") as obs:
-        obs.delete_cells(beyond)
-    for name in counts:
-        with tiledbsoma.SparseNDArray.open(f"{path}/{FOLDER}/ms/{MEASUREMENT}/X/{name}", "d") as X:
-            X.delete_cells(beyond)
-    now()
-
-
-def _refuse_known_cells(path: Path, manifest: Manifest, obs: pd.DataFrame) -> None:
-    key = [keys.ATLAS_STUDY, keys.ATLAS_CELL_ID]
-    with open_soma(path, timestamp=manifest.timestamp) as experiment:
-        known = experiment.obs.read(column_names=key).concat().to_pandas()
-    both = pd.merge(obs[key], known, on=key)
-    if len(both):
-        examples = both[keys.ATLAS_CELL_ID].head(3).tolist()
-        studies = both[keys.ATLAS_STUDY].unique()[:3].tolist()
-        msg = f"{len(both)} cells of study {studies} are in the atlas already, as {examples}; append each cell once."
+    if model is not None and source.embedding is not None:
+        msg = "obsm= is for atlases that have no model; this one embeds the counts of what is appended. Leave it out."
+        raise ValueError(msg)
+    if source.embedding is not None and source.embedding.shape[1] != manifest.space.dim:
+        msg = f"The embedding has {source.embedding.shape[1]} columns, that of the atlas {manifest.space.dim}."
         raise ValueError(msg)
 
 
-def _column_types(path: Path, obs: pd.DataFrame) -> dict[str, pa.DataType]:
-    """Return the types of all columns: those of the atlas first, then new ones."""
-    with open_soma(path) as experiment:
-        types = {name: experiment.obs.schema.field(name).type for name in obs_columns(experiment)}
-    for name in map(str, obs):
-        types.setdefault(name, TEXT if name in keys.ATLAS_COLUMNS else arrow_type(obs[name]))
+def _column_types(writer: Writer, sources: Sequence[Source]) -> dict[str, Any]:
+    """Return the types of all columns: those of the atlas first, then new ones; refuse what does not fit them."""
+    types = writer.columns()
+    for source in sources:
+        for name in map(str, source.obs):
+            types.setdefault(name, TEXT if name in keys.ATLAS_COLUMNS else arrow_type(source.obs[name]))
+            if name not in keys.ATLAS_COLUMNS:
+                as_type(source.obs[name], types[name])
     return types
 
 
-def _grow(path: Path, n_obs: int, n_new: int, types: dict[str, pa.DataType]) -> None:
-    """Add new columns, and room for new rows; each is an operation of its own to TileDB."""
-    with open_soma(path) as experiment:
-        present = obs_columns(experiment)
-    new = [missing(name, n_obs, kind) for name, kind in types.items() if name not in present]
-    if new:
-        _set_columns(path, present, new)
-    with open_soma(path, "w") as experiment:
-        grow_frame(experiment.obs, n_new)
-        grow_array(experiment.ms[MEASUREMENT].obsm[keys.EMBEDDING], n_new)
-    now()
+def _chosen(
+    transaction: Transaction, sources: Sequence[Source], model: Model | None, gene_key: str | None, *, skip: bool
+) -> list[Cells]:
+    """Find the cells that are there already, in the atlas or in a source before; refuse or skip them."""
+    manifest, storage = transaction.manifest, transaction.storage
+    earlier: set[int] = set()
+    cells = []
+    for source in sources:
+        hashes = hash_names(source.obs)
+        with damage_named(storage), open_experiment(storage, at=manifest.timestamp) as experiment:
+            known = known_rows(storage, manifest, experiment, source.obs)
+        if earlier:
+            known |= np.fromiter((value in earlier for value in hashes.tolist()), dtype=np.bool_, count=len(hashes))
+        if len(sources) > 1:
+            earlier.update(hashes.tolist())
+        if known.any() and not skip:
+            _refuse_known(source.obs[known])
+        if known.any():
+            logger.info("%d cells are in the atlas already and are skipped", known.sum())
+        genes = None
+        if model is not None and source.counts is not None:
+            genes = match_genes(source.counts.var, model.genes, gene_key=gene_key)
+        cells.append(Cells(source, ~known, genes, hashes))
+    return cells
 
 
-def _set_columns(path: Path, kept: list[str], new: list[pd.Series]) -> None:
-    with open_soma(path) as experiment:
-        rows = experiment.obs.read(column_names=["soma_joinid", *kept]).concat()
-    frame = pd.concat([rows.to_pandas(types_mapper=NULLABLE.get), *new], axis=1)
-    frame["soma_joinid"] = frame["soma_joinid"].astype("int64")
-    with open_soma(path, "w") as experiment:
-        tiledbsoma.io.update_obs(experiment, frame, default_index_name=keys.ATLAS_CELL_ID)
-    now()
+def _refuse_known(both: pd.DataFrame) -> None:
+    examples = both[keys.ATLAS_CELL_ID].head(3).tolist()
+    studies = both[keys.ATLAS_STUDY].unique()[:3].tolist()
+    msg = (
+        f"{len(both)} cells of study {studies} are in the atlas already, as {examples}; append each cell once, "
+        "or pass on_duplicate='skip'."
+    )
+    raise ValueError(msg)
 
 
-def _write_obs(experiment: Any, rows: pa.Table, first: int) -> None:
-    schema = experiment.obs.schema
-    columns = {"soma_joinid": pa.array(np.arange(first, first + len(rows)))}
-    for field in schema:
-        if field.name != "soma_joinid":
-            absent = pa.nulls(len(rows), field.type)
-            columns[field.name] = rows[field.name] if field.name in rows.column_names else absent
-    experiment.obs.write(pa.table(columns, schema=schema))
+def _all_genes(writer: Writer, cells: Sequence[Cells], n_rows: int) -> list[GeneMap | None]:
+    """Make room for the genes of all sources; return how the genes of each lie among all of them."""
+    maps = [some.genes for some in cells if some.genes is not None]
+    every = writer.grow_counts(n_rows, np.concatenate([genes.names for genes in maps]))
+    return [None if some.genes is None else some.genes.onto(every) for some in cells]
 
 
-def _write_embeddings(experiment: Any, embeddings: NDArray[np.float32], first: int) -> None:
-    array = experiment.ms[MEASUREMENT].obsm[keys.EMBEDDING]
-    where = (slice(first, first + len(embeddings) - 1), slice(0, embeddings.shape[1] - 1))
-    array.write(where, pa.Tensor.from_numpy(np.ascontiguousarray(embeddings)))
+def _write(
+    transaction: Transaction,
+    writer: Writer,
+    cells: Sequence[Cells],
+    unions: Sequence[GeneMap | None],
+    types: dict[str, Any],
+    model: Model | None,
+) -> None:
+    """Write block by block, beginning behind what an interrupted attempt has written."""
+    manifest = transaction.manifest
+    first, n_empty = manifest.n_rows, 0
+    total = sum(some.source.n_obs for some in cells)
+    with progress(total=total, initial=transaction.n_done, desc="append", unit="cell") as bar:
+        for block in _blocks([some.source for some in cells]):
+            some = cells[block.source]
+            keep = some.keep[block.start : block.stop]
+            ids = np.arange(first, first + int(keep.sum()))
+            first += len(ids)
+            if block.n_done <= transaction.n_done or len(ids) == 0:
+                continue
+            part = None if some.source.counts is None else _rows(some.source.counts, block, keep)
+            rows = _embedded(some, block, keep, part, model)
+            n_empty += int((~rows.any(axis=1)).sum())
+            union = unions[block.source]
+            writer.block(
+                ids,
+                obs=_obs(some.source.obs.iloc[block.start : block.stop][keep], types),
+                embedding=(manifest.space.embedding, rows),
+                counts=None if union is None or part is None else align(part.matrix, union),
+            )
+            transaction.reached(block.n_done)
+            bar.update(block.stop - block.start)
+    if n_empty:
+        warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
+
+
+def _blocks(sources: Sequence[Source]) -> Iterator[Block]:
+    n_done = 0
+    for number, source in enumerate(sources):
+        n_rows = _BLOCK_ROWS
+        if source.counts is not None:
+            head = source.counts.rows(0, min(200, source.n_obs))
+            per_row = max(1.0, head.nnz / max(1, head.shape[0]))
+            n_rows = int(max(1024, min(_BLOCK_ROWS, _BLOCK_VALUES // per_row)))
+        for start, stop in itertools.pairwise([*range(0, source.n_obs, n_rows), source.n_obs]):
+            n_done += stop - start
+            yield Block(number, start, stop, n_done)
+
+
+def _rows(counts: Counts, block: Block, keep: NDArray[np.bool_]) -> Counts:
+    matrix = counts.rows(block.start, block.stop)
+    # A logarithm is undone by now, so it must not be undone again.
+    return replace(counts, matrix=matrix if keep.all() else matrix[keep], kind="counts")
+
+
+def _embedded(
+    cells: Cells, block: Block, keep: NDArray[np.bool_], counts: Counts | None, model: Model | None
+) -> NDArray[np.float32]:
+    if model is not None and cells.genes is not None and counts is not None:
+        rows = np.zeros((counts.n_obs, model.latent_dim), dtype=np.float32)
+        for chunk in lognorm_chunks(counts, cells.genes, target_sum=model.config.target_sum):
+            rows[chunk.rows] = model.encode(chunk.X, observed=cells.genes.observed)
+        return rows
+    given = np.asarray(cells.source.embedding[block.start : block.stop], dtype=np.float32)[keep]  # type: ignore[index]
+    if not np.isfinite(given).all():
+        wrong = int((~np.isfinite(given).all(axis=1)).sum())
+        msg = f"The embedding has NaN or infinite values in {wrong} of rows {block.start} to {block.stop}; leave them out."
+        raise ValueError(msg)
+    length = np.linalg.norm(given, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.divide(given, length, out=np.zeros_like(given), where=length > 0)
+    return unit
+
+
+def _obs(rows: pd.DataFrame, types: dict[str, Any]) -> dict[str, Any]:
+    return {name: as_type(rows[name], kind) for name, kind in types.items() if name in rows}
+
+
+def _joined(ranges: Sequence[tuple[int, int]], new: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    if ranges and ranges[-1][1] == new[0]:
+        return (*ranges[:-1], (ranges[-1][0], new[1]))
+    return (*ranges, new)

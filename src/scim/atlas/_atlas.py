@@ -1,28 +1,31 @@
-"""The atlas as a person holds it: read it, append cells, build its index."""
+"""The atlas as a person holds it to change it: each method is one commit, and leaves all as it was if it fails."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import anndata
-
-from scim._core.checks import check_choice, check_recall
+from scim._core.checks import check_choice, check_names, check_recall
 from scim._core.types import IndexKind
-from scim.atlas import _append, _build_index
-from scim.atlas._manifest import read_manifest
+from scim.atlas import _append, _compact, _reembed, _remove, _vacuum
+from scim.atlas._build import build_entry
 from scim.atlas._reader import Reader
-from scim.atlas._soma import damage_named, open_soma
-from scim.atlas._source import Source
+from scim.atlas.commit import Transaction
+from scim.atlas.source import Source, opened, token_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from anndata import AnnData
 
-    from scim.atlas._manifest import Manifest
+    from scim.atlas.commit import Manifest
+    from scim.atlas.storage import Storage
+    from scim.model import Model
+
+    Data: TypeAlias = AnnData | str | os.PathLike[str]
 
 
 class Atlas(Reader):
@@ -30,34 +33,50 @@ class Atlas(Reader):
 
     Attributes
     ----------
-    path
-        Its folder.
     mode
         `"r"` or `"w"`.
     """
 
+    def __init__(
+        self,
+        storage: Storage,
+        mode: Literal["r", "w"],
+        manifest: Manifest,
+        *,
+        draft: bool = False,
+        timeout: float = 10,
+    ) -> None:
+        super().__init__(storage, mode, manifest, draft=draft)
+        self._timeout = timeout
+
     def append(
         self,
-        adata: AnnData | str | os.PathLike[str],
+        data: Data | list[Data] | tuple[Data, ...],
         *,
-        study: str | None = None,
+        study: str | Sequence[str] | None = None,
         study_key: str | None = None,
         label_key: str | None = None,
         obs_columns: Sequence[str] = (),
         layer: str | None = None,
         gene_key: str | None = None,
         counts: bool = False,
-    ) -> None:
+        obsm: str | None = None,
+        on_duplicate: Literal["raise", "skip"] = "raise",
+    ) -> int:
         """Embed cells and add them to the atlas.
 
-        Readers see all of them once this returns, and none of them before or after an error.
+        Readers see all of them once this returns, and none of them before or after an error. If files were being
+        appended and the process died, the same call goes on where it stopped; any other change of the atlas first
+        removes what it had written. An index that covered the atlas covers the new cells too.
+
+        Files are read block by block, in about 1.5 GB of memory whatever their size.
 
         Parameters
         ----------
-        adata
-            Cells with counts, or the path of an h5ad file, which is read chunk by chunk.
+        data
+            Cells with counts: an AnnData, the path of an .h5ad or .zarr file, or a list of these.
         study
-            Name of the study they come from; or
+            Name of the study they come from, or one name for each of a list; or
         study_key
             column of obs that holds it.
         label_key
@@ -70,27 +89,56 @@ class Atlas(Reader):
         gene_key
             Column of var that holds the gene names, see :func:`scim.pp.match_genes`.
         counts
-            Whether to store the counts of all genes too (`ms/RNA/X/counts`).
+            Whether to store the counts of all genes too (`ms/RNA/X/counts`); :meth:`reembed` needs them.
+        obsm
+            For an atlas without a model: name of the embedding in `adata.obsm`.
+        on_duplicate
+            What to do with cells whose study and name are in the atlas: refuse all, or leave them out.
+
+        Returns
+        -------
+        How many cells were added.
 
         Raises
         ------
         PermissionError
             The atlas is open for reading.
+        LockedError
+            Another writer is at work.
         KeyError
             A column does not exist.
         ValueError
-            Cells of this study with these names are there already; no study is given; the counts cannot be used;
-            another writer has changed the atlas since it was opened.
+            Cells of this study with these names are there already; no study is given; the counts cannot be used.
         TypeError
             A column of obs is of a type that the atlas does not keep, or keeps as another type.
         """
+        check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
         self._check_writable("append")
-        with _opened(adata) as cells:
-            source = Source.read(
-                cells, study=study, study_key=study_key, label_key=label_key, obs_columns=obs_columns, layer=layer
-            )
-            manifest = _append.append(self.path, self._manifest, self.model, source, gene_key=gene_key, counts=counts)
-        self._commit(manifest)
+        several: list[Data] = [*data] if isinstance(data, list | tuple) else [data]
+        studies = _studies(study, len(several))
+        columns = check_names("obs_columns", obs_columns)
+        keep = [name for name in (study_key, label_key, *columns) if name is not None]
+        how: dict[str, Any] = {"study_key": study_key, "label_key": label_key, "obs_columns": columns}
+        how |= {"layer": layer, "obsm": obsm}
+        with contextlib.ExitStack() as stack:
+            sources = [
+                Source.read(
+                    stack.enter_context(opened(one, keep)), study=name, token=token_of(one, study=name, **how), **how
+                )
+                for one, name in zip(several, studies, strict=True)
+            ]
+            return self._append(sources, gene_key=gene_key, counts=counts, skip=on_duplicate == "skip")
+
+    def _append(self, sources: Sequence[Source], *, gene_key: str | None, counts: bool, skip: bool) -> int:
+        tokens = [source.token for source in sources]
+        known = [token for token in tokens if token is not None]
+        token = "|".join([*known, str((gene_key, counts, skip))]) if len(known) == len(tokens) else None
+        n_cells = sum(source.n_obs for source in sources)
+        with self._changing(f"append of {n_cells:,} cells", token) as transaction:
+            model = None if self._space.model is None else self.model
+            manifest, n_new = _append.append(transaction, sources, model, gene_key=gene_key, counts=counts, skip=skip)
+            self._take(manifest)
+        return n_new
 
     def build_index(self, *, kind: IndexKind = "auto", recall: float = 0.99, seed: int = 0) -> None:
         """Build the search index over all cells; the old one serves readers until the new one is complete.
@@ -112,57 +160,134 @@ class Atlas(Reader):
         ------
         PermissionError
             The atlas is open for reading.
+        LockedError
+            Another writer is at work.
         ValueError
             The atlas has no cells, or `recall` is out of range.
         """
         check_choice("kind", kind, get_args(IndexKind))
         check_recall(recall)
         self._check_writable("build_index")
-        if self.n_obs == 0:
-            msg = f"The atlas at {str(self.path)!r} has no cells; append some first."
-            raise ValueError(msg)
-        old = self._manifest.index
-        with damage_named(self.path):
-            entry = _build_index.build_index(
-                self.path, self._open(), self.n_obs, old, kind=kind, recall=recall, seed=seed
-            )
-        self._commit(self._manifest.with_index(entry))
-        _build_index.drop_old(self.path, keep=[entry, old])
+        with self._changing("build of the index") as transaction:
+            if self.n_obs == 0:
+                msg = f"The atlas at {self.uri!r} has no cells; append some first."
+                raise ValueError(msg)
+            index = build_entry(transaction, self._space, kind=kind, recall=recall, seed=seed)
+            self._take(transaction.commit(space=replace(self._space, index=index)))
 
-    def _commit(self, manifest: Manifest) -> None:
-        self._refuse_stale()
-        manifest.write(self.path)
-        self._manifest = manifest
-        self._experiment.close()
-        self._experiment = open_soma(self.path, timestamp=manifest.timestamp)
-        for name in ("index", "labels", "_covering"):
-            self.__dict__.pop(name, None)
+    def remove(self, where: str) -> int:
+        """Remove the cells that pass a filter, as those of a study that was withdrawn.
 
-    def _refuse_stale(self) -> None:
-        if read_manifest(self.path) != self._manifest:
-            msg = f"The atlas at {str(self.path)!r} was changed by another writer since it was opened; open it again."
-            raise ValueError(msg)
+        Their ids are never given again. They are on disk, and earlier versions show them, until :meth:`compact` and
+        :meth:`vacuum`.
+
+        Parameters
+        ----------
+        where
+            See :meth:`select`.
+
+        Returns
+        -------
+        How many cells were removed.
+
+        Raises
+        ------
+        PermissionError
+            The atlas is open for reading.
+        FilterError
+            `where` cannot be read, or names an unknown column or value.
+        """
+        self._check_writable("remove")
+        with self._changing(f"removal of cells where {where}") as transaction:
+            ids = self.select(where)
+            if len(ids):
+                self._take(_remove.remove(transaction, self.ids, ids))
+        return len(ids)
+
+    def reembed(self, model: Model | str | os.PathLike[str], *, publish: bool = True) -> None:
+        """Embed all cells with another model, from their stored counts.
+
+        The new embedding, its model and its index are made beside the old ones, which serve readers until the new are
+        complete. What was interrupted goes on where it stopped when the same model is given again.
+
+        Parameters
+        ----------
+        model
+            The model, or the folder of one.
+        publish
+            Whether to let it take the place of the old. Otherwise it stays a draft: `scim.atlas.open(uri, draft=True)`
+            reads it, and :meth:`publish` publishes it.
+
+        Raises
+        ------
+        PermissionError
+            The atlas is open for reading.
+        ValueError
+            The counts of some cells are not stored, or the atlas is embedded with this model already.
+        """
+        from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
+
+        self._check_writable("reembed")
+        chosen = model if isinstance(model, Model) else load(model)
+        with self._changing(f"embedding with model {chosen.uid}", f"reembed {chosen.uid}") as transaction:
+            self._take(_reembed.embed_all(transaction, chosen, self.ids))
+        if publish:
+            self.publish()
+
+    def publish(self) -> None:
+        """Let the draft that :meth:`reembed` made take the place of the published embedding, model and index.
+
+        Raises
+        ------
+        PermissionError
+            The atlas is open for reading.
+        ValueError
+            There is no draft, or cells were appended since it was made: call `reembed` with its model again.
+        """
+        self._check_writable("publish")
+        with self._changing("publication of the draft") as transaction:
+            self._take(_reembed.publish(transaction))
+
+    def compact(self) -> None:
+        """Write the cells anew in few large files and build one index of them, without what was removed.
+
+        It pays after many appends. The old files stay for readers, and for earlier versions, until :meth:`vacuum`.
+        """
+        self._check_writable("compact")
+        with self._changing("compaction") as transaction:
+            self._take(_compact.compact(transaction, self.ids))
+
+    def vacuum(self) -> int:
+        """Delete what only earlier versions need, and those versions; readers that have them open must `refresh`.
+
+        Returns
+        -------
+        How many bytes were freed.
+        """
+        self._check_writable("vacuum")
+        with self._changing("vacuum") as transaction:
+            manifest, n_bytes = _vacuum.vacuum(transaction)
+            self._take(manifest)
+        return n_bytes
+
+    @contextlib.contextmanager
+    def _changing(self, what: str, token: str | None = None) -> Iterator[Transaction]:
+        """Hold the lock, and be at the last commit."""
+        with Transaction(self._storage, what, timeout=self._timeout, token=token) as transaction:
+            self._take(transaction.manifest)
+            yield transaction
 
     def _check_writable(self, method: str) -> None:
-        self._open()
+        self._check_open()
         if self.mode != "w":
-            msg = f"{method} needs the atlas open for writing: scim.atlas.open({str(self.path)!r}, mode='w')."
+            msg = f"{method} needs the atlas open for writing: scim.atlas.open({self.uri!r}, mode='w')."
             raise PermissionError(msg)
-        self._refuse_stale()
 
 
-@contextlib.contextmanager
-def _opened(adata: AnnData | str | os.PathLike[str]) -> Iterator[AnnData]:
-    """Yield an AnnData; a file is opened, not loaded, and closed at the end."""
-    if not isinstance(adata, str | os.PathLike):
-        yield adata
-        return
-    path = Path(adata).expanduser()
-    if not path.is_file():
-        msg = f"{str(path)!r}: no such file; expected an h5ad file."
-        raise FileNotFoundError(msg)
-    backed = anndata.read_h5ad(path, backed="r")
-    try:
-        yield backed
-    finally:
-        backed.file.close()
+def _studies(study: Any, n: int) -> list[str | None]:
+    if isinstance(study, Sequence) and not isinstance(study, str):
+        if len(study) != n:
+            msg = f"Expected one study for each of {n} inputs, or one for all; got {len(study)}."
+            raise ValueError(msg)
+        return [*study]
+    return [study] * n

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -12,28 +13,34 @@ from scim._core import keys
 from scim._core.checks import check_names
 from scim._core.errors import FormatError
 from scim._core.numba import threads
-from scim.atlas import _build_index, _read
 from scim.atlas._indexed import read_indexed
-from scim.atlas._manifest import read_manifest
-from scim.atlas._soma import damage_named, open_soma
+from scim.atlas._info import describe
+from scim.atlas._names import load_array
+from scim.atlas._parts import open_parts
+from scim.atlas.commit import Manifest, Space, read_manifest
+from scim.atlas.soma import Guard, damage_named, embedding_path, obs_columns, open_experiment, read_embeddings, read_obs
+from scim.atlas.storage import cached
 from scim.index.filter import Column, Where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
 
+    from scim.atlas.storage import Storage
     from scim.index import Index
     from scim.model import Model
+
+_OF_A_COMMIT = ("ids", "model", "index", "labels", "_covering", "_experiment", "_guard", "_removed")
+"""What is read when it is first asked for, and again after another commit."""
 
 
 class Labels(NamedTuple):
     """The labels of all cells of an atlas, as integer codes."""
 
     codes: NDArray[np.int32]
-    """(n_obs,) position in `names` of each cell's label; -1 = unlabelled."""
+    """(n_rows,) position in `names` of the label of each `soma_joinid`; -1 = unlabelled, or removed."""
 
     names: NDArray[np.object_]
     """(n_labels,) names."""
@@ -45,11 +52,13 @@ class Labels(NamedTuple):
 class Reader:
     """What can be asked of an atlas; :class:`scim.atlas.Atlas` is one that can be written too."""
 
-    def __init__(self, path: Path, mode: Literal["r", "w"]) -> None:
-        self.path = path
+    def __init__(self, storage: Storage, mode: Literal["r", "w"], manifest: Manifest, *, draft: bool = False) -> None:
+        self._storage = storage
         self.mode = mode
-        self._manifest = read_manifest(path)
-        self._experiment: Any = open_soma(path, timestamp=self._manifest.timestamp)
+        self._manifest = manifest
+        self._draft = draft
+        self._closed = False
+        _ = self._space  # an atlas that has no draft is refused at once
 
     def __enter__(self) -> Self:
         return self
@@ -61,18 +70,52 @@ class Reader:
 
     def close(self) -> None:
         """Close the store. Closing twice is fine."""
-        if self._experiment is not None:
-            self._experiment.close()
-            self._experiment = None
+        self._forget()
+        self._closed = True
+
+    def refresh(self) -> bool:
+        """Move on to what was committed last.
+
+        Returns
+        -------
+        Whether there was something newer.
+        """
+        self._check_open()
+        return self._take(read_manifest(self._storage))
 
     def __repr__(self) -> str:
-        index = "no index" if self._manifest.index is None else f"index of {self._manifest.index.n_obs:,}"
-        return f"Atlas({str(self.path)!r}: {self.n_obs:,} cells, {index}, mode={self.mode!r})"
+        entry = self._space.index
+        index = "no index" if entry is None else f"index of {entry.n_rows:,}"
+        return f"Atlas({self.uri!r}: {self.n_obs:,} cells, {index}, version {self.version}, mode={self.mode!r})"
+
+    @property
+    def uri(self) -> str:
+        """Where it is: an absolute path, or `s3://bucket/prefix`."""
+        return self._storage.uri
+
+    @property
+    def path(self) -> Path:
+        """Its folder.
+
+        Raises
+        ------
+        ValueError
+            It is remote; it has a `uri`.
+        """
+        if self._storage.path is None:
+            msg = f"The atlas at {self.uri!r} is remote and has no folder; use its uri."
+            raise ValueError(msg)
+        return self._storage.path
 
     @property
     def n_obs(self) -> int:
         """Number of cells."""
         return self._manifest.n_obs
+
+    @property
+    def version(self) -> int:
+        """Number of the commit that is read; :func:`scim.atlas.open` takes it as `at`."""
+        return self._manifest.number
 
     @property
     def uid(self) -> str:
@@ -82,32 +125,58 @@ class Reader:
     @property
     def reach(self) -> float | None:
         """Cosine distance within which 99.5 % of cells have one of their label in another study; `None`: no index."""
-        return None if self._manifest.index is None else self._manifest.index.reach
+        return None if self._space.index is None else self._space.index.reach
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._space.dim
 
     @property
     def columns(self) -> list[str]:
         """Names of the obs columns."""
-        with damage_named(self.path):
-            return _read.obs_columns(self._open())
+        with damage_named(self._storage):
+            return obs_columns(self._open())
+
+    @functools.cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """`soma_joinid` of all cells, ascending; those of removed cells are never given again."""
+        every = np.arange(self._manifest.n_rows)
+        return every if self._removed is None else np.delete(every, self._removed)
 
     @functools.cached_property
     def model(self) -> Model:
-        """The model that embedded the cells."""
+        """The model that embedded the cells.
+
+        Raises
+        ------
+        ValueError
+            The embedding was made elsewhere.
+        """
+        space = self._space
+        if space.folder is None:
+            msg = f"The atlas at {self.uri!r} has no model: its embedding was made elsewhere. Search it with use_rep=."
+            raise ValueError(msg)
+        return self._load_model(
+            cached(self._storage, space.folder, f"{self.uid}/model-{space.model}", self._load_model)
+        )
+
+    def _load_model(self, folder: Path) -> Model:
         from scim.model import load  # noqa: PLC0415  (torch is loaded only when something is embedded)
 
-        model = load(self.path / "model")
-        if model.uid != self._manifest.model:
+        model = load(folder)
+        if model.uid != self._space.model:
             msg = (
-                f"The model in {str(self.path / 'model')!r} is {model.uid}, but the cells of this atlas were embedded "
-                f"with {self._manifest.model}; put the original model back."
+                f"The model in {str(folder)!r} is {model.uid}, but the cells of this atlas were embedded "
+                f"with {self._space.model}; put the original model back."
             )
             raise FormatError(msg)
         return model
 
     @property
-    def model_uid(self) -> str:
-        """`uid` of the model that embedded the cells; needs no torch."""
-        return self._manifest.model
+    def model_uid(self) -> str | None:
+        """`uid` of the model that embedded the cells, needs no torch; `None`: the embedding was made elsewhere."""
+        return self._space.model
 
     @functools.cached_property
     def index(self) -> Index:
@@ -116,31 +185,35 @@ class Reader:
         Raises
         ------
         ValueError
-            There is none, or cells were appended since it was built: call :meth:`build_index`.
+            There is none, or it does not cover all cells: call :meth:`build_index`.
         """
-        entry = self._manifest.index
+        self._check_open()
+        entry = self._space.index
         if entry is None:
-            msg = f"The atlas at {str(self.path)!r} has no index; open it with mode='w' and call build_index()."
+            msg = f"The atlas at {self.uri!r} has no index; open it with mode='w' and call build_index()."
             raise ValueError(msg)
-        if entry.n_obs != self.n_obs:
+        if entry.n_rows != self._manifest.n_rows:
             msg = (
-                f"The index of {str(self.path)!r} covers {entry.n_obs:,} of {self.n_obs:,} cells; "
+                f"The index of {self.uri!r} covers {entry.n_rows:,} of {self._manifest.n_rows:,} cells; "
                 "open it with mode='w' and call build_index()."
             )
             raise ValueError(msg)
-        return _build_index.open_index(self.path, entry)
+        return open_parts(self._storage, self.uid, entry, self._removed)
 
     def indexes(self, columns: Sequence[str]) -> bool:
         """Say whether the search index covers all cells and keeps all of these columns of obs."""
-        return self._covering is not None and set(columns) <= set(self._covering.columns)
+        if self._covering is None or self._space.index is None:
+            return False
+        elsewhere = {name for part in self._space.index.parts for name in part.elsewhere}
+        return set(columns) <= set(self._covering.columns) - elsewhere
 
     @functools.cached_property
     def _covering(self) -> Index | None:
         """The index, if there is one that covers all cells and can be read."""
-        entry = self._manifest.index
         try:
-            return None if entry is None or entry.n_obs != self.n_obs else self.index
-        except FormatError:
+            return self.index
+        except (FormatError, ValueError):
+            self._check_open()
             return None  # the store has everything that the index has
 
     def obs(
@@ -150,7 +223,7 @@ class Reader:
         where: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Return obs rows of the atlas.
+        """Return obs rows of the atlas; only what is asked for is read.
 
         Parameters
         ----------
@@ -191,12 +264,13 @@ class Reader:
         quick = [name for name in names if index is not None and self.indexes([name])]
         rows = None
         if index is not None and quick:
-            every = np.arange(self.n_obs) if ids is None else ids
+            every = self.ids if ids is None else ids
             rows = read_indexed(index, every, quick, self._open().obs.schema)
         if rows is not None and len(quick) == len(names):
             return rows
-        with damage_named(self.path):
-            others = _read.read_obs(self._open(), self.n_obs, ids, [name for name in names if name not in quick])
+        slow = [name for name in names if name not in quick]
+        with damage_named(self._storage):
+            others = read_obs(self._checked(slow), ids, slow)
         return others if rows is None else pd.concat([others, rows], axis=1)[names]
 
     def select(self, where: str) -> NDArray[np.int64]:
@@ -223,15 +297,15 @@ class Reader:
         if self._covering is not None and self.indexes(parsed.columns):
             with threads():
                 return self._covering.select(where)
-        with damage_named(self.path):
-            frame = _read.read_obs(self._open(), self.n_obs, None, parsed.columns)
+        with damage_named(self._storage):
+            frame = read_obs(self._checked(parsed.columns), None, parsed.columns)
         columns = {name: Column.of(name, frame[name]) for name in parsed.columns}
         parsed.check(columns)
         with threads():
             return frame.index.to_numpy()[parsed.mask(columns, len(frame))]
 
     def embeddings(self, ids: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return the embeddings of cells, float32 unit rows, shape (n, latent_dim).
+        """Return the embeddings of cells, float32 unit rows, shape (n, dim).
 
         Parameters
         ----------
@@ -243,46 +317,81 @@ class Reader:
         KeyError
             An id does not exist.
         """
-        wanted = None if ids is None else self._check_ids(ids)
-        with damage_named(self.path):
-            return _read.read_embeddings(self._open(), self.n_obs, wanted)
+        wanted = self.ids if ids is None else self._check_ids(ids)
+        name = self._space.embedding
+        experiment = self._open()
+        self._guard.check(embedding_path(name))
+        with damage_named(self._storage):
+            return read_embeddings(experiment, name, wanted)
 
     @functools.cached_property
     def labels(self) -> Labels:
         """The labels of all cells, as integer codes."""
         names = [keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID]
         if self._covering is not None and self.indexes(names):
-            frame = self._covering.obs(np.arange(self.n_obs), names)
+            frame = self._covering.obs(self.ids, names)
         else:
             frame = self.obs(columns=names).astype("category")
         label = frame[keys.ATLAS_LABEL].cat.remove_unused_categories()
         first = frame[~label.duplicated() & label.notna()].astype(object).set_index(keys.ATLAS_LABEL)
         ids = first[keys.ATLAS_LABEL_ID].reindex(label.cat.categories).fillna("").to_numpy(dtype=object)
-        return Labels(np.asarray(label.cat.codes, dtype=np.int32), label.cat.categories.to_numpy(dtype=object), ids)
+        codes = np.full(self._manifest.n_rows, -1, dtype=np.int32)
+        codes[self.ids] = label.cat.codes
+        return Labels(codes, label.cat.categories.to_numpy(dtype=object), ids)
 
     def info(self) -> dict[str, Any]:
-        """Return what the atlas holds: cells, studies, labels, columns, model, index, bytes."""
-        studies = self.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY].value_counts()
-        codes, names, _ = self.labels
-        counts = pd.Series(names[codes[codes >= 0]], dtype=object).value_counts()
-        entry = self._manifest.index
-        return {
-            "path": str(self.path),
-            "cells": self.n_obs,
-            "studies": studies.to_dict(),
-            "labels": counts.to_dict(),
-            "unlabelled": int((codes < 0).sum()),
-            "columns": self.columns,
-            "model": self.model_uid,
-            "index": None if entry is None else {"folder": entry.folder, "cells": entry.n_obs, "reach": entry.reach},
-            "bytes": {part.name: _size(part) for part in sorted(self.path.iterdir())},
-        }
+        """Return what the atlas holds: cells, studies, labels, genes, columns, model, index, bytes, versions."""
+        return describe(self, self._storage, self._manifest, self._space)
+
+    @property
+    def _space(self) -> Space:
+        if not self._draft:
+            return self._manifest.space
+        if self._manifest.draft is None:
+            msg = f"The atlas at {self.uri!r} has no draft; reembed(model, publish=False) makes one."
+            raise ValueError(msg)
+        return self._manifest.draft
+
+    @functools.cached_property
+    def _experiment(self) -> Any:
+        return open_experiment(self._storage, at=self._manifest.timestamp)
+
+    @functools.cached_property
+    def _guard(self) -> Guard:
+        return Guard(self._storage, self._manifest)
+
+    @functools.cached_property
+    def _removed(self) -> NDArray[np.int64] | None:
+        return None if self._manifest.removed is None else load_array(self._storage, self._manifest.removed)
 
     def _open(self) -> Any:
-        if self._experiment is None:
-            msg = f"The atlas at {str(self.path)!r} is closed; open it again with scim.atlas.open()."
-            raise ValueError(msg)
+        self._check_open()
         return self._experiment
+
+    def _checked(self, columns: Sequence[str]) -> Any:
+        """Return the experiment, after a look at the files of obs."""
+        experiment = self._open()
+        self._guard.check("obs", later_columns=not set(columns) <= set(keys.ATLAS_COLUMNS))
+        return experiment
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = f"The atlas at {self.uri!r} is closed; open it again with scim.atlas.open()."
+            raise ValueError(msg)
+
+    def _take(self, manifest: Manifest) -> bool:
+        """Read another commit from now on."""
+        if manifest == self._manifest:
+            return False
+        self._forget()
+        self._manifest = manifest
+        return True
+
+    def _forget(self) -> None:
+        if "_experiment" in self.__dict__:
+            self._experiment.close()
+        for name in _OF_A_COMMIT:
+            self.__dict__.pop(name, None)
 
     def _check_ids(self, ids: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
         wanted = np.asarray(ids)
@@ -290,12 +399,12 @@ class Reader:
             msg = f"Expected whole numbers as ids (soma_joinid), got {wanted.dtype}."
             raise TypeError(msg)
         wanted = wanted.astype(np.int64).ravel()
-        outside = wanted[(wanted < 0) | (wanted >= self.n_obs)]
+        outside = wanted[(wanted < 0) | (wanted >= self._manifest.n_rows)]
         if outside.size:
-            msg = f"Ids run from 0 to {self.n_obs - 1}; not in the atlas: {outside[:5].tolist()}."
+            msg = f"Ids run from 0 to {self._manifest.n_rows - 1}; not in the atlas: {outside[:5].tolist()}."
+            raise KeyError(msg)
+        gone = wanted[np.isin(wanted, self._removed)] if self._removed is not None else outside
+        if gone.size:
+            msg = f"{gone.size} of the cells were removed from the atlas: {gone[:5].tolist()}."
             raise KeyError(msg)
         return wanted
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())

@@ -127,7 +127,7 @@ def _atlas_of(record: dict[str, Any], atlas: atlases.Atlas | str | os.PathLike[s
             source = stack.enter_context(atlases.open(searched if atlas is None else atlas))
         if source.uid != origin["uid"]:
             msg = (
-                f"The search was made in atlas {origin['uid']}, but {str(source.path)!r} is {source.uid}; pass atlas=."
+                f"The search was made in atlas {origin['uid']}, but {source.uri!r} is {source.uid}; pass atlas=."
             )
             raise ValueError(msg)
         yield source

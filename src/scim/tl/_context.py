@@ -32,8 +32,8 @@ def opened(atlas: AtlasLike) -> Iterator[atlases.Atlas]:
 
 def origin(atlas: atlases.Atlas) -> dict[str, str]:
     """Return where an answer came from, for `uns`: another machine has the packaged atlas at another path."""
-    packaged = atlas.path.absolute() == atlases.PACKAGED
-    return {"path": "packaged" if packaged else str(atlas.path.absolute()), "uid": atlas.uid}
+    packaged = atlas.uri == str(atlases.PACKAGED)
+    return {"path": "packaged" if packaged else atlas.uri, "uid": atlas.uid}
 
 
 def embedded_by(adata: AnnData, use_rep: str) -> dict[str, Any]:

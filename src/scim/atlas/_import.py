@@ -1,0 +1,226 @@
+"""Atlases of cells that are elsewhere already: in a SOMA experiment, as the CELLxGENE Census, or embedded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import tiledbsoma
+
+from scim._core import keys
+from scim._core.checks import check_names
+from scim.atlas._open import create, create_empty, open_atlas
+from scim.atlas.commit import FILE, Space
+from scim.atlas.soma import context
+from scim.atlas.source import Source, opened, read_experiment, token_of
+from scim.atlas.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from anndata import AnnData
+
+    from scim.atlas._atlas import Atlas
+    from scim.model import Model
+
+_STUDY, _LABEL = "dataset_id", "cell_type_ontology_term_id"
+"""Columns of obs in the schema of the CELLxGENE Census."""
+
+
+def from_soma(
+    uri: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    model: Model | str | os.PathLike[str] | None = None,
+    measurement: str = "RNA",
+    layer: str = "raw",
+    where: str | None = None,
+    study: str | None = None,
+    study_key: str | None = _STUDY,
+    label_key: str | None = _LABEL,
+    columns: Sequence[str] | None = None,
+    counts: bool = False,
+    overwrite: bool = False,
+) -> Atlas:
+    """Make an atlas of cells of a SOMA experiment: embed them, and build the index.
+
+    The defaults are those of the CELLxGENE Census. Of obs the columns needed are read, of the counts one block after
+    another. When it was interrupted, the same call goes on where it stopped.
+
+    Parameters
+    ----------
+    uri
+        The experiment, as `census/census_data/homo_sapiens`; a folder or `s3://...` (see `scim.settings.storage`).
+    out
+        The atlas to make.
+    model
+        The model that embeds the cells, or the folder of one. Default: that of the default atlas.
+    measurement, layer
+        Where the counts are.
+    where
+        Which cells, as `"tissue_general == 'lung' and is_primary_data == True"`; see :meth:`scim.atlas.Atlas.select`.
+    study
+        Name of the study all cells come from, in place of
+    study_key
+        the column of obs that holds it.
+    label_key
+        Column of obs with cell types; `unknown` means unlabelled.
+    columns
+        Further columns of obs to keep. Default: those of the Census that exist.
+    counts
+        Whether to store the counts too.
+    overwrite
+        Whether to replace what is at `out`.
+
+    Returns
+    -------
+    The atlas, open for writing.
+
+    Raises
+    ------
+    FileExistsError
+        `out` exists and `overwrite` is false.
+    KeyError
+        A measurement, layer or column does not exist.
+    FilterError
+        `where` cannot be read, or names an unknown column or value.
+    """
+    from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
+
+    if model is None:
+        with open_atlas() as default:
+            chosen = default.model
+    else:
+        chosen = model if isinstance(model, Model) else load(model)
+    with _experiment(uri) as experiment:
+        source = read_experiment(
+            experiment,
+            measurement=measurement,
+            layer=layer,
+            where=where,
+            study=study,
+            study_key=study_key,
+            label_key=label_key,
+            columns=columns,
+        )
+        atlas = _begun(out, chosen.uid, lambda: create(out, model=chosen, overwrite=overwrite), overwrite=overwrite)
+        return _filled(atlas, source, counts=counts)
+
+
+def from_embedding(
+    data: AnnData | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    obsm: str,
+    measurement: str = "RNA",
+    where: str | None = None,
+    study: str | None = None,
+    study_key: str | None = None,
+    label_key: str | None = None,
+    columns: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> Atlas:
+    """Make an atlas of cells that are embedded already, by whatever method, and build its index.
+
+    It has no model: queries bring an embedding of the same kind, and `scim.tl.search(adata, atlas, use_rep=...)`
+    searches it.
+
+    Parameters
+    ----------
+    data
+        An AnnData, an .h5ad or .zarr file, or a SOMA experiment (its folder or `s3://...`).
+    out
+        The atlas to make.
+    obsm
+        Name of the embedding, a table of numbers with a row for each cell; rows are scaled to unit length.
+    measurement, where
+        Of an experiment: where the embedding is, and which cells; see :func:`from_soma`.
+    study
+        Name of the study all cells come from, or
+    study_key
+        column of obs that holds it. Default for an experiment: `dataset_id`.
+    label_key
+        Column of obs with cell types. Default for an experiment: `cell_type_ontology_term_id`.
+    columns
+        Further columns of obs to keep. Default: none, and for an experiment those of the Census that exist.
+    overwrite
+        Whether to replace what is at `out`.
+
+    Returns
+    -------
+    The atlas, open for writing.
+
+    Raises
+    ------
+    FileExistsError
+        `out` exists and `overwrite` is false.
+    KeyError
+        The embedding or a column does not exist.
+    """
+    with contextlib.ExitStack() as stack:
+        if _is_experiment(data):
+            source = read_experiment(
+                stack.enter_context(_experiment(data)),
+                measurement=measurement,
+                where=where,
+                study=study,
+                study_key=study_key or _STUDY,
+                label_key=label_key or _LABEL,
+                columns=columns,
+                obsm=obsm,
+            )
+        else:
+            if where is not None:
+                msg = "where= is for experiments; take the cells that you want of an AnnData: adata[...]."
+                raise ValueError(msg)
+            kept = check_names("columns", columns or ())
+            how: dict[str, Any] = {"study": study, "study_key": study_key, "label_key": label_key, "obsm": obsm}
+            keep = [name for name in (study_key, label_key, *kept) if name is not None]
+            cells = stack.enter_context(opened(data, keep))
+            token = token_of(data, obs_columns=kept, **how)
+            source = Source.read(cells, obs_columns=kept, layer=None, token=token, **how)
+        assert source.embedding is not None
+        space = Space(keys.EMBEDDING, int(source.embedding.shape[1]), 0, None, None)
+        atlas = _begun(out, None, lambda: create_empty(out, space, None, overwrite=overwrite), overwrite=overwrite)
+        return _filled(atlas, source, counts=False)
+
+
+def _begun(out: Any, model: str | None, make: Callable[[], Atlas], *, overwrite: bool) -> Atlas:
+    """Open the atlas that an interrupted call has made, or make one."""
+    if not overwrite and Storage.of(out).exists(FILE):
+        atlas = open_atlas(out, "w")
+        if atlas.version == 1 and atlas.model_uid == model:
+            return atlas
+    return make()
+
+
+def _filled(atlas: Atlas, source: Source, *, counts: bool) -> Atlas:
+    try:
+        atlas._append([source], gene_key=None, counts=counts, skip=False)
+        atlas.build_index()
+    except BaseException:
+        atlas.close()
+        raise
+    return atlas
+
+
+def _is_experiment(data: Any) -> bool:
+    if not isinstance(data, str | os.PathLike):
+        return False
+    return str(data).startswith("s3://") or Storage.of(data).exists("__tiledb_group.tdb")
+
+
+@contextlib.contextmanager
+def _experiment(uri: str | os.PathLike[str]) -> Iterator[Any]:
+    storage = Storage.of(uri)
+    if storage.path is not None and not storage.path.exists():
+        msg = f"{storage.uri!r}: no such folder; expected a SOMA experiment."
+        raise FileNotFoundError(msg)
+    try:
+        found = tiledbsoma.open(storage.uri, context=context(storage))
+    except tiledbsoma.DoesNotExistError as error:
+        msg = f"{storage.uri!r} is no SOMA experiment: {error}."
+        raise FileNotFoundError(msg) from error
+    with found as experiment:
+        yield experiment

@@ -1,0 +1,112 @@
+"""Which cells are there already: a hash of study and cell name for each, sorted, so that asking costs no scan."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from scim._core import keys
+from scim._core.errors import FormatError
+from scim.atlas.commit import StoredArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from scim.atlas.commit import Manifest
+    from scim.atlas.storage import Storage
+
+_FACTOR = 2
+"""A new part takes in those at the end that are at most so many times as large: few parts, and each cell moved seldom."""
+
+
+def hash_names(obs: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return a hash of study and cell name for each row, blake2b of 8 bytes."""
+    starts = {study: hashlib.blake2b(f"{study}\0".encode(), digest_size=8) for study in obs[keys.ATLAS_STUDY].unique()}
+    digests = bytearray()
+    for study, cell in zip(obs[keys.ATLAS_STUDY], obs[keys.ATLAS_CELL_ID], strict=True):
+        hashed = starts[study].copy()
+        hashed.update(cell.encode())
+        digests += hashed.digest()
+    return np.frombuffer(bytes(digests), dtype="<u8")
+
+
+def known_rows(storage: Storage, manifest: Manifest, experiment: Any, obs: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows of `obs` are cells of the atlas: same study and same name."""
+    known = np.zeros(len(obs), dtype=np.bool_)
+    hashes = hash_names(obs)
+    candidates: list[NDArray[np.int64]] = []
+    for entry in manifest.names:
+        there, ids = _load(storage, entry)
+        places = np.minimum(np.searchsorted(there, hashes), len(there) - 1)
+        hit = there[places] == hashes
+        known |= hit
+        candidates.append(ids[places[hit]].astype(np.int64))
+    if not known.any():
+        return known
+    # A hash says where to look; the names themselves decide.
+    rows = pa.array(np.unique(np.concatenate(candidates)))
+    names = [keys.ATLAS_STUDY, keys.ATLAS_CELL_ID]
+    stored = experiment.obs.read((rows,), column_names=names).concat().to_pydict()
+    pairs = set(zip(*(stored[name] for name in names), strict=True))
+    some = np.flatnonzero(known)
+    asked = zip(*(obs[name].to_numpy()[some] for name in names), strict=True)
+    known[some] = [pair in pairs for pair in asked]
+    return known
+
+
+def add_names(
+    storage: Storage, parts: Sequence[StoredArray], hashes: NDArray[np.uint64], first: int, number: int
+) -> tuple[StoredArray, ...]:
+    """Write the hashes of cells whose ids begin at `first`; return the parts that there are now."""
+    kept, ids = list(parts), np.arange(first, first + len(hashes), dtype=np.uint64)
+    while kept and kept[-1].n <= _FACTOR * len(hashes):
+        there, their = _load(storage, kept.pop())
+        hashes, ids = np.concatenate([there, hashes]), np.concatenate([their, ids])
+    return (*kept, write_names(storage, hashes, ids, number))
+
+
+def write_names(storage: Storage, hashes: NDArray[np.uint64], ids: NDArray[np.uint64], number: int) -> StoredArray:
+    """Write a part."""
+    order = np.argsort(hashes, kind="stable")
+    return store_array(storage, f"names/{number:06d}.npy", np.stack([hashes[order], ids[order]]))
+
+
+def store_array(storage: Storage, name: str, array: NDArray[Any]) -> StoredArray:
+    """Write an array that is never changed."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    raw = buffer.getvalue()
+    storage.write(name, raw)
+    return StoredArray(name, hashlib.sha256(raw).hexdigest(), array.shape[-1])
+
+
+def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:
+    """Read an array, compared with its checksum.
+
+    Raises
+    ------
+    FormatError
+        It is missing, or was changed.
+    """
+    try:
+        raw = storage.read(entry.name)
+    except FileNotFoundError as error:
+        msg = f"{storage.uri}/{entry.name} is missing; scim.atlas.verify(uri, repair=True) makes it anew."
+        raise FormatError(msg) from error
+    if hashlib.sha256(raw).hexdigest() != entry.sha256:
+        msg = f"{storage.uri}/{entry.name} has changed since it was written; scim.atlas.verify(uri, repair=True) makes it anew."
+        raise FormatError(msg)
+    array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
+    return array
+
+
+def _load(storage: Storage, entry: StoredArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    hashes, ids = load_array(storage, entry)
+    return hashes, ids

@@ -1,0 +1,31 @@
+"""The TileDB-SOMA experiment inside an atlas."""
+
+from scim.atlas.soma._guard import Guard
+from scim.atlas.soma._layout import (
+    COUNTS_PATH,
+    MEASUREMENT,
+    context,
+    create_experiment,
+    damage_named,
+    embedding_path,
+    open_experiment,
+)
+from scim.atlas.soma._read import NULLABLE, obs_columns, read_counts, read_embeddings, read_obs
+from scim.atlas.soma._write import Writer
+
+__all__ = [
+    "COUNTS_PATH",
+    "MEASUREMENT",
+    "NULLABLE",
+    "Guard",
+    "Writer",
+    "context",
+    "create_experiment",
+    "damage_named",
+    "embedding_path",
+    "obs_columns",
+    "open_experiment",
+    "read_counts",
+    "read_embeddings",
+    "read_obs",
+]

@@ -1,0 +1,195 @@
+"""Writing into the experiment, each step at a SOMA time of its own that nobody reads until it is committed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import tiledbsoma
+from tiledbsoma.options import TileDBWriteOptions
+
+from scim.atlas.commit import SOMA
+from scim.atlas.soma._layout import (
+    COUNTS,
+    COUNTS_PATH,
+    MEASUREMENT,
+    VAR,
+    add_counts,
+    add_embedding,
+    context,
+    embedding_path,
+    open_experiment,
+)
+from scim.atlas.soma._read import obs_columns
+from scim.atlas.source import TEXT
+from scim.pp import gene_symbols
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from scim.atlas.commit import Transaction
+
+_FORMATS = {pa.bool_(): "b", pa.int64(): "l", pa.float64(): "g", TEXT: "U"}
+"""Types as the C interface of Arrow spells them, which is how a change of a schema is told to TileDB."""
+
+_MOST_RUNS = 1000
+"""Runs of ids that are deleted as slices; beyond, as a list."""
+
+
+class Writer:
+    """Writes at the times of a transaction.
+
+    Parameters
+    ----------
+    transaction
+        Gives the times, and commits them.
+    """
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction, self._storage = transaction, transaction.storage
+
+    def columns(self) -> dict[str, pa.DataType]:
+        """Return the types of the obs columns that there are so far."""
+        with open_experiment(self._storage, at=self._transaction.since) as experiment:
+            return {name: experiment.obs.schema.field(name).type for name in obs_columns(experiment)}
+
+    def add_columns(self, types: Mapping[str, pa.DataType]) -> None:
+        """Add obs columns; cells that are there have no value in them, and nothing is written for them."""
+        new = {name: _FORMATS[kind] for name, kind in types.items()}
+        if new:
+            with self._transaction.by_the_clock(), self._obs("r", None) as obs:
+                # tiledbsoma's own `update_obs` would read and write the whole frame for this.
+                obs._handle._update_dataframe_schema([], new, {})
+
+    def grow(self, n_rows: int, embedding: str) -> None:
+        """Make room for rows in obs and in an embedding."""
+        at = self._transaction.tick()
+        with open_experiment(self._storage, "w", at=at) as experiment:
+            _grow_frame(experiment.obs, n_rows)
+            _grow_array(experiment.ms[MEASUREMENT].obsm[embedding], n_rows)
+
+    def grow_counts(self, n_rows: int, genes: NDArray[np.object_]) -> NDArray[np.object_]:
+        """Make room for counts of cells and genes; return all genes, those that were there first."""
+        with open_experiment(self._storage, at=self._transaction.since) as experiment:
+            rna = experiment.ms[MEASUREMENT]
+            known = rna.var.read(column_names=["gene_id"]).concat()["gene_id"].to_numpy(zero_copy_only=False)
+            present = COUNTS in rna.X
+        there = set(known)
+        new = np.array([gene for gene in dict.fromkeys(genes) if gene not in there], dtype=object)
+        union = np.concatenate([known.astype(object), new])
+        if present:
+            at = self._transaction.tick()
+            with open_experiment(self._storage, "w", at=at) as experiment:
+                _grow_array(experiment.ms[MEASUREMENT].X[COUNTS], n_rows, len(union))
+        else:
+            at = self._transaction.tick()
+            with self._transaction.by_the_clock(), open_experiment(self._storage, "w", at=at) as experiment:
+                add_counts(experiment.ms[MEASUREMENT].X, n_rows, len(union))
+        if len(new):
+            self._add_genes(new, len(union))
+        return union
+
+    def _add_genes(self, new: NDArray[np.object_], n_genes: int) -> None:
+        with open_experiment(self._storage, "w", at=self._transaction.tick()) as experiment:
+            _grow_frame(experiment.ms[MEASUREMENT].var, n_genes)
+        rows = [np.arange(n_genes - len(new), n_genes), pa.array(new, TEXT), pa.array(gene_symbols(new), TEXT)]
+        with open_experiment(self._storage, "w", at=self._transaction.tick()) as experiment:
+            experiment.ms[MEASUREMENT].var.write(pa.table(rows, schema=VAR))
+
+    def add_embedding(self, name: str, n_rows: int, dim: int) -> None:
+        """Make an array for another embedding."""
+        at = self._transaction.tick()
+        with self._transaction.by_the_clock(), open_experiment(self._storage, "w", at=at) as experiment:
+            add_embedding(experiment.ms[MEASUREMENT].obsm, name, n_rows, dim)
+
+    def drop_embedding(self, name: str) -> None:
+        """Take an embedding out of the experiment; its files stay for those who read earlier commits."""
+        with open_experiment(self._storage, "w", at=self._transaction.tick()) as experiment:
+            del experiment.ms[MEASUREMENT].obsm[name]
+
+    def block(
+        self,
+        ids: NDArray[np.int64],
+        *,
+        obs: Mapping[str, pa.Array] | None = None,
+        embedding: tuple[str, NDArray[np.float32]] | None = None,
+        counts: sparse.csr_matrix | None = None,
+    ) -> None:
+        """Write rows of cells, all at one time.
+
+        Parameters
+        ----------
+        ids
+            Their ids, ascending; for an embedding without a gap.
+        obs
+            Columns; those left out have no value.
+        embedding
+            Name of an embedding, and its rows.
+        counts
+            Counts over all genes of the store.
+        """
+        at = self._transaction.tick()
+        if obs is not None:
+            with self._obs("w", at) as frame:
+                frame.write(_table(ids, obs, frame.schema))
+        if embedding is not None:
+            name, rows = embedding
+            with tiledbsoma.DenseNDArray.open(self._uri(embedding_path(name)), "w", **self._how(at)) as array:
+                where = (slice(int(ids[0]), int(ids[-1])), slice(0, rows.shape[1] - 1))
+                array.write(where, pa.Tensor.from_numpy(np.ascontiguousarray(rows)))
+        if counts is not None and counts.nnz:
+            with tiledbsoma.SparseNDArray.open(self._uri(COUNTS_PATH), "w", **self._how(at)) as X:
+                X.write(_triplets(ids, counts), platform_config=TileDBWriteOptions(sort_coords=False))
+
+    def delete(self, ids: NDArray[np.int64], *, counts: bool) -> None:
+        """Remove cells from obs, and from the counts if there are any."""
+        runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
+        coords = [slice(int(run[0]), int(run[-1])) for run in runs]
+        where = coords if len(coords) <= _MOST_RUNS else [pa.array(ids)]
+        at = self._transaction.tick()
+        with self._obs("d", at) as obs:
+            for rows in where:
+                obs.delete_cells((rows,))
+        if counts:
+            with tiledbsoma.SparseNDArray.open(self._uri(COUNTS_PATH), "d", **self._how(at)) as X:
+                for rows in where:
+                    X.delete_cells((rows,))
+
+    def _obs(self, mode: Literal["r", "w", "d"], at: int | None) -> Any:
+        return tiledbsoma.DataFrame.open(self._uri("obs"), mode, **self._how(at))
+
+    def _uri(self, path: str) -> str:
+        return self._storage.child(f"{SOMA}/{path}")
+
+    def _how(self, at: int | None) -> dict[str, Any]:
+        return {"tiledb_timestamp": at, "context": context(self._storage)}
+
+
+def _table(ids: NDArray[np.int64], obs: Mapping[str, pa.Array], schema: pa.Schema) -> pa.Table:
+    columns = [
+        pa.array(ids) if field.name == "soma_joinid" else obs.get(field.name, pa.nulls(len(ids), field.type))
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _triplets(ids: NDArray[np.int64], counts: sparse.csr_matrix) -> pa.Table:
+    if not counts.has_sorted_indices:
+        counts = counts.sorted_indices()
+    rows = np.repeat(ids, np.diff(counts.indptr))
+    return pa.table({"soma_dim_0": rows, "soma_dim_1": counts.indices.astype(np.int64), "soma_data": counts.data})
+
+
+def _grow_frame(frame: Any, n_rows: int) -> None:
+    if frame.domain[0][1] + 1 < n_rows:
+        frame.tiledbsoma_resize_soma_joinid_shape(n_rows)
+
+
+def _grow_array(array: Any, n_rows: int, n_columns: int = 0) -> None:
+    shape = (max(n_rows, array.shape[0]), max(n_columns, array.shape[1]))
+    if shape != tuple(array.shape):
+        array.resize(shape)

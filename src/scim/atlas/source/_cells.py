@@ -1,0 +1,97 @@
+"""Cells that are not in memory, with the names that an AnnData has for its parts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Opener = Callable[[], Any]
+"""Opens a matrix; its rows are read by slice, later."""
+
+
+class Lazy(Mapping[str, Any]):
+    """Matrices by name, each opened when it is asked for."""
+
+    def __init__(self, openers: Mapping[str, Opener]) -> None:
+        self._openers = dict(openers)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._openers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._openers)
+
+    def __len__(self) -> int:
+        return len(self._openers)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What `adata.raw` is to an AnnData."""
+
+    var: pd.DataFrame
+    open_x: Opener
+
+    @functools.cached_property
+    def X(self) -> Any:  # noqa: N802  (AnnData's name)
+        """The matrix, rows readable by slice."""
+        return self.open_x()
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The part of an AnnData from which :class:`Source` and :func:`scim.pp.find_counts` read; matrices stay on disk.
+
+    Attributes
+    ----------
+    obs
+        Only the columns that were asked for.
+    var
+        All columns.
+    open_x
+        Opens `X`; returns `None` if there is none.
+    layers, obsm
+        Matrices by name.
+    raw
+        As in AnnData.
+    uns
+        Only `log1p`.
+    """
+
+    obs: pd.DataFrame
+    var: pd.DataFrame
+    open_x: Opener = lambda: None
+    layers: Mapping[str, Any] = field(default_factory=dict)
+    obsm: Mapping[str, Any] = field(default_factory=dict)
+    raw: Raw | None = None
+    uns: Mapping[str, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def X(self) -> Any:  # noqa: N802  (AnnData's name)
+        """The matrix, rows readable by slice, or `None`."""
+        return self.open_x()
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return len(self.obs)
+
+    @property
+    def n_vars(self) -> int:
+        """Number of genes."""
+        return len(self.var)
+
+    @property
+    def obs_names(self) -> pd.Index:
+        """Names of the cells."""
+        return self.obs.index
+
+    @property
+    def var_names(self) -> pd.Index:
+        """Names of the genes."""
+        return self.var.index

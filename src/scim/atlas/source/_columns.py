@@ -1,0 +1,149 @@
+"""Columns of `obs`, from pandas to the few types that an atlas keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.api import types as is_
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TEXT = pa.large_string()
+_PANDAS = {pa.bool_(): "boolean", pa.int64(): "Int64", pa.float64(): "Float64", TEXT: "object"}
+_INFERRED = {
+    "string": TEXT,
+    "empty": TEXT,
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "floating": pa.float64(),
+    "mixed-integer-float": pa.float64(),
+}
+"""What pandas finds in a column of Python objects."""
+
+
+def arrow_type(column: pd.Series) -> pa.DataType:
+    """Return the type in which an atlas keeps a column: text, bool, int64 or float64.
+
+    Raises
+    ------
+    TypeError
+        The column mixes types, or holds something else.
+    """
+    values = pd.Series(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else column
+    if isinstance(values.dtype, pd.StringDtype) or _is_coded_text(values.dtype):
+        return TEXT
+    if is_.is_bool_dtype(values.dtype):
+        return pa.bool_()
+    if is_.is_integer_dtype(values.dtype):
+        return pa.int64()
+    if is_.is_float_dtype(values.dtype):
+        return pa.float64()
+    found = _INFERRED.get(is_.infer_dtype(values, skipna=True))
+    if found is None:
+        msg = (
+            f"obs[{column.name!r}] has dtype {column.dtype} and holds more than text; expected text, a categorical, "
+            f"bool, int or float. Convert it first, for example with .astype(str)."
+        )
+        raise TypeError(msg)
+    return found
+
+
+def _is_coded_text(dtype: Any) -> bool:
+    """Say whether a column of arrow's is dictionary-coded text."""
+    kind = dtype.pyarrow_dtype if isinstance(dtype, pd.ArrowDtype) else pa.null()
+    return isinstance(kind, pa.DictionaryType) and kind.value_type in (pa.string(), TEXT)
+
+
+def as_type(column: pd.Series, kind: pa.DataType) -> pa.Array:
+    """Return a column as an arrow array of `kind`; missing values stay missing.
+
+    Whole numbers go into a column of other numbers, and the other way round if all of them are whole.
+
+    Raises
+    ------
+    TypeError
+        The atlas keeps this column in another type.
+    """
+    own = arrow_type(column)
+    if own != kind and column.isna().all():
+        return pa.nulls(len(column), kind)
+    if {own, kind} != {pa.int64(), pa.float64()} and own != kind:
+        _refuse(column, own, kind)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        values = as_type(pd.Series(column.cat.categories, name=column.name), kind)
+        codes = np.asarray(column.cat.codes)
+        return values.take(pa.array(codes, mask=codes < 0))
+    if own == TEXT or own == pa.bool_():
+        return _array(column, kind)
+    return _numbers(column, own, kind)
+
+
+def _numbers(column: pd.Series, own: pa.DataType, kind: pa.DataType) -> pa.Array:
+    if column.dtype == np.float16 or column.dtype == object:
+        column = column.astype("Float64")  # arrow reads neither half floats nor whole numbers beside fractions
+    elif column.dtype == np.longdouble:
+        column = column.astype(np.float64)
+    try:
+        return pc.cast(_array(column), kind)
+    except pa.ArrowInvalid:  # a fraction, or a number that the type cannot hold
+        _refuse(column, own, kind, _unfit(column, kind))
+
+
+def _unfit(column: pd.Series, kind: pa.DataType) -> str:
+    """Return examples of the values that do not fit."""
+    values = column.dropna()
+    if kind == pa.float64():
+        return f", and whole numbers beyond 2**53, as {values.max()}, lose digits"
+    if arrow_type(column) == pa.int64():
+        return f", which ends at 2**63 - 1; the largest value is {values.max()}"
+    numbers = values.to_numpy(dtype=np.float64)
+    return f" and has values that are not whole, as {numbers[numbers != np.round(numbers)][:3].tolist()}"
+
+
+def _array(column: pd.Series, kind: pa.DataType | None = None) -> pa.Array:
+    array: Any = pa.array(column, from_pandas=True)
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return array if kind is None or array.type == kind else array.cast(kind)
+
+
+def _refuse(column: pd.Series, own: pa.DataType, kind: pa.DataType, why: str = "") -> NoReturn:
+    msg = (
+        f"obs[{column.name!r}] is {own}{why}, but the atlas keeps this column as {kind}; "
+        f"convert it, or append it under another name."
+    )
+    raise TypeError(msg)
+
+
+def missing(name: str, n: int, kind: pa.DataType) -> pd.Series:
+    """Return a column of missing values that pandas will hand on as `kind`."""
+    return pd.Series([None] * n, dtype=_PANDAS[kind], name=name)
+
+
+def check_columns(obs: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse names that `obs` does not have.
+
+    Raises
+    ------
+    KeyError
+        Naming them, and those that exist.
+    """
+    refuse_absent(columns, list(obs.columns))
+
+
+def refuse_absent(columns: Sequence[str], present: Sequence[str]) -> None:
+    """Refuse names of columns that are not among those present.
+
+    Raises
+    ------
+    KeyError
+        Naming them, and those that exist.
+    """
+    absent = [name for name in columns if name not in present]
+    if absent:
+        msg = f"obs has no column {absent}. Present: {list(present)}."
+        raise KeyError(msg)

@@ -1,0 +1,191 @@
+"""What is appended: the obs rows of cells, and their counts or embedding, checked before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scim import ontology
+from scim._core import keys
+from scim._core.checks import check_adata, check_names
+from scim.atlas.source._cells import Cells
+from scim.atlas.source._columns import arrow_type, check_columns
+from scim.pp import Counts, find_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+
+_TAKEN = {*keys.ATLAS_COLUMNS, "obs_id", "index"}  # the last two have a meaning of their own to tiledbsoma
+
+
+@dataclass(frozen=True)
+class Source:
+    """Cells on their way into an atlas.
+
+    Attributes
+    ----------
+    obs
+        The standard columns and those asked for, one row a cell. Study, label and label id are categoricals.
+    counts
+        Their counts; or `None`, and there is
+    embedding
+        (n_obs, dim), rows readable by slice, in memory or on disk.
+    token
+        Says that the same input came again; `None` where that cannot be known. See :func:`token_of`.
+    """
+
+    obs: pd.DataFrame
+    counts: Counts | None
+    embedding: Any | None = None
+    token: str | None = None
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return len(self.obs)
+
+    @classmethod
+    def read(
+        cls,
+        adata: AnnData | Cells,
+        *,
+        study: str | None,
+        study_key: str | None,
+        label_key: str | None,
+        obs_columns: Sequence[str],
+        layer: str | None,
+        obsm: str | None = None,
+        token: str | None = None,
+    ) -> Source:
+        """Check an AnnData, in memory or backed, or cells from a file.
+
+        Parameters
+        ----------
+        adata
+            Cells.
+        study
+            Name of the study they come from; or
+        study_key
+            column of obs that holds it.
+        label_key
+            Column of obs with cell types.
+        obs_columns
+            Further columns of obs to keep.
+        layer
+            Where the counts are, see :func:`scim.pp.find_counts`.
+        obsm
+            Name of an embedding to take in place of counts.
+        token
+            Kept as it is.
+
+        Raises
+        ------
+        TypeError
+            No AnnData, or a column of a type that an atlas does not keep.
+        KeyError
+            A column, a layer or an embedding does not exist.
+        ValueError
+            No study is given, cells occur twice, or counts or embedding cannot be used.
+        """
+        if not isinstance(adata, Cells):
+            check_adata(adata)
+        obs_columns = check_names("obs_columns", obs_columns)
+        check_columns(adata.obs, [key for key in (study_key, label_key, *obs_columns) if key is not None])
+        _check_names(obs_columns)
+        frame = pd.DataFrame({keys.ATLAS_CELL_ID: adata.obs_names.astype(str)})
+        frame[keys.ATLAS_STUDY] = _studies(adata.obs, study, study_key)
+        frame[keys.ATLAS_LABEL], frame[keys.ATLAS_LABEL_ID] = _labels(adata.obs, label_key)
+        for name in obs_columns:
+            arrow_type(adata.obs[name])
+            frame[name] = adata.obs[name].array
+        _refuse_twice(frame)
+        if obsm is None:
+            return cls(frame, find_counts(adata, layer), None, token)
+        if layer is not None:
+            msg = f"Expected layer= (counts) or obsm= (an embedding), got both: {layer!r} and {obsm!r}."
+            raise ValueError(msg)
+        return cls(frame, None, _embedding(adata, obsm), token)
+
+
+def _check_names(obs_columns: Sequence[str]) -> None:
+    taken = [name for name in obs_columns if name in _TAKEN or name.startswith("soma_")]
+    if taken:
+        msg = f"obs_columns {taken} are names that the atlas uses itself ({sorted(_TAKEN)}); rename them."
+        raise ValueError(msg)
+
+
+def _studies(obs: pd.DataFrame, study: str | None, study_key: str | None) -> pd.Categorical:
+    if (study is None) == (study_key is None):
+        got = "neither" if study is None else "both"
+        msg = f"Expected study= (one name) or study_key= (a column of obs), got {got}."
+        raise ValueError(msg)
+    if study_key is None:
+        return _spread([str(study)], np.zeros(len(obs), dtype=np.int8))
+    codes, values = _coded(obs[study_key])
+    n_missing = int((codes < 0).sum())
+    if n_missing:
+        msg = f"obs[{study_key!r}] has {n_missing} missing values; every cell needs a study."
+        raise ValueError(msg)
+    return _spread([str(value) for value in values], codes)
+
+
+def _labels(obs: pd.DataFrame, label_key: str | None) -> tuple[pd.Categorical, pd.Categorical]:
+    if label_key is None:
+        none = np.full(len(obs), -1, dtype=np.int8)
+        return _spread([], none), _spread([], none)
+    codes, values = _coded(obs[label_key])
+    terms = [ontology.term_id(str(value)) for value in values]
+    names = [
+        str(value) if term is None else ontology.term_name(term) for value, term in zip(values, terms, strict=True)
+    ]
+    return _spread(names, codes), _spread(terms, codes)
+
+
+def _coded(column: pd.Series) -> tuple[NDArray[Any], list[Any]]:
+    """Return the values that occur in a column, and the place of each cell's value among them; -1 = missing."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.remove_unused_categories()
+        return np.asarray(column.cat.codes), column.cat.categories.tolist()
+    codes, values = pd.factorize(column)
+    return codes, list(values)
+
+
+def _spread(values: Sequence[str | None], codes: NDArray[Any]) -> pd.Categorical:
+    """Return for each cell the value at its code; several codes may have the same value."""
+    categories = pd.Index([value for value in dict.fromkeys(values) if value is not None], dtype=object)
+    new = np.append(categories.get_indexer(pd.Index(values, dtype=object)), -1)  # -1 is the place behind the last
+    return pd.Categorical.from_codes(new[codes], categories=categories)
+
+
+def _refuse_twice(frame: pd.DataFrame) -> None:
+    names = frame[keys.ATLAS_CELL_ID]
+    if not names.duplicated().any():  # the quick question first
+        return
+    twice = frame.duplicated([keys.ATLAS_STUDY, keys.ATLAS_CELL_ID])
+    if twice.any():
+        examples = names[twice].head(3).tolist()
+        msg = f"{twice.sum()} cell names occur twice in a study, as {examples}; call adata.obs_names_make_unique()."
+        raise ValueError(msg)
+
+
+def _embedding(adata: AnnData | Cells, obsm: str) -> Any:
+    if obsm not in adata.obsm:
+        msg = f"obsm[{obsm!r}] not found. Present: {sorted(adata.obsm)}."
+        raise KeyError(msg)
+    values = adata.obsm[obsm]
+    if isinstance(values, pd.DataFrame):
+        values = values.to_numpy()
+    elif hasattr(values, "toarray"):
+        values = values.toarray()
+    shape, dtype = tuple(getattr(values, "shape", ())), getattr(values, "dtype", type(values).__name__)
+    if len(shape) != 2 or getattr(dtype, "kind", "") not in "fiu" or 0 in shape or shape[0] != adata.n_obs:
+        msg = f"obsm[{obsm!r}] must be a table of numbers, {adata.n_obs} cells x dimensions, got {dtype} of {shape}."
+        raise ValueError(msg)
+    return values

@@ -1,0 +1,8 @@
+"""The files of an atlas, in a folder or on S3; the cache of remote folders; the lock of writers."""
+
+from scim.atlas.storage._cache import cached
+from scim.atlas.storage._files import StoredFile
+from scim.atlas.storage._lock import Lock
+from scim.atlas.storage._storage import Storage
+
+__all__ = ["Lock", "Storage", "StoredFile", "cached"]
