@@ -75,7 +75,7 @@ def read_columns(obs: Any, ids: NDArray[np.int64] | None, columns: Sequence[str]
 
 def _batches(obs: Any, columns: Sequence[str], ids: NDArray[np.int64] | None) -> Iterator[pa.Table]:
     """Yield tables of bounded size in which text is coded."""
-    few = ids is not None and ids.size < _FEW * obs.count
+    few = ids is not None and ids.size < _FEW * obs.count and tuple(obs.index_column_names) == (_ID,)
     with bounded(obs) as opened, soma_named(obs.uri):
         for table in opened.read((pa.array(ids),) if few else (), column_names=[_ID, *columns]):
             coded = [_code(table[name]) for name in table.column_names]

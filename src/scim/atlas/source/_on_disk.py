@@ -61,6 +61,9 @@ def read_cells(root: Any, file: str, keep: Sequence[str]) -> Cells:
     with damage_named(file):
         absent = [name for name in ("obs", "var") if name not in root]
         present = sorted(root)
+    if "mod" in present:
+        msg = f"{file!r} holds a MuData; read it with mudata.read(path) and pass one modality, as mdata['rna']."
+        raise FormatError(msg)
     if absent:
         msg = f"{file!r} holds no AnnData: it has no {' and no '.join(absent)}. Present: {present}."
         raise FormatError(msg)
