@@ -106,7 +106,7 @@ CASES = [
     ("a number as name", nothing, lambda a, t: scim.tl.search(a, t, key_added=5), TypeError, "key_added must be text, got 5"),
     ("the name of the embedding's notes", nothing, lambda a, t: scim.tl.annotate(a, t, key_added="scim"), ValueError, "scim keeps something else there"),
     ("confidence as text", nothing, lambda a, t: scim.tl.annotate(a, t, min_confidence="high"), TypeError, "must be a number between 0 and 1, got 'high'"),
-    ("a number as atlas", nothing, lambda a, t: scim.tl.annotate(a, 5), TypeError, "Expected the folder of an atlas, got int"),
+    ("a number as atlas", nothing, lambda a, t: scim.tl.annotate(a, 5), TypeError, "Expected the folder or the address of an atlas, got int"),
     ("a number as column", nothing, lambda a, t: scim.get.hits(searched(a.copy(), t), [5]), TypeError, r"columns must be names, got \[5\]"),
     ("unknown weights", nothing, lambda a, t: scim.tl.annotate(a, t, weights="near"), ValueError, r"weights must be one of \['distance', 'uniform'\], got 'near'"),
     ("confidence of 80", nothing, lambda a, t: scim.tl.annotate(a, t, min_confidence=80), ValueError, "min_confidence must be between 0 and 1, got 80"),

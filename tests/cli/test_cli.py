@@ -94,7 +94,7 @@ def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--groupby", "a"], 1, "obs['a'] not found"),
         (["annotate", "TEXT", "-o", "out.h5ad"], 1, "expected an .h5ad, .zarr or 10x .h5 file"),
         (["annotate", "BROKEN", "-o", "out.h5ad"], 1, "cannot be read as a .h5ad file"),
-        (["atlas", "append", "ATLAS"], 1, "one or more .h5ad files"),
+        (["atlas", "append", "ATLAS"], 1, "one or more .h5ad or .zarr files"),
         (["atlas", "index", "ATLAS", "--recall", "0"], 1, "recall must be above 0"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--max-distance", "9"], 1, "between 0 and 2"),
         (["search", "QUERY", "-o", "out.csv", "--duplicates", "drop"], 2, ""),

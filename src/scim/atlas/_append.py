@@ -235,7 +235,8 @@ def _embedded(
     given = np.asarray(cells.source.embedding[block.start : block.stop], dtype=np.float32)[keep]  # type: ignore[index]
     if not np.isfinite(given).all():
         wrong = int((~np.isfinite(given).all(axis=1)).sum())
-        msg = f"The embedding has NaN or infinite values in {wrong} of rows {block.start} to {block.stop}; leave them out."
+        where = f"rows {block.start} to {block.stop}"
+        msg = f"The embedding has NaN or infinite values in {wrong} of {where}; leave them out."
         raise ValueError(msg)
     length = np.linalg.norm(given, axis=1, keepdims=True)
     unit: NDArray[np.float32] = np.divide(given, length, out=np.zeros_like(given), where=length > 0)

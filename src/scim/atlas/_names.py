@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scim.atlas.storage import Storage
 
 _FACTOR = 2
-"""A new part takes in those at the end that are at most so many times as large: few parts, and each cell moved seldom."""
+"""A new part takes in those before it that are at most so many times as large: few parts, each cell moved seldom."""
 
 
 def hash_names(obs: pd.DataFrame) -> NDArray[np.uint64]:
@@ -101,7 +101,8 @@ def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:
         msg = f"{storage.uri}/{entry.name} is missing; scim.atlas.verify(uri, repair=True) makes it anew."
         raise FormatError(msg) from error
     if hashlib.sha256(raw).hexdigest() != entry.sha256:
-        msg = f"{storage.uri}/{entry.name} has changed since it was written; scim.atlas.verify(uri, repair=True) makes it anew."
+        remedy = "scim.atlas.verify(uri, repair=True) makes it anew"
+        msg = f"{storage.uri}/{entry.name} has changed since it was written; {remedy}."
         raise FormatError(msg)
     array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
     return array

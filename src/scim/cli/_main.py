@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments are not shown
-            app(arguments, exit_on_error=False, result_action="return_value")
+            code = app(arguments, exit_on_error=False, result_action="return_value")
     except CycloptsError:
         return 2  # cyclopts has said what was wrong
     except KeyboardInterrupt:
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     except (ValueError, TypeError, LookupError, OSError, ImportError, MemoryError) as error:
         print(f"scim: error: {_one_line(error)}", file=sys.stderr)
         return 1
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _one_line(error: BaseException) -> str:

@@ -22,7 +22,7 @@ def annotate(
     /,
     *,
     output: Output,
-    atlas: Path | None = None,
+    atlas: str | None = None,
     k: int = 50,
     weights: Weights = "distance",
     balance: bool = True,
@@ -47,7 +47,7 @@ def annotate(
     output
         What to write: the same cells with labels (.h5ad), or a table of labels (.csv, .tsv, .parquet).
     atlas
-        Folder of an atlas. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
+        Folder of an atlas, or s3://bucket/prefix. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
     k
         Number of neighbours that vote.
     weights
@@ -98,7 +98,7 @@ def search(
     /,
     *,
     output: Output,
-    atlas: Path | None = None,
+    atlas: str | None = None,
     groupby: str | None = None,
     k: int = 50,
     where: str | None = None,
@@ -120,7 +120,7 @@ def search(
     output
         What to write: a table with a row for each hit (.csv, .tsv, .parquet), or the cells with their hits (.h5ad).
     atlas
-        Folder of an atlas. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
+        Folder of an atlas, or s3://bucket/prefix. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
     groupby
         Column of obs: one search for each of its groups. Default: one for each cell.
     k

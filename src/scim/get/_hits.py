@@ -126,8 +126,6 @@ def _atlas_of(record: dict[str, Any], atlas: atlases.Atlas | str | os.PathLike[s
         else:
             source = stack.enter_context(atlases.open(searched if atlas is None else atlas))
         if source.uid != origin["uid"]:
-            msg = (
-                f"The search was made in atlas {origin['uid']}, but {source.uri!r} is {source.uid}; pass atlas=."
-            )
+            msg = f"The search was made in atlas {origin['uid']}, but {source.uri!r} is {source.uid}; pass atlas=."
             raise ValueError(msg)
         yield source

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scim._core.errors import FormatError
@@ -16,6 +15,7 @@ from scim.atlas.commit._manifest import StoredArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from scim.atlas.commit._manifest import Manifest
     from scim.atlas.storage import Storage, StoredFile
@@ -28,7 +28,7 @@ _EMBEDDING = re.compile(rf"{SOMA}/ms/[^/]+/obsm/(?!__)([^/]+)/")
 _TIME = re.compile(r"/__(\d{10,})_\d+_")
 
 Ledger = dict[str, tuple[int, str | None]]
-"""Bytes and sha256 of each file, by its name relative to the atlas. No checksum: the store is remote and has its own."""
+"""Bytes and sha256 of each file, by its name relative to the atlas; no checksum where the store is remote."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from scim._core.errors import FormatError
@@ -16,6 +16,8 @@ FILE = "atlas.json"
 COMMITS = "commits"
 FORMAT = "scim-atlas"
 VERSION = 2
+
+_REMEDY = "scim.atlas.verify(uri, repair=True) brings the last commit back"
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
     try:
         content = json.loads(raw)
     except ValueError as error:
-        msg = f"{where!r} is not readable JSON ({error}); scim.atlas.verify(uri, repair=True) brings the last commit back."
+        msg = f"{where!r} is not readable JSON ({error}); {_REMEDY}."
         raise FormatError(msg) from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         msg = f"{where!r} does not describe a scim atlas."
@@ -173,7 +175,7 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
         msg = f"The atlas at {storage.uri!r} has format version {version}, this scim reads {VERSION}; {remedy}."
         raise FormatError(msg)
     if content.pop("sha256", None) != _digest({"format": FORMAT, "version": VERSION, **content}):
-        msg = f"{where!r} was changed since it was written; scim.atlas.verify(uri, repair=True) brings the last commit back."
+        msg = f"{where!r} was changed since it was written; {_REMEDY}."
         raise FormatError(msg)
     try:
         manifest: Manifest = _from_dict(Manifest, content)
@@ -201,7 +203,6 @@ _NESTED: dict[str, Any] = {
 
 
 def _from_dict(kind: Any, content: dict[str, Any]) -> Any:
-    assert is_dataclass(kind)
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(content) - known):
         msg = f"unknown entry {unknown[0]!r}"

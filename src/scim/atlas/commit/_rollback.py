@@ -1,4 +1,4 @@
-"""Undoing what was never committed. TileDB writes no file twice and names each by its time, so that is deleting files."""
+"""Undoing what was never committed. TileDB names each file by its time and writes none twice: so it is deleting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"v?(\d+)(\.\w+)?")
 
 
 def uncommitted(storage: Storage, timestamp: int, number: int) -> tuple[list[str], list[str]]:
-    """Return the files of the store that are later than a SOMA time, and what bears a number after `number`, or none."""
+    """Return the files of the store that are later than a SOMA time, and what later commits than `number` own."""
     files = [file for file in store_files(storage) if file.timestamp > timestamp]
     # What makes data visible goes first: a roll back that is cut off leaves data that nobody reads, never half of it.
     files.sort(key=lambda file: (not file.name.endswith((".wrt", ".del")), "/__group/" not in file.name))
