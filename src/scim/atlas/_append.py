@@ -12,7 +12,8 @@ from scim._core import keys
 from scim._core.log import logger, progress, warn
 from scim.atlas._names import add_names, hash_names, known_rows
 from scim.atlas._parts import extend
-from scim.atlas.soma import Writer, damage_named, open_experiment
+from scim.atlas.commit import Counted, store_array
+from scim.atlas.soma import VAR_PATH, Guard, Writer, damage_named, open_experiment
 from scim.atlas.source import TEXT, arrow_type, as_type
 from scim.pp import align, lognorm_chunks, match_genes
 
@@ -73,6 +74,10 @@ def append(
     for source in sources:
         _check(source, manifest, model, counts=counts)
     writer = Writer(transaction)
+    guard = Guard(storage, manifest)
+    guard.check_layout()
+    if counts:
+        guard.check(VAR_PATH)
     types = _column_types(writer, sources)
     cells = _chosen(transaction, sources, model, gene_key, skip=skip)
     n_new = sum(int(some.keep.sum()) for some in cells)
@@ -91,7 +96,7 @@ def append(
             space = replace(space, index=index)
     hashes = np.concatenate([some.hashes[some.keep] for some in cells])
     names = add_names(storage, manifest.names, hashes, first, transaction.number)
-    counted = _joined(manifest.counted, (first, last)) if counts else manifest.counted
+    counted = _counted(transaction, cells, unions)
     space = replace(space, n_rows=last)
     committed = transaction.commit(n_rows=last, n_obs=manifest.n_obs + n_new, space=space, names=names, counted=counted)
     logger.info("appended %d cells; the atlas has %d", n_new, committed.n_obs)
@@ -247,7 +252,17 @@ def _obs(rows: pd.DataFrame, types: dict[str, Any]) -> dict[str, Any]:
     return {name: as_type(rows[name], kind) for name, kind in types.items() if name in rows}
 
 
-def _joined(ranges: Sequence[tuple[int, int]], new: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    if ranges and ranges[-1][1] == new[0]:
-        return (*ranges[:-1], (ranges[-1][0], new[1]))
-    return (*ranges, new)
+def _counted(transaction: Transaction, cells: Sequence[Cells], unions: Sequence[GeneMap | None]) -> tuple[Counted, ...]:
+    """Return which cells have counts, and note the genes that were measured in the new ones."""
+    counted, stop = list(transaction.manifest.counted), transaction.manifest.n_rows
+    for number, (some, union) in enumerate(zip(cells, unions, strict=True)):
+        start, stop = stop, stop + int(some.keep.sum())
+        if union is None or start == stop:
+            continue
+        name = f"panels/{transaction.number:06d}-{number}.npy"
+        known = [earlier.panel for earlier in counted]
+        panel = store_array(transaction.storage, name, np.flatnonzero(union.observed), known=known)
+        if counted and counted[-1].stop == start and counted[-1].panel == panel:
+            start = counted.pop().start
+        counted.append(Counted(start, stop, panel))
+    return tuple(counted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from scim._core import keys
@@ -35,7 +34,7 @@ def describe(reader: Reader, storage: Storage, manifest: Manifest, space: Space)
         "unlabelled": int((live < 0).sum()),
         "columns": reader.columns,
         "genes": int(reader._open().ms[MEASUREMENT].var.count),
-        "counts": sum(int(np.diff(np.searchsorted(reader.ids, part))[0]) for part in manifest.counted),
+        "counts": sum(len(reader.ids[cells.among(reader.ids)]) for cells in manifest.counted),
         "model": space.model,
         "dim": space.dim,
         "index": _index(space),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from scim._core import keys
-from scim._core.errors import FormatError
-from scim.atlas.commit import StoredArray
+from scim.atlas.commit import StoredArray, load_array, store_array
+from scim.atlas.soma import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +50,7 @@ def known_rows(storage: Storage, manifest: Manifest, experiment: Any, obs: pd.Da
     if not known.any():
         return known
     # A hash says where to look; the names themselves decide.
+    Guard(storage, manifest).check("obs")
     rows = pa.array(np.unique(np.concatenate(candidates)))
     names = [keys.ATLAS_STUDY, keys.ATLAS_CELL_ID]
     stored = experiment.obs.read((rows,), column_names=names).concat().to_pydict()
@@ -76,36 +76,6 @@ def write_names(storage: Storage, hashes: NDArray[np.uint64], ids: NDArray[np.ui
     """Write a part."""
     order = np.argsort(hashes, kind="stable")
     return store_array(storage, f"names/{number:06d}.npy", np.stack([hashes[order], ids[order]]))
-
-
-def store_array(storage: Storage, name: str, array: NDArray[Any]) -> StoredArray:
-    """Write an array that is never changed."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    raw = buffer.getvalue()
-    storage.write(name, raw)
-    return StoredArray(name, hashlib.sha256(raw).hexdigest(), array.shape[-1])
-
-
-def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:
-    """Read an array, compared with its checksum.
-
-    Raises
-    ------
-    FormatError
-        It is missing, or was changed.
-    """
-    try:
-        raw = storage.read(entry.name)
-    except FileNotFoundError as error:
-        msg = f"{storage.uri}/{entry.name} is missing; scim.atlas.verify(uri, repair=True) makes it anew."
-        raise FormatError(msg) from error
-    if hashlib.sha256(raw).hexdigest() != entry.sha256:
-        remedy = "scim.atlas.verify(uri, repair=True) makes it anew"
-        msg = f"{storage.uri}/{entry.name} has changed since it was written; {remedy}."
-        raise FormatError(msg)
-    array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
-    return array
 
 
 def _load(storage: Storage, entry: StoredArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

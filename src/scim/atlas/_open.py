@@ -192,7 +192,11 @@ def _earlier(storage: Storage, manifest: Manifest, at: Any) -> Manifest:
     if not isinstance(at, str | datetime):
         msg = f"at must be a version number, a time as text or a datetime, got {type(at).__name__}."
         raise TypeError(msg)
-    moment = pd.Timestamp(at)
+    try:
+        moment = pd.Timestamp(at)
+    except ValueError as error:
+        msg = f"at={at!r} is not a time; expected one as '2026-05-01 12:00', or the number of a version."
+        raise ValueError(msg) from error
     moment = moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)
     for number in reversed(numbers):
         found = read_manifest(storage, commit_file(number))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from scim._core import keys
-from scim.atlas._names import load_array
-from scim.atlas.commit import Manifest, Space, read_manifest
+from scim.atlas.commit import Manifest, Space, load_array, read_manifest
 from scim.atlas.soma import Guard, open_experiment
 
 if TYPE_CHECKING:
@@ -105,6 +104,7 @@ class Opened:
 
     @functools.cached_property
     def _experiment(self) -> Any:
+        self._guard.check_layout()
         return open_experiment(self._storage, at=self._manifest.timestamp)
 
     @functools.cached_property

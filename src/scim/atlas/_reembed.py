@@ -12,8 +12,8 @@ import numpy as np
 from scim._core import keys
 from scim._core.log import logger, progress
 from scim.atlas._build import build_entry
-from scim.atlas.commit import Space
-from scim.atlas.soma import COUNTS_PATH, MEASUREMENT, Guard, Writer, damage_named, open_experiment, read_counts
+from scim.atlas.commit import Space, load_array
+from scim.atlas.soma import COUNTS_PATH, MEASUREMENT, VAR_PATH, Guard, Writer, damage_named, open_experiment, read_counts
 from scim.pp import Counts, lognorm_chunks, match_genes
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def embed_all(transaction: Transaction, model: Model, ids: NDArray[np.int64]) ->
     """Embed the cells of `ids` that the draft of this model has not yet, build its index, and commit the draft."""
     manifest, storage = transaction.manifest, transaction.storage
     _check(manifest, model, ids)
-    Guard(storage, manifest).check(COUNTS_PATH)
+    guard = Guard(storage, manifest)
+    guard.check(COUNTS_PATH)
+    guard.check(VAR_PATH)
     writer, draft = Writer(transaction), manifest.draft
     if draft is None or draft.model != model.uid:
         name = f"{keys.EMBEDDING}_{transaction.number:06d}"
@@ -70,12 +72,10 @@ def _check(manifest: Manifest, model: Model, ids: NDArray[np.int64]) -> None:
     if manifest.space.model == model.uid:
         msg = f"The atlas is embedded with model {model.uid} already."
         raise ValueError(msg)
-    counted = np.zeros(len(ids), dtype=np.bool_)
-    for start, stop in manifest.counted:
-        counted |= (ids >= start) & (ids < stop)
-    if not counted.all():
+    n_without = len(ids) - sum(len(ids[cells.among(ids)]) for cells in manifest.counted)
+    if n_without:
         msg = (
-            f"The counts of {int((~counted).sum()):,} of {len(ids):,} cells are not stored (append with counts=True "
+            f"The counts of {n_without:,} of {len(ids):,} cells are not stored (append with counts=True "
             "stores them); make a new atlas with this model and append the data again."
         )
         raise ValueError(msg)
@@ -91,21 +91,25 @@ def _save(storage: Storage, model: Model, folder: str) -> None:
 
 
 def _embed(transaction: Transaction, writer: Writer, model: Model, draft: Space) -> None:
-    manifest = transaction.manifest
-    first = max(draft.n_rows, transaction.n_done)
+    manifest, storage = transaction.manifest, transaction.storage
+    done = max(draft.n_rows, transaction.n_done)
     with (
-        damage_named(transaction.storage),
-        open_experiment(transaction.storage, at=manifest.timestamp) as experiment,
-        progress(total=manifest.n_rows, initial=first, desc="embed", unit="cell") as bar,
+        damage_named(storage),
+        open_experiment(storage, at=manifest.timestamp) as experiment,
+        progress(total=manifest.n_rows, initial=done, desc="embed", unit="cell") as bar,
     ):
         var = experiment.ms[MEASUREMENT].var.read().concat().to_pandas().set_index("gene_id")
         genes = match_genes(var, model.genes)
-        for start in range(first, manifest.n_rows, _ROWS):
-            stop = min(start + _ROWS, manifest.n_rows)
-            block = Counts(read_counts(experiment, start, stop), var, "X", "counts")
-            rows = np.zeros((stop - start, model.latent_dim), dtype=np.float32)
-            for chunk in lognorm_chunks(block, genes, target_sum=model.config.target_sum):
-                rows[chunk.rows] = model.encode(chunk.X, observed=genes.observed)
-            writer.block(np.arange(start, stop), embedding=(draft.embedding, rows))
-            transaction.reached(stop)
-            bar.update(stop - start)
+        for cells in manifest.counted:
+            panel = genes.columns[load_array(storage, cells.panel)]
+            observed = np.zeros_like(genes.observed)
+            observed[panel[panel >= 0]] = True
+            for start in range(max(cells.start, done), cells.stop, _ROWS):
+                stop = min(start + _ROWS, cells.stop)
+                block = Counts(read_counts(experiment, start, stop), var, "X", "counts")
+                rows = np.zeros((stop - start, model.latent_dim), dtype=np.float32)
+                for chunk in lognorm_chunks(block, genes, target_sum=model.config.target_sum):
+                    rows[chunk.rows] = model.encode(chunk.X, observed=observed)
+                writer.block(np.arange(start, stop), embedding=(draft.embedding, rows))
+                transaction.reached(stop)
+                bar.update(stop - start)

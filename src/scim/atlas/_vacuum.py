@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scim._core.log import logger
 from scim.atlas.commit import COMMITS, LEDGER, SOMA, store_files
-from scim.atlas.soma import embedding_path
+from scim.atlas.soma import OBSM_PATH, embedding_path
 
 if TYPE_CHECKING:
     from scim.atlas.commit import Manifest, Space, Transaction
@@ -24,7 +24,7 @@ def vacuum(transaction: Transaction) -> tuple[Manifest, int]:
     storage.delete(
         [
             file.name
-            for folder in ("names", "removed", COMMITS, LEDGER)
+            for folder in ("names", "removed", "panels", COMMITS, LEDGER)
             for file in storage.files(folder)
             if file.name not in needed
         ]
@@ -50,6 +50,7 @@ def _needed(manifest: Manifest) -> set[str]:
         f"{COMMITS}/{manifest.number:06d}.json",
         manifest.ledger.name,
         *(entry.name for entry in manifest.names),
+        *(cells.panel.name for cells in manifest.counted),
         *([] if manifest.removed is None else [manifest.removed.name]),
         *(space.folder for space in spaces if space.folder is not None),
         *(part.folder for space in spaces if space.index is not None for part in space.index.parts),
@@ -63,8 +64,7 @@ def _spaces(manifest: Manifest) -> list[Space]:
 def _drop_embeddings(storage: Storage, manifest: Manifest) -> None:
     """Delete the arrays of embeddings that were replaced; their group has forgotten them."""
     kept = {f"{SOMA}/{embedding_path(space.embedding)}" for space in _spaces(manifest)}
-    obsm = f"{SOMA}/{embedding_path('')}".rstrip("/")
-    names = {"/".join(file.name.split("/")[:5]) for file in storage.files(obsm)}
+    names = {"/".join(file.name.split("/")[:5]) for file in storage.files(f"{SOMA}/{OBSM_PATH}")}
     for name in sorted(names - kept):
         if not name.rpartition("/")[2].startswith("__"):
             storage.delete_folder(name)

@@ -1,10 +1,12 @@
 """What makes a change of an atlas whole or not at all: manifest, ledger, journal, roll back, transaction."""
 
+from scim.atlas.commit._arrays import load_array, store_array
 from scim.atlas.commit._journal import read_journal
-from scim.atlas.commit._ledger import LEDGER, SOMA, Ledger, read_ledger, store_files
+from scim.atlas.commit._ledger import LEDGER, SOMA, Ledger, belongs, needed_files, read_ledger, store_files
 from scim.atlas.commit._manifest import (
     COMMITS,
     FILE,
+    Counted,
     IndexEntry,
     IndexPart,
     Manifest,
@@ -15,13 +17,14 @@ from scim.atlas.commit._manifest import (
     read_manifest,
 )
 from scim.atlas.commit._rollback import uncommitted
-from scim.atlas.commit._transaction import Transaction, first_commit
+from scim.atlas.commit._transaction import Transaction, first_commit, is_older_copy
 
 __all__ = [
     "COMMITS",
     "FILE",
     "LEDGER",
     "SOMA",
+    "Counted",
     "IndexEntry",
     "IndexPart",
     "Ledger",
@@ -29,12 +32,17 @@ __all__ = [
     "Space",
     "StoredArray",
     "Transaction",
+    "belongs",
     "commit_file",
     "commits",
     "first_commit",
+    "load_array",
+    "is_older_copy",
+    "needed_files",
     "read_journal",
     "read_ledger",
     "read_manifest",
+    "store_array",
     "store_files",
     "uncommitted",
 ]

@@ -7,9 +7,13 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scim._core.errors import FormatError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from scim.atlas.storage import Storage
 
 FILE = "atlas.json"
@@ -86,6 +90,23 @@ class Space:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Cells whose counts are stored, and the genes that were measured in them: other genes are unknown, not zero."""
+
+    start: int
+    stop: int
+    """Ids `start` to `stop`."""
+
+    panel: StoredArray
+    """`soma_joinid` of the genes, ascending."""
+
+    def among(self, ids: NDArray[np.int64]) -> slice:
+        """Return where the cells are among ascending ids."""
+        first, last = np.searchsorted(ids, (self.start, self.stop))
+        return slice(int(first), int(last))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The committed state of an atlas."""
 
@@ -113,8 +134,8 @@ class Manifest:
     draft: Space | None = None
     """A space in the making, which nobody reads unless asked to."""
 
-    counted: tuple[tuple[int, int], ...] = ()
-    """Ranges of ids, first and behind the last, whose counts are stored."""
+    counted: tuple[Counted, ...] = ()
+    """The cells whose counts are stored, in the order of their ids."""
 
     names: tuple[StoredArray, ...] = ()
     """Hashes of studies and cell names, by which a cell that is there already is recognised."""
@@ -179,10 +200,35 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
         raise FormatError(msg)
     try:
         manifest: Manifest = _from_dict(Manifest, content)
-    except (KeyError, TypeError) as error:
-        msg = f"{where!r} is incomplete ({error}); restore it from a copy of the atlas."
+        contradiction = _contradiction(manifest)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        msg = f"{where!r} is incomplete ({error}); {_REMEDY}."
         raise FormatError(msg) from error
+    if contradiction:
+        msg = f"{where!r} was edited: {contradiction}; {_REMEDY}."
+        raise FormatError(msg)
     return manifest
+
+
+def _contradiction(manifest: Manifest) -> str | None:
+    """Say what in a manifest cannot be, whatever its checksum says."""
+    n_rows, n_removed = manifest.n_rows, 0 if manifest.removed is None else manifest.removed.n
+    if n_rows - n_removed != manifest.n_obs:
+        return f"{n_rows} rows less {n_removed} removed are not {manifest.n_obs} cells"
+    if sum(entry.n for entry in manifest.names) < manifest.n_obs:
+        return f"{sum(entry.n for entry in manifest.names)} names for {manifest.n_obs} cells"
+    if any(
+        not 0 <= start < stop <= n_rows for start, stop in ((cells.start, cells.stop) for cells in manifest.counted)
+    ):
+        return f"counts of the cells {manifest.counted} among {n_rows} rows"
+    for space in (manifest.space, manifest.draft):
+        parts = () if space is None or space.index is None else space.index.parts
+        ends = [0, *(part.stop for part in parts)]
+        if [part.start for part in parts] != ends[:-1] or ends[-1] > n_rows:
+            return f"an index of the rows {[(part.start, part.stop) for part in parts]} of {n_rows}"
+        if space is not None and not 0 <= space.n_rows <= n_rows:
+            return f"{space.n_rows} embeddings for {n_rows} rows"
+    return None
 
 
 def commits(storage: Storage) -> list[int]:
@@ -194,6 +240,8 @@ def commits(storage: Storage) -> list[int]:
 _NESTED: dict[str, Any] = {
     "space": Space,
     "draft": Space,
+    "counted": Counted,
+    "panel": StoredArray,
     "index": IndexEntry,
     "parts": IndexPart,
     "ledger": StoredArray,

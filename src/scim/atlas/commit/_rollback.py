@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from scim.atlas.storage import Storage
 
-NUMBERED = ("index", "names", "removed", "models", COMMITS, LEDGER)
+NUMBERED = ("index", "names", "removed", "panels", "models", COMMITS, LEDGER)
 """Folders whose entries bear the number of the commit that made them."""
 
-_NUMBER = re.compile(r"v?(\d+)(\.\w+)?")
+_NUMBER = re.compile(r"v?(\d+)(-\d+)?(\.\w+)?")
 
 
 def uncommitted(storage: Storage, timestamp: int, number: int) -> tuple[list[str], list[str]]:

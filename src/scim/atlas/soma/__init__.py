@@ -4,6 +4,8 @@ from scim.atlas.soma._guard import Guard
 from scim.atlas.soma._layout import (
     COUNTS_PATH,
     MEASUREMENT,
+    OBSM_PATH,
+    VAR_PATH,
     context,
     create_experiment,
     damage_named,
@@ -17,6 +19,8 @@ __all__ = [
     "COUNTS_PATH",
     "MEASUREMENT",
     "NULLABLE",
+    "OBSM_PATH",
+    "VAR_PATH",
     "Guard",
     "Writer",
     "context",

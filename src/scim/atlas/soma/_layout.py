@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MEASUREMENT = "RNA"
 COUNTS = "counts"
 COUNTS_PATH = f"ms/{MEASUREMENT}/X/{COUNTS}"
+VAR_PATH = f"ms/{MEASUREMENT}/var"
+OBSM_PATH = f"ms/{MEASUREMENT}/obsm"
 
 _OBS = pa.schema([("soma_joinid", pa.int64()), *((name, TEXT) for name in keys.ATLAS_COLUMNS)])
 VAR = pa.schema([("soma_joinid", pa.int64()), ("gene_id", TEXT), ("symbol", TEXT)])
@@ -46,7 +48,7 @@ _PACKED = [{"_type": "ZstdFilter", "level": 3}, _CHECK]
 
 def embedding_path(name: str) -> str:
     """Return where an embedding is in the experiment."""
-    return f"ms/{MEASUREMENT}/obsm/{name}"
+    return f"{OBSM_PATH}/{name}"
 
 
 def context(storage: Storage) -> Any:
@@ -82,8 +84,9 @@ def damage_named(storage: Storage) -> Iterator[None]:
     try:
         yield
     except tiledbsoma.SOMAError as error:
+        cause = " ".join(str(error).split())
         msg = (
-            f"The store in {storage.child(SOMA)!r} cannot be read: {error}. scim.atlas.verify() names what is damaged; "
+            f"The store in {storage.child(SOMA)!r} cannot be read: {cause}. scim.atlas.verify() names what is damaged; "
             "if the atlas was vacuumed since it was opened, open it again."
         )
         raise FormatError(msg) from error

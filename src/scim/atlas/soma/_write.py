@@ -14,6 +14,7 @@ from scim.atlas.soma._layout import (
     COUNTS,
     COUNTS_PATH,
     MEASUREMENT,
+    OBSM_PATH,
     VAR,
     add_counts,
     add_embedding,
@@ -108,8 +109,10 @@ class Writer:
 
     def drop_embedding(self, name: str) -> None:
         """Take an embedding out of the experiment; its files stay for those who read earlier commits."""
-        with open_experiment(self._storage, "w", at=self._transaction.tick()) as experiment:
-            del experiment.ms[MEASUREMENT].obsm[name]
+        at = self._transaction.tick()
+        group: Any = tiledbsoma.Collection.open(self._uri(OBSM_PATH), "d", **self._how(at))
+        with group as obsm:
+            del obsm[name]
 
     def block(
         self,
@@ -145,18 +148,15 @@ class Writer:
             with tiledbsoma.SparseNDArray.open(self._uri(COUNTS_PATH), "w", **self._how(at)) as X:
                 X.write(_triplets(ids, counts), platform_config=TileDBWriteOptions(sort_coords=False))
 
-    def delete(self, ids: NDArray[np.int64], *, counts: bool) -> None:
-        """Remove cells from obs, and from the counts if there are any."""
-        runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
-        coords = [slice(int(run[0]), int(run[-1])) for run in runs]
-        where = coords if len(coords) <= _MOST_RUNS else [pa.array(ids)]
+    def delete(self, ids: NDArray[np.int64], counted: NDArray[np.int64]) -> None:
+        """Remove cells from obs, and those of them that have counts from the counts."""
         at = self._transaction.tick()
         with self._obs("d", at) as obs:
-            for rows in where:
+            for rows in _coordinates(ids):
                 obs.delete_cells((rows,))
-        if counts:
+        if len(counted):
             with tiledbsoma.SparseNDArray.open(self._uri(COUNTS_PATH), "d", **self._how(at)) as X:
-                for rows in where:
+                for rows in _coordinates(counted):
                     X.delete_cells((rows,))
 
     def _obs(self, mode: Literal["r", "w", "d"], at: int | None) -> Any:
@@ -167,6 +167,12 @@ class Writer:
 
     def _how(self, at: int | None) -> dict[str, Any]:
         return {"tiledb_timestamp": at, "context": context(self._storage)}
+
+
+def _coordinates(ids: NDArray[np.int64]) -> list[Any]:
+    """Return ids as slices, which are kept and compared faster, unless these are many."""
+    runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
+    return [slice(int(run[0]), int(run[-1])) for run in runs] if len(runs) <= _MOST_RUNS else [pa.array(ids)]
 
 
 def _table(ids: NDArray[np.int64], obs: Mapping[str, pa.Array], schema: pa.Schema) -> pa.Table:
