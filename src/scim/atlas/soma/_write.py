@@ -23,6 +23,7 @@ from scim.atlas.soma._layout import (
     open_experiment,
 )
 from scim.atlas.soma._read import obs_columns
+from scim.atlas.soma._schema import changed_schema
 from scim.atlas.source import TEXT
 from scim.pp import gene_symbols
 
@@ -62,16 +63,18 @@ class Writer:
         """Add obs columns; cells that are there have no value in them, and nothing is written for them."""
         new = {name: _FORMATS[kind] for name, kind in types.items()}
         if new:
-            with self._transaction.by_the_clock(), self._obs("r", None) as obs:
+            with (
+                self._transaction.by_the_clock(),
+                changed_schema(self._storage, "obs") as uri,
+                tiledbsoma.DataFrame.open(uri, **self._how(None)) as obs,
+            ):
                 # tiledbsoma's own `update_obs` would read and write the whole frame for this.
                 obs._handle._update_dataframe_schema([], new, {})
 
     def grow(self, n_rows: int, embedding: str) -> None:
         """Make room for rows in obs and in an embedding."""
-        at = self._transaction.tick()
-        with open_experiment(self._storage, "w", at=at) as experiment:
-            _grow_frame(experiment.obs, n_rows)
-            _grow_array(experiment.ms[MEASUREMENT].obsm[embedding], n_rows)
+        self._grow_frame("obs", n_rows)
+        self._grow_array(embedding_path(embedding), n_rows)
 
     def grow_counts(self, n_rows: int, genes: NDArray[np.object_]) -> NDArray[np.object_]:
         """Make room for counts of cells and genes; return all genes, those that were there first."""
@@ -83,9 +86,7 @@ class Writer:
         new = np.array([gene for gene in dict.fromkeys(genes) if gene not in there], dtype=object)
         union = np.concatenate([known.astype(object), new])
         if present:
-            at = self._transaction.tick()
-            with open_experiment(self._storage, "w", at=at) as experiment:
-                _grow_array(experiment.ms[MEASUREMENT].X[COUNTS], n_rows, len(union))
+            self._grow_array(COUNTS_PATH, n_rows, len(union))
         else:
             at = self._transaction.tick()
             with self._transaction.by_the_clock(), open_experiment(self._storage, "w", at=at) as experiment:
@@ -95,8 +96,7 @@ class Writer:
         return union
 
     def _add_genes(self, new: NDArray[np.object_], n_genes: int) -> None:
-        with open_experiment(self._storage, "w", at=self._transaction.tick()) as experiment:
-            _grow_frame(experiment.ms[MEASUREMENT].var, n_genes)
+        self._grow_frame(f"ms/{MEASUREMENT}/var", n_genes)
         rows = [np.arange(n_genes - len(new), n_genes), pa.array(new, TEXT), pa.array(gene_symbols(new), TEXT)]
         with open_experiment(self._storage, "w", at=self._transaction.tick()) as experiment:
             experiment.ms[MEASUREMENT].var.write(pa.table(rows, schema=VAR))
@@ -159,7 +159,20 @@ class Writer:
                 for rows in _coordinates(counted):
                     X.delete_cells((rows,))
 
-    def _obs(self, mode: Literal["r", "w", "d"], at: int | None) -> Any:
+    def _grow_frame(self, path: str, n_rows: int) -> None:
+        how = self._how(self._transaction.tick())
+        with changed_schema(self._storage, path) as uri, tiledbsoma.DataFrame.open(uri, "w", **how) as frame:
+            if frame.domain[0][1] + 1 < n_rows:
+                frame.tiledbsoma_resize_soma_joinid_shape(n_rows)
+
+    def _grow_array(self, path: str, n_rows: int, n_columns: int = 0) -> None:
+        how = self._how(self._transaction.tick())
+        with changed_schema(self._storage, path) as uri, tiledbsoma.open(uri, "w", **how) as array:
+            shape = (max(n_rows, array.shape[0]), max(n_columns, array.shape[1]))
+            if shape != tuple(array.shape):
+                array.resize(shape)
+
+    def _obs(self, mode: Literal["w", "d"], at: int) -> Any:
         return tiledbsoma.DataFrame.open(self._uri("obs"), mode, **self._how(at))
 
     def _uri(self, path: str) -> str:
@@ -188,14 +201,3 @@ def _triplets(ids: NDArray[np.int64], counts: sparse.csr_matrix) -> pa.Table:
         counts = counts.sorted_indices()
     rows = np.repeat(ids, np.diff(counts.indptr))
     return pa.table({"soma_dim_0": rows, "soma_dim_1": counts.indices.astype(np.int64), "soma_data": counts.data})
-
-
-def _grow_frame(frame: Any, n_rows: int) -> None:
-    if frame.domain[0][1] + 1 < n_rows:
-        frame.tiledbsoma_resize_soma_joinid_shape(n_rows)
-
-
-def _grow_array(array: Any, n_rows: int, n_columns: int = 0) -> None:
-    shape = (max(n_rows, array.shape[0]), max(n_columns, array.shape[1]))
-    if shape != tuple(array.shape):
-        array.resize(shape)
