@@ -33,7 +33,7 @@ class _Copy(NamedTuple):
     folder: Path
 
 
-def cached(storage: Storage, name: str, key: str, check: Callable[[Path], None]) -> Path:
+def cached(storage: Storage, name: str, key: str, check: Callable[[Path], object]) -> Path:
     """Return a folder of this machine that holds the folder `name` of an atlas.
 
     Parameters
@@ -74,7 +74,7 @@ def cached(storage: Storage, name: str, key: str, check: Callable[[Path], None])
     return folder
 
 
-def _download(storage: Storage, name: str, folder: Path, check: Callable[[Path], None]) -> None:
+def _download(storage: Storage, name: str, folder: Path, check: Callable[[Path], object]) -> None:
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -95,7 +95,7 @@ def _download(storage: Storage, name: str, folder: Path, check: Callable[[Path],
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check(storage: Storage, name: str, folder: Path, check: Callable[[Path], None]) -> None:
+def _check(storage: Storage, name: str, folder: Path, check: Callable[[Path], object]) -> None:
     try:
         check(folder)
     except (OSError, ValueError, LookupError) as error:

@@ -40,18 +40,35 @@ class S3Files:
             return bool(self.system.get_file_info(self._key(name)).type != FileType.NotFound)
 
     def read(self, name: str) -> bytes:
-        return b"".join(self.chunks(name))
+        # pyarrow asks for the size first and then for so many bytes: of a file that grew in between it reads a part.
+        for _ in range(TRIES):
+            content = b"".join(self.chunks(name))
+            with self._tried("read", name):
+                if self.system.get_file_info(self._key(name)).size in (len(content), None):  # None: it went since
+                    return content
+        msg = f"'s3://{self._key(name)}' changes while it is read; try again."
+        raise StorageError(msg)
 
     def chunks(self, name: str) -> Iterator[bytes]:
         with self._tried("read", name):
             stream = self.system.open_input_stream(self._key(name), compression=None)
         with stream:
             while True:
-                with self._tried("read", name):
-                    chunk = stream.read(CHUNK)
+                chunk = self._next(stream, name)
                 if not chunk:
                     return
                 yield chunk
+
+    def _next(self, stream: Any, name: str) -> bytes:
+        try:
+            with self._tried("read", name):
+                return bytes(stream.read(CHUNK))
+        except StorageError:
+            # Of a file that was deleted since it was opened pyarrow says "Failed to flush response stream".
+            if self.exists(name):
+                raise
+            msg = f"No 's3://{self._key(name)}'."
+            raise FileNotFoundError(msg) from None
 
     def write(self, name: str, content: bytes, *, new: bool) -> None:
         if new and self.exists(name):
@@ -91,9 +108,11 @@ class S3Files:
     def _list(self, folder: str, *, recursive: bool) -> list[Any]:
         from pyarrow.fs import FileSelector  # noqa: PLC0415  (as above)
 
-        selector = FileSelector(self._key(folder), recursive=recursive, allow_not_found=True)
-        with self._tried("list", folder):
+        # Not allow_not_found: a bucket that is not there would be an empty folder as well.
+        selector = FileSelector(self._key(folder), recursive=recursive)
+        with contextlib.suppress(FileNotFoundError), self._tried("list", folder):
             return list(self.system.get_file_info(selector))
+        return []
 
     def _key(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root

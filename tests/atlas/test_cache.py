@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import scim
+from scim._core.errors import FormatError, StorageError
+from scim.atlas.storage import Storage, cached
+
+
+def fine(folder):
+    assert (folder / "a.npy").exists()
+
+
+@pytest.fixture
+def storage(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr(scim.settings.storage, "cache", str(tmp_path / "cache"))
+    storage = Storage.of(s3.uri())
+    for name in ("index/v1", "index/v2", "index/v3"):
+        storage.write(f"{name}/a.npy", name.encode())
+        storage.write(f"{name}/b/c.npy", b"x" * 992)  # 1000 bytes in all
+    return storage
+
+
+def folders(tmp_path):
+    return sorted(path.relative_to(tmp_path / "cache").as_posix() for path in (tmp_path / "cache").glob("*/*"))
+
+
+def test_a_local_folder_is_not_copied(tmp_path):
+    storage = Storage.of(tmp_path)
+    assert cached(storage, "index/v1", "k", lambda folder: pytest.fail("not asked")) == tmp_path / "index" / "v1"
+
+
+def test_a_remote_folder_is_downloaded_once(storage, tmp_path, monkeypatch):
+    checked = []
+    folder = cached(storage, "index/v1", "uid", checked.append)
+    assert folder == tmp_path / "cache" / "uid" / "index+v1"
+    assert (folder / "a.npy").read_bytes() == b"index/v1"
+    assert (folder / "b" / "c.npy").read_bytes() == b"x" * 992
+    assert len(checked) == 1
+    monkeypatch.setattr(Storage, "download", lambda *_: pytest.fail("again"))
+    assert cached(storage, "index/v1", "uid", checked.append) == folder
+    assert len(checked) == 1
+    assert folders(tmp_path) == ["uid/index+v1"]
+
+
+def test_a_damaged_copy_is_removed(storage, tmp_path):
+    def damaged(folder):
+        fine(folder)
+        msg = "a.npy is not what it was."
+        raise ValueError(msg)
+
+    with pytest.raises(FormatError, match=r"index/v1' is damaged, as it was downloaded: a\.npy is not what it was\."):
+        cached(storage, "index/v1", "uid", damaged)
+    assert folders(tmp_path) == []
+    fine(cached(storage, "index/v1", "uid", fine))
+
+
+def test_what_is_not_there_says_so(storage, tmp_path):
+    with pytest.raises(FileNotFoundError, match="index/v9' has no files"):
+        cached(storage, "index/v9", "uid", fine)
+    assert folders(tmp_path) == []
+
+
+@pytest.mark.parametrize("key", ["", "a/b", ".hidden"])
+def test_a_key_names_a_folder(storage, key):
+    with pytest.raises(ValueError, match="Expected a key that can name a folder"):
+        cached(storage, "index/v1", key, fine)
+
+
+def test_the_copy_that_was_not_used_for_longest_goes_first(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr(scim.settings.storage, "cache_bytes", 2500)
+    for n, name in enumerate(("index/v1", "index/v2")):
+        long_ago = time.time() - 1000 + n
+        os.utime(cached(storage, name, "uid", fine), (long_ago, long_ago))
+    cached(storage, "index/v1", "uid", fine)  # used again
+    cached(storage, "index/v3", "uid", fine)
+    assert folders(tmp_path) == ["uid/index+v1", "uid/index+v3"]
+
+
+def test_a_folder_larger_than_the_cache_says_so(storage, tmp_path, monkeypatch):
+    cached(storage, "index/v1", "uid", fine)
+    monkeypatch.setattr(scim.settings.storage, "cache_bytes", 999)
+    with pytest.raises(StorageError, match="more than the whole cache may hold .*cache_bytes or SCIM_CACHE_BYTES"):
+        cached(storage, "index/v2", "uid", fine)
+    assert folders(tmp_path) == ["uid/index+v1"]
+
+
+def test_a_full_disk_says_so(storage, tmp_path, monkeypatch):
+    cached(storage, "index/v1", "uid", fine)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=-500))
+    with pytest.raises(StorageError, match="has room for .* Free some, or name another folder"):
+        cached(storage, "index/v2", "uid", fine)
+    assert folders(tmp_path) == ["uid/index+v1"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=500))
+    cached(storage, "index/v2", "uid", fine)
+    assert folders(tmp_path) == ["uid/index+v2"]
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(storage, tmp_path, monkeypatch):
+    def full(self, name, to):
+        (to / "half").write_bytes(b"")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Storage, "download", full)
+    with pytest.raises(StorageError, match="No space left on device.*Make room"):
+        cached(storage, "index/v1", "uid", fine)
+    assert folders(tmp_path) == []
+
+
+def test_a_server_that_stops_leaves_nothing(s3_server, tmp_path, monkeypatch):
+    storage = Storage.of(s3_server.uri())
+    storage.write("index/v1/a.npy", b"x")
+    download = Storage.download
+
+    def stopped(self, name, to):
+        s3_server.stop()
+        download(self, name, to)
+
+    monkeypatch.setattr(Storage, "download", stopped)
+    with pytest.raises(StorageError, match="Could not list"):
+        cached(storage, "index/v1", "uid", fine)
+    assert folders(tmp_path) == []
+
+
+def test_several_at_once_are_fine(storage, tmp_path):
+    # Threads do to each other what processes do: all they share here is the folder.
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: cached(storage, "index/v1", "uid", fine), range(8)))
+    assert set(found) == {tmp_path / "cache" / "uid" / "index+v1"}
+    assert folders(tmp_path) == ["uid/index+v1"]
+
+
+def test_another_that_was_faster_wins(storage, tmp_path):
+    def meanwhile(folder):
+        shutil.copytree(folder, tmp_path / "cache" / "uid" / "index+v1")
+
+    folder = cached(storage, "index/v1", "uid", meanwhile)
+    assert (folder / "a.npy").read_bytes() == b"index/v1"
+    assert folders(tmp_path) == ["uid/index+v1"]
+
+
+def test_downloads_that_were_killed_are_swept_up(storage, tmp_path):
+    cached(storage, "index/v1", "uid", fine)
+    old, recent = (tmp_path / "cache" / "uid" / f".index+v2.{n}.tmp" for n in ("old", "recent"))
+    for folder in (old, recent):
+        folder.mkdir()
+        (folder / "a.npy").write_bytes(b"half")
+    for path in (old / "a.npy", old):
+        os.utime(path, (0, 0))
+    cached(storage, "index/v3", "uid", fine)
+    assert folders(tmp_path) == ["uid/.index+v2.recent.tmp", "uid/index+v1", "uid/index+v3"]
+
+
+def test_the_cache_is_the_users_by_default(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr(scim.settings.storage, "cache", None)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "user" / name))
+    assert cached(storage, "index/v1", "uid", fine) == Path(tmp_path / "user" / "scim" / "uid" / "index+v1")

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from helpers import writers
+from scim._core.errors import LockedError, StorageError
+from scim.atlas.storage import Lock, Storage
+from scim.atlas.storage._claim import Claim
+
+ENDS = 60  # seconds in which a process must have ended; usually three
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage(request, tmp_path):
+    if request.param == "local":
+        return Storage.of(tmp_path / "a.scim")
+    return Storage.of(request.getfixturevalue("s3").uri())
+
+
+def claims(storage):
+    return [json.loads(storage.read(file.name)) for file in storage.files("lock")]
+
+
+def claim(storage, *, name="0", **changes):
+    """Put the claim of another machine, or one that differs in `changes`."""
+    fields = {**vars(Claim.mine("append study 'b'")), "machine": "another", "owner": "anna", "host": "node7", **changes}
+    storage.write(f"lock/{name}.json", json.dumps(fields).encode())
+    return fields
+
+
+def test_the_owner_says_who_it_is_and_gives_the_lock_back(storage):
+    with Lock(storage, "append study 'a'") as lock:
+        lock.check()
+        (mine,) = claims(storage)
+        assert (mine["pid"], mine["what"]) == (os.getpid(), "append study 'a'")
+    assert claims(storage) == []
+    with Lock(storage, "again"):
+        pass
+
+
+def test_the_lock_is_given_back_after_an_error(storage):
+    with pytest.raises(KeyError, match="mine"), Lock(storage, "append"):
+        {}["mine"]
+    assert claims(storage) == []
+
+
+def test_a_live_owner_is_named(storage):
+    fields = claim(storage)
+    with pytest.raises(
+        LockedError, match=r"is being written: anna on node7 \(process \d+\): append study 'b', since 20.*"
+    ):
+        Lock(storage, "append").__enter__()
+    assert claims(storage) == [fields]
+
+
+def test_who_waits_gets_it_when_it_is_free(storage):
+    claim(storage)
+    timer = threading.Timer(0.3, storage.delete, [["lock/0.json"]])
+    timer.start()
+    with Lock(storage, "append", timeout=30):
+        assert [mine["what"] for mine in claims(storage)] == ["append"]
+    timer.join()
+
+
+@pytest.mark.parametrize("name", ["0", "g"])  # names of claims are hexadecimal: before and after all of them
+def test_who_waited_in_vain_says_for_how_long(tmp_path, name):
+    storage = Storage.of(tmp_path)
+    claim(storage, name=name)
+    with pytest.raises(LockedError, match=r"Waited 0\.6 s\. Try again"):
+        Lock(storage, "append", timeout=0.6).__enter__()
+    assert len(claims(storage)) == 1
+
+
+def test_a_claim_without_a_sign_of_life_is_taken_over(tmp_path):
+    storage = Storage.of(tmp_path)
+    claim(storage)
+    old = time.time() - 61
+    os.utime(tmp_path / "lock" / "0.json", (old, old))
+    with Lock(storage, "append"):
+        assert [mine["what"] for mine in claims(storage)] == ["append"]
+
+
+def test_a_claim_without_a_sign_of_life_is_taken_over_on_s3(s3, monkeypatch):
+    storage = Storage.of(s3.uri())
+    claim(storage)
+    monkeypatch.setattr("scim.atlas.storage._lock.DEAD_AFTER", 0.5)  # nobody makes a file of S3 older
+    with Lock(storage, "append", timeout=30):
+        assert [mine["what"] for mine in claims(storage)] == ["append"]
+
+
+def test_a_claim_of_another_version_counts_as_long_as_it_lives(tmp_path):
+    storage = Storage.of(tmp_path)
+    storage.write("lock/0.json", b'{"version": 2}')
+    with pytest.raises(LockedError, match=r"by an unknown version of scim \(lock/0\.json\)"):
+        Lock(storage, "append").__enter__()
+    old = time.time() - 61
+    os.utime(tmp_path / "lock" / "0.json", (old, old))
+    with Lock(storage, "append"):
+        pass
+
+
+def test_a_process_that_is_gone_holds_nothing(tmp_path):
+    storage = Storage.of(tmp_path)
+    here = Claim.mine("").machine
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait(ENDS)
+    claim(storage, machine=here, pid=done.pid)
+    with Lock(storage, "append"):
+        assert [mine["what"] for mine in claims(storage)] == ["append"]
+
+
+def test_another_process_of_the_same_number_holds_nothing(tmp_path):
+    storage = Storage.of(tmp_path)
+    claim(storage, machine=Claim.mine("").machine, started=psutil.Process().create_time() - 100)
+    with pytest.raises(LockedError):  # perhaps the clock was set: who gave a sign of life lives
+        Lock(storage, "append").__enter__()
+    old = time.time() - 30
+    os.utime(tmp_path / "lock" / "0.json", (old, old))
+    with Lock(storage, "append"):
+        pass
+
+
+def test_a_process_of_another_user_may_live(monkeypatch):
+    mine = Claim.mine("")
+
+    def denied(pid):
+        raise psutil.AccessDenied(pid)
+
+    monkeypatch.setattr(psutil, "Process", denied)
+    assert not mine.is_gone(59)
+
+
+def test_a_user_without_a_name_has_a_number(monkeypatch):
+    def none():
+        msg = "getpwuid(): uid not found: 4711"
+        raise KeyError(msg)
+
+    monkeypatch.setattr("getpass.getuser", none)
+    assert Claim.mine("").owner == str(os.getuid())
+
+
+def test_a_lost_claim_is_noticed_and_not_made_again(storage, monkeypatch):
+    monkeypatch.setattr("scim.atlas.storage._lock.BEAT", 0.05)
+    with Lock(storage, "append") as lock:
+        lock.check()
+        storage.delete([file.name for file in storage.files("lock")])
+        with pytest.raises(LockedError, match="was taken over: another writer removed our claim"):
+            lock.check()
+        lock._thread.join(ENDS)
+        assert not lock._thread.is_alive()
+        assert claims(storage) == []
+
+
+def test_signs_of_life_are_given(tmp_path, monkeypatch):
+    monkeypatch.setattr("scim.atlas.storage._lock.BEAT", 0.05)
+    storage = Storage.of(tmp_path)
+    with Lock(storage, "append"):
+        (path,) = (tmp_path / "lock").iterdir()
+        os.utime(path, (0, 0))
+        end = time.monotonic() + ENDS
+        while path.stat().st_mtime == 0 and time.monotonic() < end:
+            time.sleep(0.02)
+        assert path.stat().st_mtime > 0
+
+
+def test_one_that_slept_too_long_gives_no_sign_of_life_on_s3(s3, monkeypatch):
+    storage = Storage.of(s3.uri())
+    with Lock(storage, "append") as lock:
+        lock._signed -= 41
+        with pytest.raises(LockedError, match="no sign of life could be given for 41 s"):
+            lock.check()
+
+
+def test_a_server_that_stops_is_an_error_of_its_own(s3_server, monkeypatch, caplog):
+    monkeypatch.setattr("scim.atlas.storage._s3.TRIES", 1)  # the pauses between tries are most of the time
+    storage = Storage.of(s3_server.uri())
+    with Lock(storage, "append") as lock:
+        s3_server.stop()
+        with pytest.raises(StorageError, match="Could not look for"):
+            lock.check()
+    assert "could not be given back" in caplog.text
+    with pytest.raises(StorageError, match="Could not write"):
+        Lock(storage, "append").__enter__()
+
+
+def test_a_storage_that_lists_late_cannot_be_locked(tmp_path, monkeypatch):
+    monkeypatch.setattr(Storage, "files", lambda self, folder: [])
+    with pytest.raises(StorageError, match="does not list what was just written"):
+        Lock(Storage.of(tmp_path), "append").__enter__()
+
+
+def test_a_lock_is_not_held_twice(tmp_path):
+    with Lock(Storage.of(tmp_path), "append") as lock, pytest.raises(RuntimeError, match="held already"):
+        lock.__enter__()
+
+
+def test_a_machine_that_is_not_linux_has_a_name(monkeypatch):
+    def none(self, **how):
+        raise FileNotFoundError(str(self))
+
+    monkeypatch.setattr(Path, "read_text", none)
+    assert platform.node() in Claim.mine("").machine
+
+
+@pytest.mark.slow
+def test_a_killed_owner_is_taken_over_at_once(storage):
+    owner = writers.start("hold", storage.uri)
+    try:
+        assert owner.stdout.readline() == "held\n"  # "" if it failed
+        with pytest.raises(LockedError, match=rf"process {owner.pid}\): append study 'a'"):
+            Lock(storage, "append").__enter__()
+        owner.send_signal(signal.SIGKILL)
+        owner.wait(ENDS)
+        assert len(claims(storage)) == 1
+        with Lock(storage, "append", timeout=5):
+            assert [mine["what"] for mine in claims(storage)] == ["append"]
+    finally:
+        owner.kill()
+        owner.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "n_writers", "rounds"), [("local", 4, 20), ("s3", 3, 6)])
+def test_no_writer_is_overtaken(kind, n_writers, rounds, request, tmp_path):
+    uri = tmp_path / "a.scim" if kind == "local" else request.getfixturevalue("s3").uri()
+    storage = Storage.of(uri)
+    storage.write("number", b"0")
+    started = [writers.start("count", storage.uri, str(rounds)) for _ in range(n_writers)]
+    try:
+        assert [writer.wait(2 * ENDS) for writer in started] == [0] * n_writers
+    finally:
+        for writer in started:
+            writer.kill()
+            writer.communicate()
+    assert int(storage.read("number")) == n_writers * rounds
+    assert claims(storage) == []
