@@ -28,6 +28,11 @@ def storage(request, tmp_path):
     return Storage.of(request.getfixturevalue("s3").uri())
 
 
+@pytest.fixture(autouse=True)
+def _short_looks(monkeypatch):
+    monkeypatch.setattr("scim.atlas.storage._lock.SHORTEST_LOOK", 0.05)
+
+
 def claims(storage):
     return [json.loads(storage.read(file.name)) for file in storage.files("lock")]
 
@@ -231,7 +236,7 @@ def test_a_killed_owner_is_taken_over_at_once(storage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "n_writers", "rounds"), [("local", 4, 20), ("s3", 3, 6)])
+@pytest.mark.parametrize(("kind", "n_writers", "rounds"), [("local", 4, 20), ("s3", 3, 4)])
 def test_no_writer_is_overtaken(kind, n_writers, rounds, request, tmp_path):
     uri = tmp_path / "a.scim" if kind == "local" else request.getfixturevalue("s3").uri()
     storage = Storage.of(uri)
