@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scim.atlas._parts import build_part, cells_of
 from scim.atlas._reach import measure_reach
 from scim.atlas.commit import IndexEntry
-from scim.atlas.soma import damage_named, open_experiment
+from scim.atlas.soma import Guard, damage_named, embedding_path, open_experiment
 
 if TYPE_CHECKING:
     from scim._core.types import IndexKind
@@ -19,6 +19,9 @@ def build_entry(
 ) -> IndexEntry:
     """Build the index of a space over all cells that are in the store by now; one part."""
     storage, stop = transaction.storage, transaction.manifest.n_rows
+    guard = Guard(storage, transaction.manifest)  # an index of what is damaged would answer instead of it
+    guard.check("obs", later_columns=True)
+    guard.check(embedding_path(space.embedding))
     with (
         damage_named(storage),
         open_experiment(storage, at=transaction.tick()) as experiment,

@@ -132,7 +132,7 @@ def open_parts(storage: Storage, uid: str, entry: IndexEntry, removed: NDArray[n
 
 def part_folder(storage: Storage, uid: str, part: IndexPart) -> Path:
     """Return the folder of a part, of which a remote atlas has a local copy."""
-    folder = cached(storage, part.folder, f"{uid}/{part.digest[:32]}", knn.verify)
+    folder = cached(storage, part.folder, f"{uid}-{part.digest[:32]}", knn.verify)
     if knn.header_digest(folder) != part.digest:
         msg = f"{storage.uri}/{part.folder} is another index than the one that was committed"
         raise FormatError(msg)

@@ -85,8 +85,9 @@ class Reader(Opened):
         if space.folder is None:
             msg = f"The atlas at {self.uri!r} has no model: its embedding was made elsewhere. Search it with use_rep=."
             raise ValueError(msg)
+        self._guard.check_model(space.folder)
         return self._load_model(
-            cached(self._storage, space.folder, f"{self.uid}/model-{space.model}", self._load_model)
+            cached(self._storage, space.folder, f"{self.uid}-model-{space.model}", self._load_model)
         )
 
     def _load_model(self, folder: Path) -> Model:

@@ -16,7 +16,7 @@ from scim.atlas.commit._manifest import (
     commits,
     read_manifest,
 )
-from scim.atlas.commit._rollback import uncommitted
+from scim.atlas.commit._rollback import roll_back, uncommitted
 from scim.atlas.commit._transaction import Transaction, first_commit, is_older_copy
 
 __all__ = [
@@ -36,12 +36,13 @@ __all__ = [
     "commit_file",
     "commits",
     "first_commit",
-    "load_array",
     "is_older_copy",
+    "load_array",
     "needed_files",
     "read_journal",
     "read_ledger",
     "read_manifest",
+    "roll_back",
     "store_array",
     "store_files",
     "uncommitted",

@@ -14,11 +14,11 @@ from scim._core.log import progress
 from scim.atlas.commit._manifest import StoredArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from scim.atlas.commit._manifest import Manifest
-    from scim.atlas.storage import Storage, StoredFile
+    from scim.atlas.storage import Storage
 
 SOMA = "soma"
 LEDGER = "ledger"
@@ -40,7 +40,7 @@ class StoreFile:
     timestamp: int
 
     def belongs_to(self, manifest: Manifest) -> bool:
-        """Say whether it is part of a commit."""
+        """Say whether it is part of a commit; a file that bears no time is."""
         array = _EMBEDDING.match(self.name)
         embeddings = [space.embedding for space in (manifest.space, manifest.draft) if space is not None]
         replaced = array is not None and array[1] not in embeddings
@@ -53,19 +53,36 @@ class StoreFile:
 
 def store_files(storage: Storage, folder: str = SOMA) -> list[StoreFile]:
     """Return the files of the store, of every time."""
-    return [_stored(file) for file in storage.files(folder)]
+    return [_stored(file.name, file.n_bytes) for file in storage.files(folder)]
 
 
-def _stored(file: StoredFile) -> StoreFile:
-    found = _TIME.search(file.name)
+def _stored(name: str, n_bytes: int) -> StoreFile:
+    found = _TIME.search(name)
     # What bears no time marks a group, which is as old as the atlas.
-    return StoreFile(file.name, file.n_bytes, 0 if found is None else int(found[1]))
+    return StoreFile(name, n_bytes, 0 if found is None else int(found[1]))
 
 
-def write_ledger(storage: Storage, manifest: Manifest, before: Mapping[str, tuple[int, str | None]]) -> StoredArray:
-    """List the store as a commit needs it, with the checksums of what is new since `before`."""
-    files = [file for file in store_files(storage) if file.belongs_to(manifest)]
+def needed_files(storage: Storage, manifest: Manifest) -> list[StoreFile]:
+    """Return the files that are there of those that a commit needs: of the store, and of its models."""
+    spaces = [space for space in (manifest.space, manifest.draft) if space is not None]
+    models = [file for space in spaces if space.folder is not None for file in store_files(storage, space.folder)]
+    return [*(file for file in store_files(storage) if file.belongs_to(manifest)), *models]
+
+
+def write_ledger(
+    storage: Storage, manifest: Manifest, before: Mapping[str, tuple[int, str | None]], since: int = -1
+) -> StoredArray:
+    """List the files as a commit needs them, with the checksums of those that are not in `before`.
+
+    Raises
+    ------
+    FormatError
+        One of `before` is missing that is still needed; or one was added by someone else, not later than the SOMA time
+        `since`. To list what is there then would be to call damage whole.
+    """
+    files = needed_files(storage, manifest)
     new = [file for file in files if file.name not in before]
+    _refuse_damage(storage, manifest, files, new, before, since)
     if storage.path is not None:
         _flush(storage.path, (file.name for file in new))
     entries: Ledger = {file.name: before[file.name] for file in files if file.name in before}
@@ -75,6 +92,38 @@ def write_ledger(storage: Storage, manifest: Manifest, before: Mapping[str, tupl
     name = f"{LEDGER}/{manifest.number:06d}.json"
     storage.write(name, raw)
     return StoredArray(name, hashlib.sha256(raw).hexdigest(), len(entries))
+
+
+def _refuse_damage(
+    storage: Storage,
+    manifest: Manifest,
+    files: Sequence[StoreFile],
+    new: Sequence[StoreFile],
+    before: Mapping[str, tuple[int, str | None]],
+    since: int,
+) -> None:
+    found = {file.name for file in files}
+    missing = [name for name in before if name not in found and _is_needed(name, manifest)]
+    foreign = [file.name for file in new if before and file.name.startswith(f"{SOMA}/") and file.timestamp <= since]
+    for names, problem in ((missing, "missing"), (foreign, "not of this atlas")):
+        if names:
+            msg = (
+                f"{len(names)} files of the atlas at {storage.uri!r} are {problem}, as {names[0]!r}; nothing was "
+                "committed. scim.atlas.verify(uri) says what else is damaged."
+            )
+            raise FormatError(msg)
+
+
+def _is_needed(name: str, manifest: Manifest) -> bool:
+    if not name.startswith(f"{SOMA}/"):
+        spaces = (manifest.space, manifest.draft)
+        return any(space is not None and name.rpartition("/")[0] == space.folder for space in spaces)
+    return belongs(name, manifest)
+
+
+def belongs(name: str, manifest: Manifest) -> bool:
+    """Say whether a file of that name, if there is one, is part of a commit."""
+    return _stored(name, 0).belongs_to(manifest)
 
 
 def read_ledger(storage: Storage, entry: StoredArray) -> Ledger:
@@ -93,7 +142,8 @@ def read_ledger(storage: Storage, entry: StoredArray) -> Ledger:
     if hashlib.sha256(raw).hexdigest() != entry.sha256:
         msg = f"{storage.uri}/{entry.name} was changed since it was written; run scim.atlas.verify()."
         raise FormatError(msg)
-    return {name: (int(size), digest) for name, (size, digest) in json.loads(raw).items()}
+    ledger: Ledger = {name: (int(size), digest) for name, (size, digest) in json.loads(raw).items()}
+    return ledger
 
 
 def _flush(root: Path, names: Iterable[str]) -> None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from scim._core.errors import FormatError
+from scim._core.errors import FormatError, StorageError
 from scim._core.log import logger
 from scim.atlas.commit._journal import Journal, drop_journal, read_journal
 from scim.atlas.commit._ledger import read_ledger, write_ledger
-from scim.atlas.commit._manifest import Manifest, StoredArray, read_manifest, write_manifest
+from scim.atlas.commit._manifest import Manifest, StoredArray, commits, read_manifest, write_manifest
 from scim.atlas.commit._rollback import roll_back
 from scim.atlas.storage import Lock
 
@@ -59,6 +59,7 @@ class Transaction:
         self._lock.__enter__()
         try:
             self.manifest = read_manifest(self.storage)
+            self._refuse_older_copy()
             self.n_done, self.since = self._settle()
             self._last = self.since
             self._note()
@@ -71,8 +72,9 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if not self._done and (error is None or isinstance(error, Exception)):
-                # Someone who cannot even undo, as when the disk or the network is gone, leaves it to the next writer.
+            # What was interrupted may go on later, and what does not answer cannot be asked to undo: the next writer does.
+            stays = isinstance(error, StorageError) or not (error is None or isinstance(error, Exception))
+            if not self._done and not stays:
                 with contextlib.suppress(OSError):
                     self._undo()
         finally:
@@ -125,14 +127,15 @@ class Transaction:
         Parameters
         ----------
         fresh_ledger
-            Whether to take the checksums of all files anew, because the ledger is lost.
+            Whether to take the checksums of all files anew, because the ledger is lost. All that can be checked without
+            it was found whole.
         changes
             Entries of the manifest that differ.
         """
         facts: dict[str, Any] = {"number": self.number, "made": _now(), "what": self.what, "timestamp": self._last}
         manifest = replace(self.manifest, **(facts | changes))
         before = {} if fresh_ledger else read_ledger(self.storage, self.manifest.ledger)
-        manifest = replace(manifest, ledger=write_ledger(self.storage, manifest, before))
+        manifest = replace(manifest, ledger=write_ledger(self.storage, manifest, before, self.manifest.timestamp))
         self._lock.check()
         if read_manifest(self.storage) != self.manifest:
             msg = f"The atlas at {self.storage.uri!r} was changed without its lock; nothing was committed. Try again."
@@ -155,6 +158,15 @@ class Transaction:
         elif n_files:
             logger.warning("%s was interrupted; what it had written is removed", journal.what)
         return n_done, since
+
+    def _refuse_older_copy(self) -> None:
+        """Refuse to build on a version that others follow: undoing something would take those for what failed."""
+        if is_older_copy(self.storage, self.manifest):
+            msg = (
+                f"atlas.json of {self.storage.uri!r} says version {self.manifest.number}, but there is a later commit: "
+                "it was replaced by an older copy. scim.atlas.verify(uri, repair=True) brings the last commit back."
+            )
+            raise FormatError(msg)
 
     def _undo(self) -> None:
         roll_back(self.storage, self.manifest.timestamp, self.manifest.number)
@@ -181,6 +193,14 @@ def first_commit(storage: Storage, *, uid: str, what: str, space: Space) -> Mani
     manifest = replace(manifest, ledger=write_ledger(storage, manifest, {}))
     write_manifest(storage, manifest)
     return manifest
+
+
+def is_older_copy(storage: Storage, manifest: Manifest) -> bool:
+    """Say whether there are commits after this one, other than the one that a writer died over."""
+    last = max(commits(storage), default=manifest.number)
+    journal = read_journal(storage)
+    dying = journal is not None and journal.base == manifest.number
+    return last > manifest.number + int(dying)
 
 
 def _now() -> str:
