@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scim.pp import Counts, GeneMap
 
 _BLOCK_ROWS = 65_536
+_LEAST_ROWS = 1024
 _BLOCK_VALUES = 12_000_000
 """Counts in flight at a time: about 0.6 GB on their way through TileDB, whatever the size of the data."""
 
@@ -217,7 +218,7 @@ def _blocks(sources: Sequence[Source]) -> Iterator[Block]:
         if source.counts is not None:
             head = source.counts.rows(0, min(200, source.n_obs))
             per_row = max(1.0, head.nnz / max(1, head.shape[0]))
-            n_rows = int(max(1024, min(_BLOCK_ROWS, _BLOCK_VALUES // per_row)))
+            n_rows = int(max(_LEAST_ROWS, min(_BLOCK_ROWS, _BLOCK_VALUES // per_row)))
         for start, stop in itertools.pairwise([*range(0, source.n_obs, n_rows), source.n_obs]):
             n_done += stop - start
             yield Block(number, start, stop, n_done)

@@ -13,6 +13,7 @@ from scim.atlas import _append, _compact, _reembed, _remove, _vacuum
 from scim.atlas._build import build_entry
 from scim.atlas._reader import Reader
 from scim.atlas.commit import Transaction
+from scim.atlas.soma import damage_named
 from scim.atlas.source import Source, opened, token_of
 
 if TYPE_CHECKING:
@@ -273,7 +274,10 @@ class Atlas(Reader):
     @contextlib.contextmanager
     def _changing(self, what: str, token: str | None = None) -> Iterator[Transaction]:
         """Hold the lock, and be at the last commit."""
-        with Transaction(self._storage, what, timeout=self._timeout, token=token) as transaction:
+        with (
+            Transaction(self._storage, what, timeout=self._timeout, token=token) as transaction,
+            damage_named(self._storage),
+        ):
             self._take(transaction.manifest)
             yield transaction
 

@@ -109,7 +109,8 @@ def _new(uri: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Storage]:
         raise FileExistsError(msg)
     # The manifest goes first and comes last: what is between is no atlas.
     storage.delete([FILE])
-    storage.delete([file.name for file in present])
+    for folder in storage.folders():
+        storage.delete_folder(folder)
     yield storage
 
 

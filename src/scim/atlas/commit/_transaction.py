@@ -72,7 +72,7 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # What was interrupted may go on later, and what does not answer cannot be asked to undo: the next writer does.
+            # What was interrupted may go on later, and a server that does not answer cannot undo: the next writer does.
             stays = isinstance(error, StorageError) or not (error is None or isinstance(error, Exception))
             if not self._done and not stays:
                 with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 import tiledbsoma
 
 from scim._core import keys
-from scim._core.errors import FormatError
+from scim._core.errors import FormatError, StorageError
 from scim._core.settings import settings
 from scim.atlas.commit import SOMA
 from scim.atlas.source import TEXT
@@ -40,6 +41,9 @@ _TILE_CELLS, _TILE_GENES = 65_536, 131_072
 
 _BUFFER_BYTES = 128 * 2**20
 """Memory that TileDB takes for one column of one read; its own default is 1 GiB."""
+
+_UNREACHED = re.compile(r"curl|HTTP Response Code: (-1|4\d\d|5\d\d)|timed? ?out|connection", re.IGNORECASE)
+"""What TileDB says of S3 when the fault is not in the files."""
 
 # Checksums of tiles are compared whenever one is read: a flipped bit is an error, and never a value.
 _CHECK = "ChecksumSHA256Filter"
@@ -80,13 +84,24 @@ def open_experiment(storage: Storage, mode: Literal["r", "w"] = "r", *, at: int)
 
 @contextlib.contextmanager
 def damage_named(storage: Storage) -> Iterator[None]:
-    """Say of which atlas a file is damaged or missing when TileDB cannot read it."""
+    """Say of which atlas a file is damaged or missing, or cannot be reached, when TileDB fails.
+
+    Raises
+    ------
+    StorageError
+        S3 does not answer.
+    FormatError
+        Anything else.
+    """
     try:
         yield
     except tiledbsoma.SOMAError as error:
-        cause = " ".join(str(error).split())
+        said, where = " ".join(str(error).split()), storage.child(SOMA)
+        if storage.path is None and _UNREACHED.search(said):
+            msg = f"Could not reach {where!r}: {said}. Check scim.settings.storage."
+            raise StorageError(msg) from error
         msg = (
-            f"The store in {storage.child(SOMA)!r} cannot be read: {cause}. scim.atlas.verify() names what is damaged; "
+            f"The store in {where!r} cannot be read: {said}. scim.atlas.verify() names what is damaged; "
             "if the atlas was vacuumed since it was opened, open it again."
         )
         raise FormatError(msg) from error

@@ -29,6 +29,9 @@ REMOVED = "another writer removed our claim"
 # On S3 a sign of life is written anew, so that one that comes late could bring back a claim that others removed
 # after DEAD_AFTER. A request takes up to 17 s, and the clock of the store counts whole seconds.
 LOST_AFTER = DEAD_AFTER - 20
+_LEFT: set[tuple[str, str]] = set()
+"""Claims of this process, by address and name, that it gave up and could not delete because nothing answered."""
+
 SHORTEST_LOOK, FIRST_WAIT, LONGEST_WAIT = 0.5, 0.02, 1.0
 
 
@@ -75,9 +78,11 @@ class Lock:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        name = self._name
         try:
             self._withdraw()
         except OSError as problem:
+            _LEFT.add((self.storage.uri, name))
             # What the block did is done or has its own error; others take over when no sign of life comes.
             logger.warning("the lock of %s could not be given back: %s", self.storage.uri, problem)
 
@@ -139,7 +144,8 @@ class Lock:
             claim = Claim.load(self.storage.read(name))
         except FileNotFoundError:  # withdrawn since we looked
             return None
-        if age > DEAD_AFTER or (claim is not None and claim.is_gone(age)):
+        given_up = (self.storage.uri, name) in _LEFT
+        if given_up or age > DEAD_AFTER or (claim is not None and claim.is_gone(age)):
             logger.info("removed the claim of a writer that is gone: %s", claim.describe(age) if claim else name)
             self.storage.delete([name])
             return None
