@@ -10,10 +10,15 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scim._core.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy.typing as npt
+    from numpy.typing import NDArray
 
 
 @contextlib.contextmanager
@@ -65,6 +70,26 @@ def _swap(path: Path, new: Path) -> None:
         old.rename(path)
         raise
     shutil.rmtree(old)
+
+
+def new_array(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> NDArray[Any]:
+    """Make an npy file and map it, to be filled.
+
+    Its bytes are taken from the disk at once: a write to a map for which there is no room would end the process.
+
+    Raises
+    ------
+    OSError
+        There is no room for it.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # elsewhere they are not taken
+        with path.open("rb+") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+    return array
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

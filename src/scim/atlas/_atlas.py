@@ -13,7 +13,7 @@ from scim.atlas import _append, _compact, _reembed, _remove, _vacuum
 from scim.atlas._build import build_entry
 from scim.atlas._reader import Reader
 from scim.atlas.commit import Transaction
-from scim.atlas.soma import damage_named
+from scim.atlas.soma import damage_named, failure_named
 from scim.atlas.source import Source, opened, token_of
 
 if TYPE_CHECKING:
@@ -275,6 +275,7 @@ class Atlas(Reader):
     def _changing(self, what: str, token: str | None = None) -> Iterator[Transaction]:
         """Hold the lock, and be at the last commit."""
         with (
+            failure_named(self._storage, what),
             Transaction(self._storage, what, timeout=self._timeout, token=token) as transaction,
             damage_named(self._storage),
         ):

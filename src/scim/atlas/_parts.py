@@ -12,6 +12,7 @@ import numpy as np
 
 from scim import index as knn
 from scim._core.errors import FormatError
+from scim._core.folder import new_array
 from scim._core.log import logger
 from scim.atlas._indexed import columns_to_index
 from scim.atlas.commit import IndexEntry, IndexPart
@@ -56,11 +57,11 @@ def cells_of(storage: Storage, experiment: Any, space: Space, start: int, stop: 
         beside.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=".making-", ignore_cleanup_errors=True) as room:
         file = Path(room) / "embeddings.npy"
-        out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(len(ids), space.dim))
+        out = new_array(file, (len(ids), space.dim), np.float32)
         for first in range(0, len(ids), _ROWS):
             some = ids[first : first + _ROWS]
             out[first : first + _ROWS] = read_embeddings(experiment, space.embedding, some)
-        out.flush()
+        out.flush()  # type: ignore[attr-defined]  # a memory map
         mapped = np.load(file, mmap_mode="r")
         yield Cells(ids, mapped, columns, tuple(elsewhere))
         del out, mapped

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from scim._core.checks import check_count
-from scim._core.folder import new_folder
+from scim._core.folder import new_array, new_folder
 from scim._core.types import IndexKind
 from scim.index._check import check_ids, check_matrix
 from scim.index._files import HEADER, write_segments
@@ -115,6 +115,6 @@ def _in_files(folder: Path) -> Allocate:
     """Make room for arrays in npy files."""
 
     def allocate(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        return new_array(folder / f"{name}.npy", shape, dtype)
 
     return allocate

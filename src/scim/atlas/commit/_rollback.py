@@ -42,6 +42,7 @@ def roll_back(storage: Storage, timestamp: int, number: int) -> int:
         _drop_empty(storage.path, files)
     for name in others:
         storage.delete_folder(name)
+    storage.sweep()
     return len(files)
 
 

@@ -13,7 +13,7 @@ from scim._core.log import logger
 from scim.atlas.commit._journal import Journal, drop_journal, read_journal
 from scim.atlas.commit._ledger import read_ledger, write_ledger
 from scim.atlas.commit._manifest import Manifest, StoredArray, commits, read_manifest, write_manifest
-from scim.atlas.commit._rollback import roll_back
+from scim.atlas.commit._rollback import roll_back, uncommitted
 from scim.atlas.storage import Lock
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Transaction:
             # What was interrupted may go on later, and a server that does not answer cannot undo: the next writer does.
             stays = isinstance(error, StorageError) or not (error is None or isinstance(error, Exception))
             if not self._done and not stays:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, FormatError):
                     self._undo()
         finally:
             self._lock.__exit__(kind, error, trace)
@@ -142,21 +142,25 @@ class Transaction:
             raise FormatError(msg)
         write_manifest(self.storage, manifest)
         self._done = True
-        drop_journal(self.storage)
+        # The next writer sees that it is of an earlier commit.
+        with contextlib.suppress(OSError):
+            drop_journal(self.storage)
         return manifest
 
     def _settle(self) -> tuple[int, int]:
         """Undo what a dead writer left, or as much of it as is not the same input; return what of it stays."""
         journal, manifest = read_journal(self.storage), self.manifest
-        if journal is None:
-            return 0, manifest.timestamp
-        same = journal.base == manifest.number and journal.token is not None and journal.token == self._token
-        n_done, since = (journal.n_done, journal.timestamp) if same else (0, manifest.timestamp)
-        n_files = roll_back(self.storage, since, manifest.number)
+        n_done, since = 0, manifest.timestamp
+        if journal is not None and _continues(journal, manifest, self._token):
+            n_done, since = journal.n_done, journal.timestamp
+        # Also without a journal: what is there of later times would become part of the commit to come.
+        left = journal is not None or any(uncommitted(self.storage, since, manifest.number))
+        n_files = roll_back(self.storage, since, manifest.number) if left else 0
+        what = "a write" if journal is None else journal.what
         if n_done:
-            logger.warning("%s was interrupted; it goes on after %d cells", journal.what, n_done)
+            logger.warning("%s was interrupted; it goes on after %d cells", what, n_done)
         elif n_files:
-            logger.warning("%s was interrupted; what it had written is removed", journal.what)
+            logger.warning("%s was interrupted; what it had written is removed", what)
         return n_done, since
 
     def _refuse_older_copy(self) -> None:
@@ -169,6 +173,9 @@ class Transaction:
             raise FormatError(msg)
 
     def _undo(self) -> None:
+        # An error that came after `atlas.json` was replaced undoes nothing.
+        if read_manifest(self.storage) != self.manifest:
+            return
         roll_back(self.storage, self.manifest.timestamp, self.manifest.number)
         drop_journal(self.storage)
 
@@ -201,6 +208,10 @@ def is_older_copy(storage: Storage, manifest: Manifest) -> bool:
     journal = read_journal(storage)
     dying = journal is not None and journal.base == manifest.number
     return last > manifest.number + int(dying)
+
+
+def _continues(journal: Journal, manifest: Manifest, token: str | None) -> bool:
+    return journal.base == manifest.number and token is not None and journal.token == token
 
 
 def _now() -> str:

@@ -1,5 +1,6 @@
 """The TileDB-SOMA experiment inside an atlas."""
 
+from scim.atlas.soma._failure import failure_named
 from scim.atlas.soma._guard import Guard
 from scim.atlas.soma._layout import (
     COUNTS_PATH,
@@ -27,6 +28,7 @@ __all__ = [
     "create_experiment",
     "damage_named",
     "embedding_path",
+    "failure_named",
     "obs_columns",
     "open_experiment",
     "read_counts",

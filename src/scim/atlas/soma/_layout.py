@@ -15,6 +15,7 @@ from scim._core import keys
 from scim._core.errors import FormatError, StorageError
 from scim._core.settings import settings
 from scim.atlas.commit import SOMA
+from scim.atlas.soma._failure import cause_of, refused
 from scim.atlas.source import TEXT
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ def damage_named(storage: Storage) -> Iterator[None]:
     try:
         yield
     except tiledbsoma.SOMAError as error:
+        code = refused(error)
+        if code is not None:  # as no permission: not the file's fault
+            raise OSError(code, cause_of(error)) from error
         said, where = " ".join(str(error).split()), storage.child(SOMA)
         if storage.path is None and _UNREACHED.search(said):
             msg = f"Could not reach {where!r}: {said}. Check scim.settings.storage."

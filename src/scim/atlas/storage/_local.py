@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from scim.atlas.storage._files import CHUNK, StoredFile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+ABANDONED_AFTER = 3600.0
+"""Seconds after which nobody can still be writing a file of a few bytes."""
 
 
 class LocalFiles:
@@ -85,6 +89,20 @@ class LocalFiles:
             _flush_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(root: Path, *, spare: str) -> None:
+    """Delete what writes that were killed had begun; folders of a store have none, and in `spare` others may write."""
+    for folder in (root, *(path for path in root.iterdir() if path.is_dir() and path.name not in ("soma", spare))):
+        for path in folder.iterdir():
+            if _is_temporary(path.name) and path.is_dir():
+                shutil.rmtree(path)
+            elif _is_temporary(path.name):
+                path.unlink(missing_ok=True)
+    for path in (root / spare).glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - ABANDONED_AFTER:
+                path.unlink()
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Self
 from scim._core.errors import LockedError, StorageError
 from scim._core.log import logger
 from scim.atlas.storage._claim import BEAT, DEAD_AFTER, Claim, seconds
+from scim.atlas.storage._storage import LOCKS
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from scim.atlas.storage._storage import Storage
 
-FOLDER = "lock"
 REMOVED = "another writer removed our claim"
 # On S3 a sign of life is written anew, so that one that comes late could bring back a claim that others removed
 # after DEAD_AFTER. A request takes up to 17 s, and the clock of the store counts whole seconds.
@@ -128,11 +128,11 @@ class Lock:
 
     def _claim(self) -> dict[str, tuple[Claim | None, float]]:
         """Put our claim, and return those of others that live, with the age of their last sign of life."""
-        self._name = self._name or f"{FOLDER}/{uuid.uuid4().hex}.json"
+        self._name = self._name or f"{LOCKS}/{uuid.uuid4().hex}.json"
         self._content = Claim.mine(self.what).dump()
         self._signed = seconds()
         self.storage.write(self._name, self._content)
-        modified = {file.name: file.modified for file in self.storage.files(FOLDER)}
+        modified = {file.name: file.modified for file in self.storage.files(LOCKS)}
         if self._name not in modified:
             msg = f"{self.storage.uri!r} does not list what was just written into it; it cannot be locked."
             raise StorageError(msg)

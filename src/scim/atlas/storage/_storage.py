@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from scim._core.errors import StorageError
-from scim.atlas.storage._local import LocalFiles
+from scim.atlas.storage._local import LocalFiles, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from scim.atlas.storage._files import Files, StoredFile
 
 N_PARALLEL = 8
+
+LOCKS = "lock"
+"""Folder of the claims of writers."""
 
 
 class Storage:
@@ -131,6 +134,11 @@ class Storage:
     def folders(self, folder: str = "") -> list[str]:
         """Return the names of the folders in a folder."""
         return self._files.folders(_check_name(folder) if folder else "")
+
+    def sweep(self) -> None:
+        """Delete what writers that were killed had begun to write; for who holds the lock."""
+        if self.path is not None:  # on S3 files appear whole
+            sweep(self.path, spare=LOCKS)
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a file, in hexadecimal; it is read in parts."""
