@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 import scim
+from helpers import census, fakes
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def run_page(name, folder):
-    """Run the Python of a page; return its variables."""
+def run_page(name, folder, *, without="\0"):
+    """Run the Python of a page, but for blocks that have `without`; return its variables."""
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
     assert len(blocks) >= 4
+    blocks = [block for block in blocks if without not in block]
     script = folder / "page.py"
     script.write_text("\n".join(blocks))
     return runpy.run_path(str(script))
@@ -42,3 +44,27 @@ def test_search_of_any_embedding_runs(tmp_path, monkeypatch):
     exact = scim.index.build(X, obs=obs, kind="exact").query(X[:100], 50, where="tissue == 'lung' and age >= 40").ids
     assert np.mean([len(np.intersect1d(a, b)) for a, b in zip(ids, exact, strict=True)]) / 50 > 0.97
     assert (tmp_path / "my_grown_index" / "index.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # small studies of few genes, and scanpy's own
+def test_your_own_atlas_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scim.settings, "atlas", None)
+    for i, name in enumerate("abc"):
+        fakes.cells(40, seed=i).write_h5ad(f"{name}.h5ad")
+    fakes.cells(40, seed=5).write_zarr("d.zarr")
+    mine = fakes.cells(40, seed=6)
+    mine.obsm["X_scVI"] = np.random.default_rng(0).normal(size=(40, 5))
+    mine.write_h5ad("mine.h5ad")
+    census.write(tmp_path / "census" / "census_data" / "homo_sapiens")
+    fakes.tiny_model(seed=4).save("better_model")
+    monkeypatch.setattr(scim.model, "train", lambda *_args, **_how: fakes.tiny_model())
+    monkeypatch.setattr("builtins.query", fakes.cells(20, seed=7), raising=False)  # the page calls it so
+    run_page("your_own_atlas.md", tmp_path, without="settings.storage")
+    assert scim.atlas.verify("my.scim") == []
+    with scim.atlas.open("my.scim") as atlas:
+        assert atlas.info()["studies"] == {"a": 40, "c": 40, "d": 40}
+        assert atlas.model_uid == fakes.tiny_model(seed=4).uid
+    with scim.atlas.open("lung.scim") as atlas:
+        assert set(atlas.obs()["tissue_general"]) == {"lung"}
+    assert scim.atlas.open("mine.scim").dim == 5

@@ -199,9 +199,11 @@ def _earlier(storage: Storage, manifest: Manifest, at: Any) -> Manifest:
         msg = f"at={at!r} is not a time; expected one as '2026-05-01 12:00', or the number of a version."
         raise ValueError(msg) from error
     moment = moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)
+    found = manifest
     for number in reversed(numbers):
         found = read_manifest(storage, commit_file(number))
         if pd.Timestamp(found.made) <= moment:
             return found
-    msg = f"The atlas at {storage.uri!r} has no version as old as {moment}; the oldest is {numbers[:1]}."
+    oldest = f"its oldest is {found.number}, of {found.made}"
+    msg = f"The atlas at {storage.uri!r} has no version as old as {moment}; {oldest}."
     raise ValueError(msg)
