@@ -74,8 +74,13 @@ def add_names(
 
 def write_names(storage: Storage, hashes: NDArray[np.uint64], ids: NDArray[np.uint64], number: int) -> StoredArray:
     """Write a part."""
+    return store_array(storage, f"names/{number:06d}.npy", sorted_names(hashes, ids))
+
+
+def sorted_names(hashes: NDArray[np.uint64], ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a part as it is written: hashes, ascending, above the ids."""
     order = np.argsort(hashes, kind="stable")
-    return store_array(storage, f"names/{number:06d}.npy", np.stack([hashes[order], ids[order]]))
+    return np.stack([hashes[order], ids[order]])
 
 
 def _load(storage: Storage, entry: StoredArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

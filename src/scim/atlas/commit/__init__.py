@@ -1,8 +1,17 @@
 """What makes a change of an atlas whole or not at all: manifest, ledger, journal, roll back, transaction."""
 
-from scim.atlas.commit._arrays import load_array, store_array
+from scim.atlas.commit._arrays import load_array, restore_array, store_array
 from scim.atlas.commit._journal import read_journal
-from scim.atlas.commit._ledger import LEDGER, SOMA, Ledger, belongs, needed_files, read_ledger, store_files
+from scim.atlas.commit._ledger import (
+    LEDGER,
+    SOMA,
+    Ledger,
+    belongs,
+    needed_files,
+    read_ledger,
+    restore_ledger,
+    store_files,
+)
 from scim.atlas.commit._manifest import (
     COMMITS,
     FILE,
@@ -42,6 +51,8 @@ __all__ = [
     "read_journal",
     "read_ledger",
     "read_manifest",
+    "restore_array",
+    "restore_ledger",
     "roll_back",
     "store_array",
     "store_files",

@@ -21,15 +21,28 @@ if TYPE_CHECKING:
 
 def store_array(storage: Storage, name: str, array: NDArray[Any], *, known: Iterable[StoredArray] = ()) -> StoredArray:
     """Write an array, unless one of those known is the same."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    raw = buffer.getvalue()
+    raw = _raw(array)
     digest = hashlib.sha256(raw).hexdigest()
     for entry in known:
         if entry.sha256 == digest:
             return entry
     storage.write(name, raw)
     return StoredArray(name, digest, array.shape[-1])
+
+
+def restore_array(storage: Storage, entry: StoredArray, array: NDArray[Any]) -> bool:
+    """Put an array in the place of one that was lost, if it is the same."""
+    raw = _raw(array)
+    same = hashlib.sha256(raw).hexdigest() == entry.sha256
+    if same:
+        storage.write(entry.name, raw)
+    return same
+
+
+def _raw(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:

@@ -85,13 +85,30 @@ def write_ledger(
     _refuse_damage(storage, manifest, files, new, before, since)
     if storage.path is not None:
         _flush(storage.path, (file.name for file in new))
-    entries: Ledger = {file.name: before[file.name] for file in files if file.name in before}
-    for file in progress(new, desc="checksums", unit="file"):
-        entries[file.name] = (file.n_bytes, None if storage.path is None else storage.digest(file.name))
-    raw = json.dumps(dict(sorted(entries.items())), separators=(",", ":")).replace("],", "],\n").encode()
+    raw = _listed(storage, files, before)
     name = f"{LEDGER}/{manifest.number:06d}.json"
     storage.write(name, raw)
-    return StoredArray(name, hashlib.sha256(raw).hexdigest(), len(entries))
+    return StoredArray(name, hashlib.sha256(raw).hexdigest(), len(files))
+
+
+def restore_ledger(storage: Storage, manifest: Manifest) -> bool:
+    """List the files of a commit again; put that in the place of the ledger, if it is what was lost.
+
+    Then every file is what it was, too: the checksum of the ledger covers theirs.
+    """
+    raw = _listed(storage, needed_files(storage, manifest), {})
+    same = hashlib.sha256(raw).hexdigest() == manifest.ledger.sha256
+    if same:
+        storage.write(manifest.ledger.name, raw)
+    return same
+
+
+def _listed(storage: Storage, files: Sequence[StoreFile], before: Mapping[str, tuple[int, str | None]]) -> bytes:
+    entries: Ledger = {file.name: before[file.name] for file in files if file.name in before}
+    new = [file for file in files if file.name not in before]
+    for file in progress(new, desc="checksums", unit="file"):
+        entries[file.name] = (file.n_bytes, None if storage.path is None else storage.digest(file.name))
+    return json.dumps(dict(sorted(entries.items())), separators=(",", ":")).replace("],", "],\n").encode()
 
 
 def _refuse_damage(

@@ -121,20 +121,11 @@ class Transaction:
         """
         self._lock.check()
 
-    def commit(self, *, fresh_ledger: bool = False, **changes: Any) -> Manifest:
-        """Make the change visible, in one step.
-
-        Parameters
-        ----------
-        fresh_ledger
-            Whether to take the checksums of all files anew, because the ledger is lost. All that can be checked without
-            it was found whole.
-        changes
-            Entries of the manifest that differ.
-        """
+    def commit(self, **changes: Any) -> Manifest:
+        """Make the change visible, in one step; `changes` are the entries of the manifest that differ."""
         facts: dict[str, Any] = {"number": self.number, "made": _now(), "what": self.what, "timestamp": self._last}
         manifest = replace(self.manifest, **(facts | changes))
-        before = {} if fresh_ledger else read_ledger(self.storage, self.manifest.ledger)
+        before = read_ledger(self.storage, self.manifest.ledger)
         manifest = replace(manifest, ledger=write_ledger(self.storage, manifest, before, self.manifest.timestamp))
         self._lock.check()
         if read_manifest(self.storage) != self.manifest:

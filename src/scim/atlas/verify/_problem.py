@@ -15,7 +15,7 @@ _REPAIR = "verify(uri, repair=True)"
 _REMEDIES: dict[str, str] = {
     "manifest": f"{_REPAIR} brings the last commit back",
     "leftover": f"if no one is writing now, {_REPAIR} removes it, and so does the next change of the atlas",
-    "ledger": f"{_REPAIR} writes it anew if all else is whole; otherwise put it back from a copy of the atlas",
+    "ledger": f"{_REPAIR} writes it again if every file is what it was; otherwise put it back from a copy of the atlas",
     "foreign": f"{_REPAIR} deletes it",
     "store": "put the file back from a copy of the atlas, or make the atlas anew",
     "model": "put the file back from a copy of the atlas, or of the model",
@@ -42,7 +42,8 @@ class Problem(NamedTuple):
     @property
     def mendable(self) -> bool:
         """Whether `repair=True` can mend it: what is not data, or can be made of the data anew."""
-        return self.part not in ("store", "model", "earlier version")
+        data = self.where.split("/")[0] in ("soma", "model", "models", "panels", "commits")
+        return self.part not in ("store", "model") and not (self.part == "earlier version" and data)
 
     @property
     def remedy(self) -> str:

@@ -29,6 +29,7 @@ from scim.atlas.soma import Guard, damage_named, embedding_path, open_experiment
 from scim.atlas.storage import Lock
 from scim.atlas.verify._find import damaged, spaces_of
 from scim.atlas.verify._folders import how_built
+from scim.atlas.verify._put_back import put_back
 from scim.atlas.verify._store import scan_obs
 
 if TYPE_CHECKING:
@@ -93,11 +94,8 @@ def _mend(transaction: Transaction, problems: Sequence[Problem]) -> None:
     storage, manifest = transaction.storage, transaction.manifest
     roll_back(storage, manifest.timestamp, manifest.number)
     broken = {problem.part for problem in problems}
-    if "ledger" in broken:
-        # It is what tells damage: it is not written anew over anything that is not known to be whole.
-        if not broken - {"ledger", "leftover", "earlier version"}:
-            transaction.commit(fresh_ledger=True)
-        return
+    if put_back(storage, manifest, problems) or "ledger" in broken:
+        return  # without a ledger, which tells damage, nothing is built on what is there
     if "foreign" in broken:
         _drop_foreign(storage, manifest)
         return
@@ -135,8 +133,7 @@ def _mend_index(transaction: Transaction, problems: Sequence[Problem]) -> None:
             continue
         for place, part in enumerate(space.index.parts):
             if damaged([problem for problem in problems if problem.part == "index"], part.folder):
-                changes: dict[str, Any] = {name: _rebuilt(transaction, space, place)}
-                transaction.commit(**changes)
+                transaction.commit(**{name: _rebuilt(transaction, space, place)})
                 return
 
 

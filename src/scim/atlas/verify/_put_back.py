@@ -1,0 +1,106 @@
+"""Making lost files again as they were: a checksum says whether that is so, and nothing needs to be committed."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tiledbsoma
+
+from scim import index as knn
+from scim._core.errors import FormatError
+from scim._core.log import logger
+from scim.atlas._names import sorted_names
+from scim.atlas._parts import cells_of
+from scim.atlas.commit import commit_file, commits, read_manifest, restore_array, restore_ledger
+from scim.atlas.soma import open_experiment
+from scim.atlas.verify._folders import how_built
+from scim.atlas.verify._store import scan_obs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from scim.atlas.commit import IndexPart, Manifest, Space, StoredArray
+    from scim.atlas.storage import Storage
+    from scim.atlas.verify._problem import Problem
+
+
+def put_back(storage: Storage, manifest: Manifest, problems: Sequence[Problem]) -> bool:
+    """Make what is broken again as it was in the version that wrote it; return whether anything is mended."""
+    broken = {problem.where for problem in problems if problem.mendable}
+    broken |= {name.rpartition("/")[0] for name in broken}
+    mended = False
+    for version in [*_earlier(storage, manifest), manifest]:  # the first that has a file is the one that wrote it
+        for name, make in _ways(storage, version).items():
+            if name in broken:
+                broken.discard(name)
+                mended |= _tried(name, make)
+    return mended
+
+
+def _earlier(storage: Storage, manifest: Manifest) -> list[Manifest]:
+    found = []
+    for number in commits(storage):
+        try:
+            found += [read_manifest(storage, commit_file(number))] if number < manifest.number else []
+        except FormatError:
+            continue
+    return found
+
+
+def _ways(storage: Storage, version: Manifest) -> dict[str, Callable[[], bool]]:
+    """Return how to make each file or folder that a version has."""
+    ways: dict[str, Callable[[], bool]] = {version.ledger.name: partial(restore_ledger, storage, version)}
+    if version.removed is not None:
+        ways[version.removed.name] = partial(_removed, storage, version, version.removed)
+    if version.names:  # the part that was written last has the last ids
+        ways[version.names[-1].name] = partial(_names, storage, version, version.names[-1])
+    for space in (space for space in (version.space, version.draft) if space is not None):
+        for part in () if space.index is None else space.index.parts:
+            ways[part.folder] = partial(_part, storage, version, space, part)
+    return ways
+
+
+def _tried(name: str, make: Callable[[], bool]) -> bool:
+    try:
+        same = make()
+    except (OSError, RuntimeError, ValueError, tiledbsoma.SOMAError) as error:  # what it is made of is damaged too
+        logger.warning("%s cannot be made again: %s", name, error)
+        return False
+    if same:
+        logger.warning("made %s again, as it was", name)
+    return same
+
+
+def _removed(storage: Storage, version: Manifest, entry: StoredArray) -> bool:
+    with open_experiment(storage, at=version.timestamp) as experiment:
+        ids = scan_obs(experiment, version.n_rows).ids
+    return restore_array(storage, entry, np.setdiff1d(np.arange(version.n_rows), ids))
+
+
+def _names(storage: Storage, version: Manifest, entry: StoredArray) -> bool:
+    with open_experiment(storage, at=version.timestamp) as experiment:
+        rows = scan_obs(experiment, version.n_rows)
+    ids = rows.ids[-entry.n :].astype(np.uint64)
+    return restore_array(storage, entry, sorted_names(rows.hashes[-entry.n :], ids))
+
+
+def _part(storage: Storage, version: Manifest, space: Space, part: IndexPart) -> bool:
+    """Build a part of the index beside its place; the header that comes out says whether it is the same."""
+    kind, recall = how_built(storage, part)
+    how: dict[str, Any] = {"recall": recall} if kind in ("auto", "ivf") else {}
+    with (
+        tempfile.TemporaryDirectory() as room,
+        open_experiment(storage, at=version.timestamp) as experiment,
+        cells_of(storage, experiment, space, part.start, part.stop) as cells,
+    ):
+        to = Path(room) / "index"
+        knn.build(cells.embeddings, cells.ids, obs=cells.columns, kind=kind, path=to, rng=0, **how)  # type: ignore[arg-type]  # one that `how_built` knows
+        same = knn.header_digest(to) == part.digest
+        if same:
+            storage.delete_folder(part.folder)
+            storage.upload(to, part.folder)
+        return same
