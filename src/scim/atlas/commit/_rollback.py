@@ -40,8 +40,11 @@ def roll_back(storage: Storage, timestamp: int, number: int) -> int:
     storage.delete(files)
     if storage.path is not None:
         _drop_empty(storage.path, files)
+    folders = {f"{folder}/{name}" for folder in NUMBERED for name in storage.folders(folder)}
     for name in others:
-        storage.delete_folder(name)
+        if name in folders:
+            storage.delete_folder(name)
+    storage.delete(name for name in others if name not in folders)
     storage.sweep()
     return len(files)
 
