@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from scim._core import keys
 from scim.atlas.commit import commit_file, commits, read_manifest
-from scim.atlas.soma import MEASUREMENT
 
 if TYPE_CHECKING:
-    from scim.atlas._reader import Reader
+    from collections.abc import Sequence
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
     from scim.atlas.commit import Manifest, Space
     from scim.atlas.storage import Storage
 
@@ -19,22 +20,28 @@ _LAST = 10
 """Commits that are told one by one."""
 
 
-def describe(reader: Reader, storage: Storage, manifest: Manifest, space: Space) -> dict[str, Any]:
+def describe(
+    storage: Storage,
+    manifest: Manifest,
+    space: Space,
+    *,
+    ids: NDArray[np.int64],
+    studies: pd.Series,
+    labels: pd.Series,
+    columns: Sequence[str],
+    n_genes: int,
+) -> dict[str, Any]:
     """Return cells, studies, labels, genes, columns, model, index, bytes and versions."""
-    studies = reader.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY].value_counts()
-    codes, names, _ = reader.labels
-    live = codes[reader.ids]
-    labels = pd.Series(names[live[live >= 0]], dtype=object).value_counts()
     return {
         "path": storage.uri,
         "cells": manifest.n_obs,
         "removed": manifest.n_rows - manifest.n_obs,
-        "studies": studies.to_dict(),
-        "labels": labels.to_dict(),
-        "unlabelled": int((live < 0).sum()),
-        "columns": reader.columns,
-        "genes": int(reader._open().ms[MEASUREMENT].var.count),
-        "counts": sum(len(reader.ids[cells.among(reader.ids)]) for cells in manifest.counted),
+        "studies": studies.value_counts().to_dict(),
+        "labels": labels.value_counts().to_dict(),
+        "unlabelled": int(labels.isna().sum()),
+        "columns": list(columns),
+        "genes": n_genes,
+        "counts": sum(len(ids[cells.among(ids)]) for cells in manifest.counted),
         "model": space.model,
         "dim": space.dim,
         "index": _index(space),

@@ -17,6 +17,7 @@ from scim._core.folder import new_folder
 from scim._core.log import logger
 from scim._core.settings import settings
 from scim.atlas._atlas import Atlas
+from scim.atlas._models import save_model
 from scim.atlas.commit import FILE, Manifest, Space, commit_file, commits, first_commit, read_manifest
 from scim.atlas.soma import create_experiment
 from scim.atlas.storage import Storage
@@ -82,10 +83,7 @@ def create_empty(
         genes, symbols = np.empty(0, dtype=object), np.empty(0, dtype=object)
         if model is not None:
             genes, symbols = model.genes, model.symbols
-            if storage.path is None:
-                _upload(storage, model)
-            else:
-                model.save(storage.path / "model")
+            save_model(storage, model, "model")
         create_experiment(storage, genes, symbols, space.embedding, space.dim)
         first_commit(storage, uid=uuid.uuid4().hex, what="made the atlas", space=space)
     logger.info("made atlas %s", uri)
@@ -109,17 +107,9 @@ def _new(uri: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Storage]:
         raise FileExistsError(msg)
     # The manifest goes first and comes last: what is between is no atlas.
     storage.delete([FILE])
-    for folder in storage.folders():
-        storage.delete_folder(folder)
+    for name in storage.folders():
+        storage.delete_folder(name)
     yield storage
-
-
-def _upload(storage: Storage, model: Model) -> None:
-    import tempfile  # noqa: PLC0415  (remote atlases only)
-
-    with tempfile.TemporaryDirectory() as room:
-        model.save(Path(room) / "model")
-        storage.upload(Path(room) / "model", "model")
 
 
 def open_atlas(

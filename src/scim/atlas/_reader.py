@@ -14,15 +14,14 @@ from scim._core.errors import FormatError
 from scim._core.numba import threads
 from scim.atlas._indexed import read_indexed
 from scim.atlas._info import describe
+from scim.atlas._models import load_model
 from scim.atlas._opened import Opened
 from scim.atlas._parts import open_parts
-from scim.atlas.soma import damage_named, embedding_path, obs_columns, read_embeddings, read_obs
-from scim.atlas.storage import cached
+from scim.atlas.soma import MEASUREMENT, damage_named, embedding_path, obs_columns, read_embeddings, read_obs
 from scim.index.filter import Column, Where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -81,26 +80,9 @@ class Reader(Opened):
         ValueError
             The embedding was made elsewhere.
         """
-        space = self._space
-        if space.folder is None:
-            msg = f"The atlas at {self.uri!r} has no model: its embedding was made elsewhere. Search it with use_rep=."
-            raise ValueError(msg)
-        self._guard.check_model(space.folder)
-        return self._load_model(
-            cached(self._storage, space.folder, f"{self.uid}-model-{space.model}", self._load_model)
-        )
-
-    def _load_model(self, folder: Path) -> Model:
-        from scim.model import load  # noqa: PLC0415  (torch is loaded only when something is embedded)
-
-        model = load(folder)
-        if model.uid != self._space.model:
-            msg = (
-                f"The model in {str(folder)!r} is {model.uid}, but the cells of this atlas were embedded "
-                f"with {self._space.model}; put the original model back."
-            )
-            raise FormatError(msg)
-        return model
+        if self._space.folder is not None:
+            self._guard.check_model(self._space.folder)
+        return load_model(self._storage, self.uid, self._space)
 
     @property
     def model_uid(self) -> str | None:
@@ -270,7 +252,18 @@ class Reader(Opened):
 
     def info(self) -> dict[str, Any]:
         """Return what the atlas holds: cells, studies, labels, genes, columns, model, index, bytes, versions."""
-        return describe(self, self._storage, self._manifest, self._space)
+        codes, names, _ = self.labels
+        labels = pd.Series(np.append(names, [None])[codes[self.ids]], dtype=object)
+        return describe(
+            self._storage,
+            self._manifest,
+            self._space,
+            ids=self.ids,
+            studies=self.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY],
+            labels=labels,
+            columns=self.columns,
+            n_genes=int(self._open().ms[MEASUREMENT].var.count),
+        )
 
     def _check_ids(self, ids: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
         wanted = np.asarray(ids)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,15 +10,24 @@ import numpy as np
 from scim._core import keys
 from scim._core.log import logger, progress
 from scim.atlas._build import build_entry
+from scim.atlas._models import save_model
 from scim.atlas.commit import Space, load_array
-from scim.atlas.soma import COUNTS_PATH, MEASUREMENT, VAR_PATH, Guard, Writer, damage_named, open_experiment, read_counts
+from scim.atlas.soma import (
+    COUNTS_PATH,
+    MEASUREMENT,
+    VAR_PATH,
+    Guard,
+    Writer,
+    damage_named,
+    open_experiment,
+    read_counts,
+)
 from scim.pp import Counts, lognorm_chunks, match_genes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim.atlas.commit import Manifest, Transaction
-    from scim.atlas.storage import Storage
     from scim.model import Model
 
 _ROWS = 16_384
@@ -42,7 +49,7 @@ def embed_all(transaction: Transaction, model: Model, ids: NDArray[np.int64]) ->
     else:
         writer.grow(manifest.n_rows, draft.embedding)
     if draft.folder is not None and draft.n_rows == 0:
-        _save(storage, model, draft.folder)
+        save_model(storage, model, draft.folder)
     _embed(transaction, writer, model, draft)
     draft = replace(draft, n_rows=manifest.n_rows, index=None)
     if manifest.space.index is not None:
@@ -79,15 +86,6 @@ def _check(manifest: Manifest, model: Model, ids: NDArray[np.int64]) -> None:
             "stores them); make a new atlas with this model and append the data again."
         )
         raise ValueError(msg)
-
-
-def _save(storage: Storage, model: Model, folder: str) -> None:
-    if storage.path is not None:
-        model.save(storage.path / folder, overwrite=True)
-        return
-    with tempfile.TemporaryDirectory() as room:
-        model.save(Path(room) / "model")
-        storage.upload(Path(room) / "model", folder)
 
 
 def _embed(transaction: Transaction, writer: Writer, model: Model, draft: Space) -> None:
