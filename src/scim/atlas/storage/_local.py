@@ -93,7 +93,8 @@ class LocalFiles:
 
 def sweep(root: Path, *, spare: str) -> None:
     """Delete what writes that were killed had begun; folders of a store have none, and in `spare` others may write."""
-    for folder in (root, *(path for path in root.iterdir() if path.is_dir() and path.name not in ("soma", spare))):
+    folders = [path for path in root.iterdir() if path.is_dir() and path.name not in ("soma", spare)]
+    for folder in (root, *(path for path in folders if not _is_temporary(path.name))):
         for path in folder.iterdir():
             if _is_temporary(path.name) and path.is_dir():
                 shutil.rmtree(path)
