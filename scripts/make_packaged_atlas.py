@@ -90,8 +90,6 @@ def build(model: scim.model.Model, cells: dict[str, anndata.AnnData], target: Pa
         atlas.build_index(seed=SEED)
         atlas.compact()
         atlas.vacuum()
-    # Nobody decodes with the packaged model, and half the digits of its weights are enough.
-    model.save(target / "model", overwrite=True, dtype="float16", decoder=False)
 
 
 def main() -> None:
@@ -104,7 +102,8 @@ def main() -> None:
     cells = read(arguments.folder)
     trained = train(cells)
     print(f"trained in {time.perf_counter() - started:.0f} s")
-    # Embed with the weights as they will be read, not as they were before rounding.
+    # Nobody decodes with the packaged model, and half the digits of its weights are enough; cells are embedded with
+    # the weights as they will be read.
     rounded = arguments.out.with_name("rounded")
     trained.save(rounded, dtype="float16", decoder=False, overwrite=True)
     model = scim.model.load(rounded)

@@ -181,3 +181,13 @@ def test_damage_is_named(folder, damage, error, match):
 def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         load(tmp_path / "nothing")
+
+
+def test_weights_that_were_rounded_stay_small(model, tmp_path):
+    model.save(tmp_path / "whole")
+    assert json.loads((tmp_path / "whole" / "config.json").read_text())["dtype"] == "float32"
+    model.save(tmp_path / "half", dtype="float16")
+    half = scim.model.load(tmp_path / "half")
+    half.save(tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["dtype"] == "float16"
+    assert scim.model.load(tmp_path / "again").uid == half.uid != model.uid

@@ -186,7 +186,7 @@ class Model:
         path: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        dtype: WeightType = "float32",
+        dtype: WeightType | None = None,
         decoder: bool = True,
     ) -> None:
         """Write the model to a new folder, which appears whole or not at all.
@@ -198,7 +198,8 @@ class Model:
         overwrite
             Whether to replace what is there.
         dtype
-            `"float16"` halves the folder; embeddings change by about 1e-3, and so does `uid`.
+            `"float16"` halves the folder; embeddings change by about 1e-3, and so does `uid`. Default: `"float16"` if
+            that changes nothing, because the weights were rounded before, else `"float32"`.
         decoder
             Whether to keep the decoder.
 

@@ -41,10 +41,13 @@ class Parts(NamedTuple):
     """`encoder`, and `decoder` if it is kept."""
 
 
-def write_folder(path: str | os.PathLike[str], parts: Parts, *, overwrite: bool, dtype: WeightType) -> None:
+def write_folder(path: str | os.PathLike[str], parts: Parts, *, overwrite: bool, dtype: WeightType | None) -> None:
     """Write the folder of a model, which appears whole or not at all."""
-    check_choice("dtype", dtype, ("float32", "float16"))
     states = {f"{name}.{key}": value for name, net in parts.nets.items() for key, value in state(net).items()}
+    if dtype is None:
+        rounded = all(torch.equal(value, _stored(value, "float16").to(value)) for value in states.values())
+        dtype = "float16" if rounded else "float32"
+    check_choice("dtype", dtype, ("float32", "float16"))
     content = {
         "format": "scim model",
         "schema": SCHEMA,
