@@ -66,11 +66,21 @@ def _check_copy(storage: Storage, manifest: Manifest) -> Iterator[Problem]:
 def check_leftovers(storage: Storage, manifest: Manifest) -> Iterator[Problem]:
     """Find what a write that did not finish has left."""
     files, others = uncommitted(storage, manifest.timestamp, manifest.number)
+    others += _begun(storage)
     journal = read_journal(storage)
     if journal is not None or files or others:
         whose, where = ("a write", (files + others)[0]) if journal is None else (journal.what, "journal.json")
         what = f"{whose} left {len(files) + len(others)} files that were never committed; readers do not see them"
         yield Problem("leftover", where, what)
+
+
+def _begun(storage: Storage) -> list[str]:
+    """Return what would have got its name when it was complete."""
+    if storage.path is None:
+        return []
+    folders = [path for path in storage.path.iterdir() if path.is_dir() and path.name not in (SOMA, "lock")]
+    found = [path for folder in [storage.path, *folders] for path in folder.glob(".*.tmp")]
+    return sorted(path.relative_to(storage.path).as_posix() for path in found)
 
 
 def known_files(storage: Storage, manifest: Manifest) -> tuple[Ledger, list[Problem]]:

@@ -33,9 +33,10 @@ def put_back(storage: Storage, manifest: Manifest, problems: Sequence[Problem]) 
     broken = {problem.where for problem in problems if problem.mendable}
     broken |= {name.rpartition("/")[0] for name in broken}
     mended = False
+    now = {name: digest for name, (digest, _) in _ways(storage, manifest).items()}
     for version in [*_earlier(storage, manifest), manifest]:  # the first that has a file is the one that wrote it
-        for name, make in _ways(storage, version).items():
-            if name in broken:
+        for name, (digest, make) in _ways(storage, version).items():
+            if name in broken and now.get(name, digest) == digest:
                 broken.discard(name)
                 mended |= _tried(name, make)
     return mended
@@ -51,16 +52,19 @@ def _earlier(storage: Storage, manifest: Manifest) -> list[Manifest]:
     return found
 
 
-def _ways(storage: Storage, version: Manifest) -> dict[str, Callable[[], bool]]:
-    """Return how to make each file or folder that a version has."""
-    ways: dict[str, Callable[[], bool]] = {version.ledger.name: partial(restore_ledger, storage, version)}
-    if version.removed is not None:
-        ways[version.removed.name] = partial(_removed, storage, version, version.removed)
-    if version.names:  # the part that was written last has the last ids
-        ways[version.names[-1].name] = partial(_names, storage, version, version.names[-1])
+def _ways(storage: Storage, version: Manifest) -> dict[str, tuple[str, Callable[[], bool]]]:
+    """Return checksum, and how to make it, of each file or folder that a version has."""
+    ledger, removed = version.ledger, version.removed
+    ways: dict[str, tuple[str, Callable[[], bool]]] = {
+        ledger.name: (ledger.sha256, partial(restore_ledger, storage, version))
+    }
+    if removed is not None:
+        ways[removed.name] = (removed.sha256, partial(_removed, storage, version, removed))
+    for names in version.names[-1:]:  # the part that was written last has the last ids
+        ways[names.name] = (names.sha256, partial(_names, storage, version, names))
     for space in (space for space in (version.space, version.draft) if space is not None):
         for part in () if space.index is None else space.index.parts:
-            ways[part.folder] = partial(_part, storage, version, space, part)
+            ways[part.folder] = (part.digest, partial(_part, storage, version, space, part))
     return ways
 
 

@@ -1,0 +1,460 @@
+"""Planted corruptions: each is found and named, none gives another answer, and what is derived is made anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tiledbsoma
+
+import scim
+from helpers import fakes
+from helpers.damage import answers, edit_manifest, flip, truncate, whole_atlas, wrong_answers
+from scim._core.errors import FormatError
+from scim.atlas.commit import Transaction
+
+OBS, COUNTS, VAR = "soma/obs", "soma/ms/RNA/X/counts", "soma/ms/RNA/var"
+EMBEDDING, DRAFT = "soma/ms/RNA/obsm/X_scim", "soma/ms/RNA/obsm/X_scim_000006"
+
+# Kind of file, the part that is named, and whether it can be mended. The last file of the pattern is damaged.
+FILES = {
+    "manifest": ("atlas.json", "manifest", True),
+    "copy of the manifest": ("commits/000006.json", "manifest", True),
+    "earlier commit": ("commits/000003.json", "earlier version", False),
+    "ledger": ("ledger/000006.json", "ledger", True),
+    "earlier ledger": ("ledger/000003.json", "earlier version", True),
+    "earlier names": ("names/000002.npy", "earlier version", True),
+    "names": ("names/000004.npy", "names", True),
+    "removed": ("removed/*", "removed", True),
+    "measured genes": ("panels/*", "store", False),
+    "model: config": ("model/config.json", "model", False),
+    "model: genes": ("model/genes.tsv", "model", False),
+    "model: labels": ("model/labels.tsv", "model", False),
+    "model: weights": ("model/weights.safetensors", "model", False),
+    "draft: weights": ("models/*/weights.safetensors", "model", False),
+    "index: header": ("index/v000003/index.json", "index", True),
+    "index: rows": ("index/v000003/rows.npy", "index", True),
+    "index: ids": ("index/v000004/ids.npy", "index", True),
+    "index: codes": ("index/v000004/column6_codes.npy", "index", True),
+    "index: text": ("index/v000003/column2_text.npy", "index", True),
+    "index: offsets": ("index/v000003/column3_offsets.npy", "index", True),
+    "index: numbers": ("index/v000003/column4_values.npy", "index", True),
+    "draft: index": ("index/v000006/rows.npy", "index", True),
+    "group of all": ("soma/__group/*", "store", False),
+    "group of embeddings": ("soma/ms/RNA/obsm/__group/*", "store", False),
+    "group marker": ("soma/ms/RNA/__tiledb_group.tdb", "store", False),
+    "group facts": ("soma/ms/__meta/*", "store", False),
+    "obs: schema": (f"{OBS}/__schema/*", "store", False),
+    "obs: facts": (f"{OBS}/__meta/*", "store", False),
+    "obs: commit marker": (f"{OBS}/__commits/*.wrt", "store", False),
+    "obs: deletion": (f"{OBS}/__commits/*.del", "store", False),
+    "obs: fragment metadata": (f"{OBS}/__fragments/*/__fragment_metadata.tdb", "store", False),
+    "obs: ids": (f"{OBS}/__fragments/*/d0.tdb", "store", False),
+    "obs: offsets": (f"{OBS}/__fragments/*/a2.tdb", "store", False),
+    "obs: text": (f"{OBS}/__fragments/*/a2_var.tdb", "store", False),
+    "obs: validity": (f"{OBS}/__fragments/*/a2_validity.tdb", "store", False),
+    "obs: later numbers": (f"{OBS}/__fragments/*/a5.tdb", "store", False),
+    "obs: later text": (f"{OBS}/__fragments/*/a7_var.tdb", "store", False),
+    "obs: later validity": (f"{OBS}/__fragments/*/a8_validity.tdb", "store", False),
+    "counts: schema": (f"{COUNTS}/__schema/*", "store", False),
+    "counts: commit marker": (f"{COUNTS}/__commits/*.wrt", "store", False),
+    "counts: deletion": (f"{COUNTS}/__commits/*.del", "store", False),
+    "counts: fragment metadata": (f"{COUNTS}/__fragments/*/__fragment_metadata.tdb", "store", False),
+    "counts: cells": (f"{COUNTS}/__fragments/*/d0.tdb", "store", False),
+    "counts: genes": (f"{COUNTS}/__fragments/*/d1.tdb", "store", False),
+    "counts: values": (f"{COUNTS}/__fragments/*/a0.tdb", "store", False),
+    "embedding: schema": (f"{EMBEDDING}/__schema/*", "store", False),
+    "embedding: commit marker": (f"{EMBEDDING}/__commits/*", "store", False),
+    "embedding: fragment metadata": (f"{EMBEDDING}/__fragments/*/__fragment_metadata.tdb", "store", False),
+    "embedding: values": (f"{EMBEDDING}/__fragments/*/a0.tdb", "store", False),
+    "draft: values": (f"{DRAFT}/__fragments/*/a0.tdb", "store", False),
+    "genes: commit marker": (f"{VAR}/__commits/*", "store", False),
+    "genes: text": (f"{VAR}/__fragments/*/a0_var.tdb", "store", False),
+}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return whole_atlas(tmp_path_factory.mktemp("verify") / "whole.scim")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Another atlas of as many cells, made the same way."""
+    return whole_atlas(tmp_path_factory.mktemp("verify") / "other.scim", seed=10)
+
+
+@pytest.fixture(scope="module")
+def truth(original):
+    found = answers(original)
+    assert not [answer for answer in found.values() if isinstance(answer, Exception)]
+    return found
+
+
+@pytest.fixture
+def path(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "atlas.scim")
+
+
+def test_a_whole_atlas_has_no_problems(original, truth):
+    before = {file: file.stat().st_mtime_ns for file in original.rglob("*")}
+    assert scim.atlas.verify(original) == []
+    assert scim.atlas.verify(original, repair=True) == []
+    assert {file: file.stat().st_mtime_ns for file in original.rglob("*")} == before
+    assert wrong_answers(answers(original), truth) == []
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_damaged_file_is_named_and_none_gives_another_answer(kind, path, truth):
+    pattern, part, mendable = FILES[kind]
+    file = max(found for found in path.glob(pattern) if found.is_file())
+    name, raw = str(file.relative_to(path)), file.read_bytes()
+    rng = np.random.default_rng(len(kind))
+
+    def check(**how):
+        assert wrong_answers(answers(path), truth) == []
+        problems = scim.atlas.verify(path, **how)
+        assert not [problem for problem in problems if "\n" in str(problem)]
+        return problems
+
+    if raw:
+        for share in rng.random(2):
+            flip(file, share)
+            assert wrong_answers(answers(path), truth) == []
+            file.write_bytes(raw)
+        flip(file, rng.random())
+        assert (part, name) in [problem[:2] for problem in check()]
+        file.write_bytes(raw)
+        truncate(file)
+        assert (part, name) in [problem[:2] for problem in check()]
+    file.unlink()
+    if not mendable:
+        left = check(repair=True)
+        assert [problem.mendable for problem in left if problem[:2] == (part, name)] == [False]
+        return
+    assert (part, name, True) in [(*problem[:2], problem.mendable) for problem in check()]
+    assert scim.atlas.verify(path, repair=True) == []
+    assert_mended(path, truth)
+
+
+def assert_mended(path, truth):
+    found = answers(path)
+    assert not [answer for answer in found.values() if isinstance(answer, Exception)]
+    for name in ("index: cells", "store: cells"):  # the version may be a later one
+        found[name] = (found[name][0], truth[name][1], *found[name][2:])
+    assert wrong_answers(found, truth) == []
+
+
+def edit_obs(path, at, change):
+    """Change rows of obs as any tool that writes SOMA could, at a SOMA time."""
+    with tiledbsoma.DataFrame.open(str(path / OBS)) as obs:
+        table = obs.read((slice(10, 11),)).concat()
+    with tiledbsoma.DataFrame.open(str(path / OBS), "w", tiledb_timestamp=at) as obs:
+        obs.write(change(table))
+
+
+def relabelled(table):
+    values = pa.array(["B cell"] * len(table), pa.large_string())
+    return table.set_column(table.schema.get_field_index("label"), "label", values)
+
+
+def renamed(table):
+    values = pa.array([table["cell_id"][0].as_py()] * len(table), pa.large_string())
+    return table.set_column(table.schema.get_field_index("cell_id"), "cell_id", values)
+
+
+def edit_embedding(path, at, row):
+    with tiledbsoma.DenseNDArray.open(str(path / EMBEDDING), "w", tiledb_timestamp=at) as array:
+        array.write((slice(20, 20), slice(0, 15)), pa.Tensor.from_numpy(row.astype(np.float32)[None]))
+
+
+def delete_row(path, at):
+    with tiledbsoma.DataFrame.open(str(path / OBS), "d", tiledb_timestamp=at) as obs:
+        obs.delete_cells((slice(10, 10),))
+
+
+def committed_time(path):
+    return json.loads((path / "atlas.json").read_text())["timestamp"]
+
+
+def drop_fragment(path, array, *, marker):
+    fragment = min((path / array / "__fragments").iterdir())
+    shutil.rmtree(fragment)
+    if marker:
+        (path / array / "__commits" / f"{fragment.name}.wrt").unlink()
+
+
+def graft_fragment(path, other, array):
+    """Put a fragment of another atlas in, at a time at which readers look."""
+    at = committed_time(path) - 1
+    for folder in ("__schema", "__fragments", "__commits"):
+        for found in [found for found in (other / array / folder).glob("__[0-9]*") if found.suffix != ".del"]:
+            first, *_, uid = found.name.strip("_").split("_", 2)
+            new = path / array / folder / (f"__{at}_{at}_{uid}" if folder != "__schema" else found.name)
+            assert first.isdigit()
+            (shutil.copytree if found.is_dir() else shutil.copy)(found, new)
+
+
+def replace_folder(new, old):
+    shutil.rmtree(old)
+    shutil.copytree(new, old)
+
+
+def unfinished_append(path):
+    with pytest.MonkeyPatch.context() as patch, scim.atlas.open(path, "w") as atlas:
+        patch.setattr(Transaction, "commit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            atlas.append(fakes.cells(20, seed=7), study="three", label_key="cell_type", counts=True)
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def stale_journal(path):
+    facts = {"base": 6, "what": "append of 9 cells", "token": None, "n_done": 0, "timestamp": 0}
+    (path / "journal.json").write_text(json.dumps(facts))
+
+
+def leave_folder(path, name):
+    (path / "index" / name).mkdir()
+    (path / "index" / name / "embeddings.npy").write_bytes(b"0")
+
+
+def reindexed(path, edit):
+    """Build the first part of the index of something else than the store says, and commit it by hand."""
+    with scim.atlas.open(path, at=3) as atlas:
+        ids, obs, rows = atlas.ids, atlas.obs(), atlas.embeddings()
+    obs = obs.drop(columns=[name for name in obs if obs[name].isna().all()])
+    edit(obs, rows)
+    folder = path / "index" / "v000003"
+    scim.index.build(rows, ids, obs=obs, kind="exact", path=folder, overwrite=True)
+
+    def change(content):
+        content["space"]["index"]["parts"][0]["digest"] = scim.index.header_digest(folder)
+
+    edit_manifest(path, change, copy=True)
+
+
+def set_value(name, value):
+    def edit(obs, _):
+        obs.loc[obs.index[7], name] = value
+
+    return edit
+
+
+def turn_row(_, rows):
+    rows[7] = -rows[7]
+
+
+def set_entry(name, value):
+    return lambda content: content.update({name: value})
+
+
+def sorted_by_id(path):
+    """Write the names in another order, under a checksum that fits."""
+    file = path / "names/000004.npy"
+    names = np.load(file)
+    np.save(file, names[:, np.argsort(names[1])])
+
+    def change(content):
+        content["names"][0]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+
+    edit_manifest(path, change, copy=True)
+
+
+LATER, EARLIER = 60_000, -1
+NAN, LONG = np.full(16, np.nan), np.full(16, 1.0)
+
+# What is done to an atlas (and another); the part and the place or words by which it is named; whether it is mended.
+PLANTED = {
+    "obs lost a fragment": (lambda p, _: drop_fragment(p, OBS, marker=False), "store", "d0.tdb", False),
+    "obs lost a fragment and its marker": (lambda p, _: drop_fragment(p, OBS, marker=True), "store", ".wrt", False),
+    "counts lost a fragment": (lambda p, _: drop_fragment(p, COUNTS, marker=True), "store", COUNTS, False),
+    "embedding lost a fragment": (lambda p, _: drop_fragment(p, EMBEDDING, marker=True), "store", EMBEDDING, False),
+    "obs of another atlas": (lambda p, o: graft_fragment(p, o, OBS), "foreign", OBS, True),
+    "counts of another atlas": (lambda p, o: graft_fragment(p, o, COUNTS), "foreign", COUNTS, True),
+    "embedding of another atlas": (lambda p, o: graft_fragment(p, o, EMBEDDING), "foreign", EMBEDDING, True),
+    "label edited later": (lambda p, _: edit_obs(p, committed_time(p) + LATER, relabelled), "leftover", "", True),
+    "label edited earlier": (lambda p, _: edit_obs(p, committed_time(p) + EARLIER, relabelled), "foreign", OBS, True),
+    "name twice, later": (lambda p, _: edit_obs(p, committed_time(p) + LATER, renamed), "leftover", "", True),
+    "name twice, earlier": (lambda p, _: edit_obs(p, committed_time(p) + EARLIER, renamed), "foreign", OBS, True),
+    "row deleted later": (lambda p, _: delete_row(p, committed_time(p) + LATER), "leftover", "", True),
+    "row deleted earlier": (lambda p, _: delete_row(p, committed_time(p) + EARLIER), "foreign", ".del", True),
+    "NaN, later": (lambda p, _: edit_embedding(p, committed_time(p) + LATER, NAN), "leftover", "", True),
+    "NaN, earlier": (lambda p, _: edit_embedding(p, committed_time(p) + EARLIER, NAN), "foreign", EMBEDDING, True),
+    "long row, earlier": (
+        lambda p, _: edit_embedding(p, committed_time(p) + EARLIER, LONG),
+        "foreign",
+        EMBEDDING,
+        True,
+    ),
+    "index of another version": (
+        lambda p, _: replace_folder(p / "index/v000003", p / "index/v000004"),
+        "index",
+        "v000004/index.json",
+        True,
+    ),
+    "draft's index is the published": (
+        lambda p, _: replace_folder(p / "index/v000003", p / "index/v000006"),
+        "index",
+        "v000006/index.json",
+        True,
+    ),
+    "index of another atlas": (
+        lambda p, o: replace_folder(o / "index/v000003", p / "index/v000003"),
+        "index",
+        "v000003/index.json",
+        True,
+    ),
+    "index is gone": (lambda p, _: shutil.rmtree(p / "index"), "index", "v000003/index.json", True),
+    "model of another atlas": (lambda p, o: replace_folder(o / "model", p / "model"), "model", "model/", False),
+    "draft's model is the published": (
+        lambda p, _: replace_folder(p / "model", p / "models/000006"),
+        "model",
+        "models/000006",
+        False,
+    ),
+    "number of cells edited": (
+        lambda p, _: edit_manifest(p, set_entry("n_obs", 140), copy=False, seal=False),
+        "manifest",
+        "atlas.json",
+        True,
+    ),
+    "number of cells edited and sealed": (
+        lambda p, _: edit_manifest(p, set_entry("n_obs", 140), copy=False),
+        "manifest",
+        "atlas.json",
+        True,
+    ),
+    "number of rows edited and sealed": (
+        lambda p, _: edit_manifest(p, set_entry("n_rows", 140), copy=False),
+        "manifest",
+        "atlas.json",
+        True,
+    ),
+    "what was done edited and sealed": (
+        lambda p, _: edit_manifest(p, set_entry("what", "nothing"), copy=False),
+        "manifest",
+        "atlas.json",
+        True,
+    ),
+    "stale journal": (lambda p, _: stale_journal(p), "leftover", "journal.json", True),
+    "journal of nonsense": (lambda p, _: (p / "journal.json").write_bytes(b"\x93\xff"), "leftover", "journal", True),
+    "uncommitted append": (lambda p, _: unfinished_append(p), "leftover", "journal.json", True),
+    "folder of a build": (lambda p, _: leave_folder(p, ".making-abc"), "leftover", "index/.making-abc", True),
+    "half an index": (lambda p, _: leave_folder(p, ".v000007.abc.tmp"), "leftover", "index/.v000007", True),
+    "names in another order": (lambda p, _: sorted_by_id(p), "names", "names/000004.npy", True),
+}
+
+
+@pytest.mark.parametrize("case", PLANTED)
+def test_what_was_planted_is_named_and_gives_no_other_answer(case, path, other, truth):
+    plant, part, words, mendable = PLANTED[case]
+    plant(path, other)
+    assert wrong_answers(answers(path), truth) == []
+    problems = scim.atlas.verify(path)
+    named = [problem for problem in problems if problem.part == part and words in str(problem)]
+    assert named, problems
+    assert named[0].mendable is mendable
+    if mendable:
+        assert scim.atlas.verify(path, repair=True) == []
+        assert_mended(path, truth)
+    else:
+        assert named[0] in scim.atlas.verify(path, repair=True)
+
+
+WRONG_INDEX = {
+    "the embedding": turn_row,
+    "column 'label'": set_value("label", "odd cell"),
+    "column 'tissue'": set_value("tissue", None),
+    "column 'age'": set_value("age", 300.5),
+    "column 'n'": set_value("n", 77),
+    "column 'primary'": set_value("primary", True),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_INDEX)
+def test_an_index_of_something_else_is_named_and_built_again(case, path, truth):
+    reindexed(path, WRONG_INDEX[case])
+    problems = scim.atlas.verify(path)
+    assert [problem[:2] for problem in problems] == [("index", "index/v000003")]
+    assert f"{case} of 1 cells differs from the store, as of cells [7]" in problems[0].what
+    left = scim.atlas.verify(path, repair=True)
+    assert {problem.part for problem in left} <= {"earlier version"}
+    assert_mended(path, truth)
+
+
+def test_an_older_copy_of_the_manifest_is_named_and_nothing_is_lost(path, truth):
+    shutil.copy(path / "commits/000004.json", path / "atlas.json")
+    with scim.atlas.open(path) as atlas, scim.atlas.open(path, at=4) as version:
+        assert atlas.version == 4
+        assert atlas.obs().equals(version.obs())
+    with scim.atlas.open(path, "w") as atlas, pytest.raises(FormatError, match="replaced by an older copy"):
+        atlas.remove("study == 'two'")
+    (problem,) = scim.atlas.verify(path)
+    assert problem[:2] == ("manifest", "atlas.json")
+    assert scim.atlas.verify(path, repair=True) == []
+    assert wrong_answers(answers(path), truth) == []
+
+
+def test_a_lost_last_commit_is_not_taken_for_one_that_never_was(path):
+    truncate(path / "atlas.json")
+    truncate(path / "commits/000006.json")
+    files = sorted(path.rglob("*"))
+    with pytest.raises(FormatError, match="Neither atlas.json nor commits/000006.json"):
+        scim.atlas.verify(path, repair=True)
+    assert sorted(path.rglob("*")) == files
+
+
+def test_a_ledger_is_not_written_over_damage(path):
+    (path / "ledger/000006.json").unlink()
+    fragment = max((path / OBS / "__fragments").glob("*/a6.tdb"))
+    flip(fragment, 0.9)
+    left = scim.atlas.verify(path, repair=True)
+    assert ("ledger", "ledger/000006.json") in [problem[:2] for problem in left]
+    assert not (path / "ledger/000006.json").exists()
+    # an earlier ledger knows the file
+    assert ("store", str(fragment.relative_to(path))) in [problem[:2] for problem in left]
+
+
+@pytest.mark.parametrize("array", [OBS, COUNTS, EMBEDDING])
+def test_a_commit_does_not_call_damage_whole(array, path):
+    drop_fragment(path, array, marker=True)
+    ledgers = sorted(path.glob("ledger/*"))
+    with scim.atlas.open(path, "w") as atlas, pytest.raises(FormatError, match=r"missing"):
+        atlas.append(fakes.cells(20, seed=7), study="three", label_key="cell_type", counts=True)
+    assert sorted(path.glob("ledger/*")) == ledgers
+
+
+@pytest.mark.parametrize("kind", ["model: weights", "index: rows", "index: text", "obs: text", "embedding: values"])
+def test_searching_a_damaged_atlas_fails_or_gives_the_same(kind, path, original):
+    truth, again = fakes.cells(20, seed=9), fakes.cells(20, seed=9)
+    scim.tl.embed(truth, original)
+    scim.tl.annotate(truth, original)
+    flip(max(path.glob(FILES[kind][0])), 0.7)
+    try:
+        scim.tl.embed(again, path)
+        scim.tl.annotate(again, path)
+        told = None
+    except (FormatError, OSError) as error:
+        told = str(error)
+    assert told is None or "\n" not in told
+    assert told is not None or again.obs["scim_label"].equals(truth.obs["scim_label"])
+
+
+def test_the_kind_of_an_index_is_kept(original, tmp_path):
+    path = shutil.copytree(original, tmp_path / "atlas.scim")
+    with scim.atlas.open(path, "w") as atlas:
+        atlas.build_index(kind="ivf", recall=0.9)
+        truth, folder = atlas.index.query(atlas.embeddings(), 5), path / "index/v000007"
+        assert atlas.index.kind == "ivf"
+    truncate(max(folder.glob("*.npy"), key=lambda file: file.stat().st_size))
+    assert scim.atlas.verify(path, repair=True) == []
+    with scim.atlas.open(path) as atlas:
+        assert (atlas.index.kind, atlas.index.params["recall"]) == ("ivf", 0.9)
+        np.testing.assert_array_equal(atlas.index.query(atlas.embeddings(), 5).ids, truth.ids)

@@ -1,0 +1,140 @@
+"""Damaging an atlas, and asking it everything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+import scim
+from helpers import fakes
+from scim.atlas.soma import COUNTS_PATH, VAR_PATH, Guard, damage_named, read_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+QUERIES = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
+
+
+def whole_atlas(path: Path, seed: int = 0) -> Path:
+    """Make an atlas that has everything: counts, two parts of an index, removed cells, a draft, earlier versions."""
+    with scim.atlas.create(path, model=fakes.tiny_model(seed)) as atlas:
+        columns = ["tissue", "age", "n", "primary"]
+        atlas.append(fakes.cells(90, seed + 2), study="one", label_key="cell_type", obs_columns=columns, counts=True)
+        atlas.build_index()
+        second = fakes.cells(60, seed + 3)
+        second.obs["cell_type"] = second.obs["cell_type"].where(second.obs["n"] % 10 != 0)
+        second.obs["note"] = second.obs["note"].replace("note 1", "note 1 || more")
+        atlas.append(second, study="two", label_key="cell_type", obs_columns=["tissue", "note"], counts=True)
+        atlas.remove("study == 'one' and n in [3, 4, 50]")
+        atlas.reembed(fakes.tiny_model(seed + 1), publish=False)
+    return path
+
+
+def truncate(file: Path) -> None:
+    """Cut the second half off."""
+    raw = file.read_bytes()
+    file.write_bytes(raw[: len(raw) // 2])
+
+
+def flip(file: Path, at: float) -> None:
+    """Turn the bit at a share of the file over."""
+    raw = bytearray(file.read_bytes())
+    place = int(at * len(raw) * 8)
+    raw[place // 8] ^= 1 << (place % 8)
+    file.write_bytes(bytes(raw))
+
+
+def edit_manifest(path: Path, edit: Callable[[dict[str, Any]], Any], *, copy: bool, seal: bool = True) -> None:
+    """Change `atlas.json`, with a checksum that fits; and with `copy` that of its commit as well."""
+    content = json.loads((path / "atlas.json").read_text())
+    digest = content.pop("sha256")
+    edit(content)
+    if seal:
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    text = json.dumps({**content, "sha256": digest}, indent=1) + "\n"
+    (path / "atlas.json").write_text(text)
+    if copy:
+        (path / f"commits/{content['number']:06d}.json").write_text(text)
+
+
+def answers(path: Path) -> dict[str, Any]:
+    """Ask an atlas everything; an error of a kind that users are told of is an answer too."""
+    found: dict[str, Any] = {}
+
+    def ask(name: str, question: Callable[[], Any]) -> None:
+        try:
+            found[name] = question()
+        except (ValueError, OSError) as error:
+            found[name] = error
+
+    opened = {}
+    for name, how in {"index": {}, "store": {}, "draft": {"draft": True}, "earlier": {"at": 3}}.items():
+        ask(name, partial(scim.atlas.open, path, **how))
+        if not isinstance(found[name], Exception):
+            opened[name] = found.pop(name)
+    if "store" in opened:
+        opened["store"].__dict__["_covering"] = None  # as if there were no index
+    for name in {"index", "store"} & set(opened):
+        _ask_of_cells(name, opened[name], ask)
+    for name in {"index", "draft", "earlier"} & set(opened):
+        _ask_of_space(name, opened[name], ask)
+    if "earlier" in opened:
+        ask("earlier: obs", opened["earlier"].obs)
+    if "index" in opened:
+        ask("counts", partial(_counts, opened["index"]))
+    return found
+
+
+def _ask_of_cells(name: str, atlas: Any, ask: Callable[[str, Callable[[], Any]], None]) -> None:
+    ask(f"{name}: cells", lambda: (atlas.n_obs, atlas.version, atlas.columns, atlas.ids))
+    ask(f"{name}: obs", atlas.obs)
+    ask(f"{name}: some obs", lambda: atlas.obs([100, 5, 5], columns=["tissue", "cell_id", "age"]))
+    ask(f"{name}: selected", lambda: atlas.select("tissue == 'lung' and (age > 10 or primary == True)"))
+    ask(f"{name}: labels", lambda: tuple(atlas.labels))
+
+
+def _ask_of_space(name: str, atlas: Any, ask: Callable[[str, Callable[[], Any]], None]) -> None:
+    ask(f"{name}: embeddings", atlas.embeddings)
+    ask(f"{name}: neighbours", lambda: tuple(atlas.index.query(QUERIES, 5)))
+    ask(f"{name}: filtered neighbours", lambda: tuple(atlas.index.query(QUERIES, 5, where="tissue == 'lung'")))
+    ask(f"{name}: model", lambda: (atlas.model.uid, atlas.model.name, atlas.model.labels, tuple(atlas.model.genes)))
+
+
+def _counts(atlas: Any) -> Any:
+    """Return genes and counts as :meth:`reembed` reads them."""
+    guard = Guard(atlas._storage, atlas._manifest)
+    guard.check(VAR_PATH)
+    guard.check(COUNTS_PATH)
+    experiment = atlas._open()
+    with damage_named(atlas._storage):
+        genes = experiment.ms["RNA"].var.read().concat().to_pandas()
+        return genes, read_counts(experiment, 0, 150).toarray()
+
+
+def wrong_answers(found: dict[str, Any], truth: dict[str, Any]) -> list[str]:
+    """Return the questions that were answered otherwise than in truth, and not with an error."""
+    return [
+        name for name, answer in found.items() if not isinstance(answer, Exception) and not same(answer, truth[name])
+    ]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare two answers."""
+    if isinstance(one, tuple | list) and not hasattr(one, "_fields"):
+        return len(one) == len(other) and all(map(same, one, other))
+    try:
+        if isinstance(one, pd.DataFrame):
+            pd.testing.assert_frame_equal(one, other)
+        elif isinstance(one, np.ndarray):
+            np.testing.assert_array_equal(one, other)
+        else:
+            return bool(one == other)
+    except AssertionError:
+        return False
+    return True
