@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from scim._core import keys
 from scim._core.checks import check_choice, check_names, check_recall
 from scim._core.types import IndexKind
 from scim.atlas import _append, _compact, _reembed, _remove, _vacuum
@@ -135,7 +136,10 @@ class Atlas(Reader):
         known = [token for token in tokens if token is not None]
         token = "|".join([*known, str((gene_key, counts, skip))]) if len(known) == len(tokens) else None
         n_cells = sum(source.n_obs for source in sources)
-        with self._changing(f"append of {n_cells:,} cells", token) as transaction:
+        names = list(dict.fromkeys(name for source in sources for name in source.obs[keys.ATLAS_STUDY].unique()))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        what = f"append of {n_cells:,} cells of {', '.join(names[:3])}{more}"
+        with self._changing(what, token) as transaction:
             model = None if self._space.model is None else self.model
             manifest, n_new = _append.append(transaction, sources, model, gene_key=gene_key, counts=counts, skip=skip)
             self._take(manifest)

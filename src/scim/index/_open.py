@@ -132,5 +132,6 @@ def _segment(folder: Path, header: dict[str, Any], number: int, resident: Reside
         if array is not None and array.shape != (engine.n_rows,):
             msg = f"{str(folder / names[name])!r} has shape {array.shape}, expected {(engine.n_rows,)}. {REMEDY}"
             raise FormatError(msg)
-    logger.info("opened %d rows: %.1f MB in memory, the rest mapped", engine.n_rows, arrays.held / 1e6)
+    if resident != "none":
+        logger.info("opened %d rows: %.1f MB in memory, the rest mapped", engine.n_rows, arrays.held / 1e6)
     return Segment(engine, ids, Columns(arrays, facts["columns"], engine.n_rows), gone)

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import tiledbsoma
+import tiledbsoma.io
 
 import scim
 from helpers import census

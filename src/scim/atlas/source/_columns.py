@@ -135,8 +135,8 @@ def check_columns(obs: pd.DataFrame, columns: Sequence[str]) -> None:
     refuse_absent(columns, list(obs.columns))
 
 
-def refuse_absent(columns: Sequence[str], present: Sequence[str]) -> None:
-    """Refuse names of columns that are not among those present.
+def refuse_absent(columns: Sequence[str], present: Sequence[str], *, of: str = "obs") -> None:
+    """Refuse names of columns that are not among those present in a frame, or `of` a file.
 
     Raises
     ------
@@ -145,5 +145,5 @@ def refuse_absent(columns: Sequence[str], present: Sequence[str]) -> None:
     """
     absent = [name for name in columns if name not in present]
     if absent:
-        msg = f"obs has no column {absent}. Present: {list(present)}."
+        msg = f"{of} has no column {absent}. Present: {list(present)}."
         raise KeyError(msg)

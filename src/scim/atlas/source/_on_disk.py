@@ -99,7 +99,7 @@ def _read_obs(root: Any, file: str, keep: Sequence[str]) -> pd.DataFrame:
         modern = obs.attrs.get("encoding-version") == "0.2.0"
         frame = None if modern else _frame(obs, file)
         columns = list(map(str, obs.attrs["column-order"] if frame is None else frame))
-    refuse_absent(keep, columns)
+    refuse_absent(keep, columns, of=f"obs of {file!r}")
     if frame is not None:
         return frame[list(keep)]
     with damage_named(file):
