@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     Passing = NDArray[np.bool_] | NDArray[np.int64]
@@ -66,6 +67,10 @@ class Engine(ABC):
     def ranks_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the ranks of the rows at these places."""
         return places
+
+    def ranks_in(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the ranks, ascending, of the rows at the places where `mask` is true."""
+        return np.flatnonzero(mask)
 
     @property
     def resident(self) -> dict[str, int]:

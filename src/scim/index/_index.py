@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +217,12 @@ class Index:
     def select(self, where: str) -> NDArray[np.int64]:
         """Return the ids of the rows that pass a filter, ascending."""
         parsed = self._parse(where)
-        return np.sort(np.concatenate([segment.select(parsed) for segment in self._segments]))
+        ids = [segment.select(parsed) for segment in self._segments]
+        if len(ids) == 1:
+            return ids[0]
+        spans = [segment.span for segment in self._segments]
+        one_behind_the_other = all(before[1] < after[0] for before, after in itertools.pairwise(spans))
+        return np.concatenate(ids) if one_behind_the_other else np.sort(np.concatenate(ids))
 
     def obs(self, ids: ArrayLike, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return columns of `obs` of rows, a frame indexed by id in the order of `ids`.

@@ -188,8 +188,15 @@ class IvfEngine(Engine):
 
     def ranks_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the ranks of the rows at these places."""
-        self._checked_lists(places)
+        if not self._checks.done.all():
+            self._checked_lists(places)
         return self._rows.ranks[places].astype(np.int64)
+
+    def ranks_in(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the ranks, ascending, of the rows at the places where `mask` is true."""
+        passes = np.zeros(self.n_rows, dtype=np.bool_)
+        passes[self.ranks_at(np.flatnonzero(mask))] = True  # quicker than to sort them
+        return np.flatnonzero(passes)
 
     def _checked_lists(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the list of each place, after comparing the checksums of those that were not compared yet."""
