@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import scim
-from helpers import fakes
+from helpers import changes, fakes
 from helpers.s3 import Server, use
 
 
@@ -38,3 +38,18 @@ def s3_server(monkeypatch, tmp_path):
     use(server, monkeypatch, tmp_path / "cache")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def workers():
+    """Processes that change an atlas and may be killed."""
+    with changes.Workers() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """What their changes need, and `base.scim`, the atlas that they change a copy of."""
+    folder = tmp_path_factory.mktemp("inputs")
+    changes.make_inputs(folder)
+    return folder

@@ -1,0 +1,104 @@
+"""A writer that is killed loses no cell, leaves none half there, and the same call made again ends as if nothing was.
+
+Each moment is one at which what is on the disk changes its meaning. benchmarks/atlas/crash.py kills at random ones.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import changes, crashes
+from scim.atlas.commit import read_manifest
+from scim.atlas.storage import Storage
+
+pytestmark = pytest.mark.slow
+
+_BLOCK = "scim.atlas.soma:Writer.block"
+_WRITE = "scim.atlas.storage:Storage.write"
+_DELETE = "scim.atlas.storage:Storage.delete"
+_LEDGER = "scim.atlas.commit._transaction:write_ledger"
+
+MOMENTS = [
+    ("remove", {"where": _WRITE, "first": "journal.json"}),
+    ("remove", {"where": _WRITE, "first": "journal.json", "when": "after"}),
+    ("remove", {"where": "tiledbsoma:SparseNDArray.delete_cells"}),  # gone from obs, their counts are not
+    ("remove", {"where": _WRITE, "first": "removed/", "when": "after"}),
+    ("remove", {"where": _LEDGER}),
+    ("remove", {"where": _LEDGER, "when": "after"}),
+    ("remove", {"where": _WRITE, "first": "commits/", "when": "after"}),
+    ("remove", {"where": _WRITE, "first": "atlas.json", "when": "after"}),
+    ("append_files", {"where": "pathlib:Path.rename"}),  # of a new schema
+    ("append_files", {"where": _BLOCK}),
+    ("append_files", {"where": "tiledbsoma:SparseNDArray.write", "call": 2}),  # obs is written, its counts are not
+    ("append_memory", {"where": "scim.atlas._parts:build_part", "when": "after"}),
+    ("append_memory", {"where": _WRITE, "first": "names/", "when": "after"}),
+    ("build_index", {"where": "scim.atlas._build:build_part", "when": "after"}),
+    ("reembed", {"where": "scim.atlas.soma:Writer.add_embedding", "when": "after"}),
+    ("reembed", {"where": _BLOCK, "call": 3}),
+    ("reembed", {"where": _WRITE, "first": "atlas.json", "when": "after"}),  # a draft, not published
+    ("publish", {"where": "scim.atlas.soma:Writer.drop_embedding", "when": "after"}),
+    ("compact", {"where": _BLOCK, "call": 5, "when": "after"}),
+    ("vacuum", {"where": _DELETE, "call": 3}),
+    ("vacuum", {"where": "scim.atlas.storage:Storage.delete_folder", "call": 2}),
+]
+
+
+@pytest.fixture(scope="module")
+def reference(workers, inputs, tmp_path_factory):
+    known = {}
+
+    def of(change):
+        if change not in known:
+            room = tmp_path_factory.mktemp(change)
+            known[change] = crashes.measure(workers, change, inputs / "base.scim", inputs, room)
+        return known[change]
+
+    return of
+
+
+def _killed(workers, reference, room, *kills):
+    path = changes.copy_atlas(reference.base, room)
+    result = workers.run(change=reference.change, uri=str(path), inputs=str(reference.inputs), kills=kills)
+    assert result["status"] == -9, f"it was not killed: {result}"
+    return path
+
+
+@pytest.mark.parametrize(("change", "moment"), MOMENTS, ids=lambda given: given if isinstance(given, str) else None)
+def test_a_killed_writer_loses_and_invents_nothing(workers, reference, tmp_path, change, moment):
+    killed = _killed(workers, reference(change), tmp_path, moment)
+    crashes.check_killed(killed, reference(change))
+    crashes.check_again(workers, killed, reference(change))
+
+
+def test_files_go_on_where_they_stopped(workers, reference, tmp_path):
+    append = reference("append_files")
+    killed = _killed(workers, append, tmp_path, {"where": _BLOCK, "call": 3})
+    # Two of four blocks are written: a writer that goes on writes two, and is not killed at a third.
+    crashes.check_again(workers, killed, append, kills=[{"where": _BLOCK, "call": 3}])
+    assert read_manifest(Storage.of(killed)).number == append.number + 1
+
+
+def test_who_undoes_may_die_too(workers, reference, tmp_path):
+    append = reference("append_memory")
+    killed = _killed(workers, append, tmp_path, {"where": _BLOCK, "call": 2, "when": "after"})
+    for call in (2, 9):
+        again = {"where": "pathlib:Path.unlink", "call": call, "when": "after"}
+        result = workers.run(change=append.change, uri=str(killed), inputs=str(append.inputs), kills=[again])
+        assert result["status"] == -9, result
+        crashes.check_killed(killed, append)
+    crashes.check_again(workers, killed, append)
+
+
+def test_another_change_removes_what_a_killed_one_had_written(workers, reference, tmp_path):
+    append, remove = reference("append_files"), reference("remove")
+    killed = _killed(workers, append, tmp_path, {"where": _BLOCK, "call": 2, "when": "after"})
+    crashes.check_again(workers, killed, remove)
+
+
+def test_what_is_refused_leaves_all_as_it_was(workers, reference, tmp_path):
+    append = reference("append_memory")
+    path = changes.copy_atlas(append.base, tmp_path)
+    result = workers.run(change="refused", uri=str(path), inputs=str(append.inputs))
+    assert "are in the atlas already" in result["error"]["text"]
+    assert crashes.check_killed(path, append) == "before"
+    crashes.check_clean(path)

@@ -1,0 +1,97 @@
+"""What is asked of an atlas whose writer was killed: what was committed is there, all of it and no more; and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import scim
+from helpers import changes
+from helpers.state import State, differences, state_of
+from scim.atlas.commit import commits, read_journal, read_manifest, uncommitted
+from scim.atlas.storage import Storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Phase = Literal["before", "during", "after"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A change that was not interrupted."""
+
+    change: str
+    inputs: Path
+    base: Path
+    """The atlas before it."""
+
+    number: int
+    """Version of that atlas."""
+
+    states: dict[int, State]
+    """What the atlas said before, and after each commit that the change makes."""
+
+    seconds: float
+
+    @property
+    def final(self) -> State:
+        """What it says in the end."""
+        return self.states[max(self.states)]
+
+
+def measure(
+    workers: changes.Workers, change: str, base: Path, inputs: Path, room: Path, *, attempts: int = 1
+) -> Reference:
+    """Make a change in peace; of several attempts the shortest time counts."""
+    before = changes.copy_atlas(base, room / f"{change}-before")
+    changes.prepare(before, change, inputs)
+    number, states, seconds = read_manifest(Storage.of(before)).number, {}, []
+    for attempt in range(attempts):
+        after = changes.copy_atlas(before, room / f"{change}-after{attempt}")
+        result = workers.run(change=change, uri=str(after), inputs=str(inputs))
+        assert result["status"] == 0, result
+        assert result["error"] is None, result
+        seconds.append(result["seconds"])
+    states[number] = state_of(before)
+    last = read_manifest(Storage.of(after)).number
+    kept = commits(Storage.of(after))
+    states |= {n: state_of(after, at=n) for n in range(number + 1, last) if n in kept}
+    states[last] = state_of(after)
+    return Reference(change, inputs, before, number, states, min(seconds))
+
+
+def check_killed(path: Path, reference: Reference) -> Phase:
+    """Compare what a killed writer left with what was committed; return when it was killed."""
+    storage = Storage.of(path)
+    manifest = read_manifest(storage)
+    wrong = differences(state_of(path), reference.states[manifest.number])
+    assert not wrong, f"version {manifest.number} has other {wrong}"
+    left = any(uncommitted(storage, manifest.timestamp, manifest.number))
+    problems = [str(problem) for problem in scim.atlas.verify(path) if problem.part not in ("leftover", "foreign")]
+    assert not problems, problems
+    if manifest.number == max(reference.states):
+        return "after"
+    return "during" if left or read_journal(storage) is not None or manifest.number > reference.number else "before"
+
+
+def check_again(workers: changes.Workers, path: Path, reference: Reference, **job: Any) -> None:
+    """Make the same change again in another process; the atlas must be as if nothing had happened."""
+    result = workers.run(change=reference.change, uri=str(path), inputs=str(reference.inputs), **job)
+    assert result["status"] == 0, result
+    committed = read_manifest(Storage.of(path)).number >= max(reference.states)
+    if result["error"] is not None:
+        assert committed, result
+        assert any(words in result["error"]["text"] for words in changes.DONE_ALREADY), result
+    wrong = differences(state_of(path), reference.final)
+    assert not wrong, f"after another attempt {wrong} differ from those of an undisturbed one"
+    problems = [str(problem) for problem in scim.atlas.verify(path)]
+    assert not problems, problems
+    check_clean(path)
+
+
+def check_clean(path: Path) -> None:
+    """Look for files of writes that were not finished."""
+    left = [file for file in path.rglob("*") if file.name.endswith(".tmp") or file.name.startswith(".making")]
+    left += [*(path / "lock").glob("*"), *path.glob("journal.json")]
+    assert not left, left
