@@ -10,7 +10,7 @@ import numpy as np
 
 from scim._core import keys
 from scim._core.log import logger, progress, warn
-from scim.atlas._names import add_names, hash_names, known_rows
+from scim.atlas._names import add_names, hash_names, known_rows, shared_rows
 from scim.atlas._parts import extend
 from scim.atlas.commit import Counted, store_array
 from scim.atlas.soma import VAR_PATH, Guard, Writer, damage_named, open_experiment
@@ -137,16 +137,13 @@ def _chosen(
 ) -> list[Cells]:
     """Find the cells that are there already, in the atlas or in a source before; refuse or skip them."""
     manifest, storage = transaction.manifest, transaction.storage
-    earlier: set[int] = set()
-    cells = []
+    cells: list[Cells] = []
     for source in sources:
         hashes = hash_names(source.obs)
         with damage_named(storage), open_experiment(storage, at=manifest.timestamp) as experiment:
-            known = known_rows(storage, manifest, experiment, source.obs)
-        if earlier:
-            known |= np.fromiter((value in earlier for value in hashes.tolist()), dtype=np.bool_, count=len(hashes))
-        if len(sources) > 1:
-            earlier.update(hashes.tolist())
+            known = known_rows(storage, manifest, experiment, source.obs, hashes)
+        for before in cells:
+            known |= shared_rows(source.obs, hashes, before.source.obs, before.hashes)
         if known.any() and not skip:
             _refuse_known(source.obs[known])
         if known.any():

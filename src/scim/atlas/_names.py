@@ -13,13 +13,15 @@ from scim.atlas.commit import StoredArray, load_array, store_array
 from scim.atlas.soma import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
 
     from scim.atlas.commit import Manifest
     from scim.atlas.storage import Storage
+
+_NAMES = [keys.ATLAS_STUDY, keys.ATLAS_CELL_ID]
 
 _FACTOR = 2
 """A new part takes in those before it that are at most so many times as large: few parts, each cell moved seldom."""
@@ -36,10 +38,11 @@ def hash_names(obs: pd.DataFrame) -> NDArray[np.uint64]:
     return np.frombuffer(bytes(digests), dtype="<u8")
 
 
-def known_rows(storage: Storage, manifest: Manifest, experiment: Any, obs: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which rows of `obs` are cells of the atlas: same study and same name."""
+def known_rows(
+    storage: Storage, manifest: Manifest, experiment: Any, obs: pd.DataFrame, hashes: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
+    """Return which rows of `obs`, whose hashes are given, are cells of the atlas: same study and same name."""
     known = np.zeros(len(obs), dtype=np.bool_)
-    hashes = hash_names(obs)
     candidates: list[NDArray[np.int64]] = []
     for entry in manifest.names:
         there, ids = _load(storage, entry)
@@ -52,13 +55,27 @@ def known_rows(storage: Storage, manifest: Manifest, experiment: Any, obs: pd.Da
     # A hash says where to look; the names themselves decide.
     Guard(storage, manifest).check("obs")
     rows = pa.array(np.unique(np.concatenate(candidates)))
-    names = [keys.ATLAS_STUDY, keys.ATLAS_CELL_ID]
-    stored = experiment.obs.read((rows,), column_names=names).concat().to_pydict()
-    pairs = set(zip(*(stored[name] for name in names), strict=True))
-    some = np.flatnonzero(known)
-    asked = zip(*(obs[name].to_numpy()[some] for name in names), strict=True)
-    known[some] = [pair in pairs for pair in asked]
-    return known
+    stored = experiment.obs.read((rows,), column_names=_NAMES).concat().to_pydict()
+    return _same_names(obs, known, zip(*(stored[name] for name in _NAMES), strict=True))
+
+
+def shared_rows(
+    obs: pd.DataFrame, hashes: NDArray[np.uint64], others: pd.DataFrame, their_hashes: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
+    """Return which rows of `obs` are among other rows: same study and same name."""
+    near = np.isin(hashes, their_hashes)
+    if not near.any():
+        return near
+    there = others[np.isin(their_hashes, hashes[near])]
+    return _same_names(obs, near, zip(*(there[name] for name in _NAMES), strict=True))
+
+
+def _same_names(obs: pd.DataFrame, asked: NDArray[np.bool_], pairs: Iterable[tuple[str, str]]) -> NDArray[np.bool_]:
+    """Return which of the rows asked for have their study and name among the pairs."""
+    some, present = np.flatnonzero(asked), set(pairs)
+    same = np.zeros(len(obs), dtype=np.bool_)
+    same[some] = [pair in present for pair in zip(*(obs[name].to_numpy()[some] for name in _NAMES), strict=True)]
+    return same
 
 
 def add_names(
