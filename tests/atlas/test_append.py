@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import warnings
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
 import tiledbsoma
+from scipy import sparse
 
 import scim
 from helpers import fakes
 from scim.atlas.commit import Transaction
-from scim.atlas.soma import Writer
+from scim.atlas.soma import Writer, read_counts
 
 
 def test_an_empty_atlas_says_so(writable):
@@ -45,6 +47,23 @@ def test_a_reader_keeps_its_snapshot(writable):
         assert reader.embeddings().shape == (20, 16)
     with scim.atlas.open(writable.path) as reader:
         assert len(reader.obs()) == 40
+
+
+def test_counts_of_more_genes_than_there_are(writable):
+    # Names that nobody knows stay genes of their own: many files together may name more than a tile used to hold.
+    known, n_more = fakes.cells(20, seed=4), 140_000
+    more = sparse.random(20, n_more, density=1e-3, random_state=0, dtype=np.float32, format="csr")
+    more.data[:] = 1
+    names = [*known.var_names, *(f"contig-{i}" for i in range(n_more))]
+    X = sparse.hstack([sparse.csr_matrix(known.X), more], format="csr")
+    adata = anndata.AnnData(X, obs=known.obs, var=pd.DataFrame(index=names))
+    writable.append(known, study="a", counts=True)
+    writable.append(adata, study="b", counts=True)
+    with tiledbsoma.open(f"{writable.path}/soma") as experiment:
+        genes = pd.Index(experiment.ms["RNA"].var.read().concat()["gene_id"].to_pylist())
+        stored = read_counts(experiment, 20, 40)
+    assert (stored[:, genes.get_indexer(scim.pp.canonical_genes(names))] != X).nnz == 0
+    assert stored.nnz == X.nnz
 
 
 def test_h5ad_files_are_appended_without_loading_them(writable, tmp_path):

@@ -37,7 +37,7 @@ VAR = pa.schema([("soma_joinid", pa.int64()), ("gene_id", TEXT), ("symbol", TEXT
 _TILE_ROWS = 1024
 """A dense tile is written and read whole: at most this many embeddings for the sake of one."""
 
-_TILE_CELLS, _TILE_GENES = 65_536, 131_072
+_TILE_CELLS, _TILE_GENES = 65_536, 2**31 - 1
 """A tile of counts is as wide as all genes, so that rows sorted by cell and gene are in TileDB's own order."""
 
 _BUFFER_BYTES = 128 * 2**20
