@@ -221,3 +221,12 @@ def test_reading_mode_changes_nothing(atlas, method):
     arguments = {"remove": ["n > 3"], "reembed": [fakes.tiny_model()]}.get(method, [])
     with pytest.raises(PermissionError, match=rf"{method} needs the atlas open for writing"):
         getattr(atlas, method)(*arguments)
+
+
+def test_a_desktop_may_leave_its_files(grown):
+    (grown.path / "soma" / "obs" / ".DS_Store").write_bytes(b"Finder")
+    (grown.path / ".DS_Store").write_bytes(b"Finder")
+    with scim.atlas.open(grown.path) as reader:
+        assert len(reader.obs()) == 80
+    grown.append(fakes.cells(9, seed=8), study="e")
+    assert scim.atlas.verify(grown.path) == []

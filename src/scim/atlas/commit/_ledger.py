@@ -52,8 +52,8 @@ class StoreFile:
 
 
 def store_files(storage: Storage, folder: str = SOMA) -> list[StoreFile]:
-    """Return the files of the store, of every time."""
-    return [_stored(file.name, file.n_bytes) for file in storage.files(folder)]
+    """Return the files of the store, of every time; not what a desktop leaves in folders that it has shown."""
+    return [_stored(file.name, file.n_bytes) for file in storage.files(folder) if "/." not in file.name]
 
 
 def _stored(name: str, n_bytes: int) -> StoreFile:

@@ -56,12 +56,12 @@ def failure_named(storage: Storage, what: str) -> Iterator[None]:
         raise StorageError(_message(storage, what, cause, _REMEDIES[error.errno])) from error
 
 
-def refused(error: tiledbsoma.SOMAError) -> int | None:
+def refused(error: Exception) -> int | None:
     """Return the number of the error of the system that TileDB tells of in words, if it does."""
     return next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
 
 
-def cause_of(error: tiledbsoma.SOMAError) -> str:
+def cause_of(error: Exception) -> str:
     """Return what TileDB says, in one line."""
     return " ".join(_NOISE.sub("", str(error)).split())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from scim import index as knn
 from scim._core.errors import FormatError
-from scim.atlas.storage import cached
+from scim.atlas._models import load_model
 from scim.atlas.verify._problem import Problem, said
 
 if TYPE_CHECKING:
@@ -23,13 +23,11 @@ _HEADER = "index.json"
 
 def check_model(storage: Storage, uid: str, space: Space) -> Iterator[Problem]:
     """Load the model; it must be the one that embedded the cells."""
-    from scim.model import load  # noqa: PLC0415  (torch)
-
-    if space.folder is None:
-        return
-    found = load(cached(storage, space.folder, f"{uid}/model-{space.model}", lambda _: None)).uid
-    if found != space.model:
-        yield Problem("model", space.folder, f"is model {found}, but the cells were embedded with {space.model}")
+    if space.folder is not None:
+        try:
+            load_model(storage, uid, space)
+        except FormatError as error:
+            yield Problem("model", space.folder, said(error))
 
 
 def check_part(storage: Storage, part: IndexPart) -> Iterator[Problem]:
