@@ -346,3 +346,14 @@ def test_reading_mode_cannot_write(atlas):
         atlas.append(fakes.cells(3), study="x")
     with pytest.raises(PermissionError, match="build_index needs"):
         atlas.build_index()
+
+
+def test_zeros_that_were_written_out_are_not_stored(writable):
+    cells = fakes.cells(30, seed=2)
+    cells.X.data[::7] = 0
+    writable.append(cells, study="a", counts=True)
+    assert scim.atlas.verify(writable.path) == []
+    with tiledbsoma.open(str(writable.path / "soma")) as experiment:
+        stored = experiment.ms["RNA"].X["counts"].read().tables().concat()["soma_data"].to_numpy()
+    assert stored.size == np.count_nonzero(cells.X.data)
+    assert stored.sum() == cells.X.sum()

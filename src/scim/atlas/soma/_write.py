@@ -199,5 +199,8 @@ def _table(ids: NDArray[np.int64], obs: Mapping[str, pa.Array], schema: pa.Schem
 def _triplets(ids: NDArray[np.int64], counts: sparse.csr_matrix) -> pa.Table:
     if not counts.has_sorted_indices:
         counts = counts.sorted_indices()
+    if not counts.data.all():  # zeros that were written out say no more than those that were not
+        counts = counts.copy()
+        counts.eliminate_zeros()
     rows = np.repeat(ids, np.diff(counts.indptr))
     return pa.table({"soma_dim_0": rows, "soma_dim_1": counts.indices.astype(np.int64), "soma_data": counts.data})
