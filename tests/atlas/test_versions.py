@@ -230,3 +230,12 @@ def test_a_desktop_may_leave_its_files(grown):
         assert len(reader.obs()) == 80
     grown.append(fakes.cells(9, seed=8), study="e")
     assert scim.atlas.verify(grown.path) == []
+
+
+def test_an_index_is_built_again_as_it_was_asked_for(grown):
+    grown.build_index(kind="ivf", recall=0.8)
+    grown.append(fakes.cells(20, seed=8), study="e", label_key="cell_type", counts=True)
+    grown.compact()
+    assert (grown.index.kind, grown.index.params["recall"], grown.index.n_appended) == ("ivf", 0.8, 0)
+    grown.reembed(fakes.tiny_model(seed=3))
+    assert (grown.index.kind, grown.index.params["recall"]) == ("ivf", 0.8)

@@ -93,7 +93,7 @@ def append(
     space = manifest.space
     with damage_named(storage), open_experiment(storage, at=transaction.tick()) as experiment:
         if space.index is not None and space.index.n_rows == first:
-            index = extend(storage, experiment, manifest.uid, space, last, transaction.number)
+            index = extend(storage, experiment, guard, space, last, transaction.number)
             space = replace(space, index=index)
     hashes = np.concatenate([some.hashes[some.keep] for some in cells])
     names = add_names(storage, manifest.names, hashes, first, transaction.number)

@@ -28,4 +28,4 @@ def build_entry(
         cells_of(storage, experiment, space, 0, stop) as cells,
     ):
         part, built = build_part(storage, cells, 0, stop, transaction.number, kind=kind, recall=recall, seed=seed)
-        return IndexEntry((part,), measure_reach(built, cells, experiment, seed))
+        return IndexEntry((part,), measure_reach(built, cells, experiment, seed), kind, recall)

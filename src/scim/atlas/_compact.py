@@ -61,7 +61,7 @@ def compact(transaction: Transaction, ids: NDArray[np.int64]) -> Manifest:
             _copy_counts(transaction, writer, experiment, bar)
     space = manifest.space
     if space.index is not None:
-        built = build_entry(transaction, space)
+        built = build_entry(transaction, space, kind=space.index.kind, recall=space.index.recall)
         space = replace(space, index=replace(built, reach=space.index.reach))
     hashes, named = (np.concatenate(part) for part in zip(*names, strict=True))
     written = write_names(storage, hashes, named, transaction.number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,8 @@ from scim._core.errors import FormatError
 from scim._core.folder import new_array
 from scim._core.log import logger
 from scim.atlas._indexed import columns_to_index
-from scim.atlas.commit import IndexEntry, IndexPart
-from scim.atlas.soma import read_embeddings
+from scim.atlas.commit import IndexPart
+from scim.atlas.soma import embedding_path, read_embeddings
 from scim.atlas.storage import cached
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core.types import IndexKind
-    from scim.atlas.commit import Space
+    from scim.atlas.commit import IndexEntry, Space
+    from scim.atlas.soma import Guard
     from scim.atlas.storage import Storage
 
 _ROWS = 65_536
@@ -96,7 +97,9 @@ def build_part(
     return part, built
 
 
-def extend(storage: Storage, experiment: Any, uid: str, space: Space, stop: int, number: int) -> IndexEntry | None:
+def extend(
+    storage: Storage, experiment: Any, guard: Guard, space: Space, stop: int, number: int
+) -> IndexEntry | None:
     """Add a part for the cells behind those that the index covers; small parts before it are taken in."""
     entry = space.index
     if entry is None:
@@ -104,12 +107,14 @@ def extend(storage: Storage, experiment: Any, uid: str, space: Space, stop: int,
     start, kept = entry.n_rows, list(entry.parts)
     while len(kept) > 1 and kept[-1].stop - kept[-1].start <= _FACTOR * (stop - start):
         start = kept.pop().start
-    base = open_parts(storage, uid, IndexEntry((kept[0],), entry.reach), None)
+    if start < entry.n_rows:  # cells of earlier commits are read again
+        guard.check("obs", later_columns=True)
+        guard.check(embedding_path(space.embedding))
     with cells_of(storage, experiment, space, start, stop) as cells:
         if len(cells.ids) == 0:
             return entry
-        part, _ = build_part(storage, cells, start, stop, number, recall=float(base.params.get("recall", 0.99)))
-    return IndexEntry((*kept, part), entry.reach)
+        part, _ = build_part(storage, cells, start, stop, number, recall=entry.recall)
+    return replace(entry, parts=(*kept, part))
 
 
 def open_parts(storage: Storage, uid: str, entry: IndexEntry, removed: NDArray[np.int64] | None) -> knn.Index:

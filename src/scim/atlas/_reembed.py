@@ -52,8 +52,9 @@ def embed_all(transaction: Transaction, model: Model, ids: NDArray[np.int64]) ->
         save_model(storage, model, draft.folder)
     _embed(transaction, writer, model, draft)
     draft = replace(draft, n_rows=manifest.n_rows, index=None)
-    if manifest.space.index is not None:
-        draft = replace(draft, index=build_entry(transaction, draft))
+    old = manifest.space.index
+    if old is not None:
+        draft = replace(draft, index=build_entry(transaction, draft, kind=old.kind, recall=old.recall))
     return transaction.commit(draft=draft)
 
 

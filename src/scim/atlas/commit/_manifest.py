@@ -14,6 +14,7 @@ from scim._core.errors import FormatError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import IndexKind
     from scim.atlas.storage import Storage
 
 FILE = "atlas.json"
@@ -62,6 +63,10 @@ class IndexEntry:
 
     reach: float
     """Cosine distance within which 99.5 % of the cells have a cell of their label in another study."""
+
+    kind: IndexKind
+    recall: float
+    """What was asked for when it was built, and is when it is built again."""
 
     @property
     def n_rows(self) -> int:
