@@ -7,10 +7,12 @@ yet then, so that the forks are as good as new processes and begin at once.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -234,6 +236,10 @@ def _fork(job: dict[str, Any]) -> int:
 def _do(job: dict[str, Any]) -> None:
     for kill in job.get("kills", ()):
         _die(**kill)
+    if job.get("powerless"):
+        _give_up_power()
+    if "limit" in job:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], resource.RLIM_INFINITY))
     time.sleep(max(0, job.get("begin", 0) - time.time()))
     _say(f"started {os.getpid()}")
     begun, error = time.perf_counter(), None
@@ -244,11 +250,12 @@ def _do(job: dict[str, Any]) -> None:
             with small_blocks():
                 reading.append_for(job["uri"], **job["append"])
         else:
-            with small_blocks(), scim.atlas.open(job["uri"], "w", timeout=job.get("timeout", 10)) as atlas:
-                CHANGES[job["change"]](atlas, Path(job["inputs"]))
+            how = {name: job[name] for name in ("change", "uri", "inputs", "timeout") if name in job}
+            error = make(**how)["error"]
     except Exception as problem:  # noqa: BLE001  (it is told)
-        error = {"type": [kind.__name__ for kind in type(problem).__mro__], "text": str(problem)}
+        error = _told(problem)
     seconds = time.perf_counter() - begun
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     Path(job["result"]).write_text(json.dumps({"seconds": seconds, "error": error}))
 
 
@@ -286,6 +293,30 @@ def _die(where: str, when: str = "before", call: int = 1, first: str | None = No
         return result
 
     setattr(owner, name, dying)
+
+
+def _give_up_power() -> None:
+    """Let the modes of files hold for this process also if it is root's."""
+    if os.geteuid() != 0:
+        return
+    header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, none) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def make(*, change: str, uri: str, inputs: str, timeout: float = 10) -> dict[str, Any]:
+    """Make a change in this process; say how it ended as `Workers.run` does."""
+    error = None
+    try:
+        with small_blocks(), scim.atlas.open(uri, "w", timeout=timeout) as atlas:
+            CHANGES[change](atlas, Path(inputs))
+    except Exception as problem:  # noqa: BLE001  (it is told)
+        error = _told(problem)
+    return {"status": 0, "error": error}
+
+
+def _told(problem: Exception) -> dict[str, Any]:
+    return {"type": [kind.__name__ for kind in type(problem).__mro__], "text": str(problem)}
 
 
 def copy_atlas(path: Path, to: Path) -> Path:

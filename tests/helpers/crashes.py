@@ -77,9 +77,10 @@ def check_killed(path: Path, reference: Reference) -> Phase:
     return "during" if left or read_journal(storage) is not None or manifest.number > reference.number else "before"
 
 
-def check_again(workers: changes.Workers, path: Path, reference: Reference, **job: Any) -> None:
-    """Make the same change again in another process; the atlas must be as if nothing had happened."""
-    result = workers.run(change=reference.change, uri=str(path), inputs=str(reference.inputs), **job)
+def check_again(workers: changes.Workers | None, path: Path, reference: Reference, **job: Any) -> None:
+    """Make the same change again in another process, or here; the atlas must be as if nothing had happened."""
+    make = changes.make if workers is None else workers.run
+    result = make(change=reference.change, uri=str(path), inputs=str(reference.inputs), **job)
     assert result["status"] == 0, result
     committed = read_manifest(Storage.of(path)).number >= max(reference.states)
     if result["error"] is not None:

@@ -19,7 +19,7 @@ from scim._core.settings import settings
 from scim.atlas._atlas import Atlas
 from scim.atlas._models import save_model
 from scim.atlas.commit import FILE, Manifest, Space, commit_file, commits, first_commit, read_manifest
-from scim.atlas.soma import create_experiment
+from scim.atlas.soma import create_experiment, failure_named
 from scim.atlas.storage import Storage
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def create_empty(
     uri: str | os.PathLike[str], space: Space, model: Model | None, *, overwrite: bool = False, timeout: float = 10
 ) -> Atlas:
     """Make an atlas without cells for an embedding; without a model if that was made elsewhere."""
-    with _new(uri, overwrite=overwrite) as storage:
+    named = failure_named(Storage.of(uri), "making an atlas", outcome="none was made")
+    with named, _new(uri, overwrite=overwrite) as storage:
         genes, symbols = np.empty(0, dtype=object), np.empty(0, dtype=object)
         if model is not None:
             genes, symbols = model.genes, model.symbols

@@ -45,7 +45,6 @@ def roll_back(storage: Storage, timestamp: int, number: int) -> int:
         if name in folders:
             storage.delete_folder(name)
     storage.delete(name for name in others if name not in folders)
-    storage.sweep()
     return len(files)
 
 

@@ -147,6 +147,7 @@ class Transaction:
         # Also without a journal: what is there of later times would become part of the commit to come.
         left = journal is not None or any(uncommitted(self.storage, since, manifest.number))
         n_files = roll_back(self.storage, since, manifest.number) if left else 0
+        self.storage.sweep()
         what = "a write" if journal is None else journal.what
         if n_done:
             logger.warning("%s was interrupted; it goes on after %d cells", what, n_done)
@@ -168,6 +169,7 @@ class Transaction:
         if read_manifest(self.storage) != self.manifest:
             return
         roll_back(self.storage, self.manifest.timestamp, self.manifest.number)
+        self.storage.sweep()
         drop_journal(self.storage)
 
     def _note(self) -> None:

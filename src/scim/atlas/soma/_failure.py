@@ -28,8 +28,8 @@ _NOISE = re.compile(r"\[\w+::\w+\] (Error: )?|Caught std::exception: |Error: (?=
 
 
 @contextlib.contextmanager
-def failure_named(storage: Storage, what: str) -> Iterator[None]:
-    """Say of a change that the system refused which one it was, and that the atlas is as it was.
+def failure_named(storage: Storage, what: str, *, outcome: str = "the atlas is as it was") -> Iterator[None]:
+    """Say of what the system refused what it was for and where, and what is left.
 
     Parameters
     ----------
@@ -37,6 +37,8 @@ def failure_named(storage: Storage, what: str) -> Iterator[None]:
         Files of the atlas.
     what
         What was done to it.
+    outcome
+        What is left.
 
     Raises
     ------
@@ -45,26 +47,25 @@ def failure_named(storage: Storage, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except tiledbsoma.SOMAError as error:
+    except Exception as error:
         code = refused(error)
-        raise StorageError(_message(storage, what, cause_of(error), _REMEDIES.get(code or 0, "Try again"))) from error
-    except OSError as error:
-        if error.errno not in _REMEDIES or isinstance(error, StorageError):
+        if (code is None and not isinstance(error, tiledbsoma.SOMAError)) or isinstance(error, StorageError):
             raise
-        where = "" if error.filename is None else f" ({str(error.filename)!r})"
-        cause = f"{os.strerror(error.errno)}{where}" if where else str(error.strerror)
-        raise StorageError(_message(storage, what, cause, _REMEDIES[error.errno])) from error
+        remedy = _REMEDIES.get(code or 0, "Try again")
+        msg = f"{what} failed in {storage.uri!r}: {cause_of(error)}. {remedy}; {outcome}."
+        raise StorageError(msg) from error
 
 
 def refused(error: Exception) -> int | None:
-    """Return the number of the error of the system that TileDB tells of in words, if it does."""
+    """Return the number of the error of the system that an error is; TileDB and safetensors tell of it in words."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in _REMEDIES else None
     return next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
 
 
 def cause_of(error: Exception) -> str:
-    """Return what TileDB says, in one line."""
-    return " ".join(_NOISE.sub("", str(error)).split())
-
-
-def _message(storage: Storage, what: str, cause: str, remedy: str) -> str:
-    return f"{what} failed in {storage.uri!r}: {cause}. {remedy}; the atlas is as it was."
+    """Return what went wrong and where, in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror} ({str(error.filename2 or error.filename)!r})"
+    said = str(error.strerror) if isinstance(error, OSError) and error.strerror else _NOISE.sub("", str(error))
+    return " ".join(said.split())

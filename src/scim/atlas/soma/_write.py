@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import traceback
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +18,8 @@ from scim.atlas.soma._layout import (
     MEASUREMENT,
     OBSM_PATH,
     VAR,
+    VAR_PATH,
+    X_PATH,
     add_counts,
     add_embedding,
     context,
@@ -28,7 +32,7 @@ from scim.atlas.source import TEXT
 from scim.pp import gene_symbols
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from scipy import sparse
@@ -89,30 +93,29 @@ class Writer:
             self._grow_array(COUNTS_PATH, n_rows, len(union))
         else:
             at = self._transaction.tick()
-            with self._transaction.by_the_clock(), open_experiment(self._storage, "w", at=at) as experiment:
-                add_counts(experiment.ms[MEASUREMENT].X, n_rows, len(union))
+            with self._transaction.by_the_clock():
+                self._change_group(X_PATH, "w", at, lambda X: add_counts(X, n_rows, len(union)))
         if len(new):
             self._add_genes(new, len(union))
         return union
 
     def _add_genes(self, new: NDArray[np.object_], n_genes: int) -> None:
-        self._grow_frame(f"ms/{MEASUREMENT}/var", n_genes)
+        self._grow_frame(VAR_PATH, n_genes)
         rows = [np.arange(n_genes - len(new), n_genes), pa.array(new, TEXT), pa.array(gene_symbols(new), TEXT)]
-        with open_experiment(self._storage, "w", at=self._transaction.tick()) as experiment:
-            experiment.ms[MEASUREMENT].var.write(pa.table(rows, schema=VAR))
+        how = self._how(self._transaction.tick())
+        with tiledbsoma.DataFrame.open(self._uri(VAR_PATH), "w", **how) as var:
+            var.write(pa.table(rows, schema=VAR))
 
     def add_embedding(self, name: str, n_rows: int, dim: int) -> None:
         """Make an array for another embedding."""
         at = self._transaction.tick()
-        with self._transaction.by_the_clock(), open_experiment(self._storage, "w", at=at) as experiment:
-            add_embedding(experiment.ms[MEASUREMENT].obsm, name, n_rows, dim)
+        with self._transaction.by_the_clock():
+            self._change_group(OBSM_PATH, "w", at, lambda obsm: add_embedding(obsm, name, n_rows, dim))
 
     def drop_embedding(self, name: str) -> None:
         """Take an embedding out of the experiment; its files stay for those who read earlier commits."""
         at = self._transaction.tick()
-        group: Any = tiledbsoma.Collection.open(self._uri(OBSM_PATH), "d", **self._how(at))
-        with group as obsm:
-            del obsm[name]
+        self._change_group(OBSM_PATH, "d", at, lambda obsm: obsm.__delitem__(name))
 
     def block(
         self,
@@ -171,6 +174,21 @@ class Writer:
             shape = (max(n_rows, array.shape[0]), max(n_columns, array.shape[1]))
             if shape != tuple(array.shape):
                 array.resize(shape)
+
+    def _change_group(self, path: str, mode: Literal["w", "d"], at: int, change: Callable[[Any], object]) -> None:
+        try:
+            self._in_group(path, mode, at, change)
+        except BaseException as error:
+            # A group that could not be closed is written when the last that knows it goes, and those are the frames of
+            # the error: let that be before all is undone, not after.
+            traceback.clear_frames(error.__traceback__)
+            gc.collect()
+            raise
+
+    def _in_group(self, path: str, mode: Literal["w", "d"], at: int, change: Callable[[Any], object]) -> None:
+        group: Any = tiledbsoma.Collection.open(self._uri(path), mode, **self._how(at))
+        with group:
+            change(group)
 
     def _obs(self, mode: Literal["w", "d"], at: int) -> Any:
         return tiledbsoma.DataFrame.open(self._uri("obs"), mode, **self._how(at))
