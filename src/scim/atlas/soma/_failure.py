@@ -60,6 +60,8 @@ def refused(error: Exception) -> int | None:
     """Return the number of the error of the system that an error is; TileDB and safetensors tell of it in words."""
     if isinstance(error, OSError):
         return error.errno if error.errno in _REMEDIES else None
+    if isinstance(error, ValueError | LookupError | TypeError):  # our own words, or those of a user
+        return None
     return next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
 
 
