@@ -6,8 +6,8 @@
 one hidden layer of 64. `tiledbsoma` registers the files, makes an experiment, and calls `from_h5ad` for each, the way
 its documentation has it. Each works in a process of its own, in turns. Memory is looked at every 20 ms from outside,
 interpreter and libraries included: `own` are the pages of the process, `resident` counts pages of mapped files too.
-With `--check` every count and every column of obs that `scim` stored is compared with the files. With `--keep FOLDER`
-the atlas stays there.
+With `--check` every count and every column of obs that `scim` stored is compared with the files, and a few reads are
+timed. With `--keep FOLDER` the atlas stays there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import anndata
 import data as cells
+import numpy as np
 from timing import Parts, bytes_in, run_child
 
 if TYPE_CHECKING:
@@ -131,6 +132,29 @@ def check(files: list[Path], out: Path) -> None:
     print("all counts and columns as in the files")
 
 
+def reads(out: Path) -> None:
+    """Say what reading takes: the best of three."""
+    import scim  # noqa: PLC0415
+    from scim.atlas.soma import read_counts  # noqa: PLC0415
+
+    with scim.atlas.open(out) as atlas:
+        n, experiment = atlas.n_obs, atlas._open()
+        scattered = np.random.default_rng(0).choice(n, 50, replace=False)
+        ways = {
+            "50 scattered rows of obs": lambda: atlas.obs(scattered),
+            "50 scattered embeddings": lambda: atlas.embeddings(scattered),
+            "counts of 10,000 cells": lambda: read_counts(experiment, n // 2, n // 2 + min(n // 2, 10_000)),
+            "counts of 100 cells": lambda: read_counts(experiment, n // 2, n // 2 + 100),
+        }
+        for name, way in ways.items():
+            taken = []
+            for _ in range(3):
+                began = time.perf_counter()
+                way()
+                taken.append(time.perf_counter() - began)
+            print(f"  {name}: {min(taken) * 1e3:.0f} ms")
+
+
 def report(way: str, result: dict[str, Any]) -> None:
     seconds, n = result["seconds"], result["cells"]
     memory = f"own {result['own'] / 1e9:.2f} GB, resident {result['resident'] / 1e9:.2f} GB"
@@ -184,6 +208,7 @@ def main() -> None:
                 if way == "scim" and number == 0:
                     if given.check:
                         check(files, out)
+                        reads(out)
                     if given.keep is not None:
                         shutil.move(out, given.keep)
     if set(given.ways) == set(WAYS):

@@ -86,9 +86,9 @@ def measure(uri: Path, files: list[Path], parts: Parts) -> list[dict[str, float]
         parts.seconds.clear()
         began = time.perf_counter()
         with scim.atlas.open(uri, "w") as atlas:
-            opened = time.perf_counter()
+            opened, busy = time.perf_counter(), time.process_time()
             atlas.append(str(file), study=f"new {number}", **columns())
-            done = time.perf_counter()
+            done, cpu = time.perf_counter(), time.process_time() - busy
             last = int(atlas.ids[-1])
         inside = dict(parts.seconds)
         query = time.perf_counter()
@@ -100,7 +100,8 @@ def measure(uri: Path, files: list[Path], parts: Parts) -> list[dict[str, float]
         # Two cells of no counts, or of the same, are equally near.
         assert found.ids[0, 0] == last or found.distances[0, 0] < 1e-6
         inside["else"] = done - opened - sum(inside.values())
-        times = {"open": opened - began, "append": done - opened, "reader": first - query, "search": answered - first}
+        times = {"open": opened - began, "append": done - opened, "append, CPU": cpu}
+        times |= {"reader": first - query, "search": answered - first}
         taken.append(times | {f"- {part}": seconds for part, seconds in inside.items()})
     return taken
 
