@@ -67,7 +67,7 @@ def _killed(workers, reference, room, *kills):
 def test_a_killed_writer_loses_and_invents_nothing(workers, reference, tmp_path, change, moment):
     killed = _killed(workers, reference(change), tmp_path, moment)
     crashes.check_killed(killed, reference(change))
-    crashes.check_again(workers, killed, reference(change))
+    crashes.check_again(None, killed, reference(change))
 
 
 def test_files_go_on_where_they_stopped(workers, reference, tmp_path):
@@ -86,13 +86,13 @@ def test_who_undoes_may_die_too(workers, reference, tmp_path):
         result = workers.run(change=append.change, uri=str(killed), inputs=str(append.inputs), kills=[again])
         assert result["status"] == -9, result
         crashes.check_killed(killed, append)
-    crashes.check_again(workers, killed, append)
+    crashes.check_again(None, killed, append)
 
 
 def test_another_change_removes_what_a_killed_one_had_written(workers, reference, tmp_path):
     append, remove = reference("append_files"), reference("remove")
     killed = _killed(workers, append, tmp_path, {"where": _BLOCK, "call": 2, "when": "after"})
-    crashes.check_again(workers, killed, remove)
+    crashes.check_again(None, killed, remove)
 
 
 def test_what_is_refused_leaves_all_as_it_was(workers, reference, tmp_path):
