@@ -14,6 +14,7 @@ from scim.index._threads import threads_for
 from scim.index.ivf._codes import decode, padded
 from scim.index.ivf._curve import K, point_for
 from scim.index.ivf._lists import ALL, Checks, Coarse, Rows, Some, some_of
+from scim.index.ivf._mark import mark
 from scim.index.ivf._probe import shorter
 from scim.index.ivf._room import Room, make_room
 from scim.index.ivf._search import search_many
@@ -194,8 +195,10 @@ class IvfEngine(Engine):
 
     def ranks_in(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the ranks, ascending, of the rows at the places where `mask` is true."""
-        passes = np.zeros(self.n_rows, dtype=np.bool_)
-        passes[self.ranks_at(np.flatnonzero(mask))] = True  # quicker than to sort them
+        if not self._checks.done.all():
+            self._checked_lists(np.flatnonzero(mask))
+        passes = np.empty(self.n_rows, dtype=np.bool_)
+        mark(mask, self._rows.ranks, passes)  # quicker than to sort them
         return np.flatnonzero(passes)
 
     def _checked_lists(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
