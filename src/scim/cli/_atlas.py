@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  (cyclopts reads the types of parameters when it runs)
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from scim._core.types import IndexKind  # noqa: TC001  (cyclopts reads it)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Place = Annotated[str, Parameter(help="Folder of the atlas, or s3://bucket/prefix.")]
+Timeout = Annotated[float, Parameter(help="Seconds to wait while another writer is at work.")]
 
 app = App(name="atlas", help="Make, grow, check and look at atlases.")
 
@@ -51,13 +54,11 @@ def info(atlas: str | None = None, /, *, at: str | None = None) -> None:
 
 
 @app.command
-def create(atlas: str, /, *, model: Path, overwrite: bool = False) -> None:
+def create(atlas: Place, /, *, model: Path, overwrite: bool = False) -> None:
     """Make an atlas without cells.
 
     Parameters
     ----------
-    atlas
-        Folder to make, or s3://bucket/prefix.
     model
         Folder of the model that will embed its cells; the "model" folder of another atlas will do.
     overwrite
@@ -71,7 +72,7 @@ def create(atlas: str, /, *, model: Path, overwrite: bool = False) -> None:
 
 @app.command
 def append(
-    atlas: str,
+    atlas: Place,
     /,
     *files: Path,
     study: str | None = None,
@@ -82,7 +83,7 @@ def append(
     gene_key: str | None = None,
     counts: bool = False,
     on_duplicate: Literal["raise", "skip"] = "raise",
-    timeout: float = 10,
+    timeout: Timeout = 10,
 ) -> None:
     """Embed the cells of files and add them, all or none; an index that covered the atlas covers them too.
 
@@ -90,8 +91,6 @@ def append(
 
     Parameters
     ----------
-    atlas
-        Folder of the atlas, or s3://bucket/prefix.
     files
         One or more .h5ad or .zarr files.
     study
@@ -110,8 +109,6 @@ def append(
         Store the counts too; embedding with another model needs them.
     on_duplicate
         What to do with cells that are there already: refuse all, or leave them out.
-    timeout
-        Seconds to wait while another writer is at work.
     """
     import scim
 
@@ -135,19 +132,15 @@ def append(
 
 
 @app.command
-def index(atlas: str, /, *, kind: IndexKind = "auto", recall: float = 0.99, timeout: float = 10) -> None:
+def index(atlas: Place, /, *, kind: IndexKind = "auto", recall: float = 0.99, timeout: Timeout = 10) -> None:
     """Build the search index over all cells of an atlas.
 
     Parameters
     ----------
-    atlas
-        Folder of the atlas, or s3://bucket/prefix.
     kind
         exact compares with every cell, ivf and graph with the likely ones; auto chooses by size.
     recall
         Share of the true neighbours that an ivf index is to find: less is faster.
-    timeout
-        Seconds to wait while another writer is at work.
     """
     import scim
 
@@ -157,17 +150,13 @@ def index(atlas: str, /, *, kind: IndexKind = "auto", recall: float = 0.99, time
 
 
 @app.command
-def verify(atlas: str, /, *, repair: bool = False, timeout: float = 10) -> int:
+def verify(atlas: Place, /, *, repair: bool = False, timeout: Timeout = 10) -> int:
     """Check every file of an atlas and whether its parts agree; leaves with 1 if something is wrong.
 
     Parameters
     ----------
-    atlas
-        Folder of the atlas, or s3://bucket/prefix.
     repair
         Mend what can be: undo what was never committed, make anew what is derived from the store.
-    timeout
-        Seconds to wait while another writer is at work.
     """
     import scim
 
@@ -180,19 +169,15 @@ def verify(atlas: str, /, *, repair: bool = False, timeout: float = 10) -> int:
 
 
 @app.command
-def remove(atlas: str, /, *, where: str, timeout: float = 10) -> None:
+def remove(atlas: Place, /, *, where: str, timeout: Timeout = 10) -> None:
     """Remove cells, as those of a study that was withdrawn.
 
     They are on disk, and in earlier versions, until "scim atlas compact" and "scim atlas vacuum".
 
     Parameters
     ----------
-    atlas
-        Folder of the atlas, or s3://bucket/prefix.
     where
         Which cells, as "study == 'pbmc3k'".
-    timeout
-        Seconds to wait while another writer is at work.
     """
     import scim
 
@@ -201,19 +186,15 @@ def remove(atlas: str, /, *, where: str, timeout: float = 10) -> None:
 
 
 @app.command
-def reembed(atlas: str, /, *, model: Path, draft: bool = False, timeout: float = 10) -> None:
+def reembed(atlas: Place, /, *, model: Path, draft: bool = False, timeout: Timeout = 10) -> None:
     """Embed all cells with another model, from their stored counts, and publish the result.
 
     Parameters
     ----------
-    atlas
-        Folder of the atlas, or s3://bucket/prefix.
     model
         Folder of the model.
     draft
         Do not publish it yet; "scim atlas publish" does.
-    timeout
-        Seconds to wait while another writer is at work.
     """
     import scim
 
@@ -223,16 +204,8 @@ def reembed(atlas: str, /, *, model: Path, draft: bool = False, timeout: float =
 
 
 @app.command
-def publish(atlas: str, /, *, timeout: float = 10) -> None:
-    """Let the draft that "scim atlas reembed --draft" made take the place of the published embedding.
-
-    Parameters
-    ----------
-    atlas
-        Folder of the atlas, or s3://bucket/prefix.
-    timeout
-        Seconds to wait while another writer is at work.
-    """
+def publish(atlas: Place, /, *, timeout: Timeout = 10) -> None:
+    """Let the draft that "scim atlas reembed --draft" made take the place of the published embedding."""
     import scim
 
     with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
@@ -241,17 +214,13 @@ def publish(atlas: str, /, *, timeout: float = 10) -> None:
 
 
 @app.command
-def compact(atlas: str, /, *, vacuum: bool = False, timeout: float = 10) -> None:
+def compact(atlas: Place, /, *, vacuum: bool = False, timeout: Timeout = 10) -> None:
     """Write the cells anew in few large files, with one index.
 
     Parameters
     ----------
-    atlas
-        Folder of the atlas, or s3://bucket/prefix.
     vacuum
         Then delete the old files and the earlier versions.
-    timeout
-        Seconds to wait while another writer is at work.
     """
     import scim
 
@@ -262,16 +231,8 @@ def compact(atlas: str, /, *, vacuum: bool = False, timeout: float = 10) -> None
 
 
 @app.command
-def vacuum(atlas: str, /, *, timeout: float = 10) -> None:
-    """Delete earlier versions, and what only they need.
-
-    Parameters
-    ----------
-    atlas
-        Folder of the atlas, or s3://bucket/prefix.
-    timeout
-        Seconds to wait while another writer is at work.
-    """
+def vacuum(atlas: Place, /, *, timeout: Timeout = 10) -> None:
+    """Delete earlier versions, and what only they need."""
     import scim
 
     with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
@@ -281,7 +242,7 @@ def vacuum(atlas: str, /, *, timeout: float = 10) -> None:
 @app.command
 def from_soma(
     experiment: str,
-    atlas: str,
+    atlas: Place,
     /,
     *,
     model: Path | None = None,
@@ -300,8 +261,6 @@ def from_soma(
     ----------
     experiment
         Its folder, as census/census_data/homo_sapiens, or s3://...
-    atlas
-        Folder to make, or s3://bucket/prefix.
     model
         Folder of the model that embeds the cells. Default: that of the default atlas.
     measurement
