@@ -160,7 +160,10 @@ def test_another_model_is_noticed(tmp_path, atlas_path):
 
     copy = shutil.copytree(atlas_path, tmp_path / "copy.scim")
     fakes.tiny_model(seed=5).save(copy / "model", overwrite=True)
-    with scim.atlas.open(copy) as atlas, pytest.raises(FormatError, match="model.weights.safetensors has changed since it was committed"):
+    with (
+        scim.atlas.open(copy) as atlas,
+        pytest.raises(FormatError, match="model.weights.safetensors has changed since it was committed"),
+    ):
         _ = atlas.model
 
 

@@ -239,3 +239,14 @@ def test_an_index_is_built_again_as_it_was_asked_for(grown):
     assert (grown.index.kind, grown.index.params["recall"], grown.index.n_appended) == ("ivf", 0.8, 0)
     grown.reembed(fakes.tiny_model(seed=3))
     assert (grown.index.kind, grown.index.params["recall"]) == ("ivf", 0.8)
+
+
+def test_removed_cells_may_come_again_once(grown):
+    cells = fakes.cells(20, seed=3)
+    for _ in range(2):
+        grown.remove("study == 'd'")
+        assert grown.append(cells, study="d", counts=True) == 20
+        with pytest.raises(ValueError, match="20 cells of study"):
+            grown.append(cells, study="d")
+        assert grown.append(cells, study="d", on_duplicate="skip") == 0
+    assert scim.atlas.verify(grown.path) == []

@@ -46,10 +46,13 @@ def known_rows(
     candidates: list[NDArray[np.int64]] = []
     for entry in manifest.names:
         there, ids = _load(storage, entry)
-        places = np.minimum(np.searchsorted(there, hashes), len(there) - 1)
-        hit = there[places] == hashes
-        known |= hit
-        candidates.append(ids[places[hit]].astype(np.int64))
+        # A removed cell that came again has the hash twice: look at all.
+        firsts, ends = np.searchsorted(there, hashes, side="left"), np.searchsorted(there, hashes, side="right")
+        known |= ends > firsts
+        n_each = ends - firsts
+        before = np.cumsum(n_each) - n_each
+        places = np.repeat(firsts - before, n_each) + np.arange(n_each.sum())
+        candidates.append(ids[places].astype(np.int64))
     if not known.any():
         return known
     # A hash says where to look; the names themselves decide.

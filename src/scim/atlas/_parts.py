@@ -97,9 +97,7 @@ def build_part(
     return part, built
 
 
-def extend(
-    storage: Storage, experiment: Any, guard: Guard, space: Space, stop: int, number: int
-) -> IndexEntry | None:
+def extend(storage: Storage, experiment: Any, guard: Guard, space: Space, stop: int, number: int) -> IndexEntry | None:
     """Add a part for the cells behind those that the index covers; small parts before it are taken in."""
     entry = space.index
     if entry is None:

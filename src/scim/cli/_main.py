@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 import warnings
 from importlib.metadata import version
@@ -24,6 +25,7 @@ app = App(
     help="Embed, annotate and search single cells against an atlas. Start with: scim demo",
     version=version("scim-atlas"),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # we say that it was interrupted
 )
 app.command(demo)
 app.command(annotate)
@@ -48,6 +50,9 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("scim: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read what we print has enough, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, TypeError, LookupError, OSError, ImportError, MemoryError) as error:
         print(f"scim: error: {_one_line(error)}", file=sys.stderr)
         return 1

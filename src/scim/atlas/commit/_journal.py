@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from scim.atlas.storage import Storage
 
 FILE = "journal.json"
+UNREADABLE = -1
+"""Stands for the commit that a write builds on whose journal cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def read_journal(storage: Storage) -> Journal | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        return Journal(-1, "an unknown write", None, 0, 0)
+        return Journal(UNREADABLE, "an unknown write", None, 0, 0)
 
 
 def drop_journal(storage: Storage) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scim._core.errors import FormatError, StorageError
 from scim._core.log import logger
-from scim.atlas.commit._journal import Journal, drop_journal, read_journal
-from scim.atlas.commit._ledger import read_ledger, write_ledger
+from scim.atlas.commit._journal import UNREADABLE, Journal, drop_journal, read_journal
+from scim.atlas.commit._ledger import read_ledger, store_files, write_ledger
 from scim.atlas.commit._manifest import Manifest, StoredArray, commits, read_manifest, write_manifest
 from scim.atlas.commit._rollback import roll_back, uncommitted
 from scim.atlas.storage import Lock
@@ -53,6 +53,8 @@ class Transaction:
     def __init__(self, storage: Storage, what: str, *, timeout: float, token: str | None = None) -> None:
         self.storage, self.what, self._token = storage, what, token
         self._lock = Lock(storage, what, timeout)
+        self._times: set[int] = set()
+        self._spans: list[tuple[int, int]] = []
         self._done = False
 
     def __enter__(self) -> Self:
@@ -61,7 +63,7 @@ class Transaction:
             self.manifest = read_manifest(self.storage)
             self._refuse_older_copy()
             self.n_done, self.since = self._settle()
-            self._last = self.since
+            self._last = self._begun = self.since
             self._note()
         except BaseException:
             self._lock.__exit__(None, None, None)
@@ -86,8 +88,16 @@ class Transaction:
         return self.manifest.number + 1
 
     def tick(self) -> int:
-        """Return a SOMA time after everything that was written so far."""
+        """Return a SOMA time after everything that was written so far; who lost the lock gets none.
+
+        Raises
+        ------
+        LockedError
+            The lock was taken over.
+        """
+        self._lock.check()
         self._last = max(self._last + 1, _clock())
+        self._times.add(self._last)
         return self._last
 
     @contextlib.contextmanager
@@ -101,7 +111,9 @@ class Transaction:
             )
             raise ValueError(msg)
         time.sleep(max(0, ahead + 1) / 1000)
+        begun = _clock()
         yield
+        self._spans.append((begun, _clock()))
         time.sleep(0.002)
         self.tick()
 
@@ -125,6 +137,8 @@ class Transaction:
         """Make the change visible, in one step; `changes` are the entries of the manifest that differ."""
         facts: dict[str, Any] = {"number": self.number, "made": _now(), "what": self.what, "timestamp": self._last}
         manifest = replace(self.manifest, **(facts | changes))
+        self._lock.check()
+        self._refuse_others()
         before = read_ledger(self.storage, self.manifest.ledger)
         manifest = replace(manifest, ledger=write_ledger(self.storage, manifest, before, self.manifest.timestamp))
         self._lock.check()
@@ -164,7 +178,20 @@ class Transaction:
             )
             raise FormatError(msg)
 
+    def _refuse_others(self) -> None:
+        """Refuse to commit what a writer wrote that had lost the lock and did not know, as after a machine slept."""
+        for file in store_files(self.storage):
+            ours = file.timestamp in self._times or any(a <= file.timestamp <= b for a, b in self._spans)
+            if file.timestamp > self._begun and not ours:
+                msg = (
+                    f"{self.storage.uri}/{file.name} was written by another process during this change; nothing was "
+                    "committed. Try again."
+                )
+                raise FormatError(msg)
+
     def _undo(self) -> None:
+        # Who lost the lock must leave alone what is there: it may be the work of whoever has it now.
+        self._lock.check()
         # An error that came after `atlas.json` was replaced undoes nothing.
         if read_manifest(self.storage) != self.manifest:
             return
@@ -199,7 +226,7 @@ def is_older_copy(storage: Storage, manifest: Manifest) -> bool:
     """Say whether there are commits after this one, other than the one that a writer died over."""
     last = max(commits(storage), default=manifest.number)
     journal = read_journal(storage)
-    dying = journal is not None and journal.base == manifest.number
+    dying = journal is not None and journal.base in (manifest.number, UNREADABLE)
     return last > manifest.number + int(dying)
 
 

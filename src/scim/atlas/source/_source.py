@@ -127,7 +127,10 @@ def _studies(obs: pd.DataFrame, study: str | None, study_key: str | None) -> pd.
         msg = f"Expected study= (one name) or study_key= (a column of obs), got {got}."
         raise ValueError(msg)
     if study_key is None:
-        return _spread([str(study)], np.zeros(len(obs), dtype=np.int8))
+        if not isinstance(study, str) or not study.strip():
+            msg = f"study must be a name, got {study!r}."
+            raise ValueError(msg)
+        return _spread([study], np.zeros(len(obs), dtype=np.int8))
     codes, values = _coded(obs[study_key])
     n_missing = int((codes < 0).sum())
     if n_missing:

@@ -1,0 +1,81 @@
+"""A writer that lost its lock, as after the machine slept, and another that took over: neither harms the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import scim
+from helpers import fakes
+from scim._core.errors import FormatError, LockedError
+from scim.atlas.commit import Transaction
+from scim.atlas.soma import Writer
+from scim.atlas.storage import Storage
+
+
+@pytest.fixture
+def asleep(writable):
+    """A writer whose claim is gone, as after a minute without a sign of life."""
+    writable.append(fakes.cells(20, seed=1), study="before")
+    transaction = Transaction(Storage.of(writable.path), "append of the sleeper", timeout=0)
+    transaction.__enter__()
+    for claim in (writable.path / "lock").iterdir():
+        claim.unlink()
+    return transaction
+
+
+def wake(asleep):
+    with pytest.raises(LockedError, match="was taken over"):
+        asleep.tick()
+    with pytest.raises(LockedError, match="was taken over"):
+        asleep.commit()
+    asleep.__exit__(LockedError, LockedError("taken over"), None)
+
+
+def test_who_lost_the_lock_undoes_nothing_of_the_others(writable, asleep, monkeypatch):
+    from scim.atlas import _append
+
+    def add_names(*arguments):
+        wake(asleep)
+        return original(*arguments)
+
+    original = _append.add_names
+    monkeypatch.setattr(_append, "add_names", add_names)
+    assert writable.append(fakes.cells(30, seed=2), study="b", obs_columns=["n"], counts=True) == 30
+    assert writable.obs()["study"].tolist() == ["before"] * 20 + ["b"] * 30
+    assert scim.atlas.verify(writable.path) == []
+
+
+def test_what_was_written_without_the_lock_is_not_committed(writable, asleep, monkeypatch):
+    from scim.atlas import _append
+
+    before = writable.obs()
+
+    def add_names(*arguments):
+        monkeypatch.setattr(asleep._lock, "check", lambda: None)  # it slept between the look and the write
+        rows = np.tile(np.eye(1, 16, dtype=np.float32), (5, 1))
+        Writer(asleep).block(np.arange(20, 25), embedding=("X_scim", rows))
+        return original(*arguments)
+
+    original = _append.add_names
+    with monkeypatch.context() as patch:
+        patch.setattr(_append, "add_names", add_names)
+        with pytest.raises(FormatError, match="was written by another process during this change"):
+            writable.append(fakes.cells(30, seed=2), study="b")
+    pd.testing.assert_frame_equal(writable.obs(), before)
+    assert writable.append(fakes.cells(30, seed=2), study="b") == 30
+    assert scim.atlas.verify(writable.path) == []
+    cells = fakes.cells(30, seed=2)
+    scim.tl.embed(cells, writable)
+    np.testing.assert_allclose(writable.embeddings()[20:], cells.obsm["X_scim"], atol=1e-6)
+
+
+def test_a_journal_that_cannot_be_read_hides_no_dying_writer(writable):
+    writable.append(fakes.cells(20, seed=1), study="a")
+    storage = Storage.of(writable.path)
+    storage.write("commits/000003.json", storage.read("atlas.json"))  # it died before it replaced atlas.json
+    storage.write("journal.json", b"{")
+    assert writable.append(fakes.cells(9, seed=2), study="b") == 9
+    assert writable.version == 3
+    assert scim.atlas.verify(writable.path) == []
