@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from scim.model._augment import hide_genes, mix, thin
-from scim.model._sample import balanced_weights, paper_weights
+from scim.model.training._augment import hide_genes, mix, thin
+from scim.model.training._sample import balanced_weights, paper_weights
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from scim.model._genes import choose_genes, marker_ranks
+from scim.model.data._genes import choose_genes, marker_ranks
 
 
 def study(n=60, n_genes=40, seed=0):

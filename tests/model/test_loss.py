@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from scim.model._loss import l1_loss, prototype_loss, reconstruction_loss, triplet_loss
-from scim.model._mine import Triplets
+from scim.model.objectives._loss import l1_loss, prototype_loss, reconstruction_loss, triplet_loss
+from scim.model.objectives._mine import Triplets
 
 
 def test_triplet_loss_by_hand():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from scim.model._config import MINING
-from scim.model._mine import mine, positive_pairs
+from scim.model.objectives._mine import mine, positive_pairs
+from scim.model.training._config import MINING
 
 N, N_LABELS, MARGIN = 40, 5, 0.4
 
@@ -90,7 +90,7 @@ def test_negatives_are_drawn_alike():
 def test_chunks_change_nothing_about_the_pairs(monkeypatch):
     data = batch(1)
     whole = draw(data, "hardest", 0)
-    monkeypatch.setattr("scim.model._mine._CHUNK_BYTES", 16 * N * 7)
+    monkeypatch.setattr("scim.model.objectives._mine._CHUNK_BYTES", 16 * N * 7)
     parts = draw(data, "hardest", 0)
     assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from scim.model import Decoder, Encoder, ModelConfig
-from scim.model._encode import FoldedEncoder
-from scim.model._net import Dropout, standardize
+from scim.model.net._encode import FoldedEncoder
+from scim.model.net._net import Dropout, standardize
 
 CONFIG = ModelConfig(30, (16, 8), 4, input_dropout=0.4, dropout=0.5)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from scim.model import _sparse_linear
-from scim.model._sparse_linear import SparseLinear
+from scim.model.net import _sparse_linear
+from scim.model.net._sparse_linear import SparseLinear
 
 
 def layer(n_genes: int, width: int) -> tuple[np.ndarray, np.ndarray, SparseLinear]:

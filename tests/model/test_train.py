@@ -8,7 +8,7 @@ from scipy import sparse
 
 import scim
 from scim.model import TrainConfig, train
-from scim.model._data import combine, gather
+from scim.model.data._data import combine, gather
 
 QUICK = TrainConfig(n_steps=3, batch_size=30)
 SIZES = {"hidden": (8,), "latent_dim": 4}
@@ -61,7 +61,7 @@ def test_input_stays_as_it_is():
         {"mining": "semihard"},
         {"mining": "hardest", "positives": "across"},
         {"prototype_weight": 1.0, "l1": 1e-4},
-        {"triplet_weight": 0.0, "prototype_weight": 1.0},
+        {"objective_weight": 0.0, "prototype_weight": 1.0},
         {"reconstruction_weight": 0.0},
         {"mix": 0.0, "thin": 0.0, "random_panel": 0.0, "study_panel": 0.0},
     ],

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from scim._core.errors import FormatError
 from scim._core.folder import read_json
 from scim.model._config import ModelConfig
-from scim.model._data import Labels
+from scim.model._labels import Labels
 from scim.model._model import Model
-from scim.model._net import Decoder, Encoder
 from scim.model._save import CONFIG, GENES, LABELS, SCHEMA, WEIGHTS, digest, state
+from scim.model.net._net import Decoder, Encoder
 
 if TYPE_CHECKING:
     import os

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from scim._core.log import progress, warn
-from scim.model._encode import FoldedEncoder
 from scim.model._save import Parts, write_folder
+from scim.model.net._encode import FoldedEncoder
 from scim.pp import gene_symbols, lognorm_chunks
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from scim.model._config import ModelConfig
-    from scim.model._data import Labels
-    from scim.model._net import Decoder, Encoder
+    from scim.model._labels import Labels
     from scim.model._save import WeightType
+    from scim.model.net._net import Decoder, Encoder
     from scim.pp import Counts, GeneMap
 
 

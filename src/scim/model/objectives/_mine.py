@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
-    from scim.model._config import Mining
+    from scim.model.training._config import Mining
 
 _CHUNK_BYTES = 64_000_000
 """Bound on the (pairs x cells) matrices in flight."""

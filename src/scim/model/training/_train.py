@@ -13,21 +13,22 @@ import torch
 from scim._core.checks import check_count
 from scim._core.log import logger, progress
 from scim._core.settings import settings
-from scim.model._batches import Batches
-from scim.model._config import ModelConfig, TrainConfig
-from scim.model._data import combine, gather
-from scim.model._loss import l1_loss, prototype_loss, reconstruction_loss, triplet_loss
-from scim.model._mine import mine
+from scim.model._config import ModelConfig
 from scim.model._model import Model
-from scim.model._net import Decoder, Encoder
+from scim.model.data._data import combine, gather
+from scim.model.net._net import Decoder, Encoder
+from scim.model.objectives._loss import l1_loss, prototype_loss, reconstruction_loss, triplet_loss
+from scim.model.objectives._mine import mine
+from scim.model.training._batches import Batches
+from scim.model.training._config import TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
 
-    from scim.model._batches import Batch
-    from scim.model._data import TrainingCells
+    from scim.model.data._data import TrainingCells
+    from scim.model.training._batches import Batch
 
 HIDDEN, LATENT, INPUT_DROPOUT, DROPOUT = (256,), 64, 0.0, 0.2
 """The net that `train` makes by default: on some ten thousand cells wider and deeper ones were no better."""
@@ -169,7 +170,7 @@ def _loss(
     target_sum = encoder.config.target_sum
     embedding = encoder(_lognorm(batch.counts * batch.seen, target_sum), batch.seen)
     loss: torch.Tensor = embedding.sum() * 0
-    if config.triplet_weight > 0:
+    if config.objective_weight > 0:
         triplets = mine(
             embedding,
             batch.labels,
@@ -181,7 +182,7 @@ def _loss(
             generator=batches.generator,
             per_anchor=config.per_anchor,
         )
-        loss = loss + config.triplet_weight * triplet_loss(embedding, triplets, config.margin)
+        loss = loss + config.objective_weight * triplet_loss(embedding, triplets, config.margin)
     if config.reconstruction_weight > 0:
         target = encoder.scale(_lognorm(batch.counts, target_sum), batch.observed)
         error = reconstruction_loss(decoder(embedding), target, batch.observed)

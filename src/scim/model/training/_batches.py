@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from scim import ontology
-from scim.model import _augment as augment
-from scim.model._sample import balanced_weights, paper_weights
+from scim.model.training import _augment as augment
+from scim.model.training._sample import balanced_weights, paper_weights
 from scim.pp import lognorm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scim.model._config import TrainConfig
-    from scim.model._data import TrainingCells
+    from scim.model.data._data import TrainingCells
+    from scim.model.training._config import TrainConfig
 
 
 class Batch(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
-    from scim.model._net import Encoder
+    from scim.model.net._net import Encoder
 
 
 class Layer(NamedTuple):

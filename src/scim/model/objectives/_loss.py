@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from scim.model._mine import Triplets
+    from scim.model.objectives._mine import Triplets
 
 _TINY = 1e-12  # the square root has no slope at 0
 

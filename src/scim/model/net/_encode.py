@@ -12,15 +12,15 @@ from torch.nn import functional
 
 from scim._core.numba import njit_parallel, prange, threads
 from scim._core.settings import settings
-from scim.model._fold import Layer, fold
-from scim.model._sparse_linear import SparseLinear
+from scim.model.net._fold import Layer, fold
+from scim.model.net._sparse_linear import SparseLinear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from scim.model._net import Encoder
+    from scim.model.net._net import Encoder
 
 BATCH_SIZE = 4096
 """Cells in flight: three activations of 16 MB at a width of 1024, and few passes over the first layer's weights."""

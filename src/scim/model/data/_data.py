@@ -12,7 +12,8 @@ from scipy import sparse
 from scim import ontology
 from scim._core.checks import check_adata
 from scim._core.log import logger
-from scim.model._genes import choose_genes, marker_ranks
+from scim.model._labels import Labels
+from scim.model.data._genes import choose_genes, marker_ranks
 from scim.pp import align, canonical_genes, find_counts, genes_of, match_genes
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from numpy.typing import NDArray
-
-
-class Labels(NamedTuple):
-    """The labels of a model; code i is entry i."""
-
-    names: tuple[str, ...]
-    ids: tuple[str | None, ...]
-    """Cell Ontology ids; None where the ontology does not know the name."""
 
 
 class DataSet(NamedTuple):

@@ -1,0 +1,1 @@
+"""From the user's studies to what training reads."""

@@ -1,0 +1,137 @@
+"""How a model is trained; saved beside its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scim.model._config import Config, check_number
+
+Mining = Literal["semihard", "hardest", "random"]
+MINING: tuple[Mining, ...] = ("semihard", "hardest", "random")
+
+Objective = Literal["triplet", "contrastive", "nca", "supcon", "simclr", "moco"]
+OBJECTIVES: tuple[Objective, ...] = ("triplet", "contrastive", "nca", "supcon", "simclr", "moco")
+
+Sampling = Literal["balanced", "paper"]
+SAMPLING: tuple[Sampling, ...] = ("balanced", "paper")
+
+Positives = Literal["across", "any"]
+POSITIVES: tuple[Positives, ...] = ("across", "any")
+
+
+_SHARES = ("label_perturbation", "momentum")
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """How a model is trained. The defaults are those that did best on studies left out (benchmarks/NOTES.md).
+
+    Attributes
+    ----------
+    n_steps
+        Number of batches.
+    batch_size
+        Cells in a batch.
+    lr
+        Highest learning rate: it rises over the first tenth of the steps and falls as a cosine.
+    weight_decay
+        Of AdamW.
+    objective
+        What brings cells of a label together: `"triplet"`, `"contrastive"` (pairs), `"nca"` (soft neighbours),
+        `"supcon"` (supervised contrastive); or, without labels, two views of each cell: `"simclr"` (NT-Xent),
+        `"moco"` (momentum encoder with a queue).
+    objective_weight
+        Its weight.
+    margin
+        By how much a negative should be farther than a positive, of `"triplet"` and `"contrastive"`.
+    temperature
+        By which similarities are divided, of the other objectives and of the prototypes.
+    label_perturbation
+        Share of the labels of a batch that are replaced by a random parent in the ontology that the batch has too.
+    queue_size
+        Cells that `"moco"` remembers.
+    momentum
+        Share of itself that the second encoder of `"moco"` keeps at each step.
+    mining
+        Which negatives make triplets: see :func:`scim.model.objectives._mine.mine`.
+    positives
+        `"across"`: pairs of different studies, and within a study only for labels that one study alone has;
+        `"any"`: pairs within a study too.
+    per_anchor
+        Positives drawn for each cell of a batch, so that cells of rare labels weigh as much as those of common ones.
+    reconstruction_weight
+        Weight of the mean squared error of the decoder over the observed genes; 0 trains no decoder.
+    prototype_weight
+        Weight of the cross-entropy of the cosines to one learned direction per label.
+    l1
+        Weight of the sum of the absolute weights of the first layer.
+    sampling
+        How often each cell is drawn: `"balanced"` by the next two, `"paper"` by the formula of
+        :func:`scim.model.training._sample.paper_weights`.
+    class_balance
+        0: cells of a study are drawn alike; 1: its labels are.
+    study_balance
+        0: studies are drawn in proportion to their cells; 1: alike.
+    mix
+        Share of cells to which the counts of one to five others of their label and study are added.
+    thin
+        Share of cells of which counts are lost at random, down to a tenth.
+    random_panel
+        Share of random gene panels among those that hide genes from the encoder.
+    study_panel
+        Share of cells that are seen through the gene panel of another study.
+    least_panel
+        Expected number of genes of the smallest random panel.
+    """
+
+    n_steps: int = 1500
+    batch_size: int = 384
+    lr: float = 3e-3
+    weight_decay: float = 0.01
+    objective: Objective = "triplet"
+    objective_weight: float = 1.0
+    margin: float = 1.0
+    temperature: float = 0.1
+    label_perturbation: float = 0.0
+    queue_size: int = 4096
+    momentum: float = 0.99
+    mining: Mining = "random"
+    positives: Positives = "any"
+    per_anchor: int = 10
+    reconstruction_weight: float = 0.1
+    prototype_weight: float = 0.0
+    l1: float = 0.0
+    sampling: Sampling = "balanced"
+    class_balance: float = 1.0
+    study_balance: float = 0.5
+    mix: float = 0.5
+    thin: float = 0.5
+    random_panel: float = 0.8
+    study_panel: float = 0.3
+    least_panel: int = 100
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("n_steps", 1),
+            ("batch_size", 4),
+            ("per_anchor", 1),
+            ("least_panel", 1),
+            ("queue_size", 1),
+        ):
+            check_number(name, getattr(self, name), whole=True, least=least)
+        for name in ("lr", "margin", "temperature"):
+            check_number(name, getattr(self, name), least=1e-9)
+        for name in ("weight_decay", "objective_weight", "reconstruction_weight", "prototype_weight", "l1"):
+            check_number(name, getattr(self, name))
+        for name in ("class_balance", "study_balance", "mix", "thin", "random_panel", "study_panel", *_SHARES):
+            check_number(name, getattr(self, name), most=1)
+        for name, choices in (
+            ("objective", OBJECTIVES),
+            ("mining", MINING),
+            ("positives", POSITIVES),
+            ("sampling", SAMPLING),
+        ):
+            if getattr(self, name) not in choices:
+                msg = f"{name} must be one of {list(choices)}, got {getattr(self, name)!r}."
+                raise ValueError(msg)
