@@ -15,9 +15,10 @@ ARROWS = {
     "_core": set(),
     "ontology": {"_core"},
     "pp": {"_core"},
+    "files": {"_core"},
     "index": {"_core"},
-    "model": {"_core", "pp", "ontology"},
-    "atlas": {"_core", "pp", "ontology", "index", "model"},
+    "model": {"_core", "pp", "ontology", "files"},
+    "atlas": {"_core", "pp", "ontology", "files", "index", "model"},
     "tl": {"_core", "pp", "index", "model", "atlas"},
     "get": {"_core", "atlas"},
     "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
@@ -33,6 +34,9 @@ HOME = {
     "pynndescent": "index",
     "cellxgene_ontology_guide": "ontology",
     "cyclopts": "cli",
+    "h5py": "files",
+    "lightning": "model",
+    "pytorch_metric_learning": "model",
 }
 
 

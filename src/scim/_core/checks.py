@@ -172,3 +172,17 @@ def check_obs_key(adata: AnnData, key: str) -> None:
     if key not in adata.obs:
         msg = f"obs[{key!r}] not found. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
+
+
+def refuse_absent(columns: Sequence[str], present: Sequence[str], *, of: str = "obs") -> None:
+    """Refuse names of columns that are not among those present in a frame, or `of` a file.
+
+    Raises
+    ------
+    KeyError
+        Naming them, and those that exist.
+    """
+    absent = [name for name in columns if name not in present]
+    if absent:
+        msg = f"{of} has no column {absent}. Present: {list(present)}."
+        raise KeyError(msg)

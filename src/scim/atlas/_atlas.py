@@ -15,7 +15,8 @@ from scim.atlas._build import build_entry
 from scim.atlas._reader import Reader
 from scim.atlas.commit import Transaction
 from scim.atlas.soma import damage_named, failure_named
-from scim.atlas.source import Source, opened, token_of
+from scim.atlas.source import Source, token_of
+from scim.files import opened
 
 if TYPE_CHECKING:
     import os

@@ -13,8 +13,9 @@ from scim._core.checks import check_names
 from scim.atlas._open import create, create_empty, open_atlas
 from scim.atlas.commit import FILE, Space
 from scim.atlas.soma import context
-from scim.atlas.source import Source, opened, read_experiment, token_of
+from scim.atlas.source import Source, read_experiment, token_of
 from scim.atlas.storage import Storage
+from scim.files import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

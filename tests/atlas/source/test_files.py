@@ -14,7 +14,8 @@ from scipy import sparse
 import scim
 from helpers import fakes
 from scim._core.errors import FormatError
-from scim.atlas.source import Source, _on_disk, opened, token_of
+from scim.atlas.source import Source, token_of
+from scim.files import _on_disk, opened
 
 KEEP = ["cell_type", "n", "note"]
 

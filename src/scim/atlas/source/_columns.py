@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api import types as is_
 
+from scim._core.checks import refuse_absent
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -133,17 +135,3 @@ def check_columns(obs: pd.DataFrame, columns: Sequence[str]) -> None:
         Naming them, and those that exist.
     """
     refuse_absent(columns, list(obs.columns))
-
-
-def refuse_absent(columns: Sequence[str], present: Sequence[str], *, of: str = "obs") -> None:
-    """Refuse names of columns that are not among those present in a frame, or `of` a file.
-
-    Raises
-    ------
-    KeyError
-        Naming them, and those that exist.
-    """
-    absent = [name for name in columns if name not in present]
-    if absent:
-        msg = f"{of} has no column {absent}. Present: {list(present)}."
-        raise KeyError(msg)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import tiledbsoma
 
-from scim._core.checks import check_names
-from scim.atlas.source._cells import Cells
-from scim.atlas.source._columns import refuse_absent
+from scim._core.checks import check_names, refuse_absent
 from scim.atlas.source._experiment_obs import read_columns, select_cells
 from scim.atlas.source._experiment_rows import DenseRows, EmbeddingRows, ExperimentMatrix, soma_named
 from scim.atlas.source._source import Source
 from scim.atlas.source._token import digest, token_of
+from scim.files import Cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,14 +12,14 @@ import h5py  # type: ignore[import-untyped]  # has no types
 import zarr
 
 from scim._core.errors import FormatError
-from scim.atlas.source._on_disk import damage_named, read_cells
+from scim.files._on_disk import damage_named, read_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from anndata import AnnData
 
-    from scim.atlas.source._cells import Cells
+    from scim.files._cells import Cells
 
 _READERS = {
     ".loom": "anndata.io.read_loom(path)",

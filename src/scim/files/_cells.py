@@ -45,7 +45,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Cells:
-    """The part of an AnnData from which :class:`Source` and :func:`scim.pp.find_counts` read; matrices stay on disk.
+    """The parts of an AnnData that :func:`scim.pp.find_counts`, training and the atlas read; matrices stay on disk.
 
     Attributes
     ----------

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import anndata
 import pandas as pd
 
+from scim._core.checks import refuse_absent
 from scim._core.errors import FormatError
-from scim.atlas.source._cells import Cells, Lazy, Raw
-from scim.atlas.source._columns import refuse_absent
+from scim.files._cells import Cells, Lazy, Raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from scim.atlas.source._cells import Opener
+    from scim.files._cells import Opener
 
 MAX_CSC_BYTES = 10**9
 """A matrix by column gives no single row without all of it: up to this size it is loaded and turned."""
