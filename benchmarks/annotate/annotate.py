@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 import scim
-from scim.tl._vote import vote
+from scim._core.vote import vote
 
 if TYPE_CHECKING:
     from collections.abc import Callable

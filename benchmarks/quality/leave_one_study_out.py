@@ -32,7 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 
 import scim
-from scim.tl._vote import vote as count
+from scim._core.vote import vote as count
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 LABEL_COLUMNS = {"zheng_facs": "celltype", "zheng_sorted_scminer": "trueLabel", "pbmc3k": "cell_type",

@@ -11,9 +11,9 @@ from scim._core import keys
 from scim._core.checks import check_adata, check_choice, check_count, check_key, check_range, check_writable
 from scim._core.log import logger, progress
 from scim._core.types import Duplicates, Weights
+from scim._core.vote import Votes, label_weights, vote
 from scim.tl._context import fitting_rep, opened, origin
 from scim.tl._filter import primary_condition, query_filter
-from scim.tl._vote import Votes, vote
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -135,8 +135,9 @@ def annotate(
         primary = primary_condition(source) if duplicates == "collapse" else None
         voters = _voters(source, labels, where, primary)
         query = {"distinct": duplicates == "collapse", **_filter(source, labels, where, primary)}
-        label_weights = _label_weights(labels, voters, balance=balance)
-        answer = _ask(X, source, labels, label_weights, query, k=k, weights=weights, top_n=top_n)
+        codes = labels.codes if voters is None else labels.codes[voters]
+        each = label_weights(codes, len(labels.names), balance=balance)
+        answer = _ask(X, source, labels, each, query, k=k, weights=weights, top_n=top_n)
         params: dict[str, Any] = {"use_rep": use_rep, "k": k, "weights": weights, "balance": balance}
         params |= {"where": where or "", "top_n": top_n}
         farthest = 2.0 if limit is None else float(limit)
@@ -175,17 +176,11 @@ def _filter(atlas: Atlas, labels: Labels, where: str | None, primary: str | None
     return query_filter(atlas, where, primary, labelled)
 
 
-def _label_weights(labels: Labels, voters: NDArray[np.int64] | None, *, balance: bool) -> NDArray[np.float32]:
-    codes = labels.codes if voters is None else labels.codes[voters]
-    counts = np.bincount(codes, minlength=len(labels.names)) if balance else np.ones(len(labels.names))
-    return np.reciprocal(np.sqrt(np.maximum(counts, 1))).astype(np.float32)
-
-
 def _ask(
     X: NDArray[np.float32],
     atlas: Atlas,
     labels: Labels,
-    label_weights: NDArray[np.float32],
+    each: NDArray[np.float32],
     query: dict[str, Any],
     *,
     k: int,
@@ -195,7 +190,7 @@ def _ask(
     votes, distances = [], []
     for start in progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk"):
         neighbors = atlas.index.query(X[start : start + _CHUNK], k, **query)
-        votes.append(vote(neighbors, labels.codes, label_weights, weights=weights, top_n=top_n))
+        votes.append(vote(*neighbors, labels.codes, each, weights=weights, top_n=top_n))
         distances.append(neighbors.distances[:, 0])
     codes, shares = (np.concatenate(parts) for parts in zip(*votes, strict=True))
     # A row of zeros is a cell without counts: its neighbours are chance.

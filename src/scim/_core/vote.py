@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core.types import Weights
-    from scim.index import Neighbors
 
 CLOSEST = 1e-6
 """Distances below this count as this, so that an identical cell outweighs others without silencing them."""
@@ -28,17 +27,31 @@ class Votes(NamedTuple):
     """(n, top_n) share of the vote, 0 to 1, descending."""
 
 
+def label_weights(codes: NDArray[np.integer[Any]], n_labels: int, *, balance: bool = True) -> NDArray[np.float32]:
+    """Return what a voter of each label weighs: 1 / sqrt(n) of a label that n voters have, or 1; shape (n_labels,)."""
+    counts = np.bincount(codes, minlength=n_labels) if balance else np.ones(n_labels)
+    return np.reciprocal(np.sqrt(np.maximum(counts, 1))).astype(np.float32)
+
+
 def vote(
-    neighbors: Neighbors, codes: NDArray[np.int32], label_weights: NDArray[np.float32], *, weights: Weights, top_n: int
+    distances: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    codes: NDArray[np.int32],
+    label_weights: NDArray[np.float32],
+    *,
+    weights: Weights,
+    top_n: int,
 ) -> Votes:
     r"""Count the labels of the neighbours, each weighing :math:`1 / \max(d, 10^{-6})` or 1, times that of its label.
 
     Parameters
     ----------
-    neighbors
-        Distances and ids, shape (n, k).
+    distances
+        Of the neighbours of each query, shape (n, k), ascending.
+    ids
+        Which they are, shape (n, k); -1 = none.
     codes
-        Label code of every id, shape (n_atlas,), none of them negative among the neighbours.
+        Label code of every id, shape (n_ids,), none of them negative among the neighbours.
     label_weights
         Weight of each label, shape (n_labels,).
     weights
@@ -50,11 +63,11 @@ def vote(
     -------
     The labels with most votes. Of equal ones, that of the nearer neighbour comes first.
     """
-    found = neighbors.ids >= 0
-    labels = np.where(found, codes[np.where(found, neighbors.ids, 0)], -1).astype(np.int32)
+    found = ids >= 0
+    labels = np.where(found, codes[np.where(found, ids, 0)], -1).astype(np.int32)
     weight = np.where(found, label_weights[labels], np.float32(0))
     if weights == "distance":
-        weight /= np.maximum(np.where(found, neighbors.distances, 1), np.float32(CLOSEST))
+        weight /= np.maximum(np.where(found, distances, 1), np.float32(CLOSEST))
     top_codes = np.full((len(labels), top_n), -1, dtype=np.int32)
     top_shares = np.zeros((len(labels), top_n), dtype=np.float32)
     with threads():
