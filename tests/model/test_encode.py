@@ -68,7 +68,7 @@ def test_it_is_the_dense_forward(X, observed, standardize, kind):
     np.testing.assert_allclose(got, dense(net, X, observed), atol=1e-5)
 
 
-@pytest.mark.parametrize("hidden", [(7,), (300, 12, 5)])
+@pytest.mark.parametrize("hidden", [(), (7,), (300, 12, 5)])
 def test_nets_of_any_size(X, hidden):
     net = make_net(hidden, 4)
     np.testing.assert_allclose(encode(net, sparse.csr_matrix(X)), dense(net, X), atol=1e-5)

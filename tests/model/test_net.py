@@ -81,7 +81,6 @@ def test_decoder_mirrors_the_encoder():
     [
         ({"n_genes": 0}, "n_genes must lie between 1"),
         ({"n_genes": 2.5}, "n_genes must be a whole number"),
-        ({"hidden": ()}, "at least one width"),
         ({"hidden": [4]}, "must be a tuple"),
         ({"hidden": (4, -1)}, "hidden must lie"),
         ({"dropout": 1.0}, "dropout must lie between"),

@@ -43,7 +43,8 @@ class ModelConfig(Config):
     n_genes
         Number of genes that the model reads.
     hidden
-        Widths of the encoder's hidden layers, the first beside the input; the decoder has them in reverse.
+        Widths of the encoder's hidden layers, the first beside the input; the decoder has them in reverse. Empty: the
+        encoder is one affine map, without dropout, and rows are brought to length 1.
     latent_dim
         Length of an embedding.
     input_dropout
@@ -69,18 +70,13 @@ class ModelConfig(Config):
         if not isinstance(self.hidden, tuple):
             msg = f"hidden must be a tuple of widths, got {self.hidden!r}."
             raise TypeError(msg)
-        for name, value in (("n_genes", self.n_genes), ("latent_dim", self.latent_dim), *_named(self.hidden)):
-            check_number(name, value, whole=True, least=1)
+        for name in ("n_genes", "latent_dim"):
+            check_number(name, getattr(self, name), whole=True, least=1)
+        for width in self.hidden:
+            check_number("hidden", width, whole=True, least=1)
         for name in ("input_dropout", "dropout"):
             check_number(name, getattr(self, name), most=0.99)
         check_number("target_sum", self.target_sum, least=1e-6)
-
-
-def _named(hidden: tuple[int, ...]) -> list[tuple[str, int]]:
-    if not hidden:
-        msg = f"hidden must be a tuple of at least one width, got {hidden!r}."
-        raise ValueError(msg)
-    return [("hidden", width) for width in hidden]
 
 
 def check_number(

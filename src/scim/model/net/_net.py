@@ -44,15 +44,17 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         sizes = (config.n_genes, *config.hidden)
-        rates = [config.input_dropout] + [config.dropout] * (len(config.hidden) - 1)
+        rates = [config.input_dropout, *[config.dropout] * len(config.hidden)][: len(config.hidden)]
         self.blocks = nn.Sequential(
             *(_block(a, b, p, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
         )
-        self.head = _linear(config.hidden[-1], config.latent_dim, generator)
+        self.head = _linear(sizes[-1], config.latent_dim, generator)
 
     @property
     def first(self) -> nn.Linear:
         """The layer beside the input."""
+        if not self.blocks:
+            return self.head
         block = self.blocks[0]
         assert isinstance(block, nn.Sequential)
         linear = block[1]
@@ -73,7 +75,7 @@ class Encoder(nn.Module):
         -------
         (n, latent_dim) rows of length 1.
         """
-        h = self.blocks(self.scale(x, observed))  # (n, hidden[-1])
+        h = self.blocks(self.scale(x, observed))  # (n, hidden[-1]), or the input
         return functional.normalize(self.head(h))  # (n, latent_dim)
 
     def scale(self, x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.Tensor:
@@ -97,11 +99,11 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         sizes = (config.latent_dim, *reversed(config.hidden))
-        rates = [0.0] + [config.dropout] * (len(config.hidden) - 1)
+        rates = [0.0, *[config.dropout] * len(config.hidden)][: len(config.hidden)]
         self.blocks = nn.Sequential(
             *(_block(a, b, p, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
         )
-        self.head = _linear(config.hidden[0], config.n_genes, generator)
+        self.head = _linear(sizes[-1], config.n_genes, generator)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Decode embeddings (n, latent_dim) to (n, n_genes)."""

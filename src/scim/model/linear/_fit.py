@@ -1,0 +1,100 @@
+"""From cells to a linear metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scim._core.checks import check_choice, check_count
+from scim._core.log import logger
+from scim.model.linear._affine import Affine
+from scim.model.linear._basis import find_basis
+from scim.model.linear._itml import components, itml
+from scim.model.linear._lda import lda
+from scim.model.linear._lmnn import lmnn
+from scim.model.linear._methods import LINEAR
+from scim.model.linear._nca import nca
+from scim.model.linear._pairs import draw_pairs
+from scim.model.linear._project import project
+from scim.model.linear._start import start
+from scim.model.linear._whitening import whitening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from scim.model.linear._block import Block
+    from scim.model.linear._methods import LinearObjective
+    from scim.model.linear._project import Projected
+
+N_SAMPLE = 2000
+
+
+def fit_linear(
+    method: LinearObjective,
+    blocks: Callable[[], Iterable[Block]],
+    *,
+    latent_dim: int,
+    random: np.random.Generator,
+) -> Affine:
+    r"""Fit a linear metric :math:`z = L (x - m)`, in two readings of the cells.
+
+    Parameters
+    ----------
+    method
+        `"whitening"` (Mahalanobis), `"lda"` (Fisher), `"linear_nca"`, `"lmnn"`, `"itml"`.
+    blocks
+        Called twice; returns the same cells each time, some at a time, with their weights. Weights that make labels
+        alike within studies make the metric one of labels, not of numbers of cells.
+    latent_dim
+        Rows of L. There may be fewer, which is said in the log: at most one fewer than labels for `"lda"`, at most
+        100 for the methods that compare cells.
+    random
+        Draws the random directions, the sample, the pairs.
+
+    Returns
+    -------
+    The map; :func:`encoder_of` makes an encoder of it. The encoder brings rows to length 1, and an index compares
+    them by cosine, so what is compared is not :math:`\lVert L (x - y) \rVert` but the angle at which the two cells
+    are seen from the mean of all, :math:`\lVert z_x / \lVert z_x \rVert - z_y / \lVert z_y \rVert \rVert`: how far
+    a cell lies from the mean does not count, only in which direction.
+
+    Raises
+    ------
+    ValueError
+        The method is unknown, or blocks are not what they should be: see :class:`Block`.
+
+    Notes
+    -----
+    The first reading finds a basis of at most 256 directions and the means of the labels, the second the covariances
+    in it: memory 2 (n_genes x 256) numbers beside a block, whatever the number of cells. `"whitening"` and `"lda"`
+    need no more. The others see a sample of 2,000 cells, drawn by weight, in 100 whitened components of the basis:
+    a step takes 2,000 x 2,000 x 100 operations and memory for two matrices of 2,000 x 2,000.
+    """
+    check_choice("objective", method, LINEAR)
+    check_count("latent_dim", latent_dim)
+    basis = find_basis(blocks, random)
+    cells = project(blocks, basis, n_sample=N_SAMPLE, random=random)
+    T = _solve(method, cells, latent_dim, random)
+    if len(T) < latent_dim:
+        logger.info("%s gives %d dimensions, not %d", method, len(T), latent_dim)
+    weight = T @ basis.directions.T
+    return Affine(weight.astype(np.float32), (-weight @ basis.mean).astype(np.float32))
+
+
+def _solve(
+    method: LinearObjective, cells: Projected, latent_dim: int, random: np.random.Generator
+) -> NDArray[np.float64]:
+    if method == "whitening":
+        return whitening(cells, latent_dim)
+    if method == "lda":
+        return lda(cells, latent_dim)
+    begin = start(cells, latent_dim)
+    if method == "linear_nca":
+        return nca(begin.Z, begin.labels, begin.L, random) @ begin.T
+    if method == "lmnn":
+        return lmnn(begin.Z, begin.labels, begin.L).L @ begin.T
+    A = itml(draw_pairs(begin.Z, begin.labels, random))
+    return components(A, begin.Z, latent_dim) @ begin.T
