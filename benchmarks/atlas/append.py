@@ -37,7 +37,7 @@ def small_model(n_genes: int, *, dim: int = 128) -> Model:
     import torch  # noqa: PLC0415  (plain tiledbsoma needs none)
 
     from scim.model import Encoder, Model, ModelConfig  # noqa: PLC0415
-    from scim.model.data._data import Labels  # noqa: PLC0415
+    from scim.model._labels import Labels  # noqa: PLC0415
 
     net = Encoder(ModelConfig(n_genes, hidden=(64,), latent_dim=dim), torch.Generator().manual_seed(0)).eval()
     return Model(net.config, cells.gene_names(n_genes), Labels((), ()), net)

@@ -28,7 +28,7 @@ from scipy import sparse
 
 import scim
 from scim.model import Encoder, Model, ModelConfig
-from scim.model.data._data import Labels
+from scim.model._labels import Labels
 from scim.pp import canonical_genes, find_counts, lognorm_chunks, match_genes
 
 if TYPE_CHECKING:

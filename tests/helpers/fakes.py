@@ -34,7 +34,7 @@ def tiny_model(seed: int = 0) -> scim.model.Model:
     import torch
 
     from scim.model import Encoder, Model, ModelConfig
-    from scim.model.data._data import Labels
+    from scim.model._labels import Labels
 
     genes = scim.pp.canonical_genes(scim.datasets.toy(3).var_names)
     config = ModelConfig(n_genes=len(genes), hidden=(32,), latent_dim=16)

@@ -1,6 +1,6 @@
 """From counts of any gene panel to log-normalised values of a model's genes. Nothing here changes its input."""
 
-from scim.pp._align import Chunk, align, lognorm, lognorm_chunks
+from scim.pp._align import Chunk, align, aligned_chunks, lognorm, lognorm_chunks
 from scim.pp._counts import Counts, find_counts
 from scim.pp._gene_names import canonical_genes, gene_id_kind, gene_symbols
 from scim.pp._match import GeneMap, genes_of, match_genes
@@ -10,6 +10,7 @@ __all__ = [
     "Counts",
     "GeneMap",
     "align",
+    "aligned_chunks",
     "canonical_genes",
     "find_counts",
     "gene_id_kind",

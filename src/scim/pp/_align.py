@@ -52,20 +52,26 @@ def lognorm(X: sparse.csr_matrix, target_sum: float = 1e4) -> sparse.csr_matrix:
 
 
 class Chunk(NamedTuple):
-    """Consecutive cells, ready for the encoder."""
+    """Consecutive cells."""
 
     rows: slice
     X: sparse.csr_matrix
-    """(n, n_genes) log-normalised values over the model's genes."""
+    """(n, n_genes) values of the model's genes."""
 
 
-def lognorm_chunks(counts: Counts, genes: GeneMap, *, target_sum: float = 1e4) -> Iterator[Chunk]:
-    """Yield all cells of `counts`, aligned and log-normalised, in chunks of bounded size."""
+def aligned_chunks(counts: Counts, genes: GeneMap) -> Iterator[Chunk]:
+    """Yield all cells of `counts`, aligned, in chunks of bounded size."""
     per_row = _values_per_row(counts)
     step = int(max(256, min(16_384, CHUNK_VALUES // per_row)))
     for start in range(0, counts.n_obs, step):
         stop = min(counts.n_obs, start + step)
-        yield Chunk(slice(start, stop), lognorm(align(counts.rows(start, stop), genes), target_sum))
+        yield Chunk(slice(start, stop), align(counts.rows(start, stop), genes))
+
+
+def lognorm_chunks(counts: Counts, genes: GeneMap, *, target_sum: float = 1e4) -> Iterator[Chunk]:
+    """Yield all cells of `counts`, aligned and log-normalised, in chunks of bounded size."""
+    for chunk in aligned_chunks(counts, genes):
+        yield chunk._replace(X=lognorm(chunk.X, target_sum))
 
 
 def _values_per_row(counts: Counts) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -25,25 +25,42 @@ LONE_RANK = 30
 """A gene that only one study measured is taken if it is among the best so many of a label, since it is no bridge."""
 
 
-def marker_ranks(X: sparse.csr_matrix, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rank the genes of one data set by how well they tell one label from all others.
+class LabelSums(NamedTuple):
+    """Sums of log-normalised values by label, gathered block by block."""
 
-    Parameters
-    ----------
-    X
-        Counts, shape (n, n_genes).
-    labels
-        (n,) label codes.
+    sums: NDArray[np.float64]
+    """(n_labels, n_genes)"""
+    squares: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+    """(n_labels,) cells"""
+
+    @classmethod
+    def zero(cls, n_labels: int, n_genes: int) -> Self:
+        """Start."""
+        return cls(np.zeros((n_labels, n_genes)), np.zeros((n_labels, n_genes)), np.zeros(n_labels, np.int64))
+
+    def add(self, X: sparse.csr_matrix, labels: NDArray[np.int64]) -> None:
+        """Add a block of counts (n, n_genes), which is log-normalised in place, and their label codes."""
+        n, n_labels = X.shape[0], self.sizes.size
+        x = lognorm(X)
+        member = sparse.csr_matrix((np.ones(n, np.float32), (labels, np.arange(n))), shape=(n_labels, n))
+        for total, part in ((self.sums, x), (self.squares, x.power(2))):
+            product = member @ part
+            for label in range(n_labels):  # the product has few rows, and is sparse where labels are many
+                row = slice(product.indptr[label], product.indptr[label + 1])
+                total[label, product.indices[row]] += product.data[row]
+        self.sizes[:] += np.bincount(labels, minlength=n_labels)
+
+
+def marker_ranks(found: LabelSums) -> NDArray[np.int64]:
+    """Rank the genes of one data set by how well they tell one label from all others.
 
     Returns
     -------
     For each gene its best rank over the labels, by the absolute t statistic of log-normalised counts; 0 is best.
     """
-    _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    x = lognorm(X.copy())
-    n, n_labels = x.shape[0], len(sizes)
-    member = sparse.csr_matrix((np.ones(n, np.float32), (codes, np.arange(n))), shape=(n_labels, n))
-    sums, squares = (np.asarray((member @ part).todense(), dtype=np.float64) for part in (x, x.power(2)))
+    sums, squares, sizes = found
+    n = sizes.sum()
     inside = _moments(sums, squares, sizes[:, None])
     outside = _moments(sums.sum(0) - sums, squares.sum(0) - squares, (n - sizes)[:, None])
     # The small constant keeps genes that are seen in a handful of cells from having no variance at all.

@@ -11,6 +11,8 @@ from scipy import sparse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 MOST_PARTNERS = 5
 ANOTHER = 0.7
 """A cell that is mixed gets at least one partner, and each time with this probability another, up to five."""
@@ -26,7 +28,10 @@ FEW_GENES = 60
 
 
 def mix(
-    X: sparse.csr_matrix, draw_partners: Callable[[], sparse.csr_matrix], share: float, random: np.random.Generator
+    X: sparse.csr_matrix,
+    draw_partners: Callable[[NDArray[np.int64]], sparse.csr_matrix],
+    share: float,
+    random: np.random.Generator,
 ) -> sparse.csr_matrix:
     """Add to a share of the cells the counts of others of their type, of one or of several.
 
@@ -38,16 +43,19 @@ def mix(
     X
         Cells.
     draw_partners
-        Returns a partner for each cell, another at each call.
+        Returns a partner for each of the cells that it is given by row, another at each call.
     share
         Of the cells, that are mixed at all.
     random
         Draws them.
     """
-    chosen = random.random(X.shape[0]) < share
+    n = X.shape[0]
+    chosen = random.random(n) < share
     for _ in range(MOST_PARTNERS):
-        X = sparse.csr_matrix(X + sparse.diags_array(chosen.astype(np.float32)) @ draw_partners())
-        chosen &= random.random(X.shape[0]) < ANOTHER
+        rows = np.flatnonzero(chosen)
+        place = sparse.csr_matrix((np.ones(rows.size, np.float32), (rows, np.arange(rows.size))), (n, rows.size))
+        X = sparse.csr_matrix(X + place @ draw_partners(rows))
+        chosen &= random.random(n) < ANOTHER
     return X
 
 
@@ -97,14 +105,17 @@ def hide_genes(
     n, n_genes = observed.shape
 
     def uniform(*shape: int) -> torch.Tensor:
-        return torch.rand(*shape, generator=generator)
+        return torch.rand(*shape, generator=generator, device=generator.device)
+
+    def pick(n_choices: int) -> torch.Tensor:
+        return torch.randint(n_choices, (n,), generator=generator, device=generator.device).to(observed.device)
 
     least = min(least_panel, n_genes) / n_genes
     size = least ** uniform(N_PANELS, 1)  # log-uniform between `least` and 1
     size[uniform(N_PANELS) >= random_panel] = torch.inf
-    some = (uniform(N_PANELS, n_genes) < size * gene_weight).to(observed.dtype)
-    seen = observed * some[torch.randint(N_PANELS, (n,), generator=generator)]
-    other = observed * panels[torch.randint(len(panels), (n,), generator=generator)]
-    seen = torch.where(uniform(n, 1) < study_panel, other, seen)
+    some = (uniform(N_PANELS, n_genes) < size * gene_weight).to(observed)
+    seen = observed * some[pick(N_PANELS)]
+    other = observed * panels[pick(len(panels))]
+    seen = torch.where((uniform(n, 1) < study_panel).to(observed.device), other, seen)
     few = seen.sum(1, keepdim=True) < min(FEW_GENES, n_genes // 10)
     return torch.where(few, observed, seen)

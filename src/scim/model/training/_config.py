@@ -31,6 +31,10 @@ class TrainConfig(Config):
     ----------
     n_steps
         Number of batches.
+    validate_every
+        Batches between two looks at the studies that do not train, if there are some; and
+    patience
+        how many looks may bring no better macro-F1 before training stops. The best weights are kept.
     batch_size
         Cells in a batch.
     lr
@@ -86,6 +90,8 @@ class TrainConfig(Config):
     """
 
     n_steps: int = 1500
+    validate_every: int = 100
+    patience: int = 5
     batch_size: int = 384
     lr: float = 3e-3
     weight_decay: float = 0.01

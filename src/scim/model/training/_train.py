@@ -1,47 +1,53 @@
-"""Training: batches of cells, seen through changing panels, pulled together by type across studies."""
+"""Training, from the user's studies to a model."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.csv_logs import CSVLogger
 
-from scim._core.checks import check_count
-from scim._core.log import logger, progress
-from scim._core.settings import settings
+from scim._core.checks import check_choice, check_count
+from scim._core.log import logger
 from scim.model._config import ModelConfig
 from scim.model._model import Model
-from scim.model.data._data import combine, gather
-from scim.model.net._net import Decoder, Encoder
-from scim.model.objectives._loss import l1_loss, prototype_loss, reconstruction_loss, triplet_loss
-from scim.model.objectives._mine import mine
-from scim.model.training._batches import Batches
-from scim.model.training._config import TrainConfig
+from scim.model.data import TrainingCells, check_shared, combine, gathered, pick_genes, split_studies
+from scim.model.linear import LINEAR
+from scim.model.training._checkpoint import Checkpoints, digest_of
+from scim.model.training._config import OBJECTIVES, TrainConfig
+from scim.model.training._linear import fit_affine
+from scim.model.training._loop import Fitted, Run
+from scim.model.training._validation import Validation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from anndata import AnnData
+    from typing_extensions import TypeIs
 
-    from scim.model.data._data import TrainingCells
-    from scim.model.training._batches import Batch
+    from scim.model.data import CellFilters, Inputs
+    from scim.model.linear import LinearObjective
+    from scim.model.training._config import Objective
 
 HIDDEN, LATENT, INPUT_DROPOUT, DROPOUT = (256,), 64, 0.0, 0.2
 """The net that `train` makes by default: on some ten thousand cells wider and deeper ones were no better."""
 
-WARM_UP = 0.1
-"""Share of the steps in which the learning rate rises."""
+MAX_MEMORY = 10**9
+"""Bytes of counts that are kept in memory; beyond it they go to a file."""
 
 
 def train(
-    adatas: AnnData | Sequence[AnnData] | Mapping[str, AnnData],
+    data: Inputs,
     *,
     label_key: str,
     study_key: str | None = None,
+    objective: Objective | LinearObjective | None = None,
+    filters: CellFilters | None = None,
+    validation: Sequence[str] = (),
     genes: Sequence[str] | None = None,
     n_genes: int = 2000,
     layer: str | None = None,
@@ -50,24 +56,43 @@ def train(
     hidden: tuple[int, ...] = HIDDEN,
     latent_dim: int = LATENT,
     config: TrainConfig | None = None,
+    fabric: Fabric | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 250,
+    max_memory: int = MAX_MEMORY,
+    scratch: str | os.PathLike[str] | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> Model:
     r"""Learn an embedding in which cells of a type are near each other, whatever study they come from.
 
-    The loss is :math:`w_T \operatorname{mean} \max(\lVert a - p \rVert - \lVert a - n \rVert + m, 0) + w_R
+    By default the loss is :math:`w_T \operatorname{mean} \max(\lVert a - p \rVert - \lVert a - n \rVert + m, 0) + w_R
     \operatorname{MSE}` over triplets of an anchor, a positive of its label and a negative of another label that is
     neither ancestor nor descendant of it in the Cell Ontology, after :cite:t:`Heimberg2025`. Cells are seen through
     random gene panels, with counts lost or added, so that the embedding does not depend on them.
 
+    Data are read twice, by rows, to choose the genes and to collect their counts; files are never loaded whole. Up to
+    `max_memory` bytes of counts (six bytes a value of the genes chosen) are kept in memory, more go to a file.
+
     Parameters
     ----------
-    adatas
-        Labelled cells with counts: one AnnData, several, or several by name. A gene that a data set did not measure
-        is unknown there, not zero.
+    data
+        Labelled cells with counts: an AnnData, the path of an .h5ad or .zarr file, an open :class:`scim.atlas.Atlas`
+        whose counts are stored, a :class:`tiledbsoma.Experiment`, a list of these, or a dict of them by name. Genes
+        may be named differently in each. A gene that a data set did not measure is unknown there, not zero: neither
+        the input nor the loss looks at it.
     label_key
         Column of obs with the labels: Cell Ontology ids or names, or free words. Cells without a label are left out.
     study_key
-        Column of obs with the study (or donor) of each cell. Default: each AnnData is a study.
+        Column of obs with the study (or donor) of each cell. Default: each data set is a study.
+    objective
+        What is learned; default: that of `config`. `"triplet"`, `"contrastive"`, `"nca"`, `"supcon"`, `"simclr"`,
+        `"moco"` train a net, see :class:`TrainConfig`. `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"`
+        are linear maps, see :func:`scim.model.linear.fit_linear`, to which `hidden`, `fabric`, `checkpoint` and most
+        of `config` say nothing.
+    filters
+        Which cells train, as :meth:`CellFilters.paper`. Default: all labelled cells.
+    validation
+        Studies that do not train. Training stops when the macro-F1 of their labels no longer grows.
     genes
         Genes that the model reads. Default: `n_genes` markers of the labels are chosen.
     n_genes
@@ -84,19 +109,34 @@ def train(
         Length of an embedding.
     config
         How it is trained.
+    fabric
+        A :class:`lightning_fabric.Fabric` that says on how many devices, with which strategy, precision and loggers;
+        of several devices, launched. Default: one GPU if there is one, else the CPU, in single precision.
+    checkpoint
+        Folder in which the state is kept, and a log of the losses. If training is interrupted, the same call goes on
+        from there; on a CPU the weights become what they would have been, to the last bit.
+    checkpoint_every
+        Batches between two states.
+    max_memory
+        In bytes; see above.
+    scratch
+        Folder for counts beyond that; default: the system's for temporary files.
     rng
         Seed or generator. The same seed gives the same model on the same CPU with the same number of threads.
 
     Returns
     -------
-    The trained model.
+    The trained model. `metadata` says what the filters did, of what it was trained and how.
 
     Raises
     ------
     KeyError
         A column is missing.
     ValueError
-        There is only one label or study, or no two studies share a label.
+        There is only one label or study, or no two studies share a label; a study of `validation` does not exist; or
+        `checkpoint` has the state of another training.
+    FileNotFoundError, FormatError
+        A file does not exist, or cannot be read.
     CountsError
         A data set has no counts.
 
@@ -110,107 +150,66 @@ def train(
     ('B cell', 'T cell', 'classical monocyte')
     """
     started = time.perf_counter()
-    config = TrainConfig() if config is None else config
     check_count("n_genes", n_genes)
-    sets = gather(adatas, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key)
-    cells = combine(sets, genes=genes, n_genes=n_genes)
-    net = ModelConfig(len(cells.genes), tuple(hidden), latent_dim, input_dropout=INPUT_DROPOUT, dropout=DROPOUT)
-    encoder, decoder = fit(cells, net, config, np.random.default_rng(rng))
+    check_count("checkpoint_every", checkpoint_every)
+    check_count("max_memory", max_memory, least=0)
+    config = TrainConfig() if config is None else config
+    objective = config.objective if objective is None else objective
+    check_choice("objective", objective, (*OBJECTIVES, *LINEAR))
+    random = np.random.default_rng(rng)
+    reading = gathered(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key, filters=filters)
+    with reading as (every, report):
+        sets, held = split_studies(every, validation)
+        check_shared(sets, label_key, study_key)
+        chosen = pick_genes(sets, genes, n_genes)
+        limits: dict[str, Any] = {"max_memory": max_memory, "scratch": scratch}
+        cells = combine(sets, chosen, **limits)
+        others = combine(held, chosen, **limits) if held else None
+    if _is_linear(objective):
+        net, fitted = fit_affine(objective, cells, latent_dim, config, random)
+    else:
+        config = dataclasses.replace(config, objective=objective)
+        net = ModelConfig(len(cells.genes), tuple(hidden), latent_dim, input_dropout=INPUT_DROPOUT, dropout=DROPOUT)
+        fitted = _fit(cells, others, net, config, random, fabric, checkpoint, checkpoint_every)
     seconds = time.perf_counter() - started
-    logger.info("trained on %d cells, %d labels, %d studies in %.0f s", *_size(cells), seconds)
-    return Model(
-        net,
-        cells.genes,
-        cells.labels,
-        encoder,
-        decoder if config.reconstruction_weight > 0 else None,
-        name=name,
-        metadata=_metadata(cells, config),
-    )
+    counts = len(cells.label), len(cells.labels.names), len(cells.studies)
+    logger.info("trained on %d cells, %d labels, %d studies in %.0f s", *counts, seconds)
+    metadata = _metadata(cells, objective, config) | {"filters": report, "validation": fitted.history}
+    return Model(net, cells.genes, cells.labels, fitted.encoder, fitted.decoder, name=name, metadata=metadata)
 
 
-def fit(
-    cells: TrainingCells, net: ModelConfig, config: TrainConfig, random: np.random.Generator
-) -> tuple[Encoder, Decoder]:
-    """Train an encoder and a decoder on prepared cells."""
-    generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-    encoder, decoder = Encoder(net, generator).train(), Decoder(net, generator).train()
-    prototypes = torch.randn(len(cells.labels.names), net.latent_dim, generator=generator).requires_grad_()
-    parameters = [*encoder.parameters(), *decoder.parameters(), prototypes]
-    optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    # Besides the rate, the momentum of AdamW falls to 0.85 and comes back: on studies left out better than without.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.lr, total_steps=config.n_steps + 1, pct_start=WARM_UP
-    )
-    batches = Batches(cells, config, random, generator)
-    bar = progress(range(config.n_steps), desc="train", unit="batch")
-    before = torch.get_num_threads()
-    torch.set_num_threads(settings.n_threads)
-    try:
-        for _ in bar:
-            loss = _loss(batches.draw(), encoder, decoder, prototypes, batches, config)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-    finally:
-        torch.set_num_threads(before)
-    return encoder.eval(), decoder.eval()
-
-
-def _loss(
-    batch: Batch,
-    encoder: Encoder,
-    decoder: Decoder,
-    prototypes: torch.Tensor,
-    batches: Batches,
+def _fit(
+    cells: TrainingCells,
+    others: TrainingCells | None,
+    net: ModelConfig,
     config: TrainConfig,
-) -> torch.Tensor:
-    target_sum = encoder.config.target_sum
-    embedding = encoder(_lognorm(batch.counts * batch.seen, target_sum), batch.seen)
-    loss: torch.Tensor = embedding.sum() * 0
-    if config.objective_weight > 0:
-        triplets = mine(
-            embedding,
-            batch.labels,
-            batch.studies,
-            batches.kin,
-            lone=batches.lone,
-            margin=config.margin,
-            mining=config.mining,
-            generator=batches.generator,
-            per_anchor=config.per_anchor,
-        )
-        loss = loss + config.objective_weight * triplet_loss(embedding, triplets, config.margin)
-    if config.reconstruction_weight > 0:
-        target = encoder.scale(_lognorm(batch.counts, target_sum), batch.observed)
-        error = reconstruction_loss(decoder(embedding), target, batch.observed)
-        loss = loss + config.reconstruction_weight * error
-    if config.prototype_weight > 0:
-        cross = prototype_loss(embedding, prototypes, batch.labels, batches.below, config.temperature)
-        loss = loss + config.prototype_weight * cross
-    if config.l1 > 0:
-        loss = loss + config.l1 * l1_loss(encoder.first.weight)
-    return loss
+    random: np.random.Generator,
+    fabric: Fabric | None,
+    checkpoint: str | os.PathLike[str] | None,
+    every: int,
+) -> Fitted:
+    checkpoints = None
+    if checkpoint is not None:
+        seen = digest_of(cells) + ("" if others is None else digest_of(others))
+        seed = random.bit_generator.state
+        run = {"net": net.to_dict(), "training": config.to_dict(), "data": seen, "seed": str(seed)}
+        checkpoints = Checkpoints(checkpoint, run)
+        if fabric is None:
+            fabric = Fabric(accelerator="auto", devices=1, loggers=CSVLogger(os.fspath(checkpoint), name="log"))
+    held = None if others is None else Validation(cells, others, np.random.default_rng(random.integers(2**62)))
+    return Run(cells, net, config, random, fabric=fabric, validation=held).fit(checkpoints, every)
 
 
-def _lognorm(counts: torch.Tensor, target_sum: float) -> torch.Tensor:
-    total = counts.sum(1, keepdim=True)
-    lognorm: torch.Tensor = (counts * (target_sum / total.clamp(min=1e-6))).log1p()
-    return lognorm
-
-
-def _size(cells: TrainingCells) -> tuple[int, int, int]:
-    return len(cells.label), len(cells.labels.names), len(cells.studies)
-
-
-def _metadata(cells: TrainingCells, config: TrainConfig) -> dict[str, object]:
-    n_cells, _, _ = _size(cells)
+def _metadata(cells: TrainingCells, objective: str, config: TrainConfig) -> dict[str, object]:
     counts = np.bincount(cells.study)
     return {
         "scim_version": version("scim-atlas"),
-        "n_cells": n_cells,
+        "n_cells": len(cells.label),
         "studies": {study: int(n) for study, n in zip(cells.studies, counts, strict=True)},
+        "objective": objective,
         "training": dataclasses.asdict(config),
     }
+
+
+def _is_linear(objective: Objective | LinearObjective) -> TypeIs[LinearObjective]:
+    return objective in LINEAR

@@ -31,7 +31,7 @@ def test_thinning_leaves_the_share_of_cells_alone_that_it_should(X):
 def test_mixing_adds_one_to_five_partners_or_nothing():
     X = sparse.csr_matrix(np.eye(4000, dtype=np.float32))
     partners = iter([X * 10.0**k for k in range(1, 6)])
-    mixed = mix(X, lambda: next(partners), 0.5, np.random.default_rng(0))
+    mixed = mix(X, lambda rows: next(partners)[rows], 0.5, np.random.default_rng(0))
     assert (mixed != mixed.multiply(X)).nnz == 0
     values, counts = np.unique(mixed.diagonal(), return_counts=True)
     # each further partner comes with 0.7: half stay alone, then 0.5 * (0.3, 0.7 * 0.3, ...), the rest have five

@@ -8,7 +8,7 @@ from scipy import sparse
 
 import scim
 from scim.model import TrainConfig, train
-from scim.model.data._data import combine, gather
+from scim.model.data import combine, gathered, pick_genes
 
 QUICK = TrainConfig(n_steps=3, batch_size=30)
 SIZES = {"hidden": (8,), "latent_dim": 4}
@@ -18,8 +18,9 @@ def toy(n_obs=60, seed=0, genes=slice(None)):
     return scim.datasets.toy(n_obs, rng=seed)[:, genes].copy()
 
 
-def keys(**kwargs):
-    return {"label_key": "cell_type", "study_key": None, "layer": None, "gene_key": None} | kwargs
+def cells_of(adatas, **kwargs):
+    with gathered(adatas, **{"label_key": "cell_type", "study_key": None, **kwargs}) as (sets, _):
+        return combine(sets, pick_genes(sets, None, 200), max_memory=10**9)
 
 
 def test_learns_types_across_studies_and_panels():
@@ -74,9 +75,9 @@ def test_every_option_trains(change):
 
 
 def test_genes_that_are_not_measured_are_unknown():
-    cells = combine(gather([toy(), toy(genes=slice(0, 60))], **keys()), genes=None, n_genes=200)
+    cells = cells_of([toy(), toy(genes=slice(0, 60))])
     assert cells.panels.sum(axis=1).tolist() == [111, 60]
-    assert cells.X[60:][:, ~cells.panels[1]].nnz == 0
+    assert cells.X[np.arange(60, 120)][:, ~cells.panels[1]].nnz == 0
 
 
 def test_genes_can_be_given_and_bounded():
@@ -91,7 +92,7 @@ def test_genes_can_be_given_and_bounded():
 def test_words_for_one_term_are_one_label():
     a, b = toy(), toy(seed=1)
     b.obs["cell_type"] = b.obs["cell_type"].astype(str).replace({"T cell": "CL:0000084", "B cell": "my B cells"})
-    cells = combine(gather([a, b], **keys()), genes=None, n_genes=200)
+    cells = cells_of([a, b])
     assert cells.labels.names == ("B cell", "T cell", "classical monocyte", "my B cells")
     assert cells.labels.ids == ("CL:0000236", "CL:0000084", "CL:0000860", None)
 
@@ -99,8 +100,8 @@ def test_words_for_one_term_are_one_label():
 def test_cells_without_a_label_are_left_out():
     adata = toy()
     adata.obs.loc[adata.obs_names[:10], "cell_type"] = np.nan
-    (data,) = gather(adata, **keys(study_key="sample"))
-    assert data.X.shape[0] == len(data.labels) == 50
+    cells = cells_of(adata, study_key="sample")
+    assert cells.X.shape[0] == len(cells.label) == 50
 
 
 def test_a_mapping_names_the_studies():
@@ -123,7 +124,8 @@ def disjoint():
 @pytest.mark.parametrize(
     ("adatas", "kwargs", "error", "match"),
     [
-        ("a.h5ad", {}, TypeError, "read files with scanpy"),
+        ("a.h5ad", {}, FileNotFoundError, "no such file"),
+        (5, {}, TypeError, "Expected an AnnData"),
         ([], {}, ValueError, "at least one AnnData"),
         (toy(), {"label_key": "type"}, KeyError, "label_key='type' is not a column of obs.*cell_type"),
         (toy(), {"study_key": "donor"}, KeyError, "study_key='donor' is not a column"),
