@@ -12,12 +12,22 @@ from scim._core import keys
 from scim._core.checks import check_names
 from scim._core.errors import FormatError
 from scim._core.numba import threads
+from scim.atlas._counted import counted_cells
 from scim.atlas._indexed import read_indexed
 from scim.atlas._info import describe
 from scim.atlas._models import load_model
 from scim.atlas._opened import Opened
 from scim.atlas._parts import open_parts
-from scim.atlas.soma import MEASUREMENT, damage_named, embedding_path, obs_columns, read_embeddings, read_obs
+from scim.atlas.soma import (
+    COUNTS_PATH,
+    MEASUREMENT,
+    VAR_PATH,
+    damage_named,
+    embedding_path,
+    obs_columns,
+    read_embeddings,
+    read_obs,
+)
 from scim.index.filter import Column, Where
 
 if TYPE_CHECKING:
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scim.files import Cells
     from scim.index import Index
     from scim.model import Model
 
@@ -234,6 +245,35 @@ class Reader(Opened):
         self._guard.check(embedding_path(name))
         with damage_named(self._storage):
             return read_embeddings(experiment, name, wanted)
+
+    def cells(self, columns: Sequence[str]) -> list[Cells]:
+        """Return the cells whose counts are stored, for :func:`scim.model.train`, which takes an open atlas too.
+
+        Parameters
+        ----------
+        columns
+            Columns of obs that are wanted.
+
+        Returns
+        -------
+        A part for each panel of genes; counts are read by rows, when they are asked for.
+
+        Raises
+        ------
+        ValueError
+            No counts are stored.
+        KeyError
+            A column does not exist.
+        """
+        obs = self.obs(columns=columns)
+        if not self._manifest.counted:
+            msg = f"The atlas at {self.uri!r} has no counts; append(counts=True) stores them. Train on the data itself."
+            raise ValueError(msg)
+        experiment = self._open()
+        self._guard.check(COUNTS_PATH)
+        self._guard.check(VAR_PATH)
+        with damage_named(self._storage):
+            return counted_cells(self._storage, experiment, self._manifest.counted, obs)
 
     @functools.cached_property
     def labels(self) -> Labels:

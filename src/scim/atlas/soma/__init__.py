@@ -3,6 +3,7 @@
 from scim.atlas.soma._failure import failure_named
 from scim.atlas.soma._guard import Guard
 from scim.atlas.soma._layout import (
+    COUNTS,
     COUNTS_PATH,
     MEASUREMENT,
     OBSM_PATH,
@@ -17,6 +18,7 @@ from scim.atlas.soma._read import NULLABLE, obs_columns, read_counts, read_embed
 from scim.atlas.soma._write import Writer
 
 __all__ = [
+    "COUNTS",
     "COUNTS_PATH",
     "MEASUREMENT",
     "NULLABLE",

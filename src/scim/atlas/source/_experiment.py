@@ -118,6 +118,36 @@ def read_experiment(
     return dataclasses.replace(source, counts=dataclasses.replace(source.counts, source=f"X[{layer!r}]"))
 
 
+def cells_of(experiment: Any, columns: Sequence[str]) -> list[Cells]:
+    """Return the cells of an experiment for :func:`scim.model.train`: measurement RNA, counts in X of the name raw.
+
+    Parameters
+    ----------
+    experiment
+        A :class:`tiledbsoma.Experiment`, open for reading.
+    columns
+        Columns of obs that are wanted; `unknown` and `na` mean that a value is missing.
+
+    Returns
+    -------
+    One part; counts are read by rows, when they are asked for.
+
+    Raises
+    ------
+    TypeError, KeyError, ValueError, FormatError
+        As :func:`read_experiment`.
+    """
+    _check_experiment(experiment)
+    with soma_named(experiment.uri):
+        measured = _measurement(experiment, "RNA")
+        array = _member(measured, "X", "raw", "RNA")
+    refuse_absent(columns, list(experiment.obs.keys()))
+    frame = read_columns(experiment.obs, None, list(columns))
+    ids = frame.index.to_numpy()
+    frame = frame.mask(frame.isin(_NO_LABEL)).set_axis(ids.astype(str))
+    return [_cells(measured, frame, ids, array, {})]
+
+
 def _check_experiment(experiment: Any) -> None:
     if not isinstance(experiment, tiledbsoma.Experiment):
         inside = ""

@@ -81,6 +81,7 @@ def combine(
         match_genes(pd.DataFrame(index=pd.Index(data.genes)), genes)  # refuses a data set that measured hardly any
         with progress(total=data.n_cells, desc=f"read {data.name}", unit="cell") as bar:
             for _, X in data.blocks(genes):
+                X.sort_indices()  # so that the same counts train alike, in whatever order they were stored
                 store.write(X)
                 values = lognorm(sparse.csr_matrix((X.data.copy(), X.indices, X.indptr), shape=X.shape))
                 squares += np.bincount(values.indices, np.square(values.data, dtype=np.float64), len(genes))

@@ -68,7 +68,7 @@ def opened_inputs(data: Inputs, columns: Sequence[str]) -> Iterator[dict[str, An
 
 
 def _named(data: Inputs) -> dict[str, Input]:
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) and _reader(data) is None:  # a SOMA experiment is a mapping too
         named = {str(name): one for name, one in data.items()}
     else:
         listed = list(data) if isinstance(data, list | tuple) else [data]

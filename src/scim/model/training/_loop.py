@@ -124,7 +124,7 @@ class Run:
         self.schedule.step()
         self.net.after_step()
         self.step += 1
-        loss = losses.total.item()
+        loss: float = losses.total.item()
         if self.step % _LOG_EVERY == 0:
             values = {name: value.item() for name, value in losses.parts.items()}
             self.fabric.log_dict({"loss": loss, **values, "lr": self.schedule.get_last_lr()[0]}, self.step)
