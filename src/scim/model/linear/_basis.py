@@ -69,6 +69,9 @@ class _Sums:
 
     def basis(self) -> Basis:
         whole = self.weight.sum()
+        if whole == 0:
+            msg = "Expected cells to fit to, got no cell with a weight above 0."
+            raise ValueError(msg)
         mean = self.total.sum(axis=0) / whole
         present = self.weight > 0
         label_mean = np.where(present[:, None], self.total / np.where(present, self.weight, 1)[:, None], mean)

@@ -64,7 +64,8 @@ def fit_linear(
     Raises
     ------
     ValueError
-        The method is unknown, or blocks are not what they should be: see :class:`Block`.
+        The method is unknown, all cells that it should tell apart have one label, or blocks are not what they should
+        be: see :class:`Block`.
 
     Notes
     -----
@@ -77,6 +78,9 @@ def fit_linear(
     check_count("latent_dim", latent_dim)
     basis = find_basis(blocks, random)
     cells = project(blocks, basis, n_sample=N_SAMPLE, random=random)
+    if method != "whitening" and len(cells.share) < 2:
+        msg = f"{method!r} tells labels apart; expected cells of at least two, got one."
+        raise ValueError(msg)
     T = _solve(method, cells, latent_dim, random)
     if len(T) < latent_dim:
         logger.info("%s gives %d dimensions, not %d", method, len(T), latent_dim)

@@ -77,7 +77,7 @@ def project(
 
 
 class _Sample:
-    """The cells with the highest keys log(u) / weight: a weighted sample without replacement (Efraimidis, Spirakis)."""
+    """The cells with the highest keys log(u) / weight: a weighted sample without replacement (:cite:t:`Efraimidis2006`)."""
 
     def __init__(self, size: int, rank: int) -> None:
         self.size = size
