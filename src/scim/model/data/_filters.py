@@ -45,8 +45,8 @@ class CellFilters(Config):
     disease_key
         Column of obs with names of diseases; cells of cancer samples are left out.
     min_studies
-        A label that fewer studies have becomes the nearest term above it in the Cell Ontology that has so many
-        studies at or below it, and cells without such a term are left out.
+        A label that fewer studies have, it or labels below it in the Cell Ontology, becomes the nearest term above it
+        that has so many studies at or below it, and cells without such a term are left out.
     """
 
     min_counts: int = 0

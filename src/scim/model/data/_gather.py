@@ -54,7 +54,10 @@ def gathered(
             good, dropped = keep_good(found, adata, filters)
             report[name] = {"n_labelled": found.n_cells, **dropped}
             sets.append(good)
-        sets, moves = _share_labels(sets, filters.min_studies)
+        sets, moves = _share_labels([one for one in sets if one.n_cells], filters.min_studies)
+        if not sets:
+            msg = f"No cell passes the filters: {report}; labels that became others, or none: {moves}."
+            raise ValueError(msg)
         yield Gathered(sets, {"data_sets": report, "labels": moves})
 
 
@@ -114,7 +117,7 @@ def split_studies(sets: Sequence[DataSet], studies: Sequence[str]) -> tuple[list
 
 
 def _share_labels(sets: list[DataSet], min_studies: int) -> tuple[list[DataSet], dict[str, str | None]]:
-    if min_studies < 2:
+    if min_studies < 2 or not sets:
         return sets, {}
     words = np.concatenate([data.labels for data in sets])
     moves = coarsen(words, np.concatenate([data.studies for data in sets]), min_studies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
@@ -63,23 +64,30 @@ def opened_inputs(data: Inputs, columns: Sequence[str]) -> Iterator[dict[str, An
         cells: dict[str, AnnData | Cells] = {}
         for name, one in named.items():
             parts = _open(one, columns, stack)
-            cells |= {name if len(parts) == 1 else f"{name} {i}": part for i, part in enumerate(parts)}
+            for i, part in enumerate(parts):
+                cells[_free(name if len(parts) == 1 else f"{name} {i}", cells)] = part
         yield cells
 
 
 def _named(data: Inputs) -> dict[str, Input]:
+    named: dict[str, Input] = {}
     if isinstance(data, Mapping) and _reader(data) is None:  # a SOMA experiment is a mapping too
-        named = {str(name): one for name, one in data.items()}
+        for name, one in data.items():
+            named[_free(str(name), named)] = one
     else:
         listed = list(data) if isinstance(data, list | tuple) else [data]
-        named = {}
         for i, one in enumerate(listed):
             name = Path(one).name.partition(".")[0] if isinstance(one, str | os.PathLike) else f"study{i}"
-            named[name if name not in named else f"{name} {i}"] = one
+            named[_free(name, named)] = one
     if not named:
         msg = "Expected at least one AnnData to train on, got none."
         raise ValueError(msg)
     return named
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """Return a name that nothing has yet: two files may be called alike, and none of them may get lost."""
+    return next(free for i in itertools.count(1) if (free := name if i == 1 else f"{name} {i}") not in taken)
 
 
 def _open(one: Input, columns: Sequence[str], stack: contextlib.ExitStack) -> list[AnnData | Cells]:

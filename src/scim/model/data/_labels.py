@@ -38,7 +38,8 @@ def coarsen(words: NDArray[np.object_], studies: NDArray[np.object_], min_studie
     """Find a label for every word that fewer than `min_studies` studies have.
 
     It is the nearest term above that has so many studies at or below it; of several the one with most cells. A term
-    counts as found in a study by any of its descendants there, so that two rare siblings meet in their parent.
+    counts as found in a study by any of its descendants there, so that two rare siblings meet in their parent, and a
+    rare child in a rare parent, which stays what it is.
 
     Parameters
     ----------
@@ -59,7 +60,8 @@ def coarsen(words: NDArray[np.object_], studies: NDArray[np.object_], min_studie
     support = levels.groupby("term").agg(studies=("study", "nunique"), cells=("n", "sum"))
     enough = support[support["studies"] >= min_studies]
     viable = {str(term): int(n) for term, n in enough["cells"].items()}
-    moves = {word: _nearest(key, viable) for word, key in rare[["word", "key"]].drop_duplicates().to_numpy()}
+    pairs = rare[["word", "key"]].drop_duplicates().to_numpy()
+    moves = {word: _nearest(key, viable) for word, key in pairs if key not in viable}
     for word, term in sorted(moves.items()):
         n = int(counts.loc[counts["word"] == word, "n"].sum())
         became = "left out" if term is None else f"labelled {ontology.term_name(term)}"
@@ -76,13 +78,21 @@ def _nearest(key: str, viable: dict[str, int]) -> str | None:
     """Return the viable term above with fewest terms between, then with most cells."""
     if ontology.term_id(key) != key:
         return None
-    above = [term for term in ontology.ancestors(key) if term in viable and term != _ROOT]
+    above = [term for term in ontology.ancestors(key) if term in viable and term not in _SAY_NOTHING]
     # Of two ancestors the deeper has more ancestors of its own.
     depth = {term: len(ontology.ancestors(term)) for term in above}
     return max(above, key=lambda term: (depth[term], viable[term], term), default=None)
 
 
-_ROOT = "CL:0000000"  # "cell" says nothing
+_SAY_NOTHING = {
+    "CL:0000000",  # cell
+    "CL:0000255",  # eukaryotic cell
+    "CL:0002242",  # nucleate cell
+    "CL:0000226",  # single nucleate cell
+    "CL:0000225",  # anucleate cell
+    "CL:0000219",  # motile cell
+}
+"""Terms in which a T cell and a neuron would meet."""
 
 
 def moved(words: NDArray[np.object_], moves: dict[str, str | None]) -> Sequence[str | None]:

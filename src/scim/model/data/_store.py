@@ -73,7 +73,7 @@ class CellStore:
         if self._files is not None:
             for arrays in self._parts:
                 for file, array in zip(self._files, arrays, strict=True):
-                    array.tofile(file)
+                    self._append(file, array)
             self._parts.clear()
 
     def finish(self) -> Self:
@@ -111,10 +111,21 @@ class CellStore:
 
     def _spill(self) -> None:
         # Files without a name: whatever happens to the process, nothing stays behind.
-        self._files = [tempfile.TemporaryFile(dir=self._scratch) for _ in range(2)]  # noqa: SIM115  (lives as long as we)
+        self._files = [
+            tempfile.TemporaryFile(dir=self._scratch, buffering=0)  # noqa: SIM115  (lives as long as we)
+            for _ in range(2)
+        ]
+
+    def _append(self, file: Any, array: NDArray[Any]) -> None:
+        # Not `tofile`: what its buffer still holds when the disk is full is lost without a word.
+        left = array.view(np.uint8)
+        while left.size:
+            try:
+                left = left[file.write(left) :]
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._scratch or tempfile.gettempdir())) from error
 
     def _mapped(self, file: Any, dtype: Any) -> NDArray[Any]:
-        file.flush()
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(mmap, "MADV_RANDOM"):
             mapped.madvise(mmap.MADV_RANDOM)

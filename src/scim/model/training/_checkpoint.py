@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from scim.model.data import TrainingCells
 
 STATE, TENSORS = "state.json", "tensors.safetensors"
+SEED = "seed.json"
 _FORMAT = "scim training state 1"
+_LONG = ("data", "seed")
+"""What is too long to be shown when it differs."""
 
 
 class State(NamedTuple):
@@ -68,7 +71,7 @@ class Checkpoints:
             )
             content = {"format": _FORMAT, "step": state.step, "run": self._run, "values": state.values}
             write_json(folder / STATE, content)
-        for path in older:
+        for path in [*older, *self.folder.glob(".step_*")]:  # the latter: what a process that was killed left
             if path.name != f"step_{state.step:09d}":
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -89,28 +92,35 @@ class Checkpoints:
         if content.get("format") != _FORMAT:
             msg = f"{str(states[-1])!r} is not a training state that this scim reads; name another folder."
             raise FormatError(msg)
-        self._check_run(content["run"])
         try:
-            tensors = load_file(states[-1] / TENSORS)
-        except (SafetensorError, OSError) as error:
+            self._check_run(content["run"])
+            state = State(content["step"], load_file(states[-1] / TENSORS), content["values"])
+        except (SafetensorError, OSError, KeyError) as error:
             msg = f"{str(states[-1])!r} is damaged ({error}); delete it to begin anew."
             raise FormatError(msg) from error
-        logger.info("training goes on after %d batches, from %s", content["step"], states[-1])
-        return State(content["step"], tensors, content["values"])
+        logger.info("training goes on after %d batches, from %s", state.step, states[-1])
+        return state
 
     def _states(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step_*") if (path / STATE).exists())
 
     def _check_run(self, run: dict[str, Any]) -> None:
-        other = sorted(key for key in run.keys() | self._run.keys() if run.get(key) != self._run.get(key))
+        other = _differences(run, self._run)
         if other:
-            was = {key: run.get(key) for key in other}
-            now = {key: self._run.get(key) for key in other}
             msg = (
-                f"{str(self.folder)!r} has the state of another training: it had {was}, this one has {now}. "
+                f"{str(self.folder)!r} has the state of another training; what differs: {', '.join(other)}. "
                 "Name another folder with checkpoint=, or delete this one."
             )
             raise ValueError(msg)
+
+
+def seed_of(folder: str | os.PathLike[str]) -> int:
+    """Return the seed of a run that was given none: the same at each call, so that the run can go on."""
+    path = Path(folder) / SEED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_json(path, {"seed": int(np.random.default_rng().integers(2**62))})
+    return int(read_json(path, kind="training state")["seed"])
 
 
 def digest_of(cells: TrainingCells) -> str:
@@ -120,6 +130,18 @@ def digest_of(cells: TrainingCells) -> str:
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(json.dumps([cells.labels.names, cells.studies, cells.genes.tolist()]).encode())
     return digest.hexdigest()
+
+
+def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Name what differs, and if it is short, how."""
+    found = []
+    for key in sorted(was.keys() | now.keys()):
+        before, after = was.get(key), now.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after)
+        elif before != after:
+            found.append(key if key in _LONG else f"{key} (was {before!r}, is {after!r})")
+    return found
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -112,6 +112,8 @@ class Run:
                         self._save(checkpoints)
         if self.best:
             self.net.load_state_dict(self.best, strict=False)
+        if self.fabric.world_size > 1:  # the statistics of batch normalisation are those of the cells of each process
+            self.net.load_state_dict(self.fabric.broadcast(self.net.state_dict()))
         decoder = None if self.net.decoder is None else self.net.decoder.cpu().eval()
         return Fitted(self.net.encoder.cpu().eval(), decoder, self.history)
 
@@ -133,7 +135,7 @@ class Run:
         return loss
 
     def _validate(self, validation: Validation) -> None:
-        score = validation.score(self.net.encoder)
+        score = self.fabric.broadcast(validation.score(self.net.encoder))  # all processes have to stop at once
         if all(score > earlier["macro_f1"] for earlier in self.history):
             nets = (name for name in self.net.state_dict() if name.startswith(("encoder.", "decoder.")))
             self.best = {name: self.net.state_dict()[name].detach().clone() for name in nets}
@@ -150,13 +152,16 @@ class Run:
         return len(scores) > self.config.patience and int(np.argmax(scores)) < len(scores) - self.config.patience
 
     def _save(self, checkpoints: Checkpoints) -> None:
+        own: dict[str, Any] = {"random": self.random.bit_generator.state}
+        own |= {name: one.get_state() for name, one in self.generators.items()}
+        draws = self._of_every_process(own)
         if not self.fabric.is_global_zero:
             return
         tensors = {f"learner.{name}": value for name, value in self.net.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()} | optimizer_tensors(self.optimizer)
-        tensors |= {f"generator.{name}": one.get_state() for name, one in self.generators.items()}
+        tensors |= {f"generator.{i}.{name}": one[name] for i, one in enumerate(draws) for name in self.generators}
         values = {
-            "random": self.random.bit_generator.state,
+            "random": [one["random"] for one in draws],
             "schedule": self.schedule.state_dict(),
             "groups": self.optimizer.state_dict()["param_groups"],
             "history": self.history,
@@ -173,9 +178,16 @@ class Run:
         restore_optimizer(self.optimizer, tensors, values["groups"])
         self.schedule.load_state_dict(values["schedule"])
         for name, generator in self.generators.items():
-            generator.set_state(tensors[f"generator.{name}"])
-        self.random.bit_generator.state = values["random"]
+            generator.set_state(tensors[f"generator.{self.fabric.global_rank}.{name}"])
+        self.random.bit_generator.state = values["random"][self.fabric.global_rank]
         self.step, self.history = state.step, values["history"]
+
+    def _of_every_process(self, own: dict[str, Any]) -> list[dict[str, Any]]:
+        if self.fabric.world_size == 1:
+            return [own]
+        every: list[dict[str, Any]] = [{}] * self.fabric.world_size
+        torch.distributed.all_gather_object(every, own)
+        return every
 
 
 def lone_labels(cells: TrainingCells, config: TrainConfig) -> NDArray[np.bool_]:
@@ -189,6 +201,7 @@ def lone_labels(cells: TrainingCells, config: TrainConfig) -> NDArray[np.bool_]:
 def _steady(device: torch.device) -> Iterator[None]:
     """Use the threads of the settings, and on a CPU only what adds up in the same order each time."""
     n_threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(settings.n_threads)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(mode=True)
@@ -196,7 +209,7 @@ def _steady(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from scim.model._config import ModelConfig
 from scim.model._model import Model
 from scim.model.data import TrainingCells, check_shared, combine, gathered, pick_genes, split_studies
 from scim.model.linear import LINEAR
-from scim.model.training._checkpoint import Checkpoints, digest_of
+from scim.model.training._checkpoint import Checkpoints, digest_of, seed_of
 from scim.model.training._config import OBJECTIVES, TrainConfig
 from scim.model.training._linear import fit_affine
 from scim.model.training._loop import Fitted, Run
@@ -110,11 +110,14 @@ def train(
     config
         How it is trained.
     fabric
-        A :class:`lightning_fabric.Fabric` that says on how many devices, with which strategy, precision and loggers;
-        of several devices, launched. Default: one GPU if there is one, else the CPU, in single precision.
+        A :class:`lightning_fabric.Fabric` that says on how many devices, with which strategy, precision and loggers.
+        Of several devices it has to be launched: call `fabric.launch()` first, or with a strategy that starts the
+        processes itself, as `"ddp_spawn"`, `fabric.launch(function)`, and train in `function(fabric)`. Each process
+        reads all data; all return the same model. Default: one GPU if there is one, else the CPU, in single precision.
     checkpoint
         Folder in which the state is kept, and a log of the losses. If training is interrupted, the same call goes on
-        from there; on a CPU the weights become what they would have been, to the last bit.
+        from there (without `rng`, with the seed that was drawn then); on a CPU the weights become what they would have
+        been, to the last bit.
     checkpoint_every
         Batches between two states.
     max_memory
@@ -156,6 +159,8 @@ def train(
     config = TrainConfig() if config is None else config
     objective = config.objective if objective is None else objective
     check_choice("objective", objective, (*OBJECTIVES, *LINEAR))
+    if rng is None and checkpoint is not None and not _is_linear(objective):
+        rng = seed_of(checkpoint)
     random = np.random.default_rng(rng)
     reading = gathered(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key, filters=filters)
     with reading as (every, report):
@@ -192,10 +197,17 @@ def _fit(
     if checkpoint is not None:
         seen = digest_of(cells) + ("" if others is None else digest_of(others))
         seed = random.bit_generator.state
-        run = {"net": net.to_dict(), "training": config.to_dict(), "data": seen, "seed": str(seed)}
+        run = {
+            "net": net.to_dict(),
+            "training": config.to_dict(),
+            "data": seen,
+            "seed": str(seed),
+            "n_processes": 1 if fabric is None else fabric.world_size,
+        }
         checkpoints = Checkpoints(checkpoint, run)
         if fabric is None:
-            fabric = Fabric(accelerator="auto", devices=1, loggers=CSVLogger(os.fspath(checkpoint), name="log"))
+            log = CSVLogger(os.fspath(checkpoint), name="log", flush_logs_every_n_steps=1)
+            fabric = Fabric(accelerator="auto", devices=1, loggers=log)
     held = None if others is None else Validation(cells, others, np.random.default_rng(random.integers(2**62)))
     return Run(cells, net, config, random, fabric=fabric, validation=held).fit(checkpoints, every)
 

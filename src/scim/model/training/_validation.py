@@ -44,11 +44,23 @@ class Validation:
         Cells that train, and cells of the studies that do not, over the same genes.
     random
         Draws at most `MOST_CELLS` of each, rare labels first.
+
+    Raises
+    ------
+    ValueError
+        They have no label in common, nor any below one another.
     """
 
     def __init__(self, training: TrainingCells, others: TrainingCells, random: np.random.Generator) -> None:
         self._known = _Side(training, _some(training, random))
         self._new = _Side(others, _some(others, random))
+        best = label_scores(self._new.words, self._new.words, seen=training.labels.names)
+        if np.isnan(best.summary["macro_f1_ontology"]):
+            msg = (
+                f"The studies of validation have no label that training has, so that none can be found: "
+                f"{sorted(others.labels.names)[:5]}, in training {sorted(training.labels.names)[:5]}."
+            )
+            raise ValueError(msg)
 
     def score(self, encoder: Encoder) -> float:
         """Return the ontology-aware macro-F1 of an encoder, 0 to 1, over the labels that training has."""
