@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import numpy as np
@@ -78,6 +79,25 @@ def unpacked(codes):
     """The half bytes in order, for rows packed as above."""
     blocks = codes.reshape(len(codes), -1, 1, 32)
     return np.concatenate([blocks & 15, blocks >> 4], axis=2).reshape(len(codes), -1)
+
+
+def triplets(distances, labels, studies, kin, lone, margin, mining):
+    """For each anchor and positive, the negatives that the rule of the paper admits; in plain loops over lists."""
+    distances, labels, studies, kin, lone = (np.asarray(x).tolist() for x in (distances, labels, studies, kin, lone))
+    cells, found = range(len(labels)), {}
+    for a in cells:
+        others = [i for i in cells if not kin[labels[a]][labels[i]]]
+        for p in cells:
+            if a == p or labels[a] != labels[p] or (studies[a] == studies[p] and not lone[labels[a]]):
+                continue
+            violations = [distances[a][p] - distances[a][i] + margin for i in others]
+            highest = margin if mining == "semihard" else math.inf
+            admitted = [i for i, v in zip(others, violations, strict=True) if 0 < v < highest]
+            if mining == "hardest":
+                admitted = [i for i in admitted if distances[a][i] == min(distances[a][j] for j in admitted)]
+            if admitted:
+                found[a, p] = admitted
+    return found
 
 
 def rows_that_pass(tree, table):

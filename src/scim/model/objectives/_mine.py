@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from scim.model.objectives._choose import choose
+from scim.model.objectives._choose_kernel import choose_on_cpu
+from scim.model.objectives._objective import uniform
+from scim.model.objectives._pairs import enemy_pairs, friend_pairs
+
 if TYPE_CHECKING:
     from scim.model.training._config import Mining
-
-_CHUNK_BYTES = 64_000_000
-"""Bound on the (pairs x cells) matrices in flight."""
 
 
 class Triplets(NamedTuple):
@@ -49,9 +51,7 @@ def positive_pairs(
     -------
     Anchors, ascending, and their positives.
     """
-    apart = (studies[:, None] != studies[None, :]) | lone[labels][:, None]
-    pairs = (labels[:, None] == labels[None, :]) & apart
-    pairs.fill_diagonal_(fill_value=False)
+    pairs = friend_pairs(labels, studies, lone)
     if per_anchor is not None and per_anchor < len(labels):
         drawing = generator.device if generator is not None else labels.device
         keys = torch.rand(pairs.shape, generator=generator, device=drawing).to(labels.device).masked_fill(~pairs, -1)
@@ -74,7 +74,7 @@ def mine(
     generator: torch.Generator,
     per_anchor: int | None = None,
 ) -> Triplets:
-    r"""Choose one negative for every pair of positives that has one.
+    r"""Choose one negative for every pair of positives that has one, as :cite:t:`Heimberg2025` do.
 
     With the violation :math:`v = d^2(a, p) - d^2(a, n) + m` of unit vectors, a negative, whose label is not kin to
     that of the anchor, is admissible if :math:`0 < v < m` (`"semihard"`) or :math:`v > 0` (`"random"`), and one of
@@ -95,45 +95,42 @@ def mine(
     generator
         Draws the negatives, and the positives if `per_anchor` asks for it.
     """
-    embedding = embedding.detach()
-    distances = (2 - 2 * embedding @ embedding.T).clamp(min=0)  # (n, n)
-    enemies = ~kin[labels][:, labels]  # (n, n)
     anchor, positive = positive_pairs(labels, studies, lone, per_anchor=per_anchor, generator=generator)
-    step = max(1, _CHUNK_BYTES // (16 * max(1, len(labels))))
-    parts = []
-    for start in range(0, len(anchor), step):
-        a, p = anchor[start : start + step], positive[start : start + step]
-        violation = distances[a, p][:, None] - distances[a] + margin  # (pairs, n)
-        parts.append(Triplets(a, p, _choose(violation, enemies[a], margin, mining, generator)))
-    return _joined(parts, anchor)
-
-
-def admissible(violation: torch.Tensor, enemies: torch.Tensor, margin: float, mining: Mining) -> torch.Tensor:
-    """Say which cells may be the negative of each pair: bool, shape (pairs, n)."""
-    inside = enemies & (violation > 0)
-    return inside & (violation < margin) if mining == "semihard" else inside
-
-
-def _choose(
-    violation: torch.Tensor, enemies: torch.Tensor, margin: float, mining: Mining, generator: torch.Generator
-) -> torch.Tensor:
-    """Return the negative of each pair, -1 where there is none."""
-    allowed = admissible(violation, enemies, margin, mining)
-    if mining == "hardest":
-        chosen = violation.masked_fill(~allowed, -torch.inf).argmax(1)
-        return chosen.masked_fill(~allowed.any(1), -1)
-    # The r-th of the admissible, r uniform: one random number a pair instead of one a cell.
-    rank = allowed.cumsum(1, dtype=torch.int32)
-    n = rank[:, -1:]
-    random = torch.rand(n.shape, generator=generator, device=generator.device).to(n.device)
-    r = (random * n).to(torch.int32).clamp(max=n - 1) + 1
-    return torch.searchsorted(rank, r).squeeze(1).masked_fill(n.squeeze(1) == 0, -1)
-
-
-def _joined(parts: list[Triplets], like: torch.Tensor) -> Triplets:
-    if not parts:
-        none = like.new_empty(0)
-        return Triplets(none, none, none)
-    anchor, positive, negative = (torch.cat(part) for part in zip(*parts, strict=True))
+    negative = choose_negatives(
+        squared_distances(embedding.detach()),
+        enemy_pairs(labels, kin),
+        anchor,
+        positive,
+        margin=margin,
+        mining=mining,
+        generator=generator,
+    )
     found = negative >= 0
     return Triplets(anchor[found], positive[found], negative[found])
+
+
+def squared_distances(embedding: torch.Tensor) -> torch.Tensor:
+    """Return the squared distances of unit rows, (n, n)."""
+    return (2 - 2 * embedding @ embedding.T).clamp(min=0)
+
+
+def choose_negatives(
+    distances: torch.Tensor,
+    enemies: torch.Tensor,
+    anchor: torch.Tensor,
+    positive: torch.Tensor,
+    *,
+    margin: float,
+    mining: Mining,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Choose a negative for each pair, -1 where none is admissible, in the way that is fastest where they are."""
+    if mining == "hardest":
+        nearest = distances.masked_fill(~enemies, torch.inf).min(dim=1)
+        found = nearest.values[anchor] < distances[anchor, positive] + margin
+        return nearest.indices[anchor].masked_fill(~found, -1)
+    random = uniform(len(anchor), generator, distances.device)
+    if distances.device.type != "cpu":
+        return choose(distances, enemies, anchor, positive, margin=margin, farther=mining == "semihard", uniform=random)
+    arrays = (tensor.contiguous().numpy() for tensor in (distances, enemies, anchor, positive))
+    return torch.from_numpy(choose_on_cpu(*arrays, margin=margin, farther=mining == "semihard", uniform=random.numpy()))

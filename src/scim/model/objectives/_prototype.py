@@ -43,7 +43,9 @@ class Prototypes(nn.Module):
 
     def forward(self, embedding: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of (n, latent_dim) unit rows with (n,) label codes."""
-        return prototype_loss(embedding, self.prototypes, labels, self.below, self.temperature)
+        # Half precision would leave two digits of a cosine, which the temperature then magnifies.
+        with torch.autocast(embedding.device.type, enabled=False):
+            return prototype_loss(embedding.float(), self.prototypes, labels, self.below, self.temperature)
 
 
 def prototype_loss(
@@ -75,6 +77,3 @@ def prototype_loss(
     above = below.T[labels] & ~own
     right = logits.masked_fill(~own, -torch.inf).logsumexp(1)
     return (logits.masked_fill(above, -torch.inf).logsumexp(1) - right).mean()
-
-
-PrototypeLoss = Prototypes
