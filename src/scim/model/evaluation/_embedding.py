@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core.checks import check_count
-from scim.model.evaluation._neighbourhood import connected, in_other_studies, purity
+from scim.model.evaluation._neighbourhood import connected, purity
 from scim.model.evaluation._neighbours import nearest
 from scim.model.evaluation._silhouette import ontology_silhouette, silhouettes
 from scim.model.evaluation._terms import named
@@ -44,9 +44,8 @@ def embedding_scores(
       mean of :math:`1 - |s|`, with studies as batches, see :func:`silhouettes` :cite:p:`Luecken2022`;
     - `graph_connectivity`: mean over the labels of the share of cells in the largest connected component of the graph
       of 15 neighbours :cite:p:`Luecken2022`;
-    - `knn_purity`: mean over the labels of the share of the `k` nearest cells that have the label or a descendant,
-      ancestors left out; `knn_purity_across`: of the `k` nearest cells of other studies, over the labels that other
-      studies have.
+    - `knn_purity`: mean over the labels of the share of the `k` nearest cells that have the label, see
+      :func:`purity`; `knn_purity_across`: of the `k` nearest cells of other studies, over the labels that these have.
 
     All are 1 at best; `ontology_silhouette` is -1 at worst, the others 0. Distances between neighbours are cosines.
 
@@ -113,7 +112,7 @@ def cell_values(
     rows = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
     everyone, batches = np.arange(len(rows)), pd.factorize(studies)[0]
     ids = nearest(rows, rows, max(k, GRAPH_NEIGHBOURS), apart=(everyone, everyone))[1]
-    across = purity(nearest(rows, rows, k, apart=(batches, batches))[1], labels)
+    across = nearest(rows, rows, k, apart=(batches, batches))[1]
     by_label, by_batch = silhouettes(X, labels, studies)
     return pd.DataFrame(
         {
@@ -124,7 +123,7 @@ def cell_values(
             "batch_silhouette": 1 - np.abs(by_batch),
             "graph_connectivity": connected(ids[:, :GRAPH_NEIGHBOURS], labels).astype(np.float64),
             "knn_purity": purity(ids[:, :k], labels),
-            "knn_purity_across": np.where(in_other_studies(labels, studies), across, np.nan),
+            "knn_purity_across": purity(across, labels, studies),
         }
     )
 

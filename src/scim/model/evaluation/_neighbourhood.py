@@ -15,26 +15,37 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def purity(neighbours: NDArray[np.int64], labels: ArrayLike) -> NDArray[np.float64]:
+def purity(neighbours: NDArray[np.int64], labels: ArrayLike, studies: ArrayLike | None = None) -> NDArray[np.float64]:
     r"""Return the share of the neighbours of each cell that have its label.
 
     :math:`p_i = |\{j \in N_i : l_j \in D(l_i)\}| / |\{j \in N_i : l_j \notin A(l_i)\}|` with :math:`D` a label and its
     descendants in the Cell Ontology and :math:`A` its ancestors: a neighbour whose label says less is no witness.
+    :math:`N_i` are the k nearest, or the :math:`n_i` nearest if only :math:`n_i < k` cells have a label of
+    :math:`D(l_i)`, so that a rare label can be pure too.
 
     Parameters
     ----------
     neighbours
-        (n, k) positions of the nearest cells; -1 = none.
+        (n, k) positions of the nearest cells, nearest first, without the cell itself; -1 = none.
     labels
         (n,) Cell Ontology ids or names, or free words.
+    studies
+        (n,) of each cell, if `neighbours` are cells of other studies.
 
     Returns
     -------
-    (n,), 0 to 1; NaN where no neighbour is a witness.
+    (n,), 0 to 1; NaN where no other cell has the label, or no neighbour is a witness.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scim.model.evaluation import purity
+    >>> purity(np.array([[1, 2], [0, 2], [1, 0]]), ["T cell", "T cell", "B cell"]).tolist()
+    [1.0, 1.0, nan]
     """
     codes, names = pd.factorize(np.asarray(labels, dtype=object))
     under = below(list(names), list(names))
-    real = neighbours >= 0
+    real = (neighbours >= 0) & (np.arange(neighbours.shape[1]) < _alike(codes, under, studies)[:, None])
     other = codes[np.where(real, neighbours, 0)]
     right = real & under[codes[:, None], other]
     counted = right | (real & ~under[other, codes[:, None]])
@@ -43,14 +54,16 @@ def purity(neighbours: NDArray[np.int64], labels: ArrayLike) -> NDArray[np.float
     return out
 
 
-def in_other_studies(labels: ArrayLike, studies: ArrayLike) -> NDArray[np.bool_]:
-    """Say of which cells another study has the label or a descendant of it, (n,)."""
-    codes, names = pd.factorize(np.asarray(labels, dtype=object))
-    study, study_names = pd.factorize(np.asarray(studies, dtype=object))
-    has = np.zeros((len(names), len(study_names)), dtype=np.int64)
-    has[codes, study] = 1
-    either = below(list(names), list(names)).astype(np.int64) @ has > 0  # (n_labels, n_studies)
-    return np.asarray(either.sum(axis=1)[codes] > 1)  # its own study has it
+def _alike(codes: NDArray[np.intp], under: NDArray[np.bool_], studies: ArrayLike | None) -> NDArray[np.int64]:
+    """Count the other cells, or those of other studies, whose label counts as that of a cell, (n,)."""
+    each = under.astype(np.int64)
+    whole = each @ np.bincount(codes, minlength=len(under))
+    if studies is None:
+        return np.asarray(whole[codes] - 1)
+    study, names = pd.factorize(np.asarray(studies, dtype=object))
+    cells = np.zeros((len(under), len(names)), dtype=np.int64)
+    np.add.at(cells, (codes, study), 1)
+    return np.asarray(whole[codes] - (each @ cells)[codes, study])
 
 
 def connected(neighbours: NDArray[np.int64], labels: ArrayLike) -> NDArray[np.bool_]:
