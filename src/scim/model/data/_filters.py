@@ -121,8 +121,11 @@ def _by_counts(data: DataSet, filters: CellFilters) -> dict[str, NDArray[np.bool
         n_genes[place] = (X > 0).sum(axis=1).ravel()
         mito[place] = X[:, np.flatnonzero(mitochondrial)].sum(axis=1).ravel()
     counted = data.counts.kind == "counts"
-    return {
-        f"fewer than {filters.min_counts} counts": (total < filters.min_counts) & counted,
-        f"fewer than {filters.min_genes} genes": n_genes < filters.min_genes,
-        f"more than {filters.max_mito:.0%} mitochondrial": mito > filters.max_mito * total,
-    }
+    fails = {}
+    if filters.min_counts:
+        fails[f"fewer than {filters.min_counts} counts"] = (total < filters.min_counts) & counted
+    if filters.min_genes:
+        fails[f"fewer than {filters.min_genes} genes"] = n_genes < filters.min_genes
+    if filters.max_mito < 1:
+        fails[f"more than {filters.max_mito:.0%} mitochondrial"] = mito > filters.max_mito * total
+    return fails

@@ -105,7 +105,7 @@ def split_studies(sets: Sequence[DataSet], studies: Sequence[str]) -> tuple[list
     """
     if not studies:
         return list(sets), []
-    known = sorted({study for data in sets for study in np.unique(data.studies.astype(str))})
+    known = sorted({study for data in sets for study in data.studies.tolist()})
     absent = sorted(set(studies) - set(known))
     if absent or set(studies) == set(known):
         what = f"there is no study {absent}" if absent else "no study is left to train on"

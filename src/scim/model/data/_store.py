@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -111,10 +112,11 @@ class CellStore:
 
     def _spill(self) -> None:
         # Files without a name: whatever happens to the process, nothing stays behind.
-        self._files = [
-            tempfile.TemporaryFile(dir=self._scratch, buffering=0)  # noqa: SIM115  (lives as long as we)
-            for _ in range(2)
-        ]
+        self._files = []
+        for _ in range(2):
+            file = tempfile.TemporaryFile(dir=self._scratch, buffering=0)  # noqa: SIM115  (lives as long as we)
+            weakref.finalize(self, file.close)
+            self._files.append(file)
 
     def _append(self, file: Any, array: NDArray[Any]) -> None:
         # Not `tofile`: what its buffer still holds when the disk is full is lost without a word.
