@@ -154,6 +154,20 @@ def test_a_label_of_one_study_is_reported_and_not_counted(model):
     assert row["macro_f1_all"] < row["macro_f1"]
 
 
+def test_labels_are_compared_at_levels(model):
+    a, b = toy(60), toy(60, 1)
+    b.obs["cell_type"] = b.obs["cell_type"].astype(str).replace("T cell", "CD4-positive, alpha-beta T cell")
+    plain = evaluate(model, {"a": a, "b": b}, leave_out=["b"], **LABEL)
+    found = evaluate(model, {"a": a, "b": b}, leave_out=["b"], levels=["T cell", "monocyte"], **LABEL)
+    assert plain.labels["label"].tolist() == ["B cell", "CD4-positive, alpha-beta T cell", "classical monocyte"]
+    assert found.labels["label"].tolist() == ["B cell", "T cell", "monocyte"]
+    assert (plain.studies["n_labels_unseen"][0], found.studies["n_labels_unseen"][0]) == (1, 0)
+    assert found.labels["n"].tolist() == plain.labels["n"].tolist()
+    same = evaluate(model, {"a": a, "b": toy(60, 1)}, leave_out=["b"], **LABEL)
+    # where the vote falls is the same; only the names differ
+    np.testing.assert_allclose(found.labels["f1"], same.labels["f1"])
+
+
 def test_a_model_that_sees_nothing():
     found = evaluate(one_point(), toy(90), robustness=True, genes=(70,), counts=(0.5,), **BY_SAMPLE)
     assert found.studies["accuracy"].tolist() == pytest.approx([1 / 3, 1 / 3])
@@ -202,6 +216,7 @@ def test_robustness_has_a_row_for_every_change(model):
         ({"study_key": None}, ValueError, "there must be another; got only"),
         ({"leave_out": ["sample7"]}, ValueError, r"not among them: \['sample7'\]. Present: \['sample0'"),
         ({"leave_out": []}, ValueError, "leave_out must be 'study' or a list"),
+        ({"levels": ["T cell", "my cell"]}, ValueError, r"levels must be ids or names.*unknown: \['my cell'\]"),
         ({"k": 0}, ValueError, "k must be at least 1"),
         ({"max_distance": 3}, ValueError, "max_distance must be between 0 and 2"),
         ({"max_cells": 1}, ValueError, "max_cells must be at least 2"),

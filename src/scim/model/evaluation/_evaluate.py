@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from scim._core.checks import check_count, check_names, check_range
-from scim._core.log import logger
 from scim.model._model import Model
-from scim.model.evaluation._annotate import annotate, reference
 from scim.model.evaluation._embed import opened_data
-from scim.model.evaluation._embedding import MAX_CELLS, cell_values, draw, summarise
+from scim.model.evaluation._embedding import MAX_CELLS
 from scim.model.evaluation._evaluation import Evaluation
+from scim.model.evaluation._fold import Plan, embedded, fold
 from scim.model.evaluation._perturb import COUNTS, GENES, Change, changes
-from scim.model.evaluation._scores import label_scores
+from scim.model.evaluation._terms import known_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from scim.model.data import Inputs
-    from scim.model.evaluation._annotate import Reference
     from scim.model.evaluation._embed import Data
-    from scim.model.evaluation._scores import LabelScores
 
     TrainOn: TypeAlias = Callable[[Mapping[str, Any]], Model]
-
-
-class _Embedded(NamedTuple):
-    """All cells as one model sees them."""
-
-    model: Model
-    Z: NDArray[np.float32]
-    sample: NDArray[np.int64]
-    """Cells by which the embedding is measured."""
-    values: pd.DataFrame
-    """What each of them adds to the measures."""
-
-
-class _Plan(NamedTuple):
-    k: int
-    max_distance: float | None
-    max_cells: int
-    changes: list[Change]
 
 
 def evaluate(
@@ -57,6 +34,7 @@ def evaluate(
     leave_out: str | Sequence[str] = "study",
     k: int = 50,
     max_distance: float | None = None,
+    levels: Sequence[str] = (),
     robustness: bool = False,
     genes: Sequence[int] = GENES,
     counts: Sequence[float] = COUNTS,
@@ -94,6 +72,10 @@ def evaluate(
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown. Default: the
         distance within which 99.5 % of the other studies' cells have one of their label in another study; 2 labels all.
+    levels
+        Cell Ontology ids or names at which labels are compared: a label, true or predicted, stands for the most
+        specific of these at or above it, and for itself if there is none. The vote is by the labels as they are.
+        Default: labels are compared as they are.
     robustness
         Whether to label the cells again with genes and counts taken away, and from log-normalised values.
     genes
@@ -150,15 +132,15 @@ def evaluate(
         msg = f"model must be a scim.model.Model, or a function that trains one; got {type(model).__name__}."
         raise TypeError(msg)
     asked = _changes(genes, counts) if robustness else []
-    plan = _Plan(k, max_distance, max_cells, asked)
+    plan = Plan(k, max_distance, max_cells, known_terms("levels", levels), asked)
     random = np.random.default_rng(rng)
     with opened_data(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key) as cells:
         studies = _studies(cells, leave_out)
-        fixed = _embedded(model, cells, plan, random) if isinstance(model, Model) else None
+        fixed = embedded(model, cells, plan, random) if isinstance(model, Model) else None
         folds = []
         for study in studies:
-            seen = fixed or _embedded(_trained(model, cells, study), cells, plan, random)
-            folds.append(_fold(seen, cells, study, plan, random))
+            seen = fixed or embedded(_trained(model, cells, study), cells, plan, random)
+            folds.append(fold(seen, cells, study, plan, random))
     frames = [pd.concat(parts, ignore_index=True) for parts in zip(*folds, strict=True)]
     return Evaluation(*frames)
 
@@ -193,69 +175,3 @@ def _trained(train_on: Any, cells: Data, study: str) -> Model:
         msg = f"model must be a function that returns a scim.model.Model; it returned {type(made).__name__}."
         raise TypeError(msg)
     return made
-
-
-def _embedded(model: Model, cells: Data, plan: _Plan, random: np.random.Generator) -> _Embedded:
-    Z = cells.embed(model)
-    sample = draw(np.arange(len(Z)), plan.max_cells, random)
-    return _Embedded(model, Z, sample, cell_values(Z[sample], cells.labels[sample], cells.studies[sample], plan.k))
-
-
-def _fold(
-    seen: _Embedded, cells: Data, study: str, plan: _Plan, random: np.random.Generator
-) -> tuple[pd.DataFrame, ...]:
-    """Return the rows of one study in each of the frames."""
-    own = cells.studies == study
-    known = reference(
-        seen.Z[~own], cells.labels[~own], cells.studies[~own], max_distance=plan.max_distance, random=random
-    )
-    scores = _scores(cells.labels[own], annotate(seen.Z[own], known, plan.k), known)
-    row: dict[str, Any] = {"study": study, **scores.summary}
-    row |= summarise(seen.values[seen.values["study"] == study]) | {"nmse": _nmse(seen, cells, own)}
-    row["max_distance"] = known.reach
-    logger.info("%s left out: %d cells, macro-F1 %.3f", study, own.sum(), scores.summary["macro_f1"])
-    robust = [_robust(seen, cells, study, known, change, scores, plan.k, random) for change in plan.changes]
-    if robust:
-        robust.insert(0, _robust_row(study, "none", None, scores, scores))
-    return (
-        pd.DataFrame([row]),
-        scores.labels.assign(study=study)[["study", *scores.labels]],
-        scores.confusion.assign(study=study)[["study", *scores.confusion]],
-        pd.DataFrame(robust),
-    )
-
-
-def _scores(true: NDArray[np.object_], predicted: NDArray[np.object_], known: Reference) -> LabelScores:
-    return label_scores(true, predicted, seen=known.names.tolist())
-
-
-def _nmse(seen: _Embedded, cells: Data, own: NDArray[np.bool_]) -> float:
-    if seen.model.decoder is None:
-        return float("nan")
-    chosen = np.zeros(len(own), dtype=np.bool_)
-    chosen[seen.sample] = True
-    chosen &= own
-    return cells.reconstruct(seen.model, chosen, seen.Z[chosen])
-
-
-def _robust(
-    seen: _Embedded,
-    cells: Data,
-    study: str,
-    known: Reference,
-    change: Change,
-    full: LabelScores,
-    k: int,
-    random: np.random.Generator,
-) -> dict[str, Any]:
-    own = cells.studies == study
-    Z = cells.embed_changed(seen.model, own, change, random)
-    scores = _scores(cells.labels[own], annotate(Z, known, k), known)
-    return _robust_row(study, change.kind, change.level, scores, full)
-
-
-def _robust_row(study: str, change: str, level: float | None, scores: LabelScores, full: LabelScores) -> dict[str, Any]:
-    figures = {name: scores.summary[name] for name in ("macro_f1", "macro_f1_ontology", "unknown")}
-    whole = full.summary["macro_f1_ontology"]
-    ratio = figures["macro_f1_ontology"] / whole if whole else float("nan")
-    return {"study": study, "change": change, "level": level, **figures, "ratio": ratio}
