@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from scim.model.training._augment import hide_genes, mix, thin
+from scim.model.training._augment import N_PLATFORMS, PLAIN, hide_genes, mix, shift_platform, thin
+from scim.model.training._average import WeightAverage
 from scim.model.training._sample import balanced_weights, paper_weights
 
 
@@ -18,8 +19,8 @@ def test_thinning_keeps_whole_counts_and_invents_none(X):
     thinned = thin(X, 1.0, np.random.default_rng(0))
     assert (thinned.data == np.round(thinned.data)).all()
     assert (thinned.toarray() <= X.toarray()).all()
-    # rates are uniform between 0.1 and 1
-    assert thinned.sum() / X.sum() == pytest.approx(0.55, abs=0.03)
+    # rates are uniform in their logarithm between 0.05 and 1: their mean is 0.95 / log(20)
+    assert thinned.sum() / X.sum() == pytest.approx(0.317, abs=0.04)
     assert (thin(X, 0.0, np.random.default_rng(0)) != X).nnz == 0
 
 
@@ -38,6 +39,37 @@ def test_mixing_adds_one_to_five_partners_or_nothing():
     assert values.tolist() == [1, 11, 111, 1111, 11111, 111111]
     expected = [0.5, *(0.5 * 0.3 * 0.7**k for k in range(4)), 0.5 * 0.7**4]
     np.testing.assert_allclose(counts / 4000, expected, atol=0.03)
+
+
+def test_a_platform_multiplies_each_gene_alike_in_all_of_its_cells():
+    counts = torch.ones(4000, 300)
+    factors = shift_platform(counts, 0.8, torch.Generator().manual_seed(0))
+    rows, members = factors.unique(dim=0, return_counts=True)
+    plain = (rows == 1).all(1)
+    assert len(rows) == N_PLATFORMS - PLAIN + 1  # the plain ones are all ones
+    assert plain.sum() == 1
+    assert members[plain].item() == pytest.approx(4000 * PLAIN / N_PLATFORMS, rel=0.15)
+    log = rows[~plain].log()
+    assert log.std(1).max() < 0.8 * 1.15
+    assert log.mean(1).abs().max() < 0.2
+    assert torch.equal(shift_platform(counts * 2, 0.8, torch.Generator().manual_seed(0)), factors * 2)
+
+
+def test_the_average_of_weights_by_hand():
+    net = torch.nn.Linear(1, 1, bias=False)
+    weights = [2.0, 4.0, 8.0]
+    with torch.no_grad():
+        net.weight.fill_(weights[0])
+        average = WeightAverage(net, 0.15)
+        for step, value in enumerate(weights[1:]):
+            net.weight.fill_(value)
+            average.update(net, step)
+    first = 0.1 * 2 + 0.9 * 4  # decay min(0.15, 1 / 10)
+    second = 0.15 * first + 0.85 * 8  # decay min(0.15, 2 / 11)
+    assert average.tensors["weight"].item() == pytest.approx(second)
+    with average.put_into(net):
+        assert net.weight.item() == pytest.approx(second)
+    assert net.weight.item() == 8.0
 
 
 def hide(observed, panels, **kwargs):

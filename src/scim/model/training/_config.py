@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 from scim.model._config import Config, check_number
 
@@ -20,12 +20,17 @@ Positives = Literal["across", "any"]
 POSITIVES: tuple[Positives, ...] = ("across", "any")
 
 
-_SHARES = ("label_perturbation", "momentum")
+_SHARES = (
+    "label_perturbation", "momentum", "class_balance", "study_balance", "mix", "thin", "random_panel", "study_panel",
+    "averaging",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
     """How a model is trained. The defaults are those that did best on studies left out (benchmarks/NOTES.md).
+
+    :meth:`alone` gives an objective without the prototypes beside it, :meth:`paper` what :cite:t:`Heimberg2025` did.
 
     Attributes
     ----------
@@ -63,7 +68,8 @@ class TrainConfig(Config):
         `"across"`: pairs of different studies, and within a study only for labels that one study alone has;
         `"any"`: pairs within a study too.
     per_anchor
-        Positives drawn for each cell of a batch, so that cells of rare labels weigh as much as those of common ones.
+        Positives drawn for each cell of a batch, so that cells of rare labels weigh as much as those of common ones;
+        `None`: all. Of `"triplet"` and `"contrastive"`.
     reconstruction_weight
         Weight of the mean squared error of the decoder over the observed genes; 0 trains no decoder.
     prototype_weight
@@ -80,13 +86,18 @@ class TrainConfig(Config):
     mix
         Share of cells to which the counts of one to five others of their label and study are added.
     thin
-        Share of cells of which counts are lost at random, down to a tenth.
+        Share of cells of which counts are lost at random, down to a twentieth.
+    platform
+        Virtual platforms: in each batch some cells have their counts of each gene multiplied by a factor of their
+        platform, whose logarithm is normal with a standard deviation of up to this. 0: none.
     random_panel
         Share of random gene panels among those that hide genes from the encoder.
     study_panel
         Share of cells that are seen through the gene panel of another study.
     least_panel
         Expected number of genes of the smallest random panel.
+    averaging
+        Decay of the average of the weights over the steps, which becomes the model; 0: the last weights do.
     """
 
     n_steps: int = 1500
@@ -95,42 +106,41 @@ class TrainConfig(Config):
     batch_size: int = 384
     lr: float = 3e-3
     weight_decay: float = 0.01
-    objective: Objective = "triplet"
-    objective_weight: float = 1.0
+    objective: Objective = "supcon"
+    objective_weight: float = 0.3
     margin: float = 1.0
-    temperature: float = 0.1
+    temperature: float = 0.25
     label_perturbation: float = 0.0
     queue_size: int = 4096
     momentum: float = 0.99
     mining: Mining = "random"
     positives: Positives = "any"
-    per_anchor: int = 10
-    reconstruction_weight: float = 0.1
-    prototype_weight: float = 0.0
+    per_anchor: int | None = 10
+    reconstruction_weight: float = 0.0
+    prototype_weight: float = 1.0
     l1: float = 0.0
     sampling: Sampling = "balanced"
     class_balance: float = 1.0
     study_balance: float = 0.5
-    mix: float = 0.5
-    thin: float = 0.5
+    mix: float = 0.7
+    thin: float = 0.8
+    platform: float = 1.0
     random_panel: float = 0.8
     study_panel: float = 0.3
     least_panel: int = 100
+    averaging: float = 0.99
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("n_steps", 1),
-            ("batch_size", 4),
-            ("per_anchor", 1),
-            ("least_panel", 1),
-            ("queue_size", 1),
-        ):
-            check_number(name, getattr(self, name), whole=True, least=least)
+        for name in ("n_steps", "validate_every", "patience", "least_panel", "queue_size"):
+            check_number(name, getattr(self, name), whole=True, least=1)
+        check_number("batch_size", self.batch_size, whole=True, least=4)
+        if self.per_anchor is not None:
+            check_number("per_anchor", self.per_anchor, whole=True, least=1)
         for name in ("lr", "margin", "temperature"):
             check_number(name, getattr(self, name), least=1e-9)
-        for name in ("weight_decay", "objective_weight", "reconstruction_weight", "prototype_weight", "l1"):
+        for name in ("weight_decay", "objective_weight", "reconstruction_weight", "prototype_weight", "l1", "platform"):
             check_number(name, getattr(self, name))
-        for name in ("class_balance", "study_balance", "mix", "thin", "random_panel", "study_panel", *_SHARES):
+        for name in _SHARES:
             check_number(name, getattr(self, name), most=1)
         for name, choices in (
             ("objective", OBJECTIVES),
@@ -141,3 +151,23 @@ class TrainConfig(Config):
             if getattr(self, name) not in choices:
                 msg = f"{name} must be one of {list(choices)}, got {getattr(self, name)!r}."
                 raise ValueError(msg)
+
+    @classmethod
+    def alone(cls, objective: Objective, **changes: Any) -> Self:
+        """Return the defaults with an objective of weight 1 and no prototypes, and with `changes`."""
+        return cls(**{"objective": objective, "objective_weight": 1.0, "prototype_weight": 0.0, **changes})
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """Return the recipe of :cite:t:`Heimberg2025`, with `changes`: semi-hard triplets, no augmentation.
+
+        The nets of the paper are `hidden=(1024, 1024, 1024)`, `latent_dim=128`, `input_dropout=0.4`, `dropout=0.5`,
+        `standardize=False`; its learning rate falls as a cosine, without the rise at the start that ours has.
+        """
+        recipe: dict[str, Any] = {
+            "n_steps": 50_000, "batch_size": 1000, "lr": 5e-3, "objective": "triplet", "objective_weight": 1e-3,
+            "margin": 0.05, "mining": "semihard", "positives": "across", "per_anchor": None,
+            "reconstruction_weight": 0.999, "prototype_weight": 0.0, "l1": 1e-4, "sampling": "paper", "mix": 0.0,
+            "thin": 0.0, "platform": 0.0, "random_panel": 0.0, "study_panel": 0.0, "averaging": 0.0,
+        }  # fmt: skip
+        return cls(**{**recipe, **changes})

@@ -83,6 +83,12 @@ class Learner(nn.Module):
             total = total + config.l1 * l1_loss(self.encoder.first.weight)
         return Losses(total, parts)
 
+    @property
+    def nets(self) -> nn.ModuleDict:
+        """What becomes the model."""
+        nets = {"encoder": self.encoder}
+        return nn.ModuleDict(nets if self.decoder is None else {**nets, "decoder": self.decoder})
+
     def after_step(self) -> None:
         """Let the objective follow the encoder, which has just taken a step."""
         self.objective.after_step(self.encoder)

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from scim._core.log import logger, progress
 from scim._core.settings import settings
+from scim.model.training._average import WeightAverage
 from scim.model.training._batches import Batches
 from scim.model.training._checkpoint import State, optimizer_tensors, restore_optimizer
 from scim.model.training._learner import Learner
@@ -90,6 +91,7 @@ class Run:
             cells, config, self.random, generator,
             n_views=self.net.objective.n_views, target_sum=net.target_sum, device=self.fabric.device,
         )  # fmt: skip
+        self.average = WeightAverage(self.net.nets, config.averaging)
         self.step, self.history = 0, list[dict[str, float]]()
         self.best: dict[str, torch.Tensor] = {}
 
@@ -110,8 +112,7 @@ class Run:
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                     if checkpoints is not None and (self.step % every == 0 or self._is_last()):
                         self._save(checkpoints)
-        if self.best:
-            self.net.load_state_dict(self.best, strict=False)
+        self.net.nets.load_state_dict(self.best or self.average.tensors)
         if self.fabric.world_size > 1:  # the statistics of batch normalisation are those of the cells of each process
             self.net.load_state_dict(self.fabric.broadcast(self.net.state_dict()))
         decoder = None if self.net.decoder is None else self.net.decoder.cpu().eval()
@@ -125,6 +126,7 @@ class Run:
         self.optimizer.step()
         self.schedule.step()
         self.net.after_step()
+        self.average.update(self.net.nets, self.step)
         self.step += 1
         loss: float = losses.total.item()
         if self.step % _LOG_EVERY == 0:
@@ -135,10 +137,10 @@ class Run:
         return loss
 
     def _validate(self, validation: Validation) -> None:
-        score = self.fabric.broadcast(validation.score(self.net.encoder))  # all processes have to stop at once
+        with self.average.put_into(self.net.nets):
+            score = self.fabric.broadcast(validation.score(self.net.encoder))  # all processes have to stop at once
         if all(score > earlier["macro_f1"] for earlier in self.history):
-            nets = (name for name in self.net.state_dict() if name.startswith(("encoder.", "decoder.")))
-            self.best = {name: self.net.state_dict()[name].detach().clone() for name in nets}
+            self.best = {name: value.clone() for name, value in self.average.tensors.items()}
         self.history.append({"step": self.step, "macro_f1": score})
         self.fabric.log_dict({"validation_macro_f1": score}, self.step)
         logger.info("batch %d: macro-F1 %.3f on studies that do not train", self.step, score)
@@ -158,6 +160,7 @@ class Run:
         if not self.fabric.is_global_zero:
             return
         tensors = {f"learner.{name}": value for name, value in self.net.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.tensors.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()} | optimizer_tensors(self.optimizer)
         tensors |= {f"generator.{i}.{name}": one[name] for i, one in enumerate(draws) for name in self.generators}
         values = {
@@ -174,7 +177,10 @@ class Run:
             return
         tensors, values = state.tensors, state.values
         self.net.load_state_dict(_part(tensors, "learner."))
-        self.best = {name: value.to(self.fabric.device) for name, value in _part(tensors, "best.").items()}
+        self.best, self.average.tensors = (
+            {name: value.to(self.fabric.device) for name, value in _part(tensors, part).items()}
+            for part in ("best.", "average.")
+        )
         restore_optimizer(self.optimizer, tensors, values["groups"])
         self.schedule.load_state_dict(values["schedule"])
         for name, generator in self.generators.items():

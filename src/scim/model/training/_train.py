@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from scim.model.linear import LinearObjective
     from scim.model.training._config import Objective
 
-HIDDEN, LATENT, INPUT_DROPOUT, DROPOUT = (256,), 64, 0.0, 0.2
-"""The net that `train` makes by default: on some ten thousand cells wider and deeper ones were no better."""
-
 MAX_MEMORY = 10**9
 """Bytes of counts that are kept in memory; beyond it they go to a file."""
 
@@ -53,8 +50,11 @@ def train(
     layer: str | None = None,
     gene_key: str | None = None,
     name: str = "scim model",
-    hidden: tuple[int, ...] = HIDDEN,
-    latent_dim: int = LATENT,
+    hidden: tuple[int, ...] = (256,),
+    latent_dim: int = 64,
+    input_dropout: float = 0.0,
+    dropout: float = 0.2,
+    standardize: bool = True,
     config: TrainConfig | None = None,
     fabric: Fabric | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -65,10 +65,11 @@ def train(
 ) -> Model:
     r"""Learn an embedding in which cells of a type are near each other, whatever study they come from.
 
-    By default the loss is :math:`w_T \operatorname{mean} \max(\lVert a - p \rVert - \lVert a - n \rVert + m, 0) + w_R
-    \operatorname{MSE}` over triplets of an anchor, a positive of its label and a negative of another label that is
-    neither ancestor nor descendant of it in the Cell Ontology, after :cite:t:`Heimberg2025`. Cells are seen through
-    random gene panels, with counts lost or added, so that the embedding does not depend on them.
+    By default the loss is the cross-entropy of the cosines to one learned direction per label, and 0.3 times the
+    supervised contrastive loss of :cite:t:`Khosla2020`; labels of which one is an ancestor of the other in the Cell
+    Ontology are not pushed apart. Cells are seen through random gene panels and virtual platforms, with counts lost
+    or added, so that the embedding does not depend on them. `config=TrainConfig.paper()` has the triplets and the
+    reconstruction of :cite:t:`Heimberg2025`.
 
     Data are read twice, by rows, to choose the genes and to collect their counts; files are never loaded whole. Up to
     `max_memory` bytes of counts (six bytes a value of the genes chosen) are kept in memory, more go to a file.
@@ -85,10 +86,10 @@ def train(
     study_key
         Column of obs with the study (or donor) of each cell. Default: each data set is a study.
     objective
-        What is learned; default: that of `config`. `"triplet"`, `"contrastive"`, `"nca"`, `"supcon"`, `"simclr"`,
-        `"moco"` train a net, see :class:`TrainConfig`. `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"`
-        are linear maps, see :func:`scim.model.linear.fit_linear`, to which `hidden`, `fabric`, `checkpoint` and most
-        of `config` say nothing.
+        What is learned; default: that of `config`, and without a config, the objective alone. `"triplet"`,
+        `"contrastive"`, `"nca"`, `"supcon"`, `"simclr"`, `"moco"` train a net, see :class:`TrainConfig`.
+        `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"` are linear maps, see
+        :func:`scim.model.linear.fit_linear`, to which `hidden`, `fabric`, `checkpoint` and most of `config` say nothing.
     filters
         Which cells train, as :meth:`CellFilters.paper`. Default: all labelled cells.
     validation
@@ -104,9 +105,13 @@ def train(
     name
         A name for the model.
     hidden
-        Widths of the encoder's hidden layers.
+        Widths of the encoder's hidden layers. On some ten thousand cells wider and deeper nets were no better.
     latent_dim
         Length of an embedding.
+    input_dropout, dropout
+        Share of the input, and of the input of later layers, that is set to zero in training.
+    standardize
+        Whether cells are standardised over the genes that were observed, see :class:`ModelConfig`.
     config
         How it is trained.
     fabric
@@ -156,9 +161,10 @@ def train(
     check_count("n_genes", n_genes)
     check_count("checkpoint_every", checkpoint_every)
     check_count("max_memory", max_memory, least=0)
-    config = TrainConfig() if config is None else config
+    if objective is not None:
+        check_choice("objective", objective, (*OBJECTIVES, *LINEAR))
+    config = _config(config, objective)
     objective = config.objective if objective is None else objective
-    check_choice("objective", objective, (*OBJECTIVES, *LINEAR))
     if rng is None and checkpoint is not None and not _is_linear(objective):
         rng = seed_of(checkpoint)
     random = np.random.default_rng(rng)
@@ -173,8 +179,10 @@ def train(
     if _is_linear(objective):
         net, fitted = fit_affine(objective, cells, latent_dim, config, random)
     else:
-        config = dataclasses.replace(config, objective=objective)
-        net = ModelConfig(len(cells.genes), tuple(hidden), latent_dim, input_dropout=INPUT_DROPOUT, dropout=DROPOUT)
+        net = ModelConfig(
+            len(cells.genes), tuple(hidden), latent_dim,
+            input_dropout=input_dropout, dropout=dropout, standardize=standardize,
+        )  # fmt: skip
         fitted = _fit(cells, others, net, config, random, fabric, checkpoint, checkpoint_every)
     seconds = time.perf_counter() - started
     counts = len(cells.label), len(cells.labels.names), len(cells.studies)
@@ -210,6 +218,12 @@ def _fit(
             fabric = Fabric(accelerator="auto", devices=1, loggers=log)
     held = None if others is None else Validation(cells, others, np.random.default_rng(random.integers(2**62)))
     return Run(cells, net, config, random, fabric=fabric, validation=held).fit(checkpoints, every)
+
+
+def _config(config: TrainConfig | None, objective: Objective | LinearObjective | None) -> TrainConfig:
+    if objective is None or _is_linear(objective):
+        return TrainConfig() if config is None else config
+    return TrainConfig.alone(objective) if config is None else dataclasses.replace(config, objective=objective)
 
 
 def _metadata(cells: TrainingCells, objective: str, config: TrainConfig) -> dict[str, object]:
