@@ -86,6 +86,7 @@ def test_labels_that_training_lacks_are_counted_apart():
 def test_a_label_can_be_met_by_its_descendants():
     scores = label_scores([T, B], [CD4, B], seen=[CD4, B])
     assert scores.summary["n_labels_unseen"] == 1
+    assert scores.labels[["seen", "seen_ontology"]].values.tolist() == [[True, True], [False, True]]
     assert (scores.summary["macro_f1"], scores.summary["macro_f1_all"]) == (1, 1 / 2)
     assert (scores.summary["macro_f1_ontology"], scores.summary["macro_f1_ontology_all"]) == (1, 1)
 

@@ -28,7 +28,9 @@ class LabelScores(NamedTuple):
     cells without a prediction.
     """
     labels: pd.DataFrame
-    """One row a true label: `label`, `n` cells, `seen`, `precision`, `recall`, `f1`, and these with `_ontology`."""
+    """
+    One row a true label: `label`, `n` cells, `seen`, `precision`, `recall`, `f1`, and the last four with `_ontology`.
+    """
     confusion: pd.DataFrame
     """One row a pair that occurs: `true`, `predicted` (missing = unknown), `n` cells."""
 
@@ -103,7 +105,7 @@ def _scores(counts: NDArray[np.int64], names: list[str], guesses: list[str], tra
     summary: dict[str, float] = {"n_cells": int(n.sum()), "n_labels_seen": int(own.sum())}
     summary |= {"n_labels_unseen": int((~own).sum()), "n_cells_unseen": int(n[~own].sum())}
     summary["unknown"] = float(counts[:, -1].sum() / n.sum())
-    table: dict[str, Any] = {"label": names, "n": n, "seen": own}
+    table: dict[str, Any] = {"label": names, "n": n, "seen": own, "seen_ontology": reachable}
     by_word = ("", same, np.eye(len(names), dtype=np.bool_), own)
     by_kin = ("_ontology", below(names, guesses), below(names, names), reachable)
     for suffix, right, kin, possible in (by_word, by_kin):
