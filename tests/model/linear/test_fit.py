@@ -5,12 +5,10 @@ import logging
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
-from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
 from scim.model.linear import LINEAR, Block, _fit, fit_linear
 from scim.model.linear._lmnn import lmnn
 from scim.model.linear._methods import LinearObjective
-from scim.model.linear._nca import nca
 
 
 @pytest.fixture
@@ -68,14 +66,6 @@ def test_units_of_the_input_do_not_matter(method, iris):
     np.testing.assert_allclose(ZA, ZB, atol=0.05 * np.abs(ZA).max())
 
 
-def test_nca_is_that_of_scikit_learn(iris):
-    X, labels = iris
-    start = np.eye(2, 4)
-    own = nca(X.astype(float), labels, start, np.random.default_rng(0))
-    theirs = NeighborhoodComponentsAnalysis(2, init=start, max_iter=50, random_state=0).fit(X, labels)
-    np.testing.assert_allclose(own, theirs.components_)
-
-
 @pytest.mark.parametrize(("method", "n"), [("whitening", 4), ("lda", 2), ("linear_nca", 4), ("lmnn", 4), ("itml", 4)])
 def test_dimensions_that_a_method_does_not_have_are_not_made_up(method, n, iris, caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
@@ -102,14 +92,28 @@ def test_the_sample_is_bounded(iris, monkeypatch):
     X, labels = iris
     seen = []
 
-    def spy(Z, *args):
+    def spy(Z, *args, **kwargs):
         seen.append(Z.shape)
-        return lmnn(Z, *args)
+        return lmnn(Z, *args, **kwargs)
 
     monkeypatch.setattr(_fit, "N_SAMPLE", 60)
     monkeypatch.setattr(_fit, "lmnn", spy)
     fit("lmnn", X, labels)
     assert seen == [(60, 4)]
+
+
+def test_studies_reach_the_methods_that_use_them(iris, monkeypatch):
+    X, labels = iris
+    studies, seen = np.arange(150) % 2, []
+
+    def spy(Z, labels, L, *, studies, **kwargs):
+        seen.append(studies)
+        return lmnn(Z, labels, L, studies=studies, **kwargs)
+
+    monkeypatch.setattr(_fit, "lmnn", spy)
+    blocks = [Block(X, labels, None, studies)]
+    fit_linear("lmnn", lambda: blocks, latent_dim=2, random=np.random.default_rng(0))
+    np.testing.assert_array_equal(seen[0], studies)
 
 
 @pytest.mark.parametrize(

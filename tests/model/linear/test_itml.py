@@ -5,8 +5,8 @@ import pytest
 from sklearn.datasets import load_iris
 
 from helpers.metrics import class_separation
+from scim.model.linear._across import distances
 from scim.model.linear._itml import Pairs, components, itml, project
-from scim.model.linear._lmnn import distances
 from scim.model.linear._pairs import draw_pairs
 
 HARD = np.inf

@@ -103,6 +103,15 @@ def test_the_sample_is_drawn_by_weight_without_replacement():
     np.testing.assert_array_equal(everything.labels, labels)
 
 
+def test_the_sample_knows_its_studies():
+    X, labels = cells(90)
+    studies = np.arange(90) % 4
+    blocks = [Block(X[r], labels[r], None, studies[r]) for r in (slice(0, 50), slice(50, 90))]
+    found = read(lambda: blocks, n_sample=90)[1]
+    np.testing.assert_array_equal(found.studies, studies)
+    assert not read(cut(X, labels))[1].studies.any()
+
+
 def test_the_same_generator_gives_the_same_sample():
     X, labels = cells()
     a, b, c = (read(cut(X, labels), seed=seed)[1].Z for seed in (0, 0, 1))
@@ -135,8 +144,9 @@ X, LABELS = cells(10)
         ([], "at least one block of cells, got none"),
         ([Block(X[0], LABELS)], r"X must have shape \(n, 12\)"),
         ([Block(X, LABELS), Block(X[:, 1:], LABELS)], r"shape \(n, 12\) in every block, got \(10, 11\)"),
-        ([Block(X, LABELS[1:])], r"for each of 10 cells, got labels \(9,\)"),
-        ([Block(X, LABELS, np.ones(9))], r"labels \(10,\) and weights \(9,\)"),
+        ([Block(X, LABELS[1:])], r"labels must have one value for each of 10 cells, got shape \(9,\)"),
+        ([Block(X, LABELS, np.ones(9))], "weights must have one value for each of 10 cells"),
+        ([Block(X, LABELS, None, LABELS[1:])], "studies must have one value for each of 10 cells"),
         ([Block(np.where(X > 1, np.nan, X), LABELS)], "values that are not finite"),
         ([Block(X, LABELS - 1)], "codes from 0, got int64 from -1; leave out"),
         ([Block(X, LABELS.astype(float))], "codes from 0, got float64"),

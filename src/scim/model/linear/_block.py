@@ -21,6 +21,8 @@ class Block(NamedTuple):
     """(n,) codes from 0"""
     weights: NDArray[np.float64] | None = None
     """(n,) how much each cell counts; None: alike"""
+    studies: NDArray[np.int64] | None = None
+    """(n,) codes; `"linear_nca"` and `"lmnn"` bring cells of a label in different studies together; None: one study"""
 
 
 def checked(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -43,14 +45,14 @@ def checked(blocks: Iterable[Block]) -> Iterator[Block]:
 
 
 def _check(block: Block, n_genes: int) -> None:
-    X, labels, weights = block
+    X, labels, weights, studies = block
     if X.ndim != 2 or X.shape[1] != n_genes:
         msg = f"X must have shape (n, {n_genes}) in every block, got {X.shape}."
         raise ValueError(msg)
-    if labels.shape != X.shape[:1] or (weights is not None and weights.shape != X.shape[:1]):
-        got = f"labels {labels.shape}" + ("" if weights is None else f" and weights {weights.shape}")
-        msg = f"Expected one label and one weight for each of {len(X)} cells, got {got}."
-        raise ValueError(msg)
+    for name, values in (("labels", labels), ("weights", weights), ("studies", studies)):
+        if values is not None and values.shape != X.shape[:1]:
+            msg = f"{name} must have one value for each of {len(X)} cells, got shape {values.shape}."
+            raise ValueError(msg)
     if not np.isfinite(X).all():
         msg = f"X has {int((~np.isfinite(X)).sum())} values that are not finite; genes not measured must be 0."
         raise ValueError(msg)

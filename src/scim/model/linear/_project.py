@@ -33,6 +33,8 @@ class Projected(NamedTuple):
     """(n_sample, rank) a sample, drawn by weight without replacement"""
     labels: NDArray[np.int64]
     """(n_sample,)"""
+    studies: NDArray[np.int64]
+    """(n_sample,)"""
 
     @property
     def between(self) -> NDArray[np.float64]:
@@ -63,7 +65,8 @@ def project(
         within += (off.T * weights) @ off
         fourth += float(weights @ np.square((off**2).sum(axis=1)))
         squares += float(weights @ weights)
-        sample.add(Z, block.labels, weights, random)
+        studies = np.zeros_like(block.labels) if block.studies is None else block.studies
+        sample.add(Z, np.stack([block.labels, studies], axis=1), weights, random)
     total, there = share.sum(), share > 0
     return Projected(
         share[there] / total,
@@ -72,21 +75,21 @@ def project(
         float(fourth / total),
         float(total**2 / squares),
         sample.Z,
-        sample.labels,
+        *sample.codes.T,
     )
 
 
 class _Sample:
-    """The cells with the highest keys log(u) / weight: a weighted sample without replacement (:cite:t:`Efraimidis2006`)."""
+    """The cells with the highest keys log(u) / weight, as :cite:t:`Efraimidis2006` draw without replacement."""
 
     def __init__(self, size: int, rank: int) -> None:
         self.size = size
-        self.keys, self.Z, self.labels = np.zeros(0), np.zeros((0, rank)), np.zeros(0, dtype=np.int64)
+        self.keys, self.Z, self.codes = np.zeros(0), np.zeros((0, rank)), np.zeros((0, 2), dtype=np.int64)
 
     def add(
         self,
         Z: NDArray[np.float64],
-        labels: NDArray[np.int64],
+        codes: NDArray[np.int64],
         weights: NDArray[np.float64],
         random: np.random.Generator,
     ) -> None:
@@ -95,4 +98,4 @@ class _Sample:
         best = np.sort(np.argsort(-keys, kind="stable")[: self.size])  # in the order of reading
         self.keys = keys[best]
         self.Z = np.concatenate([self.Z, Z[drawn]])[best]
-        self.labels = np.concatenate([self.labels, labels[drawn]])[best]
+        self.codes = np.concatenate([self.codes, codes[drawn]])[best]

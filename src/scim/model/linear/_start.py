@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scim.model.linear._whitening import whitening
+from scim.model.linear._across import distances
+from scim.model.linear._whitening import signed, whitening
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,15 +24,18 @@ class Start(NamedTuple):
     T: NDArray[np.float64]
     """(dim, rank) to them from the basis"""
     Z: NDArray[np.float64]
-    """(n, dim)"""
-    labels: NDArray[np.int64]
-    """(n,)"""
+    """(n, dim) so scaled that the nearest cell of a cell lies at a distance of about 1, the margin of `"lmnn"`"""
     L: NDArray[np.float64]
-    """(latent_dim, dim) the map to begin with"""
+    """(latent_dim, dim) the map to begin with: the components of the whitened cells"""
 
 
 def start(cells: Projected, latent_dim: int) -> Start:
-    """Whiten, scale to where the nearest cell of a cell lies at a distance of about 1, and choose the first map."""
+    """Whiten the sample and choose the first map."""
     T = whitening(cells, MOST_DIMENSIONS)
+    _, V = np.linalg.eigh(T @ (cells.within + cells.between) @ T.T)
     Z = cells.Z @ T.T
-    return Start(T, Z, cells.labels, np.eye(min(latent_dim, len(T)), len(T)))
+    d = distances(Z, Z)
+    np.fill_diagonal(d, np.inf)
+    near = float(np.median(d.min(axis=1)))
+    scale = near**-0.5 if 0 < near < np.inf else 1.0
+    return Start(T * scale, Z * scale, signed(V[:, ::-1][:, :latent_dim].T))
