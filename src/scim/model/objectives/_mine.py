@@ -111,7 +111,8 @@ def mine(
 
 def squared_distances(embedding: torch.Tensor) -> torch.Tensor:
     """Return the squared distances of unit rows, (n, n)."""
-    return (2 - 2 * embedding @ embedding.T).clamp(min=0)
+    dots = embedding @ embedding.T
+    return dots.mul_(-2).add_(2).clamp_(min=0)  # in place: new memory costs more than the arithmetic
 
 
 def choose_negatives(
