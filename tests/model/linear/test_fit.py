@@ -9,6 +9,7 @@ from sklearn.datasets import load_iris
 from scim.model.linear import LINEAR, Block, _fit, fit_linear
 from scim.model.linear._lmnn import lmnn
 from scim.model.linear._methods import LinearObjective
+from scim.model.linear._nca import nca
 
 
 @pytest.fixture
@@ -114,6 +115,15 @@ def test_studies_reach_the_methods_that_use_them(iris, monkeypatch):
     blocks = [Block(X, labels, None, studies)]
     fit_linear("lmnn", lambda: blocks, latent_dim=2, random=np.random.default_rng(0))
     np.testing.assert_array_equal(seen[0], studies)
+
+
+@pytest.mark.parametrize("method", [lmnn, nca])
+def test_a_map_can_be_held_at_its_start(method, iris):
+    Z, labels = iris[0] - iris[0].mean(0), iris[1]
+    start = np.eye(2, 4)
+    maps = [method(Z, labels, start, stay=stay, max_steps=20) for stay in (0.0, 0.1, 1e6)]
+    free, held, fixed = (np.linalg.norm(getattr(m, "L", m) - start) for m in maps)
+    assert free > held > 10 * fixed
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def lmnn(
     start: NDArray[np.float64],
     *,
     studies: NDArray[np.int64] | None = None,
+    stay: float = 0.0,
     n_targets: int = N_TARGETS,
     max_steps: int = MAX_STEPS,
 ) -> Fit:
@@ -53,6 +54,8 @@ def lmnn(
         (latent_dim, dim) the first L.
     studies
         (n,); default: one.
+    stay
+        Weight of the squared distance of L from the start, which keeps L from fitting the sample.
     n_targets
         k. Cells of labels with fewer others have those as targets.
     max_steps
@@ -63,8 +66,9 @@ def lmnn(
     losses: list[float] = []
 
     def evaluate(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        value, gradient = loss(flat.reshape(start.shape), Z, labels, near, studies)
-        return value, gradient.ravel()
+        L = flat.reshape(start.shape)
+        value, gradient = loss(L, Z, labels, near, studies)
+        return value + stay * float(((L - start) ** 2).sum()), (gradient + 2 * stay * (L - start)).ravel()
 
     def note(intermediate_result: object) -> None:
         losses.append(float(intermediate_result.fun))  # type: ignore[attr-defined]  # scipy knows it by its name

@@ -21,6 +21,7 @@ def nca(
     start: NDArray[np.float64],
     *,
     studies: NDArray[np.int64] | None = None,
+    stay: float = 0.0,
     max_steps: int = MAX_STEPS,
 ) -> NDArray[np.float64]:
     r"""Maximise the probability that a neighbour is of the label, :cite:t:`Goldberger2004`, by L-BFGS from a start.
@@ -39,14 +40,17 @@ def nca(
         (latent_dim, dim) the first L.
     studies
         (n,); default: one.
+    stay
+        Weight of the squared distance of L from the start, which keeps L from fitting the sample.
     max_steps
         Of L-BFGS.
     """
     studies = np.zeros_like(labels) if studies is None else studies
 
     def evaluate(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        value, gradient = gain(flat.reshape(start.shape), Z, labels, studies)
-        return -value, -gradient.ravel()
+        L = flat.reshape(start.shape)
+        value, gradient = gain(L, Z, labels, studies)
+        return stay * float(((L - start) ** 2).sum()) - value, (2 * stay * (L - start) - gradient).ravel()
 
     found = minimize(evaluate, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": max_steps})
     return np.asarray(found.x).reshape(start.shape)
