@@ -1,0 +1,91 @@
+"""The findings as a picture: each test beside each other, and what fewer genes and counts cost.
+
+python benchmarks/quality/plot.py RESULTS.json [--out docs/_static/quality.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from data import TESTS
+from tables import by_test, by_variant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OUT = Path(__file__).parents[2] / "docs" / "_static" / "quality.png"
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999", "#B8A600")
+"""Of Okabe and Ito, whom colour-blind readers can tell apart; markers differ too."""
+MARKERS = "osD^vP*X<"
+CURVES = {
+    "genes": (["full", "genes 2000", "genes 1000", "genes 500", "genes 200"], ["all", "2,000", "1,000", "500", "200"]),
+    "counts": (["full", "counts 50%", "counts 20%", "counts 10%"], ["all", "50 %", "20 %", "10 %"]),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    draw(json.loads(arguments.results.read_text()), arguments.out)
+
+
+def draw(found: list[dict[str, Any]], out: Path) -> None:
+    """Draw all findings with the reference of blood and pancreas together."""
+    frame = pd.DataFrame(found)
+    frame = frame[frame["reference"] == "together"]
+    table = by_test(frame, "macro_f1")
+    style = styles(list(table.index))
+    figure, axes = plt.subplots(1, 3, figsize=(11, 4.6), width_ratios=[2.4, 1.2, 1], layout="constrained")
+    dots(axes[0], table, style)
+    for ax, what in zip(axes[1:], CURVES, strict=True):
+        curves(ax, by_variant(frame), what, style)
+    axes[1].sharey(axes[2])
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8, frameon=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def styles(methods: list[str]) -> dict[str, dict[str, Any]]:
+    """Return marker and colour of each method, scim's always the first and in front."""
+    order = sorted(methods, key=lambda name: (name != "scim", methods.index(name)))
+    looks = zip(order, COLOURS, MARKERS, strict=False)
+    return {name: {"color": c, "marker": m, "zorder": 4 if name == "scim" else 3} for name, c, m in looks}
+
+
+def dots(ax: Axes, table: pd.DataFrame, style: dict[str, dict[str, Any]]) -> None:
+    """Draw one column a test, and one for each mean."""
+    names = [name for name in table if name in TESTS] + [name for name in table if name not in TESTS]
+    for name, look in style.items():
+        size = 60 if name == "scim" else 30
+        ax.scatter(range(len(names)), table.loc[name, names], s=size, label=name, lw=0, alpha=0.9, **look)
+    n_tests = sum(name in TESTS for name in names)
+    ax.axvline(n_tests - 0.5, color="grey", lw=0.8)
+    labels = [name.replace("_", "\n", 1).replace("mean ", "mean\n") for name in names]
+    ax.set_xticks(range(len(names)), labels, fontsize=8, rotation=60)
+    ax.set(ylabel="macro-F1", title="a study left out")
+    ax.grid(alpha=0.3)
+
+
+def curves(ax: Axes, table: pd.DataFrame, what: str, style: dict[str, dict[str, Any]]) -> None:
+    """Draw the mean of the tests as genes or counts get fewer."""
+    variants, ticks = CURVES[what]
+    if set(variants) <= set(table):
+        for name, look in style.items():
+            width = 2.2 if name == "scim" else 1
+            ax.plot(range(len(variants)), table.loc[name, variants], lw=width, ms=5, **look)
+    ax.set_xticks(range(len(variants)), ticks, fontsize=8)
+    ax.set(title=f"fewer {what}", xlabel=f"{what} of the query")
+    ax.grid(alpha=0.3)
+
+
+if __name__ == "__main__":
+    main()
