@@ -26,6 +26,26 @@ def run_page(name, folder, *, without="\0"):
     return runpy.run_path(str(script))
 
 
+@pytest.mark.filterwarnings("ignore")  # small studies of few genes
+def test_training_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate("abc"):
+        fakes.cells(60, seed=i).write_h5ad(f"{name}.h5ad")
+    fakes.cells(60, seed=2).write_zarr("c.zarr")
+    train, short = scim.model.train, scim.model.TrainConfig(n_steps=6, batch_size=30, validate_every=3)
+    monkeypatch.setattr(
+        scim.model,
+        "train",
+        lambda *data, **how: train(*data, **how | {"config": short, "hidden": (8,), "latent_dim": 4}),
+    )
+    found = run_page("training.md", tmp_path)
+    assert scim.model.load("my_model").n_genes == found["model"].n_genes
+    assert [look["step"] for look in found["model"].metadata["validation"]] == [3, 6]
+    assert (tmp_path / "training_of_my_model" / "log").is_dir()
+    assert found["small"].config.hidden == ()
+    assert set(found["found"].studies["study"]) == {"a", "b", "c"}
+
+
 # The page says that its small file has neither counts nor many genes; the others are scanpy's and umap's.
 @pytest.mark.filterwarnings("ignore")
 def test_the_quickstart_runs(tmp_path, monkeypatch):

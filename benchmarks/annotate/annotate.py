@@ -56,7 +56,7 @@ def main() -> None:
         found = index.query(X, 50)
         times = {
             f"neighbours, k = 50, {len(base):,} cells ({index.kind})": best(lambda: index.query(X, 50)),
-            "vote": best(lambda: vote(found, codes[drawn], weights, weights="distance", top_n=3)),
+            "vote": best(lambda: vote(*found, codes[drawn], weights, weights="distance", top_n=3)),
             f"tl.annotate, packaged atlas of {atlas.n_obs:,} cells, open": best(lambda: scim.tl.annotate(adata, atlas)),
             "tl.annotate, opening the atlas too": best(lambda: scim.tl.annotate(adata)),
             "tl.search, k = 50": best(lambda: scim.tl.search(adata, atlas, k=50)),
