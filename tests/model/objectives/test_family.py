@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -168,3 +170,10 @@ def test_an_objective_that_does_not_exist():
     encoder = Encoder(ModelConfig(N_GENES, hidden=(16,), latent_dim=LATENT), generator)
     with pytest.raises(ValueError, match="There is no objective 'magic'"):
         make_objective(config, relations(LABELS), torch.zeros(4, dtype=torch.bool), encoder, LATENT, generator)
+
+
+def test_whoever_only_embeds_does_not_wait_for_the_losses():
+    # in a process of its own, because this one has imported them: a second or two
+    code = "import sys, scim.model; print('pytorch_metric_learning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
