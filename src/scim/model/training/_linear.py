@@ -42,7 +42,7 @@ def fit_affine(
             rows = np.arange(start, min(start + _BATCH, len(cells.label)))
             x = torch.from_numpy(lognorm(cells.X[rows], net.target_sum).toarray())
             observed = torch.from_numpy(cells.panels[cells.panel[rows]])
-            yield Block(standardize(x, observed).numpy(), cells.label[rows], weights[rows])
+            yield Block(standardize(x, observed).numpy(), cells.label[rows], weights[rows], cells.study[rows])
 
     affine = fit_linear(objective, blocks, latent_dim=latent_dim, random=random)
     net = ModelConfig(len(cells.genes), (), len(affine.bias))

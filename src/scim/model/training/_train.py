@@ -89,7 +89,7 @@ def train(
         What is learned; default: that of `config`, and without a config, the objective alone. `"triplet"`,
         `"contrastive"`, `"nca"`, `"supcon"`, `"simclr"`, `"moco"` train a net, see :class:`TrainConfig`.
         `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"` are linear maps, see
-        :func:`scim.model.linear.fit_linear`, to which `hidden`, `fabric`, `checkpoint` and most of `config` say nothing.
+        :func:`scim.model.linear.fit_linear`, which do not look at `hidden`, `fabric`, `checkpoint`, most of `config`.
     filters
         Which cells train, as :meth:`CellFilters.paper`. Default: all labelled cells.
     validation
