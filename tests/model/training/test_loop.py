@@ -117,8 +117,10 @@ def state_of_the_world():
     )
 
 
-@pytest.mark.parametrize("objective", ["triplet", "supcon", "moco", "lda"])
-@pytest.mark.parametrize("deterministic", [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    ("objective", "deterministic"),
+    [("triplet", (False, False)), ("supcon", (True, False)), ("moco", (True, True)), ("lda", (False, False))],
+)
 def test_the_world_is_as_before(objective, deterministic):
     torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
     try:

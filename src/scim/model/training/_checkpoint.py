@@ -65,12 +65,15 @@ class Checkpoints:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         older = self._states()
-        with new_folder(self.folder / f"step_{state.step:09d}", marker=STATE, overwrite=True) as folder:
-            save_file(
-                {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}, folder / TENSORS
-            )
-            content = {"format": _FORMAT, "step": state.step, "run": self._run, "values": state.values}
-            write_json(folder / STATE, content)
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
+        content = {"format": _FORMAT, "step": state.step, "run": self._run, "values": state.values}
+        try:
+            with new_folder(self.folder / f"step_{state.step:09d}", marker=STATE, overwrite=True) as folder:
+                save_file(tensors, folder / TENSORS)
+                write_json(folder / STATE, content)
+        except (SafetensorError, OSError) as error:
+            msg = f"No state of training could be written to {str(self.folder)!r} ({error}); the one before is kept."
+            raise OSError(msg) from error
         for path in [*older, *self.folder.glob(".step_*")]:  # the latter: what a process that was killed left
             if path.name != f"step_{state.step:09d}":
                 shutil.rmtree(path, ignore_errors=True)
