@@ -35,7 +35,7 @@ HOME = {
     "cellxgene_ontology_guide": "ontology",
     "cyclopts": "cli",
     "h5py": "files",
-    "lightning": "model",
+    "lightning_fabric": "model",
     "pytorch_metric_learning": "model",
 }
 
@@ -93,6 +93,13 @@ def test_numba_is_imported_in_two_files():
 def test_import_scim_is_light():
     heavy = ("torch", "tiledbsoma", "numba", "matplotlib", "scanpy", "anndata", "pandas")
     code = f"import scim, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_embedding_needs_no_lightning():
+    heavy = ("lightning_fabric", "pytorch_metric_learning", "sklearn")
+    code = f"import scim.model, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

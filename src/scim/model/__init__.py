@@ -1,12 +1,22 @@
-"""The metric-learning model: train, evaluate, save, load, encode."""
+"""The metric-learning model: train, evaluate, save, load, encode.
+
+What only training needs, above all Lightning, is loaded when it is first asked for: who embeds should not wait for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from scim.model._config import ModelConfig
 from scim.model._load import load
 from scim.model._model import Model
-from scim.model.data import CellFilters
-from scim.model.evaluation import Evaluation, evaluate
 from scim.model.net import Decoder, Encoder
-from scim.model.training import TrainConfig, train
+
+if TYPE_CHECKING:
+    from scim.model.data import CellFilters
+    from scim.model.evaluation import Evaluation, evaluate
+    from scim.model.training import TrainConfig, train
 
 __all__ = [
     "CellFilters",
@@ -20,3 +30,23 @@ __all__ = [
     "load",
     "train",
 ]
+
+_LATER = {
+    "CellFilters": "data",
+    "Evaluation": "evaluation",
+    "TrainConfig": "training",
+    "evaluate": "evaluation",
+    "train": "training",
+}
+"""In which room each is."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f"scim.model.{_LATER[name]}"), name)
+    msg = f"module 'scim.model' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
