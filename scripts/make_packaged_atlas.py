@@ -3,16 +3,19 @@
 The same seed on the same machine gives the same weights, labels and embeddings; the names of TileDB's files and the
 identifier of the atlas are new each time.
 
-    python scripts/make_packaged_atlas.py FOLDER_OF_DATA [--out FOLDER]
+    python scripts/make_packaged_atlas.py FOLDER_OF_DATA [--out FOLDER] [--measures RESULTS.json]
 
 The folder holds the five permissively licensed studies named in `STUDIES`, and `label_to_cl.csv`, which maps their
-labels to Cell Ontology terms.
+labels to Cell Ontology terms. `--measures` is what benchmarks/quality/run.py writes: what the same recipe reached on
+studies left out goes into the model's config.json, as part of its card.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,14 @@ import scim
 
 TARGET = Path(__file__).parents[1] / "src" / "scim" / "atlas" / "blood_pancreas.scim"
 SEED = 0
+
+
+LIMITS = [
+    "Knows the cell types of healthy blood and pancreas named in labels.tsv, and no others.",
+    "Five small studies: dendritic cells, platelets and pancreatic gamma cells are learned from tens of cells.",
+    "Below some hundred of its genes, or on random panels of them, labels are much less certain.",
+    "The confidence of a label is a share of votes, not a probability.",
+]
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,32 @@ def train(cells: dict[str, anndata.AnnData]) -> scim.model.Model:
     )
 
 
+def card(cells: dict[str, anndata.AnnData], measures: Path | None) -> dict[str, object]:
+    """Return the model card as JSON can hold it: data, licences, measures, limits; docs/model_card.md is for people."""
+    data = [
+        {
+            "file": study.file,
+            "study": study.study,
+            "tissue": study.tissue,
+            "assay": study.assay,
+            "licence": study.licence,
+            "n_labelled": int(cells[study.file].obs["cell_type"].notna().sum()),
+        }
+        for study in STUDIES
+    ]
+    found = [] if measures is None else json.loads(measures.read_text())
+    ours = [one for one in found if one["method"] == "scim" and one["variant"] == "full"]
+    tests = sorted({one["test"] for one in ours})
+    return {
+        "organism": "Homo sapiens",
+        "data": data,
+        "macro_f1_of_studies_left_out": {
+            test: round(statistics.mean(one["macro_f1"] for one in ours if one["test"] == test), 3) for test in tests
+        },
+        "limits": LIMITS,
+    }
+
+
 def build(model: scim.model.Model, cells: dict[str, anndata.AnnData], target: Path) -> None:
     """Append all labelled cells, without their counts."""
     labelled = [adata[adata.obs["cell_type"].notna()].copy() for adata in cells.values()]
@@ -96,11 +133,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=TARGET)
+    parser.add_argument("--measures", type=Path, help="results.json of benchmarks/quality/run.py")
     arguments = parser.parse_args()
     scim.settings.n_threads = 1  # sums in one order, so that the same seed gives the same weights
     started = time.perf_counter()
     cells = read(arguments.folder)
     trained = train(cells)
+    trained.metadata["card"] = card(cells, arguments.measures)
     print(f"trained in {time.perf_counter() - started:.0f} s")
     # Nobody decodes with the packaged model, and half the digits of its weights are enough; cells are embedded with
     # the weights as they will be read.

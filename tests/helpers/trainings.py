@@ -49,7 +49,7 @@ def toy(n: int = 60, seed: int = 0, genes: slice = slice(None)) -> Any:
 def config_of(**changes: Any) -> TrainConfig:
     """A training of eleven small steps, by triplets and reconstruction."""
     small = {"n_steps": 11, "batch_size": 24, "queue_size": 64, "validate_every": 4, "least_panel": 20}
-    terms = {"objective": "triplet", "objective_weight": 1.0, "prototype_weight": 0.0, "reconstruction_weight": 0.1}
+    terms = {"n_members": 1, "objective": "triplet", "reconstruction_weight": 0.1}
     return TrainConfig(**{**small, **terms, "margin": 1.0, **changes})
 
 

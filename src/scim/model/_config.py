@@ -56,6 +56,9 @@ class ModelConfig(Config):
     standardize
         Whether each cell is brought to mean 0 and standard deviation 1 over the genes that were observed, so that
         cells measured on different panels resemble each other.
+    unit_slopes
+        Whether each unit has a slope of its own where its input is negative, or a layer has one, as in the paper. Nets
+        that were made of several have it.
     """
 
     n_genes: int
@@ -65,6 +68,7 @@ class ModelConfig(Config):
     dropout: float = 0.5
     target_sum: float = 1e4
     standardize: bool = True
+    unit_slopes: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, tuple):

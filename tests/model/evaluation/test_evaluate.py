@@ -106,7 +106,7 @@ def test_a_file_hides_the_labels_of_the_study_left_out(model, tmp_path):
 
 def test_training_and_evaluating_is_one_call():
     """Three trainings of a few steps on toy cells, to see the parts fit together."""
-    config = TrainConfig(n_steps=3, batch_size=30, reconstruction_weight=0.1)
+    config = TrainConfig(n_members=1, n_steps=3, batch_size=30, reconstruction_weight=0.1)
 
     def train_on(others):
         return scim.model.train(others, config=config, hidden=(8,), latent_dim=4, rng=0, **LABEL)

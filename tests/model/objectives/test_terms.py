@@ -29,25 +29,33 @@ def test_prototypes_sum_what_is_below_and_leave_out_what_is_above():
     assert fine.item() == pytest.approx(math.log(2))
 
 
+def prototypes(found, dim, seed):
+    generator = torch.Generator().manual_seed(seed)
+    term = Prototypes(
+        found, torch.ones(len(found.kin), dtype=torch.bool), latent_dim=dim, temperature=0.1, generator=generator
+    )
+    return lambda X, labels: term([X], labels, torch.zeros_like(labels), generator), term
+
+
 def test_prototypes_learn_and_are_saved():
     found = relations(["T cell", "B cell"])
-    terms = [Prototypes(found, 3, 0.1, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    (first_of, one), (other_of, other) = (prototypes(found, 3, seed) for seed in (0, 1))
     embedding = torch.nn.functional.normalize(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
     labels = torch.tensor([0, 0, 1, 1, 0])
-    first = terms[0](embedding, labels)
-    assert first.item() != pytest.approx(terms[1](embedding, labels).item())
-    assert list(terms[0].state_dict()) == ["prototypes"]
-    terms[1].load_state_dict(terms[0].state_dict())
-    assert first.item() == terms[1](embedding, labels).item()
-    optimizer = torch.optim.SGD(terms[0].parameters(), lr=0.1)
+    first = first_of(embedding, labels)
+    assert first.item() != pytest.approx(other_of(embedding, labels).item())
+    assert list(one.state_dict()) == ["prototypes"]
+    other.load_state_dict(one.state_dict())
+    assert first.item() == other_of(embedding, labels).item()
+    optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
     first.backward()
     optimizer.step()
-    assert terms[0](embedding, labels).item() < first.item()
+    assert first_of(embedding, labels).item() < first.item()
 
 
 def test_prototypes_are_not_rounded_in_mixed_precision():
     unrelated = torch.eye(4, dtype=torch.bool)
-    term = Prototypes(Relations(unrelated, unrelated, ~unrelated), 16, 0.1, torch.Generator().manual_seed(0))
+    term, _ = prototypes(Relations(unrelated, unrelated, ~unrelated), 16, 0)
     embedding = torch.nn.functional.normalize(torch.randn(8, 16, generator=torch.Generator().manual_seed(1)))
     labels = torch.arange(8) % 4
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 import scim
 from helpers import trainings
 from scim.model.data import combine, gathered, pick_genes
-from scim.model.training import _loop, _train
+from scim.model.training import _loop, _members
 from scim.model.training._validation import Validation
 
 
@@ -206,7 +206,7 @@ class Scripted:
 def test_it_stops_after_patience_with_the_best_weights(monkeypatch, scores, patience, n_looks, best):
     """Looks at steps 2, 4, ..., 11."""
     scripted = Scripted(scores)
-    monkeypatch.setattr(_train, "Validation", lambda *args: scripted)
+    monkeypatch.setattr(_members, "Validation", lambda *args: scripted)
     model = trainings.fit(**three_studies(), patience=patience, validate_every=2)
     history = model.metadata["validation"]
     assert [one["macro_f1"] for one in history] == scores[:n_looks]

@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         sizes = (config.n_genes, *config.hidden)
         rates = [config.input_dropout, *[config.dropout] * len(config.hidden)][: len(config.hidden)]
         self.blocks = nn.Sequential(
-            *(_block(a, b, p, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
+            *(_block(a, b, p, config, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
         )
         self.head = _linear(sizes[-1], config.latent_dim, generator)
 
@@ -101,7 +101,7 @@ class Decoder(nn.Module):
         sizes = (config.latent_dim, *reversed(config.hidden))
         rates = [0.0, *[config.dropout] * len(config.hidden)][: len(config.hidden)]
         self.blocks = nn.Sequential(
-            *(_block(a, b, p, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
+            *(_block(a, b, p, config, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
         )
         self.head = _linear(sizes[-1], config.n_genes, generator)
 
@@ -121,8 +121,9 @@ def standardize(x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.
     return torch.where(sd > 0, centred / sd.clamp(min=1e-12), 0.0)
 
 
-def _block(n_in: int, n_out: int, p: float, generator: torch.Generator | None) -> nn.Sequential:
-    return nn.Sequential(Dropout(p, generator), _linear(n_in, n_out, generator), nn.BatchNorm1d(n_out), nn.PReLU())
+def _block(n_in: int, n_out: int, p: float, config: ModelConfig, generator: torch.Generator | None) -> nn.Sequential:
+    prelu = nn.PReLU(n_out if config.unit_slopes else 1)
+    return nn.Sequential(Dropout(p, generator), _linear(n_in, n_out, generator), nn.BatchNorm1d(n_out), prelu)
 
 
 def _linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linear:

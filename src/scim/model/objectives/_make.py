@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from scim.model.objectives._moco import MomentumQueue
 from scim.model.objectives._nca import NeighbourhoodComponents
+from scim.model.objectives._prototype import Prototypes
 from scim.model.objectives._triplet import Triplet
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ def make_objective(
         raise ValueError(msg)
     if config.objective in ("simclr", "moco"):
         objective = _of_views(config, encoder, latent_dim, generator)
+    elif config.objective == "prototypes":
+        objective = Prototypes(
+            relations, lone, perturbation=config.label_perturbation, latent_dim=latent_dim,
+            temperature=config.temperature, generator=generator,
+        )  # fmt: skip
     else:
         objective = _of_labels(config, relations, lone)
     return objective.to(encoder.head.weight.device)

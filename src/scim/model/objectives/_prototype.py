@@ -8,11 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from scim.model.objectives._labelled import Labelled
+
 if TYPE_CHECKING:
     from scim.model.objectives._relations import Relations
 
 
-class Prototypes(nn.Module):
+class Prototypes(Labelled):
     """The cross-entropy of the cosines to one learned direction per label: see :func:`prototype_loss`.
 
     Attributes
@@ -22,8 +24,8 @@ class Prototypes(nn.Module):
 
     Parameters
     ----------
-    relations
-        Of the labels.
+    relations, lone, perturbation
+        See :class:`Labelled`.
     latent_dim
         Length of an embedding.
     temperature
@@ -32,20 +34,26 @@ class Prototypes(nn.Module):
         Draws the first directions.
     """
 
-    below: torch.Tensor
-
-    def __init__(self, relations: Relations, latent_dim: int, temperature: float, generator: torch.Generator) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        relations: Relations,
+        lone: torch.Tensor,
+        *,
+        perturbation: float = 0.0,
+        latent_dim: int,
+        temperature: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(relations, lone, perturbation=perturbation)
         drawn = torch.randn(len(relations.below), latent_dim, generator=generator, device=generator.device)
         self.prototypes = nn.Parameter(drawn.to(relations.below.device))
-        self.register_buffer("below", relations.below, persistent=False)
         self.temperature = temperature
 
-    def forward(self, embedding: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the loss of (n, latent_dim) unit rows with (n,) label codes."""
-        # Half precision would leave two digits of a cosine, which the temperature then magnifies.
-        with torch.autocast(embedding.device.type, enabled=False):
-            return prototype_loss(embedding.float(), self.prototypes, labels, self.below, self.temperature)
+    def _among(
+        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        del studies, generator
+        return prototype_loss(embedding, self.prototypes, labels, self.below, self.temperature)
 
 
 def prototype_loss(

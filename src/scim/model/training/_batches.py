@@ -82,8 +82,6 @@ class Batches:
         views, targets = [], []
         for _ in range(self.n_views):
             counts = _dense(self._changed(X, rows), self.device)
-            if self.config.platform > 0:
-                counts = augment.shift_platform(counts, self.config.platform, self.generator)
             seen = self._seen(observed)
             views.append(View(_lognorm(counts * seen, self.target_sum), seen))
             targets.append(counts)
@@ -123,12 +121,14 @@ def _weights(cells: TrainingCells, config: TrainConfig) -> NDArray[np.float64]:
 
 
 def _gene_weight(mean_square: NDArray[np.float64]) -> torch.Tensor:
-    """Weigh genes between 0.2 and 2 by the rank of their mean square: panels are made of genes that say something.
+    """Weigh genes for each panel by the rank of their mean square: panels are made of genes that say something.
 
-    Over all cells, so that genes which few data sets measured are rare in panels too.
+    Between 0.2 and 2, and in every second panel the square of that, as in a panel of markers. Over all cells, so that
+    genes which few data sets measured are rare in panels too.
     """
     rank = np.argsort(np.argsort(mean_square, kind="stable"), kind="stable") / len(mean_square)
-    return torch.from_numpy(np.clip(2 * rank, 0.2, 2).astype(np.float32))
+    weight = torch.from_numpy(np.clip(2 * rank, 0.2, 2).astype(np.float32))
+    return torch.stack([weight ** (1 + i % 2) for i in range(augment.N_PANELS)])
 
 
 def _dense(X: sparse.csr_matrix, device: torch.device) -> torch.Tensor:

@@ -10,8 +10,8 @@ from scim.model._config import Config, check_number
 Mining = Literal["semihard", "hardest", "random"]
 MINING: tuple[Mining, ...] = ("semihard", "hardest", "random")
 
-Objective = Literal["triplet", "contrastive", "nca", "supcon", "simclr", "moco"]
-OBJECTIVES: tuple[Objective, ...] = ("triplet", "contrastive", "nca", "supcon", "simclr", "moco")
+Objective = Literal["prototypes", "triplet", "contrastive", "nca", "supcon", "simclr", "moco"]
+OBJECTIVES: tuple[Objective, ...] = ("prototypes", "triplet", "contrastive", "nca", "supcon", "simclr", "moco")
 
 Sampling = Literal["balanced", "paper"]
 SAMPLING: tuple[Sampling, ...] = ("balanced", "paper")
@@ -30,12 +30,15 @@ _SHARES = (
 class TrainConfig(Config):
     """How a model is trained. The defaults are those that did best on studies left out (benchmarks/NOTES.md).
 
-    :meth:`alone` gives an objective without the prototypes beside it, :meth:`paper` what :cite:t:`Heimberg2025` did.
+    :meth:`paper` gives what :cite:t:`Heimberg2025` did.
 
     Attributes
     ----------
+    n_members
+        Encoders that are trained one after the other and become one, see :func:`scim.model.training._stack.stack`:
+        steadier than any of them. Only one can have a decoder.
     n_steps
-        Number of batches.
+        Number of batches, for each.
     validate_every
         Batches between two looks at the studies that do not train, if there are some; and
     patience
@@ -47,7 +50,8 @@ class TrainConfig(Config):
     weight_decay
         Of AdamW.
     objective
-        What brings cells of a label together: `"triplet"`, `"contrastive"` (pairs), `"nca"` (soft neighbours),
+        What brings cells of a label together: `"prototypes"` (cross-entropy of the cosines to one learned direction
+        per label), `"triplet"`, `"contrastive"` (pairs), `"nca"` (soft neighbours),
         `"supcon"` (supervised contrastive); or, without labels, two views of each cell: `"simclr"` (NT-Xent),
         `"moco"` (momentum encoder with a queue).
     objective_weight
@@ -55,7 +59,7 @@ class TrainConfig(Config):
     margin
         By how much a negative should be farther than a positive, of `"triplet"` and `"contrastive"`.
     temperature
-        By which similarities are divided, of the other objectives and of the prototypes.
+        By which similarities are divided, of the other objectives.
     label_perturbation
         Share of the labels of a batch that are replaced by a random parent in the ontology that the batch has too.
     queue_size
@@ -72,8 +76,6 @@ class TrainConfig(Config):
         `None`: all. Of `"triplet"` and `"contrastive"`.
     reconstruction_weight
         Weight of the mean squared error of the decoder over the observed genes; 0 trains no decoder.
-    prototype_weight
-        Weight of the cross-entropy of the cosines to one learned direction per label.
     l1
         Weight of the sum of the absolute weights of the first layer.
     sampling
@@ -87,9 +89,6 @@ class TrainConfig(Config):
         Share of cells to which the counts of one to five others of their label and study are added.
     thin
         Share of cells of which counts are lost at random, down to a twentieth.
-    platform
-        Virtual platforms: in each batch some cells have their counts of each gene multiplied by a factor of their
-        platform, whose logarithm is normal with a standard deviation of up to this. 0: none.
     random_panel
         Share of random gene panels among those that hide genes from the encoder.
     study_panel
@@ -100,14 +99,15 @@ class TrainConfig(Config):
         Decay of the average of the weights over the steps, which becomes the model; 0: the last weights do.
     """
 
-    n_steps: int = 1500
+    n_members: int = 3
+    n_steps: int = 500
     validate_every: int = 100
     patience: int = 5
-    batch_size: int = 384
+    batch_size: int = 256
     lr: float = 3e-3
     weight_decay: float = 0.01
-    objective: Objective = "supcon"
-    objective_weight: float = 0.3
+    objective: Objective = "prototypes"
+    objective_weight: float = 1.0
     margin: float = 1.0
     temperature: float = 0.25
     label_perturbation: float = 0.0
@@ -117,28 +117,26 @@ class TrainConfig(Config):
     positives: Positives = "any"
     per_anchor: int | None = 10
     reconstruction_weight: float = 0.0
-    prototype_weight: float = 1.0
     l1: float = 0.0
     sampling: Sampling = "balanced"
     class_balance: float = 1.0
     study_balance: float = 0.5
     mix: float = 0.7
     thin: float = 0.8
-    platform: float = 1.0
     random_panel: float = 0.8
     study_panel: float = 0.3
     least_panel: int = 100
-    averaging: float = 0.99
+    averaging: float = 0.98
 
     def __post_init__(self) -> None:
-        for name in ("n_steps", "validate_every", "patience", "least_panel", "queue_size"):
+        for name in ("n_members", "n_steps", "validate_every", "patience", "least_panel", "queue_size"):
             check_number(name, getattr(self, name), whole=True, least=1)
         check_number("batch_size", self.batch_size, whole=True, least=4)
         if self.per_anchor is not None:
             check_number("per_anchor", self.per_anchor, whole=True, least=1)
         for name in ("lr", "margin", "temperature"):
             check_number(name, getattr(self, name), least=1e-9)
-        for name in ("weight_decay", "objective_weight", "reconstruction_weight", "prototype_weight", "l1", "platform"):
+        for name in ("weight_decay", "objective_weight", "reconstruction_weight", "l1"):
             check_number(name, getattr(self, name))
         for name in _SHARES:
             check_number(name, getattr(self, name), most=1)
@@ -151,11 +149,9 @@ class TrainConfig(Config):
             if getattr(self, name) not in choices:
                 msg = f"{name} must be one of {list(choices)}, got {getattr(self, name)!r}."
                 raise ValueError(msg)
-
-    @classmethod
-    def alone(cls, objective: Objective, **changes: Any) -> Self:
-        """Return the defaults with an objective of weight 1 and no prototypes, and with `changes`."""
-        return cls(**{"objective": objective, "objective_weight": 1.0, "prototype_weight": 0.0, **changes})
+        if self.n_members > 1 and self.reconstruction_weight > 0:
+            msg = f"A decoder belongs to one encoder: reconstruction_weight needs n_members=1, got {self.n_members}."
+            raise ValueError(msg)
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
@@ -165,9 +161,9 @@ class TrainConfig(Config):
         `standardize=False`; its learning rate falls as a cosine, without the rise at the start that ours has.
         """
         recipe: dict[str, Any] = {
-            "n_steps": 50_000, "batch_size": 1000, "lr": 5e-3, "objective": "triplet", "objective_weight": 1e-3,
-            "margin": 0.05, "mining": "semihard", "positives": "across", "per_anchor": None,
-            "reconstruction_weight": 0.999, "prototype_weight": 0.0, "l1": 1e-4, "sampling": "paper", "mix": 0.0,
-            "thin": 0.0, "platform": 0.0, "random_panel": 0.0, "study_panel": 0.0, "averaging": 0.0,
+            "n_members": 1, "n_steps": 50_000, "batch_size": 1000, "lr": 5e-3, "objective": "triplet",
+            "objective_weight": 1e-3, "margin": 0.05, "mining": "semihard", "positives": "across", "per_anchor": None,
+            "reconstruction_weight": 0.999, "l1": 1e-4, "sampling": "paper", "mix": 0.0,
+            "thin": 0.0, "random_panel": 0.0, "study_panel": 0.0, "averaging": 0.0,
         }  # fmt: skip
         return cls(**{**recipe, **changes})

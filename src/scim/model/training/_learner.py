@@ -9,7 +9,7 @@ from torch import nn
 
 from scim.model.net import Decoder, Encoder
 from scim.model.net._net import Dropout
-from scim.model.objectives import Prototypes, l1_loss, make_objective, reconstruction_loss, relations
+from scim.model.objectives import l1_loss, make_objective, reconstruction_loss, relations
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ class Losses(NamedTuple):
 
 
 class Learner(nn.Module):
-    """Encoder, decoder, objective and prototypes.
+    """Encoder, decoder and objective.
 
     Parameters
     ----------
@@ -59,26 +59,18 @@ class Learner(nn.Module):
         self.encoder = Encoder(net, generator)
         self.decoder = Decoder(net, generator) if config.reconstruction_weight > 0 else None
         self.objective = make_objective(config, found, torch.from_numpy(lone), self.encoder, net.latent_dim, generator)
-        self.prototypes = (
-            Prototypes(found, net.latent_dim, config.temperature, generator) if config.prototype_weight > 0 else None
-        )
 
     def forward(self, batch: Batch) -> Losses:
         """Return the loss of a batch."""
         config = self.config
         parts: dict[str, torch.Tensor] = {}
         embeddings = self.objective.embed(self.encoder, batch.views)
-        total = embeddings[0].sum() * 0
-        if config.objective_weight > 0:
-            parts[config.objective] = self.objective(embeddings, batch.labels, batch.studies, self.generator)
-            total = total + config.objective_weight * parts[config.objective]
+        parts[config.objective] = self.objective(embeddings, batch.labels, batch.studies, self.generator)
+        total = config.objective_weight * parts[config.objective]
         if self.decoder is not None:
             target = self.encoder.scale(batch.target, batch.observed)
             parts["reconstruction"] = reconstruction_loss(self.decoder(embeddings[0]), target, batch.observed)
             total = total + config.reconstruction_weight * parts["reconstruction"]
-        if self.prototypes is not None:
-            parts["prototypes"] = self.prototypes(embeddings[0], batch.labels)
-            total = total + config.prototype_weight * parts["prototypes"]
         if config.l1 > 0:
             total = total + config.l1 * l1_loss(self.encoder.first.weight)
         return Losses(total, parts)

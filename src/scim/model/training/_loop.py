@@ -101,11 +101,11 @@ class Run:
         learner: Learner = self.learner.module
         return learner
 
-    def fit(self, checkpoints: Checkpoints | None = None, every: int = 500) -> Fitted:
+    def fit(self, checkpoints: Checkpoints | None = None, every: int = 500, *, name: str = "train") -> Fitted:
         """Take the steps that are left; `every` so many, and at the end, the state is saved."""
         with _steady(self.fabric.device):
             self._restore(checkpoints)
-            with progress(total=self.config.n_steps, initial=self.step, desc="train", unit="batch") as bar:
+            with progress(total=self.config.n_steps, initial=self.step, desc=name, unit="batch") as bar:
                 while self.step < self.config.n_steps and not self._is_enough():
                     loss = self._take_step()
                     bar.update()

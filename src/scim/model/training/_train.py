@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.csv_logs import CSVLogger
 
 from scim._core.checks import check_choice, check_count
 from scim._core.log import logger
@@ -18,15 +16,16 @@ from scim.model._config import ModelConfig
 from scim.model._model import Model
 from scim.model.data import TrainingCells, check_shared, combine, gathered, pick_genes, split_studies
 from scim.model.linear import LINEAR
-from scim.model.training._checkpoint import Checkpoints, digest_of, seed_of
+from scim.model.training._checkpoint import seed_of
 from scim.model.training._config import OBJECTIVES, TrainConfig
 from scim.model.training._linear import fit_affine
-from scim.model.training._loop import Fitted, Run
-from scim.model.training._validation import Validation
+from scim.model.training._members import fit_members
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
+    from lightning_fabric import Fabric
     from typing_extensions import TypeIs
 
     from scim.model.data import CellFilters, Inputs
@@ -65,11 +64,10 @@ def train(
 ) -> Model:
     r"""Learn an embedding in which cells of a type are near each other, whatever study they come from.
 
-    By default the loss is the cross-entropy of the cosines to one learned direction per label, and 0.3 times the
-    supervised contrastive loss of :cite:t:`Khosla2020`; labels of which one is an ancestor of the other in the Cell
-    Ontology are not pushed apart. Cells are seen through random gene panels and virtual platforms, with counts lost
-    or added, so that the embedding does not depend on them. `config=TrainConfig.paper()` has the triplets and the
-    reconstruction of :cite:t:`Heimberg2025`.
+    By default the loss is the cross-entropy of the cosines to one learned direction per label, where labels of which
+    one is an ancestor of the other in the Cell Ontology are not pushed apart. Cells are seen through random gene
+    panels, with counts lost or added, so that the embedding does not depend on them. Three encoders are trained and
+    become one. `config=TrainConfig.paper()` has the triplets and the reconstruction of :cite:t:`Heimberg2025`.
 
     Data are read twice, by rows, to choose the genes and to collect their counts; files are never loaded whole. Up to
     `max_memory` bytes of counts (six bytes a value of the genes chosen) are kept in memory, more go to a file.
@@ -86,8 +84,8 @@ def train(
     study_key
         Column of obs with the study (or donor) of each cell. Default: each data set is a study.
     objective
-        What is learned; default: that of `config`, and without a config, the objective alone. `"triplet"`,
-        `"contrastive"`, `"nca"`, `"supcon"`, `"simclr"`, `"moco"` train a net, see :class:`TrainConfig`.
+        What is learned; default: that of `config`. `"prototypes"`, `"triplet"`, `"contrastive"`, `"nca"`,
+        `"supcon"`, `"simclr"`, `"moco"` train a net, see :class:`TrainConfig`.
         `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"` are linear maps, see
         :func:`scim.model.linear.fit_linear`, which do not look at `hidden`, `fabric`, `checkpoint`, most of `config`.
     filters
@@ -183,7 +181,11 @@ def train(
             len(cells.genes), tuple(hidden), latent_dim,
             input_dropout=input_dropout, dropout=dropout, standardize=standardize,
         )  # fmt: skip
-        fitted = _fit(cells, others, net, config, random, fabric, checkpoint, checkpoint_every)
+        folder = None if checkpoint is None else Path(checkpoint)
+        fitted = fit_members(
+            cells, others, net, config, random, fabric=fabric, checkpoint=folder, every=checkpoint_every
+        )
+        net = fitted.encoder.config
     seconds = time.perf_counter() - started
     counts = len(cells.label), len(cells.labels.names), len(cells.studies)
     logger.info("trained on %d cells, %d labels, %d studies in %.0f s", *counts, seconds)
@@ -191,39 +193,10 @@ def train(
     return Model(net, cells.genes, cells.labels, fitted.encoder, fitted.decoder, name=name, metadata=metadata)
 
 
-def _fit(
-    cells: TrainingCells,
-    others: TrainingCells | None,
-    net: ModelConfig,
-    config: TrainConfig,
-    random: np.random.Generator,
-    fabric: Fabric | None,
-    checkpoint: str | os.PathLike[str] | None,
-    every: int,
-) -> Fitted:
-    checkpoints = None
-    if checkpoint is not None:
-        seen = digest_of(cells) + ("" if others is None else digest_of(others))
-        seed = random.bit_generator.state
-        run = {
-            "net": net.to_dict(),
-            "training": config.to_dict(),
-            "data": seen,
-            "seed": str(seed),
-            "n_processes": 1 if fabric is None else fabric.world_size,
-        }
-        checkpoints = Checkpoints(checkpoint, run)
-        if fabric is None:
-            log = CSVLogger(os.fspath(checkpoint), name="log", flush_logs_every_n_steps=1)
-            fabric = Fabric(accelerator="auto", devices=1, loggers=log)
-    held = None if others is None else Validation(cells, others, np.random.default_rng(random.integers(2**62)))
-    return Run(cells, net, config, random, fabric=fabric, validation=held).fit(checkpoints, every)
-
-
 def _config(config: TrainConfig | None, objective: Objective | LinearObjective | None) -> TrainConfig:
     if objective is None or _is_linear(objective):
         return TrainConfig() if config is None else config
-    return TrainConfig.alone(objective) if config is None else dataclasses.replace(config, objective=objective)
+    return dataclasses.replace(TrainConfig() if config is None else config, objective=objective)
 
 
 def _metadata(cells: TrainingCells, objective: str, config: TrainConfig) -> dict[str, object]:
