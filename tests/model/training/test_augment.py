@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from scim.model.training._augment import N_PANELS, hide_genes, mix, thin
+from scim.model.training._augment import N_PANELS, N_PLATFORMS, PLAIN, hide_genes, mix, shift_platform, thin
 from scim.model.training._average import WeightAverage
 from scim.model.training._sample import balanced_weights, paper_weights
 
@@ -39,6 +39,20 @@ def test_mixing_adds_one_to_five_partners_or_nothing():
     assert values.tolist() == [1, 11, 111, 1111, 11111, 111111]
     expected = [0.5, *(0.5 * 0.3 * 0.7**k for k in range(4)), 0.5 * 0.7**4]
     np.testing.assert_allclose(counts / 4000, expected, atol=0.03)
+
+
+def test_a_platform_multiplies_each_gene_alike_in_all_of_its_cells():
+    counts = torch.ones(4000, 300)
+    factors = shift_platform(counts, 0.8, torch.Generator().manual_seed(0))
+    rows, members = factors.unique(dim=0, return_counts=True)
+    plain = (rows == 1).all(1)
+    assert len(rows) == N_PLATFORMS - PLAIN + 1  # the plain ones are all ones
+    assert plain.sum() == 1
+    assert members[plain].item() == pytest.approx(4000 * PLAIN / N_PLATFORMS, rel=0.15)
+    log = rows[~plain].log()
+    assert log.std(1).max() < 0.8 * 1.15
+    assert log.mean(1).abs().max() < 0.2
+    assert torch.equal(shift_platform(counts * 2, 0.8, torch.Generator().manual_seed(0)), factors * 2)
 
 
 def test_the_average_of_weights_by_hand():

@@ -20,6 +20,9 @@ ANOTHER = 0.7
 LEAST_KEPT = 0.05
 """Share of its counts that a thinned cell keeps at least; shares are uniform in their logarithm."""
 
+N_PLATFORMS, PLAIN = 16, 4
+"""Virtual platforms in a batch, and how many of them see the counts as they are."""
+
 N_PANELS = 32
 """Random panels in a batch: drawing one for each cell would cost more than the first layer."""
 
@@ -67,6 +70,28 @@ def thin(X: sparse.csr_matrix, share: float, random: np.random.Generator) -> spa
     counts = np.round(X.data).astype(np.int64)
     thinned = np.where(rate < 1, random.binomial(counts, rate), X.data).astype(np.float32)
     return sparse.csr_matrix((thinned, X.indices, X.indptr), shape=X.shape)
+
+
+def shift_platform(counts: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
+    """Multiply the counts of each gene by a factor of the virtual platform that a cell is given.
+
+    Chemistries and protocols catch the same molecules with different yields, gene by gene.
+
+    Parameters
+    ----------
+    counts
+        (n, n_genes)
+    most
+        Largest standard deviation of the logarithm of a factor; a platform has one between 0 and this.
+    generator
+        Draws platforms, and the platform of each cell.
+    """
+    n, n_genes = counts.shape
+    where = generator.device
+    sd = most * torch.rand(N_PLATFORMS, 1, generator=generator, device=where)
+    sd[:PLAIN] = 0
+    factors = (sd * torch.randn(N_PLATFORMS, n_genes, generator=generator, device=where)).exp().to(counts.device)
+    return counts * factors[torch.randint(N_PLATFORMS, (n,), generator=generator, device=where).to(counts.device)]
 
 
 def hide_genes(

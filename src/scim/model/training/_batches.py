@@ -82,6 +82,8 @@ class Batches:
         views, targets = [], []
         for _ in range(self.n_views):
             counts = _dense(self._changed(X, rows), self.device)
+            if self.config.platform > 0:
+                counts = augment.shift_platform(counts, self.config.platform, self.generator)
             seen = self._seen(observed)
             views.append(View(_lognorm(counts * seen, self.target_sum), seen))
             targets.append(counts)

@@ -89,6 +89,9 @@ class TrainConfig(Config):
         Share of cells to which the counts of one to five others of their label and study are added.
     thin
         Share of cells of which counts are lost at random, down to a twentieth.
+    platform
+        Virtual platforms: in each batch some cells have their counts of each gene multiplied by a factor of their
+        platform, whose logarithm is normal with a standard deviation of up to this. 0: none.
     random_panel
         Share of random gene panels among those that hide genes from the encoder.
     study_panel
@@ -123,6 +126,7 @@ class TrainConfig(Config):
     study_balance: float = 0.5
     mix: float = 0.7
     thin: float = 0.8
+    platform: float = 1.0
     random_panel: float = 0.8
     study_panel: float = 0.3
     least_panel: int = 100
@@ -136,7 +140,7 @@ class TrainConfig(Config):
             check_number("per_anchor", self.per_anchor, whole=True, least=1)
         for name in ("lr", "margin", "temperature"):
             check_number(name, getattr(self, name), least=1e-9)
-        for name in ("weight_decay", "objective_weight", "reconstruction_weight", "l1"):
+        for name in ("weight_decay", "objective_weight", "reconstruction_weight", "l1", "platform"):
             check_number(name, getattr(self, name))
         for name in _SHARES:
             check_number(name, getattr(self, name), most=1)
@@ -164,6 +168,6 @@ class TrainConfig(Config):
             "n_members": 1, "n_steps": 50_000, "batch_size": 1000, "lr": 5e-3, "objective": "triplet",
             "objective_weight": 1e-3, "margin": 0.05, "mining": "semihard", "positives": "across", "per_anchor": None,
             "reconstruction_weight": 0.999, "l1": 1e-4, "sampling": "paper", "mix": 0.0,
-            "thin": 0.0, "random_panel": 0.0, "study_panel": 0.0, "averaging": 0.0,
+            "thin": 0.0, "platform": 0.0, "random_panel": 0.0, "study_panel": 0.0, "averaging": 0.0,
         }  # fmt: skip
         return cls(**{**recipe, **changes})
