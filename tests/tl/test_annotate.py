@@ -75,11 +75,11 @@ def test_far_and_unsure_cells_are_unknown(adata, atlas_path):
     np.testing.assert_array_equal(adata.obs["scim_label"].isna(), unsure)
 
 
-def test_the_default_limit_is_the_reach_of_the_atlas(adata, atlas_path):
+def test_the_default_limit_is_one_and_a_half_reaches_of_the_atlas(adata, atlas_path):
     scim.tl.annotate(adata, atlas_path)
     with scim.atlas.open(atlas_path) as atlas:
-        assert adata.uns["scim_label"]["params"]["max_distance"] == pytest.approx(atlas.reach)
-        far = adata.obs["scim_label_distance"] > atlas.reach
+        assert adata.uns["scim_label"]["params"]["max_distance"] == pytest.approx(1.5 * atlas.reach)
+        far = adata.obs["scim_label_distance"] > 1.5 * atlas.reach
     np.testing.assert_array_equal(adata.obs["scim_label"].isna(), far)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import scim
+from scim._core.errors import ScimWarning
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_a_moved_atlas_can_be_named(adata, atlas_path, tmp_path):
 
 def test_hits_of_the_packaged_atlas_name_no_path(tmp_path):
     cells = scim.datasets.toy(6)
-    with pytest.warns(scim._core.errors.ScimWarning):  # few genes
+    with pytest.warns(ScimWarning):  # few genes
         scim.tl.embed(cells, scim.atlas.PACKAGED)
     scim.tl.search(cells, scim.atlas.PACKAGED, k=2)
     assert cells.uns["scim_search"]["atlas"]["path"] == "packaged"

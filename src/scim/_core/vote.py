@@ -17,6 +17,11 @@ CLOSEST = 1e-6
 """Distances below this count as this, so that an identical cell outweighs others without silencing them."""
 
 
+BEYOND = 1.5
+"""How many times the reach of an atlas a cell may be away from it: of cells of new studies seen through 200 to 1,000
+genes up to one in three lay between 1 and 1.5 reaches, and those of another tissue beyond 2 (benchmarks/NOTES.md)."""
+
+
 class Votes(NamedTuple):
     """The labels that the neighbours of each query vote for, best first."""
 
@@ -25,6 +30,11 @@ class Votes(NamedTuple):
 
     shares: NDArray[np.float32]
     """(n, top_n) share of the vote, 0 to 1, descending."""
+
+
+def farthest_voter(reach: float | None) -> float:
+    """Return the distance of the nearest voter beyond which a cell is unknown; 2, and none is, without a reach."""
+    return 2.0 if reach is None else min(2.0, BEYOND * reach)
 
 
 def label_weights(codes: NDArray[np.integer[Any]], n_labels: int, *, balance: bool = True) -> NDArray[np.float32]:

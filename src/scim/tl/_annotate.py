@@ -11,7 +11,7 @@ from scim._core import keys
 from scim._core.checks import check_adata, check_choice, check_count, check_key, check_range, check_writable
 from scim._core.log import logger, progress
 from scim._core.types import Duplicates, Weights
-from scim._core.vote import Votes, label_weights, vote
+from scim._core.vote import Votes, farthest_voter, label_weights, vote
 from scim.tl._context import fitting_rep, opened, origin
 from scim.tl._filter import primary_condition, query_filter
 
@@ -71,7 +71,8 @@ def annotate(
         Cells whose best label has a smaller share of the vote than this (0 to 1) are unknown.
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown.
-        Default: the reach of the atlas, within which 99.5 % of its cells have one of their label in another study.
+        Default: one and a half times the reach of the atlas, within which 99.5 % of its cells have one of their label
+        in another study; new studies, and cells of which few genes were measured, lie farther out than its own.
     duplicates
         `"collapse"`: a cell that is in the atlas several times votes once, see :func:`scim.tl.search`.
         `"keep"`: every cell may vote.
@@ -131,7 +132,7 @@ def annotate(
     with opened(atlas) as source:
         X = fitting_rep(adata, source, use_rep)
         labels = source.labels
-        limit = source.reach if max_distance is None else max_distance
+        limit = farthest_voter(source.reach) if max_distance is None else max_distance
         primary = primary_condition(source) if duplicates == "collapse" else None
         voters = _voters(source, labels, where, primary)
         query = {"distinct": duplicates == "collapse", **_filter(source, labels, where, primary)}
@@ -140,7 +141,7 @@ def annotate(
         answer = _ask(X, source, labels, each, query, k=k, weights=weights, top_n=top_n)
         params: dict[str, Any] = {"use_rep": use_rep, "k": k, "weights": weights, "balance": balance}
         params |= {"where": where or "", "top_n": top_n}
-        farthest = 2.0 if limit is None else float(limit)
+        farthest = float(limit)
         params |= {"min_confidence": float(min_confidence), "max_distance": farthest}
         params |= {"duplicates": duplicates, "primary_only": primary is not None}
         source_of = origin(source)

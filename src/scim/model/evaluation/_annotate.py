@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core.vote import label_weights, vote
+from scim._core.vote import farthest_voter, label_weights, vote
 from scim.model.evaluation._neighbours import nearest
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Reference(NamedTuple):
     names: NDArray[np.object_]
     weights: NDArray[np.float32]
     """(n_labels,) what a voter of each label weighs."""
-    reach: float
+    limit: float
     """A cell whose nearest neighbour is farther is unknown."""
 
 
@@ -47,15 +47,18 @@ def reference(
     labels, studies
         (n,) of each.
     max_distance
-        Default: see :func:`reach`.
+        Default: as in :func:`scim.tl.annotate`, from what :func:`reach` finds.
     random
         Draws a sample where there are many.
     """
     codes, names = pd.factorize(labels, sort=True)
-    limit = reach(X, codes, pd.factorize(studies)[0], random) if max_distance is None else float(max_distance)
+    if max_distance is None:
+        max_distance = farthest_voter(reach(X, codes, pd.factorize(studies)[0], random))
     once = np.sort(np.unique(np.round(X, _DECIMALS) + 0.0, axis=0, return_index=True)[1])  # + 0.0: no -0.0
     weights = label_weights(codes, len(names))
-    return Reference(X[once], codes[once].astype(np.int32), np.asarray(names, dtype=object), weights, limit)
+    return Reference(
+        X[once], codes[once].astype(np.int32), np.asarray(names, dtype=object), weights, float(max_distance)
+    )
 
 
 def annotate(X: NDArray[np.float32], known: Reference, k: int) -> NDArray[np.object_]:
@@ -64,7 +67,7 @@ def annotate(X: NDArray[np.float32], known: Reference, k: int) -> NDArray[np.obj
     votes = vote(distances, ids, known.codes, known.weights, weights="distance", top_n=1)
     labels = known.names[votes.codes[:, 0]]
     # A row of zeros is a cell without counts: its neighbours are chance.
-    labels[(distances[:, 0] > known.reach) | ~X.any(axis=1)] = None
+    labels[(distances[:, 0] > known.limit) | ~X.any(axis=1)] = None
     return labels
 
 

@@ -71,7 +71,7 @@ def evaluate(
         Number of neighbours that vote, and whose purity is measured.
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown. Default: the
-        distance within which 99.5 % of the other studies' cells have one of their label in another study; 2 labels all.
+        limit of :func:`scim.tl.annotate`, measured on the other studies; 2 labels all.
     levels
         Cell Ontology ids or names at which labels are compared: a label, true or predicted, stands for the most
         specific of these at or above it, and for itself if there is none. The vote is by the labels as they are.

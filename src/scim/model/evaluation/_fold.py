@@ -60,7 +60,7 @@ def fold(seen: Embedded, cells: Data, study: str, plan: Plan, random: np.random.
     scores = _scores(cells.labels[own], annotate(seen.Z[own], known, plan.k), known, plan.levels)
     row: dict[str, Any] = {"study": study, **scores.summary}
     row |= summarise(seen.values[seen.values["study"] == study]) | {"nmse": _nmse(seen, cells, own)}
-    row["max_distance"] = known.reach
+    row["max_distance"] = known.limit
     logger.info("%s left out: %d cells, macro-F1 %.3f", study, own.sum(), scores.summary["macro_f1"])
     robust = [_robust(seen, cells, study, known, change, scores, plan, random) for change in plan.changes]
     if robust:
