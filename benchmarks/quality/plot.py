@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from data import TESTS
+from methods import MODULES
 from tables import by_test, by_variant
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def draw(found: list[dict[str, Any]], out: Path) -> None:
     dots(axes[0], table, style)
     for ax, what in zip(axes[1:], CURVES, strict=True):
         curves(ax, by_variant(frame), what, style)
-    axes[1].sharey(axes[2])
+    axes[2].sharey(axes[1])
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8, frameon=False)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -55,24 +57,30 @@ def draw(found: list[dict[str, Any]], out: Path) -> None:
 
 
 def styles(methods: list[str]) -> dict[str, dict[str, Any]]:
-    """Return marker and colour of each method, scim's always the first and in front."""
-    order = sorted(methods, key=lambda name: (name != "scim", methods.index(name)))
-    looks = zip(order, COLOURS, MARKERS, strict=False)
-    return {name: {"color": c, "marker": m, "zorder": 4 if name == "scim" else 3} for name, c, m in looks}
+    """Return marker and colour of each method, which do not depend on the others; scim is in front."""
+    looks = dict(zip(MODULES, zip(COLOURS, MARKERS, strict=True), strict=True))
+    return {
+        name: {"color": look[0], "marker": look[1], "zorder": 4 if name == "scim" else 3}
+        for name, look in looks.items()
+        if name in methods
+    }
 
 
 def dots(ax: Axes, table: pd.DataFrame, style: dict[str, dict[str, Any]]) -> None:
     """Draw one column a test, and one for each mean."""
     names = [name for name in table if name in TESTS] + [name for name in table if name not in TESTS]
-    for name, look in style.items():
-        size = 60 if name == "scim" else 30
-        ax.scatter(range(len(names)), table.loc[name, names], s=size, label=name, lw=0, alpha=0.9, **look)
-    n_tests = sum(name in TESTS for name in names)
-    ax.axvline(n_tests - 0.5, color="grey", lw=0.8)
+    for place, (name, look) in enumerate(style.items()):
+        across = np.arange(len(names)) + 0.6 * (place / max(1, len(style) - 1) - 0.5)
+        size = 60 if name == "scim" else 26
+        ax.scatter(across, table.loc[name, names], s=size, label=name, **look)
+    for place in range(1, len(names)):
+        ax.axvline(
+            place - 0.5, color="black" if names[place - 1] in TESTS and names[place] not in TESTS else "0.9", lw=0.8
+        )
     labels = [name.replace("_", "\n", 1).replace("mean ", "mean\n") for name in names]
     ax.set_xticks(range(len(names)), labels, fontsize=8, rotation=60)
-    ax.set(ylabel="macro-F1", title="a study left out")
-    ax.grid(alpha=0.3)
+    ax.set(ylabel="macro-F1", title="a study left out", xlim=(-0.5, len(names) - 0.5))
+    ax.grid(axis="y", alpha=0.3)
 
 
 def curves(ax: Axes, table: pd.DataFrame, what: str, style: dict[str, dict[str, Any]]) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import warnings
@@ -92,9 +91,14 @@ def task(arguments: argparse.Namespace, group: jobs.Group, name: str, seed: int)
     folder = arguments.data / f"{name} {group.reference} {seed}".replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
     files = [[str(folder / f"{query.test}, {query.variant}.npy") for query in asked] for asked in group.sets]
-    wanted = [n for n, paths in enumerate(files) if name in arguments.again or not all(map(os.path.exists, paths))]
+    wanted = [n for n, paths in enumerate(files) if name in arguments.again or not all(map(answered, paths))]
     work = {"sets": wanted, "answers": [files[n] for n in wanted], "options": options}
     return {"name": name, "method": methods.MODULES[name]} | work
+
+
+def answered(path: str) -> bool:
+    """Say whether there is an answer; what is said of it is written last."""
+    return Path(path).exists() and Path(path).with_suffix(".json").exists()
 
 
 def answer(arguments: argparse.Namespace, group: jobs.Group, tasks: list[dict[str, Any]], python: str) -> None:

@@ -1,14 +1,11 @@
 """The recipe of the paper (Heimberg et al., Nature 2025) on the same cells, for a bounded number of steps and genes.
 
-Three layers of 1,024, dropout .4 and .5, 128 dimensions; semi-hard triplets across studies with a margin of .05, which
-weigh .001, beside the error of the decoder; AdamW at 5e-3; batches of 1,000 by the paper's weights; cells are not
-standardised, and genes that a study did not measure are zeros. Its filters of cells are left out: old chemistries have
-few counts. The paper trained for 50,000 steps on 28,231 genes.
+`scim.model.TrainConfig.paper` and the paper's net; genes that a study did not measure are zeros. Its filters of cells
+are left out: old chemistries have few counts. The paper trained for 50,000 steps on 28,231 genes.
 """
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING
 
 import anndata as ad
@@ -24,22 +21,6 @@ if TYPE_CHECKING:
 STEPS = 150
 N_GENES = 3000
 NET = {"hidden": (1024, 1024, 1024), "latent_dim": 128, "input_dropout": 0.4, "dropout": 0.5, "standardize": False}
-TRAINING = {
-    "batch_size": 1000,
-    "lr": 5e-3,
-    "weight_decay": 0.01,
-    "objective": "triplet",
-    "objective_weight": 0.001,
-    "reconstruction_weight": 0.999,
-    "margin": 0.05,
-    "mining": "semihard",
-    "positives": "across",
-    "sampling": "paper",
-    "mix": 0.0,
-    "thin": 0.0,
-    "random_panel": 0.0,
-    "study_panel": 0.0,
-}
 
 
 def predict(
@@ -48,9 +29,8 @@ def predict(
     genes = most_variable(train)
     train, tests = ([aligned(adata, genes) for adata in some] for some in (train, tests))
     scim.settings.n_threads = 1
-    config = scim.model.TrainConfig(n_steps=steps or STEPS, **TRAINING)
-    net = {name: value for name, value in NET.items() if name in inspect.signature(scim.model.train).parameters}
-    model = scim.model.train(train, label_key=label_key, study_key="study", genes=genes, config=config, rng=seed, **net)
+    config = scim.model.TrainConfig.paper(n_steps=steps or STEPS)
+    model = scim.model.train(train, label_key=label_key, study_key="study", genes=genes, config=config, rng=seed, **NET)
     return annotated(model, train, tests, label_key)
 
 

@@ -1,4 +1,8 @@
-"""`scanpy.tl.ingest`: principal components of the training cells, and a vote of neighbours found by pynndescent."""
+"""`scanpy.tl.ingest`: principal components of the training cells, and a vote of neighbours found by pynndescent.
+
+It centres a query at the query's own mean, so one of pancreas lands in the middle of blood and pancreas together:
+`--references apart` is the fairer comparison.
+"""
 
 from __future__ import annotations
 
