@@ -60,7 +60,8 @@ def test_genes_by_hand():
     assert kept(adata, min_genes=107) == ([0, 2, 4, 5], {"fewer than 107 genes": 2})
     adata.var_names = [{"CD14": "CD19", "CD19": "ENSG00000177455"}.get(name, name) for name in adata.var_names]
     assert kept(adata, min_genes=106)[0] == [0, 1, 2, 3, 4, 5]
-    assert kept(adata, min_genes=107)[0] == []
+    with pytest.warns(UserWarning, match="none of 6 cells"):
+        assert kept(adata, min_genes=107)[0] == []
 
 
 def test_mitochondrial_share_by_hand():
@@ -98,7 +99,7 @@ def test_logarithms_have_no_number_of_counts():
         rows, dropped = kept(adata, min_counts=10**6, min_genes=1)
     assert rows == list(range(30))
     assert dropped["fewer than 1000000 counts"] == 0
-    with pytest.warns(UserWarning, match="log-normalised"):
+    with pytest.warns(UserWarning, match="log-normalised"), pytest.warns(UserWarning, match="none of 30 cells"):
         assert kept(adata, min_genes=200)[0] == []
 
 
@@ -190,3 +191,10 @@ def test_a_missing_column_is_named(key, tmp_path):
 def test_bad_rules_are_named(rules, error, match):
     with pytest.raises(error, match=match):
         CellFilters(**rules)
+
+
+def test_a_data_set_of_which_no_cell_is_left_is_named():
+    """As a panel, whose cells have few counts in few genes: a study would be gone without a word."""
+    with pytest.warns(UserWarning, match=r"x: none of 6 cells passes .*fewer than 501 genes: 6.*for a panel") as got:
+        assert kept(toy(), filters=CellFilters(min_genes=501)) == ([], {"fewer than 501 genes": 6})
+    assert len(got) == 1

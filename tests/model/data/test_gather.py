@@ -35,6 +35,7 @@ def test_the_report_says_what_each_rule_did(tmp_path):
     assert json.loads(json.dumps(report)) == report
 
 
+@pytest.mark.filterwarnings("ignore:study2. none of 60 cells passes the filters .doublets. 60.")
 def test_a_data_set_without_cells_left_says_nothing():
     """It chooses no gene, and no cell is seen through its panel."""
     a, b, empty = toy(), toy(seed=1), toy(seed=2)[:, :80].copy()
@@ -50,6 +51,7 @@ def test_a_data_set_without_cells_left_says_nothing():
     assert cells.studies == ("study0", "study1")
 
 
+@pytest.mark.filterwarnings("ignore:study.. none of 60 cells")
 @pytest.mark.parametrize("rules", [{"min_counts": 10**6}, {"min_counts": 10**6, "min_studies": 2}, {"min_studies": 3}])
 def test_no_cell_left_is_an_error(rules):
     adatas = [toy(), toy(seed=1)]
@@ -101,6 +103,15 @@ def test_studies_are_split_by_name():
     others, held = split_studies(sets, ["study1"])
     assert [data.name for data in others] == ["study0"]
     assert [data.name for data in held] == ["study1"]
+
+
+def test_studies_are_split_by_a_number_or_one_name():
+    a = toy()
+    a.obs["batch"] = np.arange(a.n_obs) % 3
+    for studies in ([1], "1", ("1",), np.array([1])):
+        others, held = split_studies(sets_of(a, study_key="batch"), studies)
+        assert {study for data in others for study in data.studies} == {"0", "2"}
+        assert {study for data in held for study in data.studies} == {"1"}
 
 
 @pytest.mark.parametrize(

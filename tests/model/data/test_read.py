@@ -163,3 +163,12 @@ def test_what_is_wrong_is_named(column, kwargs, error, match):
         adata.obs[name] = value
     with pytest.raises(error, match=match):
         data_of(adata, **kwargs)
+
+
+def test_an_error_about_counts_says_in_which_data_set():
+    scaled = toy()
+    scaled.X = scaled.X.toarray() - 2
+    with pytest.raises(ValueError, match=r"^mine: X has negative values"):
+        data_of(scaled, name="mine")
+    with pytest.raises(KeyError, match=r"mine: .*'nope'"):
+        data_of(toy(), name="mine", layer="nope")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from scim._core.log import logger
+from scim._core.log import logger, warn
 from scim.model._config import Config, check_number
+from scim.model.data._genes import SMALL_PANEL
 from scim.pp import gene_symbols
 
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ def keep_good(data: DataSet, obs: AnnData | Cells, filters: CellFilters) -> tupl
         good &= ~failed
         if dropped[rule]:
             logger.info("%s: %d of %d cells left out: %s", data.name, dropped[rule], data.n_cells, rule)
+    if data.n_cells and not good.any():
+        why = ", ".join(f"{rule}: {n}" for rule, n in dropped.items() if n)
+        msg = f"{data.name}: none of {data.n_cells} cells passes the filters ({why}), so that it does not train."
+        if "fewer than" in why and len(data.genes) < SMALL_PANEL:
+            msg += f" It measured {len(data.genes)} genes: for a panel, set min_counts and min_genes lower."
+        warn(msg)
     return (data if good.all() else data.only(good)), dropped
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scim._core.errors import CountsError
 from scim._core.log import logger
 from scim.pp import aligned_chunks, find_counts, genes_of, match_genes
 
@@ -110,7 +111,11 @@ def read(
             msg = f"obs[{study_key!r}] of {name!r} is missing for {int(column.isna().sum())} labelled cells."
             raise ValueError(msg)
         studies = column.astype(str).to_numpy(dtype=object)
-    counts = find_counts(adata, layer)
+    try:
+        counts = find_counts(adata, layer)
+    except (CountsError, KeyError) as error:  # of several, which
+        msg = f"{name}: {error.args[0]}"
+        raise type(error)(msg) from error
     genes = np.asarray(pd.unique(pd.Series(genes_of(counts.var, gene_key=gene_key))), dtype=object)
     match_genes(counts.var, genes, gene_key=gene_key)  # says now what is wrong with them
     text = labels.iloc[labelled].astype(str).to_numpy(dtype=object)
