@@ -37,7 +37,7 @@ def raw(encoder, view):
     return encoder.head(encoder.blocks(encoder.scale(view.x, view.seen))).detach().numpy().astype(np.float64)
 
 
-@pytest.mark.parametrize("hidden", [(8,), (8, 5)])
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 5)])
 def test_it_gives_the_members_side_by_side_in_their_main_directions(hidden):
     members, view = encoders(hidden), cells()
     weights = torch.rand(N, generator=torch.Generator().manual_seed(0))
@@ -57,6 +57,22 @@ def test_equal_members_change_nothing():
     one = stack([member, member], view, torch.ones(N))
     alone, found = member(view.x).detach(), one(view.x).detach()
     torch.testing.assert_close(found @ found.T, alone @ alone.T, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_few_cells_lose_nothing(hidden):
+    """Of fewer cells than dimensions all cosines are kept."""
+    members, view = encoders(hidden), View(*(part[:4] for part in cells()))
+    found = stack(members, view, torch.ones(4))(view.x, view.seen).detach()
+    joined = np.concatenate([z / np.linalg.norm(z, axis=1).mean() for z in (raw(m, view) for m in members)], axis=1)
+    joined /= np.linalg.norm(joined, axis=1, keepdims=True)
+    np.testing.assert_allclose(found @ found.T, joined @ joined.T, atol=1e-5)
+
+
+def test_the_global_generator_stays_where_it_is():
+    before = torch.random.get_rng_state()
+    stack(encoders((8,)), cells(), torch.ones(N))
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_only_one_member_has_a_decoder():

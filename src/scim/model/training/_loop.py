@@ -103,7 +103,7 @@ class Run:
 
     def fit(self, checkpoints: Checkpoints | None = None, every: int = 500, *, name: str = "train") -> Fitted:
         """Take the steps that are left; `every` so many, and at the end, the state is saved."""
-        with _steady(self.fabric.device):
+        with steady(self.fabric.device):
             self._restore(checkpoints)
             with progress(total=self.config.n_steps, initial=self.step, desc=name, unit="batch") as bar:
                 while self.step < self.config.n_steps and not self._is_enough():
@@ -204,7 +204,7 @@ def lone_labels(cells: TrainingCells, config: TrainConfig) -> NDArray[np.bool_]:
 
 
 @contextlib.contextmanager
-def _steady(device: torch.device) -> Iterator[None]:
+def steady(device: torch.device) -> Iterator[None]:
     """Use the threads of the settings, and on a CPU only what adds up in the same order each time."""
     n_threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -12,7 +12,7 @@ from lightning_fabric.loggers.csv_logs import CSVLogger
 
 from scim.model.objectives import View
 from scim.model.training._checkpoint import Checkpoints, digest_of
-from scim.model.training._loop import Fitted, Run
+from scim.model.training._loop import Fitted, Run, steady
 from scim.model.training._sample import balanced_weights
 from scim.model.training._stack import stack
 from scim.model.training._validation import Validation
@@ -74,7 +74,8 @@ def fit_members(
         fitted.append(Run(cells, net, config, own, fabric=runs_on, validation=held).fit(checkpoints, every, name=name))
     if len(fitted) == 1:
         return fitted[0]
-    encoder = stack([one.encoder for one in fitted], *_some(cells, net.target_sum, random))
+    with steady(torch.device("cpu")):
+        encoder = stack([one.encoder for one in fitted], *_some(cells, net.target_sum, random))
     history = [{"member": number, **look} for number, one in enumerate(fitted) for look in one.history]
     return Fitted(encoder, None, history)
 

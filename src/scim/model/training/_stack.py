@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from scim.model.net import Encoder
 
@@ -27,7 +28,7 @@ def stack(encoders: Sequence[Encoder], view: View, weights: torch.Tensor) -> Enc
     Parameters
     ----------
     encoders
-        Of hidden layers h and latent_dim d each.
+        Of hidden layers h and latent_dim d each; without hidden layers they read the same input.
     view
         Cells by which lengths and directions are measured.
     weights
@@ -40,15 +41,16 @@ def stack(encoders: Sequence[Encoder], view: View, weights: torch.Tensor) -> Enc
     first = encoders[0]
     hidden = tuple(len(encoders) * width for width in first.config.hidden)
     config = dataclasses.replace(first.config, hidden=hidden, unit_slopes=True)
-    wide = Encoder(config)
+    wide = Encoder(config, torch.Generator())
     for number, block in enumerate(wide.blocks):
         _join(block, [encoder.blocks[number] for encoder in encoders], beside=number > 0)
     joined = torch.cat([_outputs(encoder, view) for encoder in encoders], dim=1)  # (n, m d)
     d = first.config.latent_dim
     length = torch.stack([part.norm(dim=1).mean() for part in joined.chunk(len(encoders), dim=1)]).repeat_interleave(d)
     joined = joined / length * weights.sqrt()[:, None]
+    joined = functional.pad(joined, (0, 0, 0, max(0, d - len(joined))))  # fewer cells than d have no d directions
     directions = torch.linalg.svd(joined.double(), full_matrices=False).Vh[:d].float()  # (d, m d)
-    heads = _diagonal([encoder.head.weight for encoder in encoders])  # (m d, m h)
+    heads = (_diagonal if hidden else torch.cat)([encoder.head.weight for encoder in encoders])  # (m d, m h)
     project = directions / length
     wide.head.weight.copy_(project @ heads)
     wide.head.bias.copy_(project @ torch.cat([encoder.head.bias for encoder in encoders]))
