@@ -61,6 +61,18 @@ def test_rows_are_those_of_scipy(max_memory, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("max_memory", [10**9, 0])
+def test_checksums_tell_other_counts_apart(max_memory, tmp_path):
+    X = random_matrix(20, 10, 0.5)
+    known = filled(X, max_memory=10**9, step=20).checksums
+    assert filled(X, max_memory=max_memory, step=3, scratch=tmp_path).checksums == known
+    value, gene = X.copy(), X.copy()
+    value.data[-1] += 1
+    gene.indices[:2] = gene.indices[1::-1]
+    for other in (value, gene):
+        assert filled(other, max_memory=max_memory, scratch=tmp_path).checksums != known
+
+
 def test_what_is_returned_is_a_copy(tmp_path):
     X = random_matrix(20, 10, 0.5)
     for max_memory in (10**9, 0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 import weakref
+import zlib
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -47,6 +48,12 @@ class CellStore:
         self._index_type = np.uint16 if n_genes <= 2**16 else np.int32
         self._maps: list[mmap.mmap] = []
         self._n_read = 0
+        self._checksums = [0, 0]
+
+    @property
+    def checksums(self) -> tuple[int, ...]:
+        """Of all genes and all values that were written: others than these are other data."""
+        return tuple(self._checksums)
 
     @property
     def on_disk(self) -> bool:
@@ -69,6 +76,7 @@ class CellStore:
         part = X.indices.astype(self._index_type), X.data.astype(np.float32, copy=False)
         self._lengths.append(np.diff(X.indptr).astype(np.int64))
         self._parts.append(part)
+        self._checksums = [zlib.crc32(array.data, before) for array, before in zip(part, self._checksums, strict=True)]
         if self._files is None and self.n_bytes > self._max_memory:
             self._spill()
         if self._files is not None:
@@ -82,9 +90,7 @@ class CellStore:
         lengths = np.concatenate([np.empty(0, np.int64), *self._lengths])
         self.indptr = np.concatenate([[0], np.cumsum(lengths)])
         if self._files is None:
-            empty = (np.empty(0, self._index_type), np.empty(0, np.float32))
-            self.indices, self.data = (np.concatenate(arrays) for arrays in zip(empty, *self._parts, strict=True))
-            self._parts.clear()
+            self._join()
         else:
             self.indices, self.data = (
                 self._mapped(file, dtype)
@@ -109,6 +115,18 @@ class CellStore:
             for part in self._maps:
                 part.madvise(mmap.MADV_DONTNEED)
         return sparse.csr_matrix((data, indices, indptr), shape=(rows.size, self.n_genes))
+
+    def _join(self) -> None:
+        # Part by part, each of which goes when it is copied: all at once would need twice the memory.
+        self.indices = np.empty(self.indptr[-1], self._index_type)
+        self.data = np.empty(self.indptr[-1], np.float32)
+        at = 0
+        self._parts.reverse()
+        while self._parts:
+            indices, data = self._parts.pop()
+            here = slice(at, at := at + data.size)
+            self.indices[here], self.data[here] = indices, data
+            del indices, data
 
     def _spill(self) -> None:
         # Files without a name: whatever happens to the process, nothing stays behind.

@@ -127,11 +127,12 @@ def seed_of(folder: str | os.PathLike[str]) -> int:
 
 
 def digest_of(cells: TrainingCells) -> str:
-    """Return a digest of what training sees of the cells: lengths of their rows, codes, panels and genes."""
+    """Return a digest of what training sees of the cells: counts, by their checksums, codes, panels and genes."""
     digest = hashlib.sha256()
     for array in (cells.X.indptr, cells.panels, cells.panel, cells.label, cells.study, cells.mean_square):
         digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(json.dumps([cells.labels.names, cells.studies, cells.genes.tolist()]).encode())
+    words = [cells.labels.names, cells.studies, cells.genes.tolist(), cells.X.checksums]
+    digest.update(json.dumps(words).encode())
     return digest.hexdigest()
 
 
