@@ -84,6 +84,18 @@ def test_two_processes_return_one_model(tmp_path):
         trainings.fit(tmp_path / "state", **changes)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked as on Linux")
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_two_processes_without_a_seed_draw_the_same(tmp_path, checkpoint):
+    """A seed of its own in each would choose other cells to compare members by, and refuse the state: seconds."""
+    changes = {**three_studies(), "rng": None, "n_members": 2, "reconstruction_weight": 0.0, "n_steps": 5}
+    changes |= {"checkpoint": tmp_path / "state"} if checkpoint else {}
+    assert trainings.run(trainings.fit_with_two, tmp_path, changes) == 0
+    a, b = (scim.model.load(tmp_path / f"rank{i}") for i in range(2))
+    assert a.uid == b.uid
+
+
 def test_several_devices_have_to_be_launched():
     with pytest.raises(RuntimeError, match=r"launch\(\)"):
         trainings.fit(fabric=Fabric(accelerator="cpu", devices=2, strategy="ddp_fork"))

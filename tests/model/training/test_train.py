@@ -129,8 +129,13 @@ def disjoint():
         ([], {}, ValueError, "at least one AnnData"),
         (toy(), {"label_key": "type"}, KeyError, "label_key='type' is not a column of obs.*cell_type"),
         (toy(), {"study_key": "donor"}, KeyError, "study_key='donor' is not a column"),
-        (toy(), {}, ValueError, "at least two studies, got one; pass several"),
-        (with_obs(one="x"), {"study_key": "one"}, ValueError, "has one value only"),
+        (toy(), {}, ValueError, "Only the study 'study0' is left to train on, expected two or more; pass several"),
+        (
+            with_obs(one="x"),
+            {"study_key": "one"},
+            ValueError,
+            "more studies \\(or donors\\) apart than obs\\['one'\\] does",
+        ),
         (with_obs(cell_type=np.nan), {}, ValueError, "only missing values"),
         (with_obs(cell_type="T cell"), {"study_key": "sample"}, ValueError, "only the label 'T cell'"),
         (with_obs(donor=[np.nan, *["a"] * 59]), {"study_key": "donor"}, ValueError, "is missing for 1 labelled"),
@@ -171,3 +176,26 @@ def test_dense_and_lognormalised_data_train():
     logged.X = sparse.csr_matrix(np.log1p(logged.X.toarray() / logged.X.sum(1) * 1e4))
     with pytest.warns(UserWarning, match="log-normalised"):
         train([adata, logged], label_key="cell_type", config=QUICK, rng=0, **SIZES)
+
+
+def test_genes_that_no_data_set_measured_are_left_out():
+    """Nothing would be learned of them, and they would speak in a query that has them."""
+    names = list(scim.datasets.toy(1).var_names)
+    adatas = [toy(seed=i)[:, :80].copy() for i in range(2)]
+    with pytest.warns(UserWarning, match=r"^31 of 111 genes= were measured in no data set, and are left out: \['ENSG"):
+        model = train(adatas, label_key="cell_type", genes=names, config=QUICK, rng=0, **SIZES)
+    assert model.n_genes == 80
+
+
+def test_no_genes_are_refused():
+    with pytest.raises(ValueError, match="genes must name at least one gene, got none"):
+        train([toy(), toy(seed=1)], label_key="cell_type", genes=[], config=QUICK, rng=0, **SIZES)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_several_members_of_fewer_cells_than_dimensions(hidden):
+    config = TrainConfig(n_members=2, n_steps=3, batch_size=30)
+    sizes = {"hidden": hidden, "latent_dim": 40}
+    model = train([toy(12), toy(12, seed=1)], label_key="cell_type", config=config, rng=0, **sizes)
+    assert model.config.hidden == tuple(2 * width for width in hidden)
+    assert model.latent_dim == 40

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scim._core.log import progress
+from scim._core.log import progress, warn
 from scim.model.data._genes import LabelSums, choose_genes, marker_ranks
 from scim.model.data._labels import code_labels
 from scim.model.data._store import CellStore
@@ -51,10 +51,10 @@ def pick_genes(sets: Sequence[DataSet], genes: Sequence[str] | None, n_genes: in
     Raises
     ------
     TypeError, ValueError
-        The genes given are no list, or name one gene twice.
+        The genes given are no list, are none, or name one gene twice.
     """
     if genes is not None:
-        return _given_genes(genes)
+        return _measured(_given_genes(genes), sets)
     ranks = []
     for data in sets:
         codes, words = pd.factorize(data.labels)
@@ -101,8 +101,21 @@ def _given_genes(genes: Sequence[str]) -> NDArray[np.object_]:
         msg = f"genes must be a list of gene names, got the text {genes!r}."
         raise TypeError(msg)
     canonical = canonical_genes([str(gene) for gene in genes])
+    if not len(canonical):
+        msg = "genes must name at least one gene, got none; leave it out to have markers of the labels chosen."
+        raise ValueError(msg)
     if len(set(canonical)) != len(canonical):
         twice = pd.Index(canonical)[pd.Index(canonical).duplicated()].unique().tolist()
         msg = f"genes names {len(twice)} genes more than once: {twice[:5]}."
         raise ValueError(msg)
     return canonical
+
+
+def _measured(genes: NDArray[np.object_], sets: Sequence[DataSet]) -> NDArray[np.object_]:
+    """Leave out genes that no data set measured: their first weights would stay, and speak in data that have them."""
+    known = np.any([data.measured(genes) for data in sets], axis=0)
+    if known.all() or not known.any():  # none at all is refused later, with what the data have
+        return genes
+    absent = genes[~known].tolist()
+    warn(f"{len(absent)} of {len(genes)} genes= were measured in no data set, and are left out: {absent[:5]}.")
+    return genes[known]

@@ -80,9 +80,9 @@ def check_shared(sets: Sequence[DataSet], label_key: str, study_key: str | None)
         remedy = (
             "pass several AnnData, or name the column of obs that tells studies (or donors) apart with study_key="
             if study_key is None
-            else f"obs[{study_key!r}] has one value only; name a column that tells studies (or donors) apart"
+            else f"name with study_key= a column that tells more studies (or donors) apart than obs[{study_key!r}] does"
         )
-        msg = f"Triplets across studies need at least two studies, got one; {remedy}."
+        msg = f"Only the study {pairs['study'].iloc[0]!r} is left to train on, expected two or more; {remedy}."
         raise ValueError(msg)
     labels = sorted(pairs["label"].unique())
     kin = pd.DataFrame(ontology.kin(labels), index=labels, columns=labels)
@@ -103,15 +103,16 @@ def split_studies(sets: Sequence[DataSet], studies: Sequence[str]) -> tuple[list
     ValueError
         A study does not exist, or none would be left.
     """
+    studies = [studies] if isinstance(studies, str) else [str(study) for study in studies]
     if not studies:
         return list(sets), []
     known = sorted({study for data in sets for study in data.studies.tolist()})
     absent = sorted(set(studies) - set(known))
     if absent or set(studies) == set(known):
         what = f"there is no study {absent}" if absent else "no study is left to train on"
-        msg = f"validation={list(studies)}: {what}. Present: {known}."
+        msg = f"validation={studies}: {what}. Present: {known}."
         raise ValueError(msg)
-    masks = [np.isin(data.studies.astype(str), list(studies)) for data in sets]
+    masks = [np.isin(data.studies.astype(str), studies) for data in sets]
     others = [data.only(~mask) for data, mask in zip(sets, masks, strict=True) if not mask.all()]
     return others, [data.only(mask) for data, mask in zip(sets, masks, strict=True) if mask.any()]
 

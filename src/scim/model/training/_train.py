@@ -87,13 +87,16 @@ def train(
         What is learned; default: that of `config`. `"prototypes"`, `"triplet"`, `"contrastive"`, `"nca"`,
         `"supcon"`, `"simclr"`, `"moco"` train a net, see :class:`TrainConfig`.
         `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"` are linear maps, see
-        :func:`scim.model.linear.fit_linear`, which do not look at `hidden`, `fabric`, `checkpoint`, most of `config`.
+        :func:`scim.model.linear.fit_linear`, of standardised cells, which do not
+        look at `hidden`, `standardize`, `validation`, `fabric`, `checkpoint` and most of `config`.
     filters
         Which cells train, as :meth:`CellFilters.paper`. Default: all labelled cells.
     validation
-        Studies that do not train. Training stops when the macro-F1 of their labels no longer grows.
+        Studies that do not train. The weights are kept with which the macro-F1 of their labels is best, and training
+        stops when it has not grown for `config.patience` looks.
     genes
-        Genes that the model reads. Default: `n_genes` markers of the labels are chosen.
+        Genes that the model reads, those left out that no data set measured. Default: `n_genes` markers of the labels
+        are chosen.
     n_genes
         How many genes are chosen.
     layer
@@ -163,8 +166,8 @@ def train(
         check_choice("objective", objective, (*OBJECTIVES, *LINEAR))
     config = _config(config, objective)
     objective = config.objective if objective is None else objective
-    if rng is None and checkpoint is not None and not _is_linear(objective):
-        rng = seed_of(checkpoint)
+    if rng is None and not _is_linear(objective):
+        rng = _drawn_seed(checkpoint, fabric)
     random = np.random.default_rng(rng)
     reading = gathered(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key, filters=filters)
     with reading as (every, report):
@@ -197,6 +200,13 @@ def _config(config: TrainConfig | None, objective: Objective | LinearObjective |
     if objective is None or _is_linear(objective):
         return TrainConfig() if config is None else config
     return dataclasses.replace(TrainConfig() if config is None else config, objective=objective)
+
+
+def _drawn_seed(checkpoint: str | os.PathLike[str] | None, fabric: Fabric | None) -> int:
+    """Draw a seed, the same for every process, and for every call that goes on from a checkpoint."""
+    first = fabric is None or fabric.is_global_zero
+    seed = seed_of(checkpoint) if checkpoint is not None and first else int(np.random.default_rng().integers(2**62))
+    return seed if fabric is None else int(fabric.broadcast(seed))
 
 
 def _metadata(cells: TrainingCells, objective: str, config: TrainConfig) -> dict[str, object]:
