@@ -104,6 +104,22 @@ def test_a_file_hides_the_labels_of_the_study_left_out(model, tmp_path):
     pd.testing.assert_frame_equal(found.studies, evaluate(model, toy(60), **BY_SAMPLE).studies)
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_data_set_without_labels_but_those_left_out_does_not_train(model, tmp_path, on_disk):
+    a, b = toy(), toy(seed=1)
+    a.obs["cell_type"] = a.obs["cell_type"].astype(object).where(a.obs["sample"] == "sample0")
+    a.write_h5ad(tmp_path / "a.h5ad")
+    given = []
+
+    def train_on(others):
+        given.append(list(others))
+        return model
+
+    data = {"a": tmp_path / "a.h5ad" if on_disk else a, "b": b}
+    scim.model.evaluate(train_on, data, label_key="cell_type", study_key="sample", rng=0)
+    assert given == [["b"], ["a", "b"]]
+
+
 def test_training_and_evaluating_is_one_call():
     """Three trainings of a few steps on toy cells, to see the parts fit together."""
     config = TrainConfig(n_members=1, n_steps=3, batch_size=30, reconstruction_weight=0.1)

@@ -90,8 +90,8 @@ class Data:
         kept: dict[str, AnnData | Cells] = {}
         for name, one in self.cells.items():
             is_out = self._study_of(name, one) == study
-            if is_out.all():
-                continue
+            if (is_out | one.obs[self.label_key].isna().to_numpy()).all():
+                continue  # nothing to train on is left
             kept[name] = _without(one, is_out, self.label_key) if is_out.any() else one
         return kept
 
