@@ -32,7 +32,7 @@ def test_training_runs(tmp_path, monkeypatch):
     for i, name in enumerate("abc"):
         fakes.cells(60, seed=i).write_h5ad(f"{name}.h5ad")
     fakes.cells(60, seed=2).write_zarr("c.zarr")
-    train, short = scim.model.train, scim.model.TrainConfig(n_steps=6, batch_size=30, validate_every=3)
+    train, short = scim.model.train, scim.model.TrainConfig(n_members=1, n_steps=6, batch_size=30, validate_every=3)
     monkeypatch.setattr(
         scim.model,
         "train",

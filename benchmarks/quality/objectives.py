@@ -1,10 +1,9 @@
 """Every objective on the same splits: macro-F1 of studies left out, labelled as `scim.tl.annotate` does.
 
-    python benchmarks/quality/objectives.py [FOLDER] [--tests ...] [--objectives ...] [--seeds 1] [--steps N]
+    python benchmarks/quality/objectives.py [FOLDER] [--tests ...] [--objectives ...] [--seeds 1] [--members 1]
 
-The first is `scim.model.train` as it is. The others learn another objective from the same cells, changed and hidden
-alike, over the same genes, as `objective=` names it.
-Of simclr and moco, which see no label, labels only choose the genes and how often a cell is drawn.
+The first is the default. The others learn from the same cells, changed and hidden alike, over the same genes. Of simclr
+and moco, which see no label, labels only choose the genes and how often a cell is drawn.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ OBJECTIVES = (*DEEP, *LINEAR)
 TESTS = ("pbmc3k", "zheng_facs", "zheng_sorted", "baron_human3")
 
 
-def trained(objective: str, train: list, steps: int | None, seed: int) -> scim.model.Model:
-    config = scim.model.TrainConfig() if steps is None else scim.model.TrainConfig(n_steps=steps)
+def trained(objective: str, train: list, seed: int, **changes: int) -> scim.model.Model:
+    config = scim.model.TrainConfig(**changes)
     return scim.model.train(train, label_key="label", study_key="study", objective=objective, config=config, rng=seed)
 
 
@@ -40,10 +39,12 @@ def main() -> None:
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--members", type=int, default=1, help="encoders that are trained and become one")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     scim.settings.n_threads, scim.settings.progress = given.threads, False
+    changes = {"n_members": given.members} | ({} if given.steps is None else {"n_steps": given.steps})
     cells = data.read(given.folder)
     found: dict[tuple[str, str], list[float]] = {}
     seconds: dict[str, list[float]] = {}
@@ -55,7 +56,7 @@ def main() -> None:
         for objective in given.objectives:
             for seed in range(given.seeds):
                 began = time.process_time()
-                model = trained(objective, train, given.steps, seed)
+                model = trained(objective, train, seed, **changes)
                 seconds.setdefault(objective, []).append(time.process_time() - began)
                 for name, adata, labels in zip(names, asked, annotated(model, train, asked, "label"), strict=True):
                     value = scores.score(adata.obs["common"].astype(object), labels, seen).macro_f1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -23,7 +24,7 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 def warn(message: str) -> None:
     """Warn of a likely wrong result, pointing at the line of the user's code that led to it."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, contextlib.__file__)):
         frame = frame.f_back
         level += 1
     warnings.warn(message, ScimWarning, stacklevel=level)

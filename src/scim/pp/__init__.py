@@ -3,9 +3,10 @@
 from scim.pp._align import Chunk, align, aligned_chunks, lognorm, lognorm_chunks
 from scim.pp._counts import Counts, find_counts
 from scim.pp._gene_names import canonical_genes, gene_id_kind, gene_symbols
-from scim.pp._match import GeneMap, genes_of, match_genes
+from scim.pp._match import FEW_GENES, GeneMap, genes_of, match_genes
 
 __all__ = [
+    "FEW_GENES",
     "Chunk",
     "Counts",
     "GeneMap",

@@ -146,6 +146,8 @@ def disjoint():
         (toy(), {"study_key": "sample", "genes": ["CD3E", "ENSG00000198851"]}, ValueError, "more than once"),
         (toy(), {"study_key": "sample", "genes": [f"g{i}" for i in range(60)]}, ValueError, "too few"),
         (toy(), {"study_key": "sample", "n_genes": 0}, ValueError, "n_genes must be at least"),
+        (toy(), {"study_key": "sample", "objective": "lda", "checkpoint": "x"}, ValueError, "takes no validation="),
+        (toy(), {"study_key": "sample", "objective": "svm"}, ValueError, "objective must be one of"),
     ],
 )
 def test_bad_input_is_named(adatas, kwargs, error, match):

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scim._core.errors import GeneOverlapError
 from scim._core.log import progress, warn
 from scim.model.data._genes import LabelSums, choose_genes, marker_ranks
 from scim.model.data._labels import code_labels
 from scim.model.data._store import CellStore
-from scim.pp import canonical_genes, lognorm, match_genes
+from scim.pp import FEW_GENES, canonical_genes, lognorm
 
 if TYPE_CHECKING:
     import os
@@ -78,7 +79,7 @@ def combine(
     store = CellStore(len(genes), max_memory=max_memory, scratch=scratch)
     squares = np.zeros(len(genes))
     for data in sets:
-        match_genes(pd.DataFrame(index=pd.Index(data.genes)), genes)  # refuses a data set that measured hardly any
+        _check_overlap(data, genes)
         with progress(total=data.n_cells, desc=f"read {data.name}", unit="cell") as bar:
             for _, X in data.blocks(genes):
                 X.sort_indices()  # so that the same counts train alike, in whatever order they were stored
@@ -94,6 +95,16 @@ def combine(
     return TrainingCells(
         store.finish(), panels, panel, label, study.astype(np.int64), labels, tuple(studies), genes, mean_square
     )
+
+
+def _check_overlap(data: DataSet, genes: NDArray[np.object_]) -> None:
+    n = int(data.measured(genes).sum())
+    if n < min(FEW_GENES, max(1, len(genes) // 10)):
+        msg = (
+            f"{data.name!r} measured only {n} of the {len(genes)} genes that the model reads, too few to learn from. "
+            "Leave it out, or name genes that it has with genes=."
+        )
+        raise GeneOverlapError(msg)
 
 
 def _given_genes(genes: Sequence[str]) -> NDArray[np.object_]:

@@ -104,8 +104,8 @@ class TrainConfig(Config):
 
     n_members: int = 3
     n_steps: int = 500
-    validate_every: int = 100
-    patience: int = 5
+    validate_every: int = 50
+    patience: int = 4
     batch_size: int = 256
     lr: float = 3e-3
     weight_decay: float = 0.01

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.csv_logs import CSVLogger
 
+from scim._core.log import logger
 from scim.model.objectives import View
 from scim.model.training._checkpoint import Checkpoints, digest_of
 from scim.model.training._loop import Fitted, Run, steady
@@ -71,6 +72,8 @@ def fit_members(
                 runs_on = Fabric(accelerator="auto", devices=1, loggers=log)
         held = None if others is None else Validation(cells, others, np.random.default_rng(own.integers(2**62)))
         name = "train" if config.n_members == 1 else f"train {number + 1}/{config.n_members}"
+        steps = config.n_members, config.n_steps, config.batch_size
+        logger.info("encoder %d of %d: %d batches of %d cells", number + 1, *steps)
         fitted.append(Run(cells, net, config, own, fabric=runs_on, validation=held).fit(checkpoints, every, name=name))
     if len(fitted) == 1:
         return fitted[0]

@@ -87,8 +87,8 @@ def train(
         What is learned; default: that of `config`. `"prototypes"`, `"triplet"`, `"contrastive"`, `"nca"`,
         `"supcon"`, `"simclr"`, `"moco"` train a net, see :class:`TrainConfig`.
         `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"` are linear maps, see
-        :func:`scim.model.linear.fit_linear`, of standardised cells, which do not
-        look at `hidden`, `standardize`, `validation`, `fabric`, `checkpoint` and most of `config`.
+        :func:`scim.model.linear.fit_linear`, of standardised cells, fitted in one go: they take no `validation`,
+        `fabric` or `checkpoint`, and do not look at `hidden`, `standardize` and most of `config`.
     filters
         Which cells train, as :meth:`CellFilters.paper`. Default: all labelled cells.
     validation
@@ -143,7 +143,7 @@ def train(
         A column is missing.
     ValueError
         There is only one label or study, or no two studies share a label; a study of `validation` does not exist; or
-        `checkpoint` has the state of another training.
+        `checkpoint` has the state of another training; a linear objective is given what it does not take.
     FileNotFoundError, FormatError
         A file does not exist, or cannot be read.
     CountsError
@@ -166,6 +166,9 @@ def train(
         check_choice("objective", objective, (*OBJECTIVES, *LINEAR))
     config = _config(config, objective)
     objective = config.objective if objective is None else objective
+    if _is_linear(objective) and (validation or checkpoint is not None or fabric is not None):
+        msg = f"objective={objective!r} is fitted in one go: it takes no validation=, checkpoint= or fabric=."
+        raise ValueError(msg)
     if rng is None and not _is_linear(objective):
         rng = _drawn_seed(checkpoint, fabric)
     random = np.random.default_rng(rng)
