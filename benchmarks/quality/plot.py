@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 OUT = Path(__file__).parents[2] / "docs" / "_static" / "quality.png"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999", "#B8A600")
 """Of Okabe and Ito, whom colour-blind readers can tell apart; markers differ too."""
-MARKERS = "osD^vP*X<"
+MARKERS = "oD^vsP*X<"
+LEAST = 0.4
+"""Where the axis of the tests ends."""
 CURVES = {
     "genes": (["full", "genes 2000", "genes 1000", "genes 500", "genes 200"], ["all", "2,000", "1,000", "500", "200"]),
     "counts": (["full", "counts 50%", "counts 20%", "counts 10%"], ["all", "50 %", "20 %", "10 %"]),
@@ -39,20 +41,20 @@ def main() -> None:
 
 
 def draw(found: list[dict[str, Any]], out: Path) -> None:
-    """Draw all findings with the reference of blood and pancreas together."""
-    frame = pd.DataFrame(found)
-    frame = frame[frame["reference"] == "together"]
+    """Draw the tests with both references, and the rest with that of blood and pancreas together."""
+    every = pd.DataFrame(found)
+    frame, apart = every[every["reference"] == "together"], every[every["reference"] == "apart"]
     table = by_test(frame, "macro_f1")
     style = styles(list(table.index))
     figure, axes = plt.subplots(1, 3, figsize=(11, 4.6), width_ratios=[2.4, 1.2, 1], layout="constrained")
-    dots(axes[0], table, style)
+    dots(axes[0], table, by_test(apart, "macro_f1") if len(apart) else table[:0], style)
     for ax, what in zip(axes[1:], CURVES, strict=True):
         curves(ax, by_variant(frame), what, style)
     axes[2].sharey(axes[1])
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8, frameon=False)
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=100)
     plt.close(figure)
 
 
@@ -66,20 +68,27 @@ def styles(methods: list[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def dots(ax: Axes, table: pd.DataFrame, style: dict[str, dict[str, Any]]) -> None:
-    """Draw one column a test, and one for each mean."""
+def dots(ax: Axes, table: pd.DataFrame, apart: pd.DataFrame, style: dict[str, dict[str, Any]]) -> None:
+    """Draw one column a test, and one for each mean; what is worse than `LEAST` is drawn there."""
     names = [name for name in table if name in TESTS] + [name for name in table if name not in TESTS]
     for place, (name, look) in enumerate(style.items()):
         across = np.arange(len(names)) + 0.6 * (place / max(1, len(style) - 1) - 0.5)
         size = 60 if name == "scim" else 26
-        ax.scatter(across, table.loc[name, names], s=size, label=name, **look)
+        ax.scatter(across, table.loc[name, names].clip(lower=LEAST), s=size, label=name, **look)
+        if name in apart.index:
+            values = apart.loc[name].reindex(names).clip(lower=LEAST)
+            ax.scatter(
+                across, values, s=size, **look | {"facecolor": "none", "edgecolor": look["color"], "color": None}
+            )
     for place in range(1, len(names)):
-        ax.axvline(
-            place - 0.5, color="black" if names[place - 1] in TESTS and names[place] not in TESTS else "0.9", lw=0.8
-        )
+        last = names[place - 1] in TESTS and names[place] not in TESTS
+        ax.axvline(place - 0.5, color="black" if last else "0.9", lw=0.8)
     labels = [name.replace("_", "\n", 1).replace("mean ", "mean\n") for name in names]
     ax.set_xticks(range(len(names)), labels, fontsize=8, rotation=60)
-    ax.set(ylabel="macro-F1", title="a study left out", xlim=(-0.5, len(names) - 0.5))
+    ticks = np.arange(LEAST, 1.01, 0.1)
+    ax.set_yticks(ticks, [f"<{LEAST}", *(f"{tick:.1f}" for tick in ticks[1:])])
+    title = "a study left out" + (" (hollow: trained on its tissue alone)" if len(apart) else "")
+    ax.set(ylabel="macro-F1", title=title, xlim=(-0.5, len(names) - 0.5))
     ax.grid(axis="y", alpha=0.3)
 
 

@@ -1,7 +1,7 @@
 """Label studies that no training has seen: one fixed scim model beside peers that are retrained for every query.
 
     python benchmarks/quality/run.py [FOLDER] [--python ENVIRONMENT/bin/python] [--tests ...] [--methods ...]
-    python benchmarks/quality/run.py --plot docs/_static/quality.png
+    python benchmarks/quality/run.py --methods --plot docs/_static/quality.png  # only what was answered before
 
 scim, and the recipe of the paper, are trained once for each study left out, on blood and pancreas together. Peers are
 trained for each query on the genes that it shares with the other studies, and on coarser labels, at the level that the
@@ -66,7 +66,9 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=data.FOLDER, help="of the studies")
     everything = [*methods.FIXED, *methods.PEERS]
-    parser.add_argument("--methods", nargs="+", choices=everything, default=everything)
+    parser.add_argument(
+        "--methods", nargs="*", choices=everything, default=everything, help="to run; all that have answered are shown"
+    )
     parser.add_argument("--tests", nargs="+", choices=data.TESTS, default=list(data.TESTS))
     parser.add_argument("--variants", nargs="+", choices=data.VARIANTS, default=list(data.VARIANTS))
     parser.add_argument("--references", nargs="+", choices=["together", "apart"], default=["together"])
