@@ -126,7 +126,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(parameters, lr=1e-4)
         unrelated = torch.eye(N_LABELS, dtype=torch.bool)
         relations, lone = Relations(unrelated, unrelated, ~unrelated), torch.zeros(N_LABELS, dtype=torch.bool)
-        config = TrainConfig(margin=MARGIN, mining="semihard", per_anchor=10**9)
+        config = TrainConfig(objective="triplet", margin=MARGIN, mining="semihard", per_anchor=None)
         self.objective = make_objective(config, relations, lone, self.encoder, LATENT, self.generator)
 
     def step(self, cells: Cells, view: View) -> tuple[float, float]:
