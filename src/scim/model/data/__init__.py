@@ -3,7 +3,7 @@
 from scim.model.data._cells import TrainingCells, combine, pick_genes
 from scim.model.data._filters import CellFilters
 from scim.model.data._gather import check_shared, gathered, split_studies
-from scim.model.data._inputs import Inputs
+from scim.model.data._inputs import Inputs, opened_inputs
 from scim.model.data._read import DataSet
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "check_shared",
     "combine",
     "gathered",
+    "opened_inputs",
     "pick_genes",
     "split_studies",
 ]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from scim.model.data import gathered
-from scim.model.data._inputs import opened_inputs
+from scim.model.data import gathered, opened_inputs
 from scim.model.evaluation._terms import named
 from scim.pp import lognorm, match_genes
 
