@@ -11,13 +11,13 @@ import pandas as pd
 from scim import atlas as atlases
 from scim._core import keys
 from scim._core.checks import check_adata
+from scim._core.searched import check_origin, searched
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
     from anndata import AnnData
-    from numpy.typing import NDArray
 
 
 def hits(
@@ -71,8 +71,7 @@ def hits(
     ['query', 'rank', 'id', 'distance', 'label']
     """
     check_adata(adata)
-    record = search_record(adata, key)
-    queries, ids, distances = _arrays(adata, record)
+    queries, ids, distances, record = searched(adata, key)
     found = ids.ravel() >= 0
     k = ids.shape[1]
     frame = pd.DataFrame(
@@ -91,41 +90,15 @@ def hits(
     return pd.concat([frame, rows], axis=1)
 
 
-def search_record(adata: AnnData, key: str) -> dict[str, Any]:
-    """Return what `tl.search` noted in `uns`.
-
-    Raises
-    ------
-    KeyError
-        It noted nothing under this name.
-    """
-    record = adata.uns.get(key)
-    if not isinstance(record, dict) or not ({"ids", "ids_key"} & set(record)):
-        msg = f"uns[{key!r}] holds no search; run scim.tl.search(adata, ...) first. Present: {sorted(adata.uns)}."
-        raise KeyError(msg)
-    return record
-
-
-def _arrays(
-    adata: AnnData, record: dict[str, Any]
-) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.float32]]:
-    if "groups" in record:
-        return np.asarray(record["groups"], dtype=object), record["ids"], record["distances"]
-    names = adata.obs_names.to_numpy(dtype=object)
-    return names, np.asarray(adata.obsm[record["ids_key"]]), np.asarray(adata.obsm[record["distances_key"]])
-
-
 @contextlib.contextmanager
 def _atlas_of(record: dict[str, Any], atlas: atlases.Atlas | str | os.PathLike[str] | None) -> Iterator[atlases.Atlas]:
     """Yield the atlas that was searched; one that came open stays open."""
     origin = record["atlas"]
-    searched = atlases.PACKAGED if origin["path"] == "packaged" else origin["path"]
+    place = atlases.PACKAGED if origin["path"] == "packaged" else origin["path"]
     with contextlib.ExitStack() as stack:
         if isinstance(atlas, atlases.Atlas):
             source = atlas
         else:
-            source = stack.enter_context(atlases.open(searched if atlas is None else atlas))
-        if source.uid != origin["uid"]:
-            msg = f"The search was made in atlas {origin['uid']}, but {source.uri!r} is {source.uid}; pass atlas=."
-            raise ValueError(msg)
+            source = stack.enter_context(atlases.open(place if atlas is None else atlas))
+        check_origin(origin, source.uid, source.uri)
         yield source

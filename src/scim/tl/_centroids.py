@@ -7,16 +7,50 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from scim.pp import align, lognorm
+from scim.pp import align, find_counts, lognorm, match_genes
+from scim.tl._context import embedded_by
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from numpy.typing import NDArray
 
     from scim._core.groups import Groups
+    from scim._core.types import Centroid
+    from scim.atlas import Atlas
     from scim.model import Model
     from scim.pp import Counts, GeneMap
 
 _ROWS = 4096
+
+
+def centroids(
+    adata: AnnData,
+    X: NDArray[np.float32],
+    groups: Groups,
+    atlas: Atlas,
+    centroid: Centroid,
+    *,
+    use_rep: str,
+    layer: str | None,
+    gene_key: str | None,
+) -> NDArray[np.float32]:
+    """Return one row for each group, (n_groups, dim): its counts embedded as one cell, or the mean of its rows of `X`.
+
+    Counts and names of genes are where `tl.embed` found them, unless told otherwise.
+    """
+    if centroid == "embedding":
+        return centroids_of_embedding(X, groups)
+    made = embedded_by(adata, use_rep)
+    counts = find_counts(adata, layer or made.get("layer") or None)
+    genes = match_genes(counts.var, atlas.model.genes, gene_key=gene_key or made.get("gene_key") or None)
+    return centroids_of_counts(counts, genes, groups, atlas.model)
+
+
+def default_centroid(adata: AnnData, centroid: Centroid | None, use_rep: str) -> Centroid:
+    """Return what stands for a group unless told otherwise: counts, if `tl.embed` made the embedding of them."""
+    if centroid is not None:
+        return centroid
+    return "counts" if embedded_by(adata, use_rep) else "embedding"
 
 
 def centroids_of_counts(counts: Counts, genes: GeneMap, groups: Groups, model: Model) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -18,22 +18,17 @@ from scim._core.checks import (
 )
 from scim._core.groups import groups_of
 from scim._core.log import logger
-from scim._core.types import Duplicates
+from scim._core.types import Centroid, Duplicates
 from scim.index import Neighbors
-from scim.pp import find_counts, match_genes
-from scim.tl._centroids import centroids_of_counts, centroids_of_embedding
-from scim.tl._context import embedded_by, fitting_rep, opened, origin
+from scim.tl._centroids import centroids, default_centroid
+from scim.tl._coherence import coherence
+from scim.tl._context import fitting_rep, opened, origin
 from scim.tl._filter import found_nothing, primary_condition, query_filter
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import NDArray
 
-    from scim._core.groups import Groups
-    from scim.atlas import Atlas
     from scim.tl._context import AtlasLike
-
-Centroid = Literal["counts", "embedding"]
 
 
 def search(
@@ -96,6 +91,12 @@ def search(
         `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf = no further cell passes,
         or is near enough.
         With `groupby` they are in `uns["scim_search"]` instead, shape (n_groups, k), beside `"groups"`.
+    `adata.uns["scim_search"]["coherence"]` : float32, shape (n_groups,), with `groupby`
+        Whether a group is one state of the atlas, 0 to 100, whatever `k` and `max_distance`: ten centres of its cells
+        (k-means) have up to 100 nearest cells of the atlas within one `reach`; the share of them that is as near to
+        the query of the group, in the mean over the centres, after :cite:t:`Heimberg2025`. In the packaged atlas most
+        pure states have 75 and more, mixtures of types 10 and less, two types in equal parts about 50.
+        NaN: the atlas has no cell like them.
     `adata.uns["scim_search"]` : dict
         Parameters and atlas; :func:`scim.get.hits` makes a table of hits with the atlas's columns.
 
@@ -124,26 +125,23 @@ def search(
     check_choice("duplicates", duplicates, get_args(Duplicates))
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)
-    made = embedded_by(adata, use_rep)
-    if centroid is None:
-        centroid = "counts" if made else "embedding"
-    check_choice("centroid", centroid, ("counts", "embedding"))
+    centroid = default_centroid(adata, centroid, use_rep)
+    check_choice("centroid", centroid, get_args(Centroid))
     if groupby is not None:
         check_obs_key(adata, groupby)
     with opened(atlas) as source:
-        X = fitting_rep(adata, source, use_rep)
+        X = cells = fitting_rep(adata, source, use_rep)
         groups = None if groupby is None else groups_of(adata, groupby)
         primary = primary_condition(source) if duplicates == "collapse" else None
-        passing = query_filter(source, where, primary)
+        how = {"distinct": duplicates == "collapse", **query_filter(source, where, primary)}
         if groups is not None:
-            # What was embedded is what is summed, unless told otherwise.
-            layer, gene_key = layer or made.get("layer") or None, gene_key or made.get("gene_key") or None
-            X = _centroids(adata, X, groups, source, centroid, layer, gene_key)
-        neighbors = source.index.query(X, k, distinct=duplicates == "collapse", **passing)
+            X = centroids(adata, X, groups, source, centroid, use_rep=use_rep, layer=layer, gene_key=gene_key)
+        neighbors = source.index.query(X, k, **how)
+        if found_nothing(neighbors):
+            msg = f"No cell of the atlas passes where={where!r}" + (f" and {primary}." if primary else ".")
+            raise ValueError(msg)
+        coherent = None if groups is None else coherence(cells, groups, X, source, **how)
         source_of = origin(source)
-    if found_nothing(neighbors):
-        msg = f"No cell of the atlas passes where={where!r}" + (f" and {primary}." if primary else ".")
-        raise ValueError(msg)
     if max_distance is not None:
         neighbors = _near(neighbors, max_distance)
     params: dict[str, Any] = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
@@ -161,6 +159,7 @@ def search(
         for name in (f"{key_added}_ids", f"{key_added}_distances"):  # of an earlier search for cells
             adata.obsm.pop(name, None)
         written |= {"groups": groups.names.astype(str), "ids": neighbors.ids, "distances": neighbors.distances}
+        written["coherence"] = coherent
     adata.uns[key_added] = written
     _report(key_added, neighbors, duplicates, primary=primary is not None)
     return adata if copy else None
@@ -177,19 +176,3 @@ def _report(key_added: str, neighbors: Neighbors, duplicates: Duplicates, *, pri
     n_queries, k = neighbors.ids.shape
     n_hits = int((neighbors.ids >= 0).sum())
     logger.info("wrote uns[%r]: %d hits, up to %d for each of %d queries (%s)", key_added, n_hits, k, n_queries, kept)
-
-
-def _centroids(
-    adata: AnnData,
-    X: NDArray[np.float32],
-    groups: Groups,
-    atlas: Atlas,
-    centroid: Centroid,
-    layer: str | None,
-    gene_key: str | None,
-) -> NDArray[np.float32]:
-    if centroid == "embedding":
-        return centroids_of_embedding(X, groups)
-    counts = find_counts(adata, layer)
-    genes = match_genes(counts.var, atlas.model.genes, gene_key=gene_key)
-    return centroids_of_counts(counts, genes, groups, atlas.model)

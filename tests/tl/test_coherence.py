@@ -1,0 +1,126 @@
+"""Whether a group of cells is one state: against a count by hand, on an atlas whose states are known."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import scim
+from scim.tl._coherence import _centres
+
+N_STATES, DIM = 6, 24
+
+
+def states(n, rng, noise=0.06):
+    """Cells around axes; distances within a state are about .1, between states 1."""
+    state = np.arange(n) % N_STATES
+    X = np.eye(DIM)[state] + noise * rng.normal(size=(n, DIM))
+    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32), state
+
+
+def query(X, groups):
+    obs = pd.DataFrame({"group": groups}, index=[str(i) for i in range(len(X))])
+    return anndata.AnnData(obs=obs, obsm={"X_scim": X})
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory):
+    """Two studies with 60, 60, 60, 60, 60 and, of the last state, 6 cells each."""
+    X, state = states(600, np.random.default_rng(0))
+    kept = (state < 5) | (np.arange(600) < 72)
+    study = np.where(np.arange(600) // 6 % 2, "one", "two")
+    cells = query(X, study)[kept].copy()
+    cells.obs["label"] = np.array(list("abcdef"))[state[kept]]
+    path = tmp_path_factory.mktemp("coherence") / "states.scim"
+    scim.atlas.from_embedding(cells, path, obsm="X_scim", label_key="label", study_key="group").close()
+    with scim.atlas.open(path) as opened:
+        yield opened
+
+
+def searched(atlas, X, groups, **how):
+    adata = query(X, groups)
+    scim.tl.search(adata, atlas, groupby="group", **{"k": 5} | how)
+    return adata.uns["scim_search"]
+
+
+def by_hand(atlas, cells, allowed):
+    """Count for cells that are all centres."""
+    ids = np.flatnonzero(allowed)
+    base = atlas.embeddings(ids)
+    centre = cells.mean(axis=0) / np.linalg.norm(cells.mean(axis=0))
+    hit = 1 - base @ centre <= atlas.reach
+    shares = []
+    for cell in cells:
+        distance = 1 - base @ cell
+        near = np.argsort(distance, kind="stable")[:100]
+        near = near[distance[near] <= atlas.reach]
+        shares.append(100 * hit[near].mean() if near.size else 0)
+    return np.mean(shares)
+
+
+@pytest.mark.parametrize("where", [None, "study == 'one'", "label != 'b'"])
+def test_few_cells_are_counted_by_hand(atlas, where):
+    X, state = states(48, np.random.default_rng(1), noise=0.12)
+    groups = np.where(state == 1, "b", np.where(state == 2, "c", "mix"))
+    keep = np.r_[np.flatnonzero(groups == "b"), np.flatnonzero(groups == "c"), np.flatnonzero(groups == "mix")[:9]]
+    record = searched(atlas, X[keep], groups[keep], where=where)
+    allowed = np.isin(np.arange(atlas.n_obs), np.arange(atlas.n_obs) if where is None else atlas.select(where))
+    expected = [by_hand(atlas, X[keep][groups[keep] == name], allowed) for name in record["groups"]]
+    assert record["coherence"].dtype == np.float32
+    missing = where is not None and "!=" in where
+    np.testing.assert_allclose(record["coherence"], [np.nan, *expected[1:]] if missing else expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("k", [1, 50, 400])
+def test_a_state_is_coherent_whatever_its_size_and_a_mixture_is_not(atlas, k):
+    X, state = states(600, np.random.default_rng(2))
+    groups = np.array(list("abcdef"), dtype=object)[state]
+    groups[state >= 3] = "mix"
+    groups[(state == 5) & (np.arange(600) < 300)] = "f"
+    record = searched(atlas, X, groups, k=k)
+    of = dict(zip(record["groups"], record["coherence"], strict=True))
+    assert min(of[name] for name in "abcf") > 95
+    assert of["mix"] < 10
+
+
+def test_the_order_of_cells_and_their_copies_do_not_matter(atlas):
+    X, state = states(300, np.random.default_rng(3), noise=0.3)
+    order = np.random.default_rng(4).permutation(300)
+    once, again, doubled = (
+        searched(atlas, X[rows], state[rows].astype(str))["coherence"]
+        for rows in (np.arange(300), order, np.r_[order, order])
+    )
+    np.testing.assert_array_equal(once, again)
+    np.testing.assert_array_equal(once, doubled)
+
+
+def test_duplicates_are_counted_as_the_search_counts_them(tmp_path):
+    X, state = states(120, np.random.default_rng(5))
+    twice = query(np.concatenate([X, X]), np.repeat(["one", "two"], 120))
+    twice.obs["label"] = np.tile(np.array(list("abcdef"))[state], 2)
+    twice.obs_names_make_unique()
+    path = tmp_path / "twice.scim"
+    scim.atlas.from_embedding(twice, path, obsm="X_scim", label_key="label", study_key="group").close()
+    asked = []
+    with scim.atlas.open(path) as atlas:
+        plain = type(atlas.index).query
+        atlas.index.query = lambda *a, **how: asked.append(how) or plain(atlas.index, *a, **how)
+        for duplicates in ("collapse", "keep"):
+            searched(atlas, X[:60], state[:60].astype(str), duplicates=duplicates)
+    assert [how["distinct"] for how in asked] == [True] * 7 + [False] * 7
+
+
+def test_centres_are_ten_or_the_cells():
+    X, _ = states(40, np.random.default_rng(6))
+    np.testing.assert_array_equal(_centres(X[:10]), np.unique(X[:10], axis=0))
+    np.testing.assert_array_equal(_centres(np.repeat(X[:3], 20, axis=0)), np.unique(X[:3], axis=0))
+    assert _centres(X).shape == (50, DIM)
+    many = np.repeat(X, 200, axis=0) + np.float32(1e-3) * np.arange(8000, dtype=np.float32)[:, None]
+    assert _centres(many).shape == (50, DIM)
+
+
+def test_searching_for_cells_has_none(adata, atlas_path):
+    scim.tl.search(adata, atlas_path, k=3)
+    assert "coherence" not in adata.uns["scim_search"]
