@@ -29,6 +29,7 @@ ARROWS = {
 HOME = {
     "torch": "model",
     "safetensors": "model",
+    "captum": "model",
     "tiledbsoma": "atlas",
     "matplotlib": "pl",
     "pynndescent": "index",
@@ -97,8 +98,8 @@ def test_import_scim_is_light():
     assert done.stdout.strip() == "[]"
 
 
-def test_embedding_needs_no_lightning():
-    heavy = ("lightning_fabric", "pytorch_metric_learning", "sklearn")
+def test_embedding_needs_neither_lightning_nor_captum():
+    heavy = ("lightning_fabric", "pytorch_metric_learning", "sklearn", "captum", "matplotlib")
     code = f"import scim.model, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -25,7 +25,14 @@ def examples() -> list[doctest.DocTest]:
 
 def test_the_tools_have_examples():
     named = {test.name for test in examples()}
-    expected = {"scim.tl.embed", "scim.tl.annotate", "scim.tl.search", "scim.get.hits", "scim.pl.labels"}
+    expected = {
+        "scim.tl.embed",
+        "scim.tl.annotate",
+        "scim.tl.explain",
+        "scim.tl.search",
+        "scim.get.hits",
+        "scim.pl.labels",
+    }
     assert expected <= named
 
 

@@ -17,6 +17,7 @@ STEPS = {
     "search, too few pass": lambda adata, atlas: scim.tl.search(adata, atlas, k=5, where="n < 2"),
     "search, too far": lambda adata, atlas: scim.tl.search(adata, atlas, k=5, max_distance=0.01, duplicates="keep"),
     "search groups": lambda adata, atlas: scim.tl.search(adata, atlas, groupby="cell_type", k=5),
+    "explain": lambda adata, atlas: scim.tl.explain(adata, atlas, groupby="cell_type", n_pairs=3, n_steps=2),
 }
 
 
@@ -52,6 +53,8 @@ def test_written_and_read_back(adata, atlas_path, tmp_path, step, kind):
         pd.testing.assert_frame_equal(scim.get.hits(back), scim.get.hits(adata))
     if "scim_label" in back.uns:
         pd.testing.assert_frame_equal(scim.get.votes(back), scim.get.votes(adata))
+    if "scim_explain" in back.uns:
+        pd.testing.assert_frame_equal(scim.get.attribution(back), scim.get.attribution(adata))
 
 
 @pytest.mark.parametrize("step", STEPS)

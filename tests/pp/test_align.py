@@ -66,3 +66,13 @@ def test_chunks_cover_all_cells_in_order():
     assert [c.rows.start for c in chunks] == [0, *(c.rows.stop for c in chunks[:-1])]
     joined = sparse.vstack([c.X for c in chunks]).toarray()
     np.testing.assert_allclose(joined, np.log1p(10 * values / values.sum(axis=1, keepdims=True)), rtol=1e-5)
+
+
+def test_chosen_rows_are_those_of_all(monkeypatch):
+    monkeypatch.setattr("scim.pp._align._BLOCK_ROWS", 8)
+    counts = scim.pp.find_counts(scim.datasets.toy(50))
+    genes = scim.pp.match_genes(counts.var, scim.pp.canonical_genes(counts.var.index[10:90]))
+    (chunk,) = scim.pp.lognorm_chunks(counts, genes)
+    for rows in ([0], [7, 8], [3, 4, 5, 31, 40, 49], np.arange(50)):
+        found = scim.pp.lognorm_rows(counts, genes, np.array(rows))
+        np.testing.assert_array_equal(found.toarray(), chunk.X[rows].toarray())

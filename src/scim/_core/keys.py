@@ -14,6 +14,12 @@ LABEL = "scim_label"
 SEARCH = "scim_search"
 """`uns`: parameters and provenance of a search; the base of its `obsm` names."""
 
+EXPLAIN = "scim_explain"
+"""`uns`: which genes set groups of cells apart."""
+
+COMPOSITION = "scim_composition"
+"""`uns`: which samples the hits of a search come from, and in which values of a column they are more than expected."""
+
 ATLAS_CELL_ID = "cell_id"
 ATLAS_STUDY = "study"
 ATLAS_LABEL = "label"

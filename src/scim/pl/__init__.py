@@ -1,7 +1,8 @@
 """Pictures of what `scim.tl` wrote. Each returns a figure, or draws on the axes it is given; none searches."""
 
+from scim.pl._attribution import attribution
 from scim.pl._composition import composition
 from scim.pl._hits import hits
 from scim.pl._labels import labels
 
-__all__ = ["composition", "hits", "labels"]
+__all__ = ["attribution", "composition", "hits", "labels"]

@@ -21,9 +21,13 @@ UNKNOWN = "#d9d9d9"
 
 
 def axes_or_figure(
-    ax: Axes | Sequence[Axes] | None, n: int = 1, *, size: tuple[float, float] = (5.0, 4.2)
+    ax: Axes | Sequence[Axes] | None,
+    n: int = 1,
+    *,
+    size: tuple[float, float] = (5.0, 4.2),
+    n_columns: int | None = None,
 ) -> tuple[list[Axes], Figure | None]:
-    """Return `n` axes, and the figure when it had to be made.
+    """Return `n` axes of a size in inches, and the figure when it had to be made; in one row, or as many as needed.
 
     Raises
     ------
@@ -31,9 +35,14 @@ def axes_or_figure(
         `ax` is given, but not `n` of them.
     """
     if ax is None:
-        figure, made = plt.subplots(1, n, figsize=(size[0] * n, size[1]), squeeze=False, layout="constrained")
+        high = -(-n // (n_columns or n))
+        wide = -(-n // high)
+        inches = (size[0] * wide, size[1] * high)
+        figure, made = plt.subplots(high, wide, figsize=inches, squeeze=False, layout="constrained")
         plt.close(figure)  # the caller shows it: a notebook would draw it a second time
-        return list(made[0]), figure
+        for surplus in made.flat[n:]:
+            surplus.remove()
+        return list(made.flat[:n]), figure
     given = list(np.ravel(np.asarray(ax, dtype=object)))
     if len(given) != n:
         msg = f"This picture has {n} panels: expected ax with {n} axes, got {len(given)}."

@@ -1,6 +1,6 @@
 """From counts of any gene panel to log-normalised values of a model's genes. Nothing here changes its input."""
 
-from scim.pp._align import Chunk, align, aligned_chunks, lognorm, lognorm_chunks
+from scim.pp._align import Chunk, align, aligned_chunks, lognorm, lognorm_chunks, lognorm_rows
 from scim.pp._counts import Counts, find_counts
 from scim.pp._gene_names import canonical_genes, gene_id_kind, gene_symbols
 from scim.pp._match import FEW_GENES, GeneMap, genes_of, match_genes
@@ -19,5 +19,6 @@ __all__ = [
     "genes_of",
     "lognorm",
     "lognorm_chunks",
+    "lognorm_rows",
     "match_genes",
 ]

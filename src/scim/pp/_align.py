@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -12,11 +12,15 @@ from scim.pp._kernels import align_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from scim.pp._counts import Counts
     from scim.pp._match import GeneMap
 
 CHUNK_VALUES = 4_000_000
 """Non-zero values in flight at a time: 32 MB as csr, whatever the size of the data."""
+
+_BLOCK_ROWS = 4096
 
 
 def align(X: sparse.csr_matrix, genes: GeneMap) -> sparse.csr_matrix:
@@ -72,6 +76,36 @@ def lognorm_chunks(counts: Counts, genes: GeneMap, *, target_sum: float = 1e4) -
     """Yield all cells of `counts`, aligned and log-normalised, in chunks of bounded size."""
     for chunk in aligned_chunks(counts, genes):
         yield chunk._replace(X=lognorm(chunk.X, target_sum))
+
+
+def lognorm_rows(
+    counts: Counts, genes: GeneMap, rows: NDArray[np.integer[Any]], *, target_sum: float = 1e4
+) -> sparse.csr_matrix:
+    """Return some cells, aligned and log-normalised; of data on disk, blocks without any of them are not read.
+
+    Parameters
+    ----------
+    counts
+        From :func:`find_counts`.
+    genes
+        From :func:`match_genes`.
+    rows
+        Numbers of the cells, ascending, shape (n,).
+    target_sum
+        Total of a cell's counts before log(1 + x).
+
+    Returns
+    -------
+    csr matrix of float32, shape (n, n_genes).
+    """
+    blocks = np.split(rows, np.flatnonzero(np.diff(rows // _BLOCK_ROWS)) + 1)
+    parts = [align(_taken(counts, block), genes) for block in blocks]
+    return lognorm(sparse.vstack(parts, format="csr"), target_sum)
+
+
+def _taken(counts: Counts, rows: NDArray[np.integer[Any]]) -> sparse.csr_matrix:
+    start = int(rows[0])
+    return counts.rows(start, int(rows[-1]) + 1)[rows - start]
 
 
 def _values_per_row(counts: Counts) -> float:

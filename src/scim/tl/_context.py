@@ -1,4 +1,4 @@
-"""What annotate and search share: the atlas asked for, and whether an embedding fits it."""
+"""What the tools share: the atlas or model asked for, and whether an embedding fits it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim.model import Model
+
     AtlasLike = atlases.Atlas | str | os.PathLike[str] | None
 
 
@@ -28,6 +30,25 @@ def opened(atlas: AtlasLike) -> Iterator[atlases.Atlas]:
     else:
         with atlases.open(atlas) as mine:
             yield mine
+
+
+def model_of(atlas: AtlasLike, model: Model | str | os.PathLike[str] | None) -> Model:
+    """Return the model that was asked for: one given, or that of an atlas.
+
+    Raises
+    ------
+    ValueError
+        Both are given.
+    """
+    from scim.model import Model, load  # noqa: PLC0415  (torch is needed here, not by annotate or search)
+
+    if model is not None and atlas is not None:
+        msg = "Expected atlas= or model=, got both."
+        raise ValueError(msg)
+    if model is not None:
+        return model if isinstance(model, Model) else load(model)
+    with opened(atlas) as source:
+        return source.model
 
 
 def origin(atlas: atlases.Atlas) -> dict[str, str]:

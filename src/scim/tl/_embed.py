@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim import atlas as atlases
 from scim._core import keys
 from scim._core.checks import check_adata, check_key, check_writable
 from scim._core.log import logger
 from scim.pp import find_counts, match_genes
+from scim.tl._context import model_of
 
 if TYPE_CHECKING:
     import os
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from scim.model import Model
     from scim.pp import Counts, GeneMap
+    from scim.tl._context import AtlasLike
 
 
 def embed(
     adata: AnnData,
-    atlas: atlases.Atlas | str | os.PathLike[str] | None = None,
+    atlas: AtlasLike = None,
     *,
     model: Model | str | os.PathLike[str] | None = None,
     layer: str | None = None,
@@ -82,7 +83,7 @@ def embed(
     check_adata(adata)
     check_writable(adata, copy=copy)
     check_key(key_added)
-    encoder = _model(atlas, model)
+    encoder = model_of(atlas, model)
     counts = find_counts(adata, layer)
     genes = match_genes(counts.var, encoder.genes, gene_key=gene_key)
     embedding = encoder.embed(counts, genes)
@@ -95,20 +96,6 @@ def embed(
     }
     logger.info("wrote obsm[%r], from %d of the model's %d genes", key_added, genes.n_matched, genes.observed.size)
     return adata if copy else None
-
-
-def _model(atlas: atlases.Atlas | str | os.PathLike[str] | None, model: Model | str | os.PathLike[str] | None) -> Model:
-    from scim.model import Model, load  # noqa: PLC0415  (torch is needed here, not by annotate or search)
-
-    if model is not None and atlas is not None:
-        msg = "Expected atlas= or model=, got both."
-        raise ValueError(msg)
-    if model is not None:
-        return model if isinstance(model, Model) else load(model)
-    if isinstance(atlas, atlases.Atlas):
-        return atlas.model
-    with atlases.open(atlas) as opened:
-        return opened.model
 
 
 def _provenance(model: Model, counts: Counts, genes: GeneMap) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class FoldedEncoder:
         observed = np.ones(self.n_genes, dtype=bool) if observed is None else np.asarray(observed, dtype=bool)
         n_threads = settings.n_threads if n_threads is None else n_threads
         out = np.zeros((X.shape[0], self.latent_dim), dtype=np.float32)
-        with torch.inference_mode(), _torch_threads(n_threads), threads(n_threads):
+        with torch.inference_mode(), torch_threads(n_threads), threads(n_threads):
             weight_sum = self._weight_sum(observed, n_threads) if self.standardize else None
             for start in range(0, X.shape[0], batch_size):
                 batch = slice(start, start + batch_size)
@@ -227,7 +227,7 @@ def _sum_rows(
 
 
 @contextlib.contextmanager
-def _torch_threads(n: int) -> Iterator[None]:
+def torch_threads(n: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
