@@ -54,6 +54,7 @@ def explain(
         \lVert f(x') - f(x' + t (x - x')) \rVert^2 \, dt \Big\rvert \quad \text{if } x_g > x'_g, \text{ else } 0.
 
     A gene with a high mean over the pairs is one that the group has and by which the model moves it away from others.
+    The integrals are those of captum :cite:p:`Kokhlikyan2020`.
 
     Parameters
     ----------
