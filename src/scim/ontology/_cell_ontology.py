@@ -27,7 +27,7 @@ def _parser() -> Any:
 def _id_of_name() -> dict[str, str]:
     """Map lower-case names and exact synonyms to ids; a name goes before another term's synonym."""
     parser = _parser()
-    names = {name.lower(): term for name, term in parser.get_term_label_to_id_map("CL").items()}
+    names = {name.lower(): term for name, term in parser.get_term_label_to_id_map("CL").items() if _is_term(term)}
     synonyms: dict[str, set[str]] = {}
     for term in names.values():
         for synonym in parser.get_term_synonyms(term):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from scim.model.data import gathered, opened_inputs
-from scim.model.evaluation._terms import named
+from scim.ontology import named
 from scim.pp import lognorm, match_genes
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scim._core.checks import check_count
 from scim.model.evaluation._neighbourhood import connected, purity
 from scim.model.evaluation._neighbours import nearest
 from scim.model.evaluation._silhouette import ontology_silhouette, silhouettes
-from scim.model.evaluation._terms import named
+from scim.ontology import named
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

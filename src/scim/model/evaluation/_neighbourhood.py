@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from scim.model.evaluation._terms import below
+from scim.ontology import below
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim.model.evaluation._terms import below, named
+from scim.ontology import below, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim.model.evaluation._terms import below
+from scim.ontology import below
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

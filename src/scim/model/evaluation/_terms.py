@@ -1,10 +1,9 @@
-"""Labels as terms of the Cell Ontology: one name for all words of a term, and which term is below which."""
+"""Levels of the Cell Ontology: labels lifted to them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from scim import ontology
@@ -13,34 +12,8 @@ from scim._core.checks import check_names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
-
-
-def named(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[np.object_]:
-    """Return the name of the term of each label, the label itself where the ontology does not know it, or `None`.
-
-    Parameters
-    ----------
-    labels
-        Cell Ontology ids or names, or free words; missing values are cells without a label.
-    """
-    column = pd.Series(labels).astype(object)
-    names = {word: _name(str(word)) for word in column.dropna().unique()}
-    known = column.notna()
-    out = np.full(len(column), None, dtype=object)
-    out[known] = column[known].map(names)
-    return out
-
-
-def below(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
-    """Say which of some other labels are a label itself or a descendant of it, shape (n_labels, n_others)."""
-    out = np.zeros((len(labels), len(others)), dtype=np.bool_)
-    terms = [ontology.term_id(other) for other in others]
-    for i, label in enumerate(labels):
-        term = ontology.term_id(label)
-        under = frozenset() if term is None else ontology.descendants(term)
-        out[i] = [other == label or other_term in under for other, other_term in zip(others, terms, strict=True)]
-    return out
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def lifted(labels: NDArray[np.object_], levels: Sequence[str]) -> NDArray[np.object_]:
@@ -49,7 +22,7 @@ def lifted(labels: NDArray[np.object_], levels: Sequence[str]) -> NDArray[np.obj
     Parameters
     ----------
     labels
-        From :func:`named`.
+        From :func:`scim.ontology.named`.
     levels
         From :func:`known_terms`.
     """
@@ -82,8 +55,3 @@ def known_terms(name: str, labels: Sequence[str]) -> list[str]:
         msg = f"{name} must be ids or names of the Cell Ontology, like 'CL:0000084' or 'T cell'; unknown: {unknown}."
         raise ValueError(msg)
     return [term for term in terms.values() if term is not None]
-
-
-def _name(word: str) -> str:
-    term = ontology.term_id(word)
-    return word if term is None else ontology.term_name(term)
