@@ -2,7 +2,8 @@
 
 from scim.pl._attribution import attribution
 from scim.pl._composition import composition
+from scim.pl._enrichment import enrichment
 from scim.pl._hits import hits
 from scim.pl._labels import labels
 
-__all__ = ["attribution", "composition", "hits", "labels"]
+__all__ = ["attribution", "composition", "enrichment", "hits", "labels"]

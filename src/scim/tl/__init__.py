@@ -1,8 +1,9 @@
 """Tools on AnnData: embed, annotate, explain, search."""
 
 from scim.tl._annotate import annotate
+from scim.tl._composition import composition
 from scim.tl._embed import embed
 from scim.tl._explain import explain
 from scim.tl._search import search
 
-__all__ = ["annotate", "embed", "explain", "search"]
+__all__ = ["annotate", "composition", "embed", "explain", "search"]

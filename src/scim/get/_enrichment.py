@@ -1,0 +1,68 @@
+"""What `tl.composition` found, one row a query and value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scim._core import keys
+from scim._core.checks import check_adata
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def enrichment(adata: AnnData, *, key: str = keys.COMPOSITION) -> pd.DataFrame:
+    """Return in which values of a column the hits of a search are more frequent than elsewhere.
+
+    Parameters
+    ----------
+    adata
+        Cells for which :func:`scim.tl.composition` was run.
+    key
+        Its `key_added`.
+
+    Returns
+    -------
+    Frame with a row for each query and value, the most significant first for each query:
+
+    `query`, `value` : str
+        Name of the group that was searched, or `"all cells"`; value of the column.
+    `n_samples`, `n_hits`, `n_cells` : int64
+        Samples that have the value, hits among their cells, and cells that could have been hits.
+    `fraction`, `background` : float64
+        Share of a sample's cells that are hits, 0 to 1: mean over the samples that have the value, and over all
+        others, weighted by what each sample tells. NaN: there are none.
+    `log2_fold_change` : float64
+        Of fraction to background; -inf without a hit, inf where only the value has hits, NaN without any.
+    `p`, `q` : float64
+        Significance of the difference, samples being the replicates, and its false discovery rate over the table.
+        They allow for studies, as the two means do not. NaN: see `reason`.
+    `reason` : str
+        Why there is no p: no hits, or so few samples that none could be below .05. Else empty.
+
+    Raises
+    ------
+    KeyError
+        `tl.composition` wrote nothing under this name.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.search(adata, groupby="cell_type", k=500, where="study == 'onek1k'")
+    >>> scim.tl.composition(adata, "label", sample_key="donor")
+    >>> best = scim.get.enrichment(adata).groupby("query", sort=False).head(1)
+    >>> best["query"].tolist()
+    ['B cell', 'T cell', 'classical monocyte']
+    """
+    check_adata(adata)
+    record = adata.uns.get(key)
+    if not isinstance(record, dict) or not isinstance(record.get("table"), pd.DataFrame):
+        msg = f"uns[{key!r}] holds no composition; run scim.tl.composition(adata, by, sample_key=...) first."
+        msg += f" Present: {sorted(adata.uns)}."
+        raise KeyError(msg)
+    table: pd.DataFrame = record["table"]
+    return table.set_axis(pd.RangeIndex(len(table)))  # a file gives the index back as plain numbers

@@ -1,0 +1,112 @@
+"""In which samples the hits of a search are, by the value of a column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scim import get
+from scim._core import keys
+from scim._core.checks import check_adata, check_count, check_names, check_range
+from scim.pl._axes import UNKNOWN, axes_or_figure, palette
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+def enrichment(
+    adata: AnnData,
+    queries: str | Sequence[str] | None = None,
+    *,
+    top: int = 12,
+    max_q: float = 0.05,
+    key: str = keys.COMPOSITION,
+    ax: Axes | Sequence[Axes] | None = None,
+) -> Figure | None:
+    """Draw which share of the cells of each sample are hits, sample by sample, by the values of a column.
+
+    A dot is a sample, larger with more cells; a black tick is the mean of the value, a grey one its background.
+    Values with a q of at most `max_q` are coloured and have a star.
+
+    Parameters
+    ----------
+    adata
+        Cells for which :func:`scim.tl.composition` was run.
+    queries
+        Groups to draw, a panel each. Default: all.
+    top
+        Number of values to show for each: the most significant.
+    max_q
+        False discovery rate up to which a value is marked, 0 to 1.
+    key
+        `key_added` of :func:`scim.tl.composition`.
+    ax
+        Axes to draw on, as many as panels.
+
+    Returns
+    -------
+    The figure, or `None` when `ax` was given.
+
+    Raises
+    ------
+    KeyError
+        `tl.composition` wrote nothing under this name, or there is no such query.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.search(adata, groupby="cell_type", k=500, where="study == 'onek1k'")
+    >>> scim.tl.composition(adata, "label", sample_key="donor")
+    >>> figure = scim.pl.enrichment(adata, ["T cell", "B cell"], top=5)
+    """
+    check_adata(adata)
+    check_count("top", top)
+    check_range("max_q", max_q, 1.0)
+    table = get.enrichment(adata, key=key)
+    record = adata.uns[key]
+    present = [str(query) for query in record["queries"]]
+    names = present if queries is None else check_names("queries", queries)
+    unknown = [name for name in names if name not in present]
+    if unknown:
+        msg = f"uns[{key!r}] has no query {unknown}. Present: {present}."
+        raise KeyError(msg)
+    tables = [table[table["query"] == name].head(top) for name in names]
+    axes, figure = axes_or_figure(ax, len(names), size=(5.5, 1.2 + 0.34 * max(map(len, tables))))
+    samples = record["samples"]
+    for axis, name, rows in zip(axes, names, tables, strict=True):
+        shares = np.asarray(record["hits"])[present.index(name)] / samples["n_cells"].to_numpy()
+        _panel(axis, rows, samples, shares, max_q)
+        axis.set(title=name, xlabel="share of the cells of a sample that are hits")
+    axes[0].set_ylabel(record["params"]["by"])
+    return figure
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, samples: pd.DataFrame, shares: NDArray[np.float64], max_q: float) -> None:
+    sure = (rows["q"] <= max_q).to_numpy()
+    color, values = palette(1)[0], samples["value"].to_numpy()
+    biggest = samples["n_cells"].max()
+    for y, value in enumerate(rows["value"]):
+        own = values == value
+        area = 4 + 36 * np.sqrt(samples["n_cells"].to_numpy()[own] / biggest)
+        x = shares[own]
+        # Dots of equal samples would hide each other: they stand in rows, the order of the samples.
+        beside = np.linspace(-0.28, 0.28, own.sum()) if own.sum() > 1 else np.zeros(1)
+        ax.scatter(x, y + beside, s=area, color=color if sure[y] else UNKNOWN, linewidths=0, label=value)
+    places = np.arange(len(rows))
+    ax.scatter(rows["background"], places, marker="|", s=160, color="#808080", label="background")
+    ax.scatter(rows["fraction"], places, marker="|", s=160, color="black", label="mean")
+    ax.set_yticks(
+        places, [f"{value} *" if marked else value for value, marked in zip(rows["value"], sure, strict=True)]
+    )
+    ax.invert_yaxis()
+    ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
+    ax.spines[["top", "right"]].set_visible(False)
