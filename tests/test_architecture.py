@@ -20,7 +20,7 @@ ARROWS = {
     "model": {"_core", "pp", "ontology", "files"},
     "atlas": {"_core", "pp", "ontology", "files", "index", "model"},
     "tl": {"_core", "pp", "index", "model", "atlas"},
-    "get": {"_core", "atlas"},
+    "get": {"_core", "atlas", "ontology"},
     "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
     "datasets": set(),
     "cli": {"_core", "tl", "get", "pl", "atlas", "model", "datasets", "ontology"},

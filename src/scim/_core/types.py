@@ -18,3 +18,7 @@ Alternative = Literal["greater", "less", "two-sided"]
 
 Centroid = Literal["counts", "embedding"]
 """What stands for a group of cells; see :func:`scim.tl.search`."""
+"""What stands for a group of cells; see :func:`scim.tl.search`."""
+
+Ancestors = Literal["right", "wrong"]
+"""Whether a label that is an ancestor of the true one is right; see :func:`scim.get.reliability`."""

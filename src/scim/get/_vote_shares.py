@@ -1,0 +1,93 @@
+"""What groups of cells were voted to be, one row a group and label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from scim import ontology
+from scim._core import keys
+from scim._core.checks import check_adata, check_obs_key
+from scim._core.groups import Groups, groups_of
+from scim.get._judged import UNKNOWN
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def vote_shares(adata: AnnData, groupby: str | None = None, *, key: str = keys.LABEL) -> pd.DataFrame:
+    r"""Return the mean shares of the vote of groups of cells.
+
+    The share of label :math:`l` in group :math:`g` is :math:`\sum_{i \in g} s_{il} / n_g`, where :math:`s_{il}` is
+    the share that was kept of cell :math:`i`: 0 if the label is not among its best `top_n`. So the shares of a group
+    make up at most 1, and what lacks went to labels that were not kept.
+
+    Parameters
+    ----------
+    adata
+        Cells annotated by :func:`scim.tl.annotate`.
+    groupby
+        Column of obs with the groups; cells where it is missing are left out. Default: the annotated label, in the
+        order of :func:`scim.ontology.sort_terms`, and the unknown cells as a group of their own, the last.
+    key
+        `key_added` of the annotation.
+
+    Returns
+    -------
+    Frame with a row for each group and label that has a share of it, greatest first:
+
+    `group` : categorical
+        Name of the group, in the order of the categories.
+    `n_cells` : int64
+        Its number of cells.
+    `label`, `label_id` : str
+        Name, and Cell Ontology id (empty without one).
+    `share` : float64
+        Mean share of the vote, 0 to 1.
+
+    Raises
+    ------
+    KeyError
+        There is no annotation of this name, or `groupby` is not a column.
+    ValueError
+        All values of `groupby` are missing.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.annotate(adata)
+    >>> frame = scim.get.vote_shares(adata, "cell_type")
+    >>> frame["group"].cat.categories.tolist()
+    ['B cell', 'T cell', 'classical monocyte']
+    """
+    check_adata(adata)
+    record = adata.uns.get(key)
+    if not isinstance(record, dict) or "labels" not in record or f"{key}_shares" not in adata.obsm:
+        msg = f"uns[{key!r}] holds no annotation; run scim.tl.annotate(adata) first. Present: {sorted(adata.uns)}."
+        raise KeyError(msg)
+    if groupby is not None:
+        check_obs_key(adata, groupby)
+    names, group_of = _by_label(adata, key) if groupby is None else groups_of(adata, groupby)
+    labels, ids = (np.asarray(record[name], dtype=object) for name in ("labels", "label_ids"))
+    codes = np.asarray(adata.obsm[f"{key}_codes"])
+    cell, rank = np.nonzero((codes >= 0) & (group_of >= 0)[:, None])
+    total = np.zeros((len(names), len(labels)))
+    np.add.at(total, (group_of[cell], codes[cell, rank]), np.asarray(adata.obsm[f"{key}_shares"])[cell, rank])
+    n = np.bincount(group_of[group_of >= 0], minlength=len(names))
+    row, label = np.nonzero(total)
+    columns = {"group": pd.Categorical.from_codes(row, pd.Index(names)), "n_cells": n[row], "label": labels[label]}
+    frame = pd.DataFrame(columns | {"label_id": ids[label], "share": total[row, label] / n[row]})
+    return frame.sort_values(["group", "share", "label"], ascending=[True, False, True], ignore_index=True)
+
+
+def _by_label(adata: AnnData, key: str) -> Groups:
+    """Return the cells by annotated label, the unknown as the last group."""
+    check_obs_key(adata, key)
+    values = adata.obs[key].astype(object)
+    names = [*ontology.sort_terms(list(values.dropna().unique())), *([UNKNOWN] if values.isna().any() else [])]
+    codes = pd.Categorical(values.fillna(UNKNOWN), categories=names).codes
+    return Groups(np.array(names, dtype=object), np.asarray(codes, np.int64))

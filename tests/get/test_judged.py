@@ -1,0 +1,178 @@
+"""Frames about labels that were given beside those that were annotated; the values are counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import scim
+from helpers.annotated import annotated
+
+CD4 = "CD4-positive, alpha-beta T cell"
+
+
+@pytest.fixture
+def adata():
+    return annotated()
+
+
+def test_reliability_by_hand(adata):
+    frame = scim.get.reliability(adata, "truth", n_bins=4)
+    assert frame["low"].tolist() == [0, 0.25, 0.5, 0.75]
+    assert frame["high"].tolist() == [0.25, 0.5, 0.75, 1]
+    assert frame["n"].tolist() == [0, 1, 1, 6]  # an edge belongs to the bin above it, 1 to the last
+    expected = [np.nan, 0.25, 0.7, (0.95 + 0.95 + 0.91 + 1 + 0.93 + 0.75) / 6]
+    np.testing.assert_allclose(frame["confidence"], expected, rtol=1e-6)
+    np.testing.assert_allclose(frame["right"], [np.nan, 1, 1, 4 / 6])
+    np.testing.assert_allclose(frame["broader"], [np.nan, 0, 0, 1 / 6])
+    error = (0.75 + 0.3 + 6 * abs(4 / 6 - expected[3])) / 8
+    expected = {"calibration_error": error, "right": 6 / 8, "broader": 1 / 8, "confidence": 6.44 / 8}
+    expected |= {"n": 8, "n_unknown": 1}
+    assert {name: frame.attrs[name] for name in expected} == pytest.approx(expected)
+    assert frame.attrs["ancestors"] == "right"
+
+
+def test_an_ancestor_is_wrong_if_so_chosen(adata):
+    frame = scim.get.reliability(adata, "truth", n_bins=1, ancestors="wrong")
+    assert frame["right"].item() == 5 / 8
+    assert frame["broader"].item() == 1 / 8
+    assert frame.attrs["calibration_error"] == pytest.approx(6.44 / 8 - 5 / 8)
+
+
+def test_the_edges_of_ten_bins_are_those_that_are_written(adata):
+    adata.obs["truth"] = adata.obs["scim_label"] = pd.Categorical(["T cell"] * 10)
+    adata.obs["scim_label_confidence"] = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], np.float32)
+    del adata.obs["scim_label_id"]
+    assert scim.get.reliability(adata, "truth")["n"].tolist() == [1] * 10
+
+
+def test_the_interval_is_wilsons(adata):
+    frame = scim.get.reliability(adata, "truth", n_bins=4)
+    interval = stats.binomtest(4, 6).proportion_ci(method="wilson")
+    np.testing.assert_allclose(frame.loc[3, ["right_low", "right_high"]].astype(float), interval, rtol=1e-9)
+    interval = stats.binomtest(1, 1).proportion_ci(method="wilson")
+    np.testing.assert_allclose(frame.loc[1, ["right_low", "right_high"]].astype(float), interval, rtol=1e-9)
+    assert frame.loc[0, ["right_low", "right_high"]].isna().all()
+
+
+def test_nothing_was_answered(adata):
+    adata.obs["scim_label"] = pd.Categorical([None] * 10)
+    frame = scim.get.reliability(adata, "truth")
+    assert frame["n"].sum() == 0
+    assert np.isnan(frame.attrs["calibration_error"])
+    assert frame.attrs["n_unknown"] == 9
+    risk = scim.get.selective_risk(adata, "truth")
+    assert risk.empty
+    assert risk.columns.tolist() == ["confidence", "answered", "error", "broader"]
+
+
+def test_selective_risk_by_hand(adata):
+    frame = scim.get.selective_risk(adata, "truth")
+    np.testing.assert_allclose(frame["confidence"], [1, 0.95, 0.93, 0.91, 0.75, 0.7, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(frame["answered"], np.array([1, 3, 4, 5, 6, 7, 8]) / 9)
+    np.testing.assert_allclose(frame["error"], [0, 0, 1 / 4, 1 / 5, 2 / 6, 2 / 7, 2 / 8])
+    np.testing.assert_allclose(frame["broader"], [0, 1 / 3, 1 / 4, 1 / 5, 1 / 6, 1 / 7, 1 / 8])
+    strict = scim.get.selective_risk(adata, "truth", ancestors="wrong")
+    np.testing.assert_allclose(strict["error"], frame["error"] + frame["broader"])
+
+
+def test_confusion_by_hand(adata):
+    frame = scim.get.confusion(adata, "truth")
+    assert frame["given"].cat.categories.tolist() == ["T cell", CD4, "B cell", "monocyte", "my cells"]
+    assert frame["annotated"].cat.categories.tolist() == ["T cell", CD4, "B cell", "monocyte", "my cells", "unknown"]
+    found = {(row.given, row.annotated): (row.n, row.share, row.relation) for row in frame.itertuples()}
+    assert found == {
+        ("T cell", CD4): (1, 1.0, "narrower"),
+        (CD4, "T cell"): (1, 0.5, "broader"),
+        (CD4, CD4): (1, 0.5, "same"),
+        ("B cell", "B cell"): (1, 0.5, "same"),
+        ("B cell", "monocyte"): (1, 0.5, "other"),
+        ("monocyte", "B cell"): (1, pytest.approx(1 / 3), "other"),
+        ("monocyte", "monocyte"): (1, pytest.approx(1 / 3), "same"),
+        ("monocyte", "unknown"): (1, pytest.approx(1 / 3), "unknown"),
+        ("my cells", "my cells"): (1, 1.0, "same"),
+    }
+
+
+def test_the_id_of_an_annotated_label_goes_before_its_word(adata):
+    adata.obs["scim_label"] = adata.obs["scim_label"].cat.rename_categories({"B cell": "B-Zellen"})
+    frame = scim.get.confusion(adata, "truth")
+    assert "B cell" in frame["annotated"].cat.categories
+    del adata.obs["scim_label_id"]
+    assert "B-Zellen" in scim.get.confusion(adata, "truth")["annotated"].cat.categories
+
+
+def test_vote_shares_of_groups_by_hand(adata):
+    frame = scim.get.vote_shares(adata, "group")
+    assert frame["group"].cat.categories.tolist() == ["b", "a", "c"]
+    found = {(row.group, row.label): row.share for row in frame.itertuples()}
+    expected = {("a", CD4): (0.9 + 0.4 + 0.8) / 3, ("a", "T cell"): (0.1 + 0.6 + 0.1) / 3}
+    expected |= {("b", "B cell"): (1 + 0.4) / 3, ("b", "monocyte"): 0.5 / 3, ("b", "my cells"): 1 / 3}
+    expected |= {("c", "monocyte"): (0.7 + 0.4 + 0.4) / 3, ("c", "B cell"): (0.6 + 0.3) / 3}
+    assert found == pytest.approx(expected)
+    assert frame.groupby("group", observed=True)["share"].apply(lambda s: s.is_monotonic_decreasing).all()
+    assert frame["n_cells"].eq(3).all()
+    ids = dict(zip(frame["label"], frame["label_id"], strict=True))
+    assert (ids["B cell"], ids["my cells"]) == ("CL:0000236", "")
+
+
+def test_vote_shares_of_labels_have_the_unknown_last(adata):
+    frame = scim.get.vote_shares(adata)
+    assert frame["group"].cat.categories.tolist() == ["T cell", CD4, "B cell", "monocyte", "my cells", "unknown"]
+    unknown = frame[frame["group"] == "unknown"]
+    assert unknown["label"].tolist() == ["monocyte", "B cell"]
+    np.testing.assert_allclose(unknown["share"], [0.4, 0.3], rtol=1e-6)
+
+
+def test_nothing_changes_in_what_came(adata):
+    before = adata.copy()
+    for ask in (scim.get.reliability, scim.get.selective_risk, scim.get.confusion, scim.get.vote_shares):
+        ask(adata, "truth")
+    pd.testing.assert_frame_equal(adata.obs, before.obs)
+    assert set(adata.uns["scim_label"]) == set(before.uns["scim_label"])
+
+
+JUDGES = [scim.get.reliability, scim.get.selective_risk, scim.get.confusion]
+
+
+@pytest.mark.parametrize("ask", JUDGES)
+def test_what_is_not_there(adata, ask):
+    with pytest.raises(KeyError, match=r"obs\['cell_type'\] not found. Present: \['truth'"):
+        ask(adata, "cell_type")
+    with pytest.raises(KeyError, match=r"obs\['other'\] not found; run scim.tl.annotate\(adata\) first"):
+        ask(adata, "truth", key="other")
+    with pytest.raises(TypeError, match="Expected an AnnData, got DataFrame"):
+        ask(adata.obs, "truth")
+    adata.obs["truth"] = pd.Categorical([None] * 10)
+    with pytest.raises(ValueError, match=r"obs\['truth'\] has only missing values; expected the label of at least one"):
+        ask(adata, "truth")
+
+
+@pytest.mark.parametrize("ask", JUDGES[:2])
+def test_confidence_and_rule_are_checked(adata, ask):
+    with pytest.raises(ValueError, match=r"ancestors must be one of \['right', 'wrong'\], got 'maybe'"):
+        ask(adata, "truth", ancestors="maybe")
+    adata.obs["scim_label_confidence"] *= 100
+    with pytest.raises(ValueError, match="must be between 0 and 1, got 25.0 to 100.0; annotate the cells again"):
+        ask(adata, "truth")
+    del adata.obs["scim_label_confidence"]
+    with pytest.raises(KeyError, match=r"obs\['scim_label_confidence'\] not found; run scim.tl.annotate"):
+        ask(adata, "truth")
+
+
+@pytest.mark.parametrize(("n_bins", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)])
+def test_bins_are_counted(adata, n_bins, error):
+    with pytest.raises(error, match="n_bins must be"):
+        scim.get.reliability(adata, "truth", n_bins=n_bins)
+
+
+def test_votes_that_are_not_there(adata):
+    with pytest.raises(KeyError, match=r"obs\['leiden'\] not found. Present:"):
+        scim.get.vote_shares(adata, "leiden")
+    with pytest.raises(KeyError, match=r"uns\['other'\] holds no annotation; run scim.tl.annotate\(adata\) first"):
+        scim.get.vote_shares(adata, key="other")
+    adata.obs["group"] = pd.Categorical([None] * 10)
+    with pytest.raises(ValueError, match=r"obs\['group'\] has only missing values"):
+        scim.get.vote_shares(adata, "group")
