@@ -234,7 +234,7 @@ def test_one_value_is_nothing_to_compare(atlas, cells):
     with pytest.raises(ValueError, match="have tissue == 'a'; expected two values"):
         scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
     scim.tl.search(cells, atlas, groupby="state", where="disease == None")
-    with pytest.raises(ValueError, match=r"has a value in all of \['study', 'sample', 'disease'\]"):
+    with pytest.raises(ValueError, match=r"that passes has a value in all of \['study', 'sample', 'disease'\]"):
         scim.tl.composition(cells, "disease", sample_key="sample", atlas=atlas)
 
 

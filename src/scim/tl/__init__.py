@@ -5,5 +5,6 @@ from scim.tl._composition import composition
 from scim.tl._embed import embed
 from scim.tl._explain import explain
 from scim.tl._search import search
+from scim.tl._similarity import score_similarity
 
-__all__ = ["annotate", "composition", "embed", "explain", "search"]
+__all__ = ["annotate", "composition", "embed", "explain", "score_similarity", "search"]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from scim import atlas as atlases
 from scim._core import keys
-from scim._core.checks import check_adata, check_choice, check_key, check_names, check_writable, refuse_absent
+from scim._core.checks import check_adata, check_choice, check_key, check_names, check_writable
 from scim._core.log import logger
 from scim._core.searched import Searched, check_origin, searched
 from scim._core.types import Alternative
 from scim.tl._context import opened
 from scim.tl._enrichment import Samples, enrichment
 from scim.tl._filter import primary_condition
+from scim.tl._samples import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,22 +27,10 @@ if TYPE_CHECKING:
 
     from scim.tl._context import AtlasLike
     from scim.tl._enrichment import Enrichment
+    from scim.tl._samples import AtlasSamples
 
 ALL = "all cells"
 """Name of the query when single cells were searched: their hits are joined."""
-
-
-class _Background(NamedTuple):
-    """The samples of the atlas, and which cells are theirs."""
-
-    frame: pd.DataFrame
-    """A row for each sample: study, sample, value, n_cells."""
-
-    ids: NDArray[np.int64]
-    """(n_cells,) ascending ids of the cells that belong to a sample."""
-
-    sample: NDArray[np.int64]
-    """(n_cells,) row of the sample of each."""
 
 
 def composition(
@@ -129,7 +118,6 @@ def composition(
     names = check_names("columns", [by, sample_key, *([] if study_key is None or study_key == by else [study_key])])
     found = searched(adata, key)
     with _searched_atlas(found.record, atlas) as source:
-        refuse_absent(names, source.columns, of="The atlas")
         background = _background(source, found.record["params"], by, sample_key, names[2] if len(names) > 2 else None)
     queries, hits = _hits(found, background)
     samples = Samples(background.frame["n_cells"].to_numpy(), *_codes(background.frame))
@@ -155,30 +143,19 @@ def _searched_atlas(record: dict[str, Any], atlas: AtlasLike) -> Iterator[atlase
 
 def _background(
     atlas: atlases.Atlas, params: dict[str, Any], by: str, sample_key: str, study_key: str | None
-) -> _Background:
-    """Count the cells of each sample among those that could be found."""
+) -> AtlasSamples:
+    """Return the samples among the cells that could be found: study, sample, value, n_cells."""
     primary = primary_condition(atlas) if params["primary_only"] else None
     given = [condition for condition in (params["where"], primary) if condition]
     ids = atlas.select(" and ".join(f"({condition}\n)" for condition in given)) if given else atlas.ids
-    names = list(dict.fromkeys([name for name in (study_key, sample_key, by) if name is not None]))
-    rows = atlas.index.obs(ids, names) if atlas.indexes(names) else atlas.obs(ids, columns=names)
-    coded = {name: pd.factorize(rows[name], sort=True) for name in names}
-    known = np.logical_and.reduce([codes >= 0 for codes, _ in coded.values()])
-    if not known.any():
-        msg = f"No cell of the atlas that could be found has a value in all of {names}."
-        raise ValueError(msg)
-    flat = np.zeros(int(known.sum()), dtype=np.int64)
-    for codes, values in coded.values():
-        flat = flat * len(values) + codes[known]
-    samples, first, sample, n_cells = np.unique(flat, return_index=True, return_inverse=True, return_counts=True)
-    text = {name: np.array([str(value) for value in values], dtype=object) for name, (_, values) in coded.items()}
-    of = {name: text[name][coded[name][0][known][first]] for name in names}
-    study = np.full(samples.size, "", dtype=object) if study_key is None else of[study_key]
-    frame = pd.DataFrame({"study": study, "sample": of[sample_key], "value": of[by], "n_cells": n_cells})
+    found = samples_of(atlas, ids, list(dict.fromkeys(filter(None, (study_key, sample_key, by)))))
+    own = {"study": "" if study_key is None else found.frame[study_key]}
+    own |= {"sample": found.frame[sample_key], "value": found.frame[by], "n_cells": found.frame["n_cells"]}
+    frame = pd.DataFrame(own, index=found.frame.index)
     if frame["value"].nunique() == 1:
         msg = f"All cells that could be found have {by} == {frame['value'][0]!r}; expected two values to compare."
         raise ValueError(msg)
-    return _Background(frame, ids[known], sample)
+    return found._replace(frame=frame)
 
 
 def _codes(frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -187,7 +164,7 @@ def _codes(frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return value, study
 
 
-def _hits(found: Searched, background: _Background) -> tuple[NDArray[np.object_], NDArray[np.int32]]:
+def _hits(found: Searched, background: AtlasSamples) -> tuple[NDArray[np.object_], NDArray[np.int32]]:
     """Count the hits among the cells of each sample, (n_queries, n_samples)."""
     grouped = "groups" in found.record
     queries = found.queries if grouped else np.array([ALL], dtype=object)
