@@ -17,11 +17,12 @@ ARROWS = {
     "pp": {"_core"},
     "files": {"_core"},
     "index": {"_core"},
-    "model": {"_core", "pp", "ontology", "files"},
-    "atlas": {"_core", "pp", "ontology", "files", "index", "model"},
-    "tl": {"_core", "pp", "index", "model", "atlas"},
+    "vote": {"_core", "ontology"},
+    "model": {"_core", "pp", "ontology", "files", "vote"},
+    "atlas": {"_core", "pp", "ontology", "files", "index", "model", "vote"},
+    "tl": {"_core", "pp", "ontology", "index", "model", "vote", "atlas"},
     "get": {"_core", "atlas", "ontology"},
-    "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
+    "pl": {"_core", "get", "ontology", "atlas"},  # atlas: for the type of an argument
     "datasets": set(),
     "cli": {"_core", "tl", "get", "pl", "atlas", "model", "datasets", "ontology"},
 }

@@ -7,7 +7,7 @@ from typing import Literal
 IndexKind = Literal["auto", "exact", "ivf", "graph"]
 """See :func:`scim.index.build`."""
 
-Weights = Literal["distance", "uniform"]
+Weights = Literal["balanced", "distance", "uniform"]
 """How the neighbours of a cell vote; see :func:`scim.tl.annotate`."""
 
 Duplicates = Literal["collapse", "keep"]
@@ -17,7 +17,6 @@ Alternative = Literal["greater", "less", "two-sided"]
 """Which side counts in a test; see :func:`scim.tl.composition`."""
 
 Centroid = Literal["counts", "embedding"]
-"""What stands for a group of cells; see :func:`scim.tl.search`."""
 """What stands for a group of cells; see :func:`scim.tl.search`."""
 
 Ancestors = Literal["right", "wrong"]

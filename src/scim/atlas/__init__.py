@@ -2,9 +2,9 @@
 
 from scim.atlas._atlas import Atlas
 from scim.atlas._import import from_embedding, from_soma
+from scim.atlas._labels import Labels
 from scim.atlas._open import PACKAGED, create
 from scim.atlas._open import open_atlas as open  # noqa: A004  (`scim.atlas.open`, as everyone expects)
-from scim.atlas._reader import Labels
 from scim.atlas.verify import Problem, verify
 
 __all__ = ["PACKAGED", "Atlas", "Labels", "Problem", "create", "from_embedding", "from_soma", "open", "verify"]

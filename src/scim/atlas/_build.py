@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from scim._core import keys
+from scim.atlas._labels import confidence_of, labels_of, studies_of, voters_of
 from scim.atlas._parts import build_part, cells_of
 from scim.atlas._reach import measure_reach
 from scim.atlas.commit import IndexEntry
-from scim.atlas.soma import Guard, damage_named, embedding_path, open_experiment
+from scim.atlas.soma import Guard, damage_named, embedding_path, open_experiment, read_obs
+from scim.vote import LabelTree
 
 if TYPE_CHECKING:
     from scim._core.types import IndexKind
+    from scim.atlas._parts import Cells
     from scim.atlas.commit import Space, Transaction
+    from scim.index import Index
+    from scim.vote import Confidence
 
 
 def build_entry(
@@ -28,4 +36,22 @@ def build_entry(
         cells_of(storage, experiment, space, 0, stop) as cells,
     ):
         part, built = build_part(storage, cells, 0, stop, transaction.number, kind=kind, recall=recall, seed=seed)
-        return IndexEntry((part,), measure_reach(built, cells, experiment, seed), kind, recall)
+        frame = _named(cells, experiment)
+        reach = measure_reach(built, cells, frame, seed)
+        return IndexEntry((part,), reach, kind, recall, _confidence(built, frame, stop, seed))
+
+
+def _named(cells: Cells, experiment: Any) -> pd.DataFrame:
+    """Return study and label of the cells, as categoricals by id."""
+    names = [keys.ATLAS_STUDY, keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID]
+    if set(names) <= set(cells.columns):
+        return pd.DataFrame({name: cells.columns[name] for name in names}, index=cells.ids)
+    return read_obs(experiment, cells.ids, names).astype("category")
+
+
+def _confidence(built: Index, frame: pd.DataFrame, n_rows: int, seed: int) -> Confidence | None:
+    labels = labels_of(frame, n_rows, keys.ATLAS_LABEL)
+    if not len(labels.names):
+        return None
+    tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
+    return confidence_of(built, voters_of(built, labels, studies_of(frame, n_rows), tree), seed)

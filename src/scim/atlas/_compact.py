@@ -62,7 +62,7 @@ def compact(transaction: Transaction, ids: NDArray[np.int64]) -> Manifest:
     space = manifest.space
     if space.index is not None:
         built = build_entry(transaction, space, kind=space.index.kind, recall=space.index.recall)
-        space = replace(space, index=replace(built, reach=space.index.reach))
+        space = replace(space, index=replace(built, reach=space.index.reach, confidence=space.index.confidence))
     hashes, named = (np.concatenate(part) for part in zip(*names, strict=True))
     written = write_names(storage, hashes, named, transaction.number)
     return transaction.commit(space=space, names=(written,), base=base)

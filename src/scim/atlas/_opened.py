@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from scim.atlas.storage import Storage
 
-_OF_A_COMMIT = ("ids", "model", "index", "labels", "_covering", "_experiment", "_guard", "_removed")
+_OF_A_COMMIT = ("ids", "model", "index", "labels", "_electorates", "_covering", "_experiment", "_guard", "_removed")
 """What is read when it is first asked for, and again after another commit."""
 
 

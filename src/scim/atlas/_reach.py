@@ -8,11 +8,8 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
-from scim.atlas.soma import read_obs
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from numpy.typing import NDArray
 
     from scim.atlas._parts import Cells
@@ -22,12 +19,14 @@ _SAMPLE = 10_000
 _QUANTILE = 0.995
 
 
-def measure_reach(built: Index, cells: Cells, experiment: Any, seed: int) -> float:
+def measure_reach(built: Index, cells: Cells, frame: pd.DataFrame, seed: int) -> float:
     """Return the cosine distance within which 99.5 % of a sample have a cell of their label in another study.
 
     Labels of one study alone say nothing of this; without others, the nearest other cell of the study stands in.
     """
-    labels, studies = (_codes(cells, experiment, name) for name in (keys.ATLAS_LABEL, keys.ATLAS_STUDY))
+    labels, studies = (
+        np.asarray(frame[name].cat.codes, dtype=np.int64) for name in (keys.ATLAS_LABEL, keys.ATLAS_STUDY)
+    )
     pairs = pd.DataFrame({"label": labels, "study": studies}).query("label >= 0").drop_duplicates()
     n_studies = pairs["label"].value_counts()
     shared = n_studies.index[n_studies > 1].to_numpy()
@@ -60,11 +59,3 @@ def _nearest_in_other_studies(
         others = alike[studies[alike] != study]
         nearest[rows] = built.query(cells.embeddings[sample[rows]], 1, allowed=cells.ids[others]).distances[:, 0]
     return nearest
-
-
-def _codes(cells: Cells, experiment: Any, name: str) -> NDArray[np.int64]:
-    """Return a column of text as codes; -1 = missing."""
-    if name in cells.columns:
-        return np.asarray(cells.columns[name].codes, dtype=np.int64)
-    frame = read_obs(experiment, cells.ids, [name])
-    return np.asarray(pd.factorize(frame[name])[0], dtype=np.int64)

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_object_dtype
 
 from scim._core import keys
-from scim._core.checks import check_names
+from scim._core.checks import check_names, refuse_absent
 from scim._core.errors import FormatError
+from scim._core.log import logger
 from scim._core.numba import threads
 from scim.atlas._counted import counted_cells
 from scim.atlas._indexed import read_indexed
 from scim.atlas._info import describe
+from scim.atlas._labels import Labels, confidence_of, labels_of, studies_of, voters_of
 from scim.atlas._models import load_model
 from scim.atlas._opened import Opened
 from scim.atlas._parts import open_parts
@@ -29,6 +32,7 @@ from scim.atlas.soma import (
     read_obs,
 )
 from scim.index.filter import Column, Where
+from scim.vote import LabelTree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,19 +42,15 @@ if TYPE_CHECKING:
     from scim.files import Cells
     from scim.index import Index
     from scim.model import Model
+    from scim.vote import Confidence, Voters
 
 
-class Labels(NamedTuple):
-    """The labels of all cells of an atlas, as integer codes."""
+class Electorate(NamedTuple):
+    """Who may vote in an atlas, and how probable it is that the vote is right."""
 
-    codes: NDArray[np.int32]
-    """(n_rows,) position in `names` of the label of each `soma_joinid`; -1 = unlabelled, or removed."""
-
-    names: NDArray[np.object_]
-    """(n_labels,) names."""
-
-    ids: NDArray[np.object_]
-    """(n_labels,) Cell Ontology ids; empty text where a name has none."""
+    labels: Labels
+    voters: Voters
+    confidence: Confidence
 
 
 class Reader(Opened):
@@ -278,17 +278,61 @@ class Reader(Opened):
     @functools.cached_property
     def labels(self) -> Labels:
         """The labels of all cells, as integer codes."""
-        names = [keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID]
+        frame = self._categories([keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID])
+        return labels_of(frame, self._manifest.n_rows, keys.ATLAS_LABEL)
+
+    def electorate(self, label_key: str = keys.ATLAS_LABEL) -> Electorate:
+        """Return who may vote with a column of obs as labels, and what is known of how such votes turn out.
+
+        For `label` that was measured when the index was built, for another column it is when it is first asked for:
+        seconds, and up to 10,000 cells that are searched for about twice.
+
+        Parameters
+        ----------
+        label_key
+            Column of obs with text.
+
+        Raises
+        ------
+        KeyError
+            The column does not exist.
+        ValueError
+            It is no text, no cell has a value, or there is no index.
+        """
+        known: Electorate | None = self._electorates.get(label_key)
+        if known is None:
+            known = self._electorates[label_key] = self._elect(label_key)
+        return known
+
+    @functools.cached_property
+    def _electorates(self) -> dict[str, Electorate]:
+        return {}
+
+    def _elect(self, label_key: str) -> Electorate:
+        refuse_absent([label_key], self.columns, of="the atlas")
+        names = dict.fromkeys([label_key, keys.ATLAS_LABEL_ID, keys.ATLAS_STUDY])
+        if not is_object_dtype(self.obs([], columns=[label_key])[label_key].dtype):
+            msg = (
+                f"label_key={label_key!r} must be a column of text, as 'label'; tell groups of numbers apart by names."
+            )
+            raise ValueError(msg)
+        frame = self._categories(list(names))
+        labels = labels_of(frame, self._manifest.n_rows, label_key)
+        if not len(labels.names):
+            msg = f"No labelled cell of the atlas may vote: no cell has a value of {label_key!r}."
+            raise ValueError(msg)
+        tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
+        voters = voters_of(self.index, labels, studies_of(frame, self._manifest.n_rows), tree)
+        stored = None if self._space.index is None else self._space.index.confidence
+        if label_key != keys.ATLAS_LABEL or stored is None:
+            logger.info("measuring how probable it is that votes by %r are right", label_key)
+            stored = confidence_of(self.index, voters)
+        return Electorate(labels, voters, stored)
+
+    def _categories(self, names: list[str]) -> pd.DataFrame:
         if self._covering is not None and self.indexes(names):
-            frame = self._covering.obs(self.ids, names)
-        else:
-            frame = self.obs(columns=names).astype("category")
-        label = frame[keys.ATLAS_LABEL].cat.remove_unused_categories()
-        first = frame[~label.duplicated() & label.notna()].astype(object).set_index(keys.ATLAS_LABEL)
-        ids = first[keys.ATLAS_LABEL_ID].reindex(label.cat.categories).fillna("").to_numpy(dtype=object)
-        codes = np.full(self._manifest.n_rows, -1, dtype=np.int32)
-        codes[self.ids] = label.cat.codes
-        return Labels(codes, label.cat.categories.to_numpy(dtype=object), ids)
+            return self._covering.obs(self.ids, names)
+        return self.obs(columns=names).astype("category")
 
     def info(self) -> dict[str, Any]:
         """Return what the atlas holds: cells, studies, labels, genes, columns, model, index, bytes, versions."""

@@ -24,11 +24,14 @@ def annotate(
     output: Output,
     atlas: str | None = None,
     k: int = 50,
-    weights: Weights = "distance",
-    balance: bool = True,
+    weights: Weights = "balanced",
+    allow: list[str] | None = None,
+    block: list[str] | None = None,
     where: str | None = None,
-    min_confidence: float = 0.0,
-    max_distance: float | None = None,
+    groupby: str | None = None,
+    level: str | None = None,
+    max_error: float = 0.1,
+    max_distance: float = 2.0,
     duplicates: Duplicates = "collapse",
     layer: str | None = None,
     gene_key: str | None = None,
@@ -51,15 +54,22 @@ def annotate(
     k
         Number of neighbours that vote.
     weights
-        Whether a neighbour's vote shrinks with its distance.
-    balance
-        Let cells of labels that the atlas has many of weigh less.
+        How neighbours vote: balanced between types and studies, by distance, or each alike.
+    allow
+        Label that may vote, with those below it in the Cell Ontology; repeat for more. Default: all.
+    block
+        Label that may not vote; repeat for more.
     where
         Only cells of the atlas that pass vote, as "study == 'pbmc3k'".
-    min_confidence
-        Below this share of the vote (0 to 1) a cell is unknown.
+    groupby
+        Column of obs: its groups get labels too.
+    level
+        What may be said: "label" for labels of the atlas only, or a number of steps below the root of the Cell
+        Ontology. Default: the most specific term that is probable enough.
+    max_error
+        Share of the answers that may be wrong (0 to 1); others are left unknown.
     max_distance
-        Beyond this cosine distance to its nearest neighbour a cell is unknown. Default: from the atlas.
+        Beyond this cosine distance to its nearest neighbour a cell is unknown.
     duplicates
         collapse lets a cell that is in the atlas several times vote once, keep lets each copy vote.
     layer
@@ -79,9 +89,12 @@ def annotate(
         atlas,
         k=k,
         weights=weights,
-        balance=balance,
+        allow=allow,
+        block=block,
         where=where,
-        min_confidence=min_confidence,
+        groupby=groupby,
+        level=int(level) if level is not None and level.isdigit() else level,
+        max_error=max_error,
         max_distance=max_distance,
         duplicates=duplicates,
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_ROOT = "CL:0000000"
 _ID = re.compile(r"CL[:_]\d{7}", re.ASCII)
 
 
@@ -98,6 +99,25 @@ def descendants(term: str) -> frozenset[str]:
     """
     _check(term)
     return frozenset(_parser().get_term_descendants(term)) - {term}
+
+
+@functools.cache
+def depth(term: str) -> int:
+    """Return the number of steps from the root of the Cell Ontology, "cell", down to `term` by the shortest way.
+
+    Examples
+    --------
+    >>> import scim
+    >>> scim.ontology.depth("CL:0000000")
+    0
+
+    Raises
+    ------
+    KeyError
+        `term` is not an id of the Cell Ontology.
+    """
+    _check(term)
+    return int(_parser().get_term_ancestors_with_distances(term, include_self=True).get(_ROOT, 0))
 
 
 def kin(labels: Sequence[str]) -> NDArray[np.bool_]:

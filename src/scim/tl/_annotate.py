@@ -8,46 +8,74 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
-from scim._core.checks import check_adata, check_choice, check_count, check_key, check_range, check_writable
+from scim._core.checks import (
+    check_adata,
+    check_choice,
+    check_count,
+    check_key,
+    check_obs_key,
+    check_range,
+    check_writable,
+)
+from scim._core.groups import groups_of
 from scim._core.log import logger, progress
 from scim._core.types import Duplicates, Weights
-from scim._core.vote import Votes, farthest_voter, label_weights, vote
+from scim.tl._ballot import ballot
 from scim.tl._context import fitting_rep, opened, origin
-from scim.tl._filter import primary_condition, query_filter
+from scim.vote import Answer, Probabilities, Votes, answer, consensus, count, near_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scim.atlas import Atlas, Labels
+    from scim._core.groups import Groups
+    from scim.atlas import Atlas
+    from scim.tl._ballot import Ballot, Level
     from scim.tl._context import AtlasLike
+    from scim.vote import LabelTree
 
 _CHUNK = 16_384  # queries whose neighbours are held at a time: 10 MB at k = 50
 
+_RECALL = 0.95
+"""Share of the neighbours that a large index finds: a vote does not need each of fifty."""
 
-class _Answer(NamedTuple):
+
+class _Counted(NamedTuple):
     votes: Votes
+    found: Probabilities
     distance: NDArray[np.float32]
-    known: NDArray[np.bool_]
+    n_studies: NDArray[np.int32]
 
 
 def annotate(
     adata: AnnData,
     atlas: AtlasLike = None,
     *,
+    label_key: str = keys.ATLAS_LABEL,
     k: int = 50,
-    weights: Weights = "distance",
-    balance: bool = True,
+    weights: Weights = "balanced",
+    allow: Sequence[str] | str | None = None,
+    block: Sequence[str] | str | None = None,
     where: str | None = None,
-    top_n: int = 3,
-    min_confidence: float = 0.0,
-    max_distance: float | None = None,
+    groupby: str | None = None,
+    level: Level = None,
+    max_error: float = 0.1,
+    max_distance: float = 2.0,
+    top: int = 3,
     duplicates: Duplicates = "collapse",
     use_rep: str = keys.EMBEDDING,
     key_added: str = keys.LABEL,
     copy: bool = False,
 ) -> AnnData | None:
-    """Label cells by a vote of their nearest labelled cells in an atlas.
+    r"""Label cells by a vote of their nearest labelled cells in an atlas, with the probability that the label is right.
+
+    The confidence is learned from the atlas itself: its studies are held out one after the other, and their cells are
+    asked, once of all others, once with their own type taken out. It weighs how far the cell is from the middle of the
+    type and from its neighbours, what share of the vote the label has, how near the next type is, and how many studies
+    agree. Cells whose label is too likely to be wrong get a term of the Cell Ontology above it that is not, or are
+    unknown.
 
     Parameters
     ----------
@@ -56,23 +84,37 @@ def annotate(
     atlas
         An open atlas, or the path of one.
         Default: `scim.settings.atlas`, else the atlas that comes with the package.
+    label_key
+        Column of the atlas with the labels, text. For another than `"label"` confidence is measured on the way.
     k
         Number of neighbours that vote.
     weights
-        `"distance"`: a neighbour at cosine distance d weighs 1 / max(d, 1e-6), `"uniform"`: each weighs 1.
-    balance
-        Whether a neighbour's weight is divided by the square root of the number of voters with its label, so that a
-        type does not win because the atlas has many of it, nor by one stray cell of a type that it hardly has.
+        `"balanced"`: neither the number of cells that an atlas has of a type or of a study decides, nor a few stray
+        cells of a type whose middle is elsewhere. With :math:`n_l` voters of label :math:`l` and the nearest middle of
+        it in a study :math:`c_l` away, neighbours at cosine distances :math:`d_j` from studies :math:`s` give it
+        :math:`c_l^{-1/2} \sum_s (\sum_{j \in l, s} n_l^{-1/2} / \max(d_j, 10^{-6}))^{0.65}`.
+        `"distance"`: a neighbour weighs :math:`1 / \max(d_j, 10^{-6})`, as in :cite:t:`Heimberg2025`;
+        `"uniform"`: 1.
+    allow, block
+        Labels that may vote, and labels that may not: as the atlas has them, or names or ids of the Cell Ontology,
+        which stand for all labels below them. Others are not among the neighbours. Default: all may.
     where
         Only cells of the atlas that pass this filter vote; see :meth:`scim.atlas.Atlas.select`.
-    top_n
-        Number of labels, with their shares of the vote, to keep for each cell.
-    min_confidence
-        Cells whose best label has a smaller share of the vote than this (0 to 1) are unknown.
+    groupby
+        Column of obs: each of its groups gets a label too, that of most of its cells.
+    level
+        What may be said. `None`: labels of the atlas and terms of the Cell Ontology that join some of them, whichever
+        is the most specific one that is probable enough. `"label"`: labels of the atlas only. A number: terms so many
+        steps below the root of the ontology (:func:`scim.ontology.depth`), and labels less deep. Names or ids of
+        terms: these only. Whatever the level, answers for the same cell do not contradict each other.
+    max_error
+        Share of the answers that may be wrong, 0 to 1: cells and terms of a confidence by which more of the held-out
+        cells got a wrong label are left unknown, one in five of these being of a type that the atlas lacked. 1: every
+        cell gets a label.
     max_distance
-        Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown.
-        Default: one and a half times the reach of the atlas, within which 99.5 % of its cells have one of their label
-        in another study; new studies, and cells of which few genes were measured, lie farther out than its own.
+        Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown too.
+    top
+        Number of labels, with their shares of the vote, to keep for each cell.
     duplicates
         `"collapse"`: a cell that is in the atlas several times votes once, see :func:`scim.tl.search`.
         `"keep"`: every cell may vote.
@@ -92,21 +134,31 @@ def annotate(
     `adata.obs["scim_label_id"]` : categorical
         Its Cell Ontology id, where it has one.
     `adata.obs["scim_label_confidence"]` : float32
-        Share of the vote that the label got, 0 to 1.
+        Probability that the label is right, 0 to 1: that the type which an annotator of another study would give the
+        cell is the label, or above or below it. Of an unknown cell, that of the label with most votes.
     `adata.obs["scim_label_distance"]` : float32
         Cosine distance to the nearest neighbour, 0 to 2.
-    `adata.obsm["scim_label_codes"]`, `adata.obsm["scim_label_shares"]` : int32, float32, shape (n_obs, top_n)
-        The best labels as positions in `uns["scim_label"]["labels"]` (-1 = no further label), and their shares;
-        :func:`scim.get.votes` makes a table of them.
+    `adata.obs["scim_label_studies"]` : int32
+        Number of studies of the neighbours that have the label with most votes.
+    `adata.obsm["scim_label_codes"]`, `adata.obsm["scim_label_shares"]` : int32, float32, shape (n_obs, top)
+        The labels with most votes as positions in `uns["scim_label"]["labels"]` (-1 = no further label), and their
+        shares of the vote; :func:`scim.get.votes` makes a table of them.
     `adata.uns["scim_label"]` : dict
         Parameters, labels and atlas.
+
+    With `groupby` also `adata.obs["scim_label_group"]`, the label of the cell's group, and
+    `adata.obs["scim_label_group_confidence"]`, and in `adata.uns["scim_label"]["groups"]` a frame with a row for each
+    group: `group`, `n_cells`, `label`, `label_id`, `confidence` (the share of its cells that is expected to be of the
+    label, 0 to 1), `share` (of its cells that have the label or one below it), `runner_up` and `runner_up_share` (the
+    label most frequent among its other cells), `unknown` (share of unknown cells), `mixed` (whether the runner-up has
+    a quarter of the cells or more).
 
     Raises
     ------
     KeyError
-        There is no embedding; run `scim.tl.embed` first.
+        There is no embedding (run `scim.tl.embed` first), or a column does not exist.
     ValueError
-        Another model made the embedding, or no cell of the atlas may vote.
+        Another model made the embedding, no cell of the atlas may vote, or a label or term is unknown.
     FilterError
         `where` cannot be read, or names an unknown column or value.
 
@@ -123,90 +175,119 @@ def annotate(
     check_writable(adata, copy=copy)
     check_key(key_added, taken=(keys.EMBED_PARAMS,))
     check_count("k", k)
-    check_count("top_n", top_n)
+    check_count("top", top)
     check_choice("weights", weights, get_args(Weights))
     check_choice("duplicates", duplicates, get_args(Duplicates))
-    check_range("min_confidence", min_confidence, 1.0)
-    if max_distance is not None:
-        check_range("max_distance", max_distance, 2.0)
+    check_range("max_error", max_error, 1.0)
+    check_range("max_distance", max_distance, 2.0)
+    if groupby is not None:
+        check_obs_key(adata, groupby)
+    groups = None if groupby is None else groups_of(adata, groupby)
     with opened(atlas) as source:
         X = fitting_rep(adata, source, use_rep)
-        labels = source.labels
-        limit = farthest_voter(source.reach) if max_distance is None else max_distance
-        primary = primary_condition(source) if duplicates == "collapse" else None
-        voters = _voters(source, labels, where, primary)
-        query = {"distinct": duplicates == "collapse", **_filter(source, labels, where, primary)}
-        codes = labels.codes if voters is None else labels.codes[voters]
-        each = label_weights(codes, len(labels.names), balance=balance)
-        answer = _ask(X, source, labels, each, query, k=k, weights=weights, top_n=top_n)
-        params: dict[str, Any] = {"use_rep": use_rep, "k": k, "weights": weights, "balance": balance}
-        params |= {"where": where or "", "top_n": top_n}
-        farthest = float(limit)
-        params |= {"min_confidence": float(min_confidence), "max_distance": farthest}
-        params |= {"duplicates": duplicates, "primary_only": primary is not None}
+        asked = ballot(
+            source,
+            label_key=label_key,
+            allow=allow,
+            block=block,
+            where=where,
+            level=level,
+            collapse=duplicates == "collapse",
+        )
+        counted = _count(X, source, asked, k=k, weights=weights, top=top)
         source_of = origin(source)
-    known = answer.known & (answer.votes.shares[:, 0] >= min_confidence) & (answer.distance <= farthest)
+    threshold = asked.confidence.threshold(max_error)
+    said = answer(counted.found, threshold, asked.may_be_said)
+    # A row of zeros is a cell without counts: its neighbours are chance.
+    known = X.any(axis=1) & (counted.distance <= max_distance)
+    said = Answer(np.where(known, said.terms, -1).astype(np.int32), np.where(X.any(axis=1), said.confidence, 0))
+    params: dict[str, Any] = {"use_rep": use_rep, "label_key": label_key, "k": k, "weights": weights}
+    params |= {"allow": _text(allow), "block": _text(block), "where": where or "", "level": _text(level)}
+    params |= {"max_error": float(max_error), "threshold": float(threshold), "max_distance": float(max_distance)}
+    params |= {"top": top, "duplicates": duplicates, "groupby": groupby or ""}
 
     adata = adata.copy() if copy else adata
-    _write(adata, key_added, answer._replace(known=known), labels)
-    names = {"labels": labels.names.astype(str), "label_ids": labels.ids.astype(str)}
-    adata.uns[key_added] = {"params": params, "atlas": source_of, **names}
-    logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, known.sum(), adata.n_obs)
+    tree = asked.voters.tree
+    labels = {"labels": tree.names[: tree.n_labels].astype(str), "label_ids": tree.ids[: tree.n_labels].astype(str)}
+    adata.uns[key_added] = {"params": params, "atlas": source_of, **labels}
+    _write(adata, key_added, said, counted, tree)
+    if groups is not None:
+        _write_groups(adata, key_added, groups, said, counted.found, threshold, asked)
+    logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, (said.terms >= 0).sum(), adata.n_obs)
     return adata if copy else None
 
 
-def _voters(atlas: Atlas, labels: Labels, where: str | None, primary: str | None) -> NDArray[np.int64] | None:
-    """Return the ids of the cells that may vote; `None` when all may."""
-    labelled = labels.codes >= 0
-    conditions = [condition for condition in (where, primary) if condition is not None]
-    if not conditions and labelled.all():
-        return None
-    may = labelled.copy()
-    for condition in conditions:
-        passes = np.zeros(len(may), dtype=np.bool_)
-        passes[atlas.select(condition)] = True
-        may &= passes
-    if not may.any():
-        msg = "No labelled cell of the atlas may vote" + (f": none passes where={where!r}." if where else ".")
-        raise ValueError(msg)
-    return np.flatnonzero(may).astype(np.int64)
-
-
-def _filter(atlas: Atlas, labels: Labels, where: str | None, primary: str | None) -> dict[str, Any]:
-    labelled = None if (labels.codes >= 0).all() else f"{keys.ATLAS_LABEL} != None"
-    return query_filter(atlas, where, primary, labelled)
-
-
-def _ask(
-    X: NDArray[np.float32],
-    atlas: Atlas,
-    labels: Labels,
-    each: NDArray[np.float32],
-    query: dict[str, Any],
-    *,
-    k: int,
-    weights: Weights,
-    top_n: int,
-) -> _Answer:
-    votes, distances = [], []
+def _count(X: NDArray[np.float32], atlas: Atlas, asked: Ballot, *, k: int, weights: Weights, top: int) -> _Counted:
+    index, (voters, confidence, query, each, keep, _) = atlas.index, asked
+    knobs: dict[str, Any] = {"recall": _RECALL} if index.kind == "ivf" else {}
+    parts: list[_Counted] = []
     for start in progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk"):
-        neighbors = atlas.index.query(X[start : start + _CHUNK], k, **query)
-        votes.append(vote(*neighbors, labels.codes, each, weights=weights, top_n=top_n))
-        distances.append(neighbors.distances[:, 0])
-    codes, shares = (np.concatenate(parts) for parts in zip(*votes, strict=True))
-    # A row of zeros is a cell without counts: its neighbours are chance.
-    return _Answer(Votes(codes, shares), np.concatenate(distances), np.asarray(X.any(axis=1)))
+        some = X[start : start + _CHUNK]
+        found = index.query(some, k, **query, **knobs)
+        near = near_labels(some, voters.centroids, voters.tree.n_labels, keep)
+        votes, evidence = count(*found, voters, each, near, weights=weights, top_n=top)
+        p = confidence.probabilities(evidence, votes.codes[:, 0], voters.tree)
+        parts.append(_Counted(votes, p, found.distances[:, 0], evidence.n_studies[:, 0]))
+    votes = Votes(*(np.concatenate(column) for column in zip(*(part.votes for part in parts), strict=True)))
+    p = Probabilities(*(np.concatenate(column) for column in zip(*(part.found for part in parts), strict=True)))
+    return _Counted(votes, p, *(np.concatenate([part[place] for part in parts]) for place in (2, 3)))
 
 
-def _write(adata: AnnData, key: str, answer: _Answer, labels: Labels) -> None:
-    codes = np.where(answer.known, answer.votes.codes[:, 0], -1)
-    used = np.unique(codes[codes >= 0])
-    position = np.full(len(labels.names) + 1, -1)
+def _write(adata: AnnData, key: str, said: Answer, counted: _Counted, tree: LabelTree) -> None:
+    adata.obs[key], adata.obs[f"{key}_id"] = _categories(said.terms, tree)
+    adata.obs[f"{key}_confidence"] = said.confidence
+    adata.obs[f"{key}_distance"] = counted.distance
+    adata.obs[f"{key}_studies"] = counted.n_studies
+    adata.obsm[f"{key}_codes"] = counted.votes.codes
+    adata.obsm[f"{key}_shares"] = counted.votes.shares
+
+
+def _categories(terms: NDArray[np.int32], tree: LabelTree) -> tuple[pd.Categorical, pd.Categorical]:
+    """Return names and ids of terms; -1 is missing."""
+    used = np.unique(terms[terms >= 0])
+    position = np.full(len(tree.names) + 1, -1)
     position[used] = np.arange(used.size)
-    adata.obs[key] = pd.Categorical.from_codes(position[codes], categories=labels.names[used])
-    ids = pd.Series(np.append(labels.ids, "")[codes])
-    adata.obs[f"{key}_id"] = pd.Categorical(ids.mask(ids == ""))
-    adata.obs[f"{key}_confidence"] = answer.votes.shares[:, 0]
-    adata.obs[f"{key}_distance"] = answer.distance
-    adata.obsm[f"{key}_codes"] = answer.votes.codes
-    adata.obsm[f"{key}_shares"] = answer.votes.shares
+    ids = pd.Series(np.append(tree.ids, "")[terms], dtype=object)
+    return (
+        pd.Categorical.from_codes(position[terms], categories=pd.Index(tree.names[used])),
+        pd.Categorical(ids.mask(ids == "")),
+    )
+
+
+def _write_groups(
+    adata: AnnData,
+    key: str,
+    groups: Groups,
+    said: Answer,
+    found: Probabilities,
+    threshold: float,
+    asked: Ballot,
+) -> None:
+    tree, codes = asked.voters.tree, groups.codes
+    joint = consensus(found, codes, len(groups.names), tree, threshold, asked.may_be_said)
+    inside = codes >= 0
+    unknown = np.bincount(codes[inside], weights=said.terms[inside] < 0, minlength=len(groups.names))
+    n_cells = np.bincount(codes[inside], minlength=len(groups.names))
+    label, label_id = _categories(joint.terms, tree)
+    adata.uns[key]["groups"] = pd.DataFrame(
+        {
+            "group": groups.names.astype(str),
+            "n_cells": n_cells,
+            "label": label,
+            "label_id": label_id,
+            "confidence": joint.confidence,
+            "share": joint.share,
+            "runner_up": _categories(joint.runner_up, tree)[0],
+            "runner_up_share": joint.runner_up_share,
+            "unknown": (unknown / n_cells).astype(np.float32),
+            "mixed": joint.mixed,
+        },
+        index=[str(i) for i in range(len(groups.names))],
+    )
+    adata.obs[f"{key}_group"] = _categories(np.where(inside, joint.terms[codes], -1).astype(np.int32), tree)[0]
+    adata.obs[f"{key}_group_confidence"] = np.where(inside, joint.confidence[codes], np.float32(np.nan))
+
+
+def _text(choice: Level) -> str:
+    """Return an argument as `uns` can keep it."""
+    return "" if choice is None else str(choice) if isinstance(choice, str | int) else ", ".join(choice)

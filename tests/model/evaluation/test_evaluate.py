@@ -52,7 +52,7 @@ def test_every_study_is_left_out_once(model):
 
 def test_labels_are_those_of_the_nearest_cells_of_other_studies(model):
     a, b = toy(60), toy(60, 1)
-    found = evaluate(model, {"a": a, "b": b}, k=1, max_distance=2, leave_out=["b"], **LABEL)
+    found = evaluate(model, {"a": a, "b": b}, k=1, max_error=1, leave_out=["b"], **LABEL)
     nearest = (embed(model, b).astype(float) @ embed(model, a).astype(float).T).argmax(axis=1)
     right = a.obs["cell_type"].to_numpy()[nearest] == b.obs["cell_type"].to_numpy()
     assert found.studies["study"].tolist() == ["b"]
@@ -160,7 +160,7 @@ def test_cells_without_a_label_are_left_out(model):
 def test_a_label_of_one_study_is_reported_and_not_counted(model):
     a, b = toy(60), toy(60, 1)
     b.obs["cell_type"] = b.obs["cell_type"].astype(str).replace("B cell", "natural killer cell")
-    found = evaluate(model, {"a": a, "b": b}, max_distance=2, **LABEL)
+    found = evaluate(model, {"a": a, "b": b}, max_error=1, **LABEL)
     row = found.studies.set_index("study").loc["b"]
     assert (row["n_labels_seen"], row["n_labels_unseen"], row["n_cells_unseen"]) == (2, 1, 20)
     labels = found.labels[found.labels["study"] == "b"].set_index("label")
@@ -210,7 +210,7 @@ def test_reconstruction_is_measured_over_the_genes_observed():
 
 def test_robustness_has_a_row_for_every_change(model):
     found = evaluate(
-        model, toy(90), robustness=True, genes=(100, 60), counts=(0.5, 0.0), max_distance=2, rng=0, **BY_SAMPLE
+        model, toy(90), robustness=True, genes=(100, 60), counts=(0.5, 0.0), max_error=1, rng=0, **BY_SAMPLE
     ).robustness
     first = found[found["study"] == "sample0"]
     assert first["change"].tolist() == ["none", "genes", "genes", "counts", "counts", "lognorm"]
@@ -234,7 +234,7 @@ def test_robustness_has_a_row_for_every_change(model):
         ({"leave_out": []}, ValueError, "leave_out must be 'study' or a list"),
         ({"levels": ["T cell", "my cell"]}, ValueError, r"levels must be ids or names.*unknown: \['my cell'\]"),
         ({"k": 0}, ValueError, "k must be at least 1"),
-        ({"max_distance": 3}, ValueError, "max_distance must be between 0 and 2"),
+        ({"max_error": 3}, ValueError, "max_error must be between 0 and 1"),
         ({"max_cells": 1}, ValueError, "max_cells must be at least 2"),
         ({"robustness": True, "genes": (0,)}, ValueError, "genes must be at least 1"),
         ({"robustness": True, "counts": (2,)}, ValueError, "counts must be between 0 and 1"),

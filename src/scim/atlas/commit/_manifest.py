@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core.errors import FormatError
+from scim.vote import Confidence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,9 @@ class IndexEntry:
     kind: IndexKind
     recall: float
     """What was asked for when it was built, and is when it is built again."""
+
+    confidence: Confidence | None = None
+    """How probable it is that votes of the cells are right; `None`: no cell had a label when it was built."""
 
     @property
     def n_rows(self) -> int:
@@ -249,6 +253,7 @@ _NESTED: dict[str, Any] = {
     "panel": StoredArray,
     "index": IndexEntry,
     "parts": IndexPart,
+    "confidence": Confidence,
     "ledger": StoredArray,
     "names": StoredArray,
     "removed": StoredArray,

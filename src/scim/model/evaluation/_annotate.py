@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from scim._core.vote import farthest_voter, label_weights, vote
+from scim import ontology
 from scim.model.evaluation._neighbours import nearest
+from scim.vote import (
+    LabelTree,
+    Voters,
+    answer,
+    calibrate,
+    centroids_of,
+    count,
+    label_weights,
+    near_labels,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SAMPLE = 10_000
-_QUANTILE = 0.995
+    from scim.vote import Confidence
+
 _DECIMALS = 4  # cells whose embeddings agree so far are one cell that is there twice
 
 
@@ -22,12 +32,23 @@ class Reference(NamedTuple):
     """Labelled cells that vote."""
 
     X: NDArray[np.float32]
-    codes: NDArray[np.int32]
-    names: NDArray[np.object_]
-    weights: NDArray[np.float32]
-    """(n_labels,) what a voter of each label weighs."""
-    limit: float
-    """A cell whose nearest neighbour is farther is unknown."""
+    voters: Voters
+    confidence: Confidence
+
+    @property
+    def names(self) -> NDArray[np.object_]:
+        """(n_labels,) their labels."""
+        return self.voters.tree.names[: self.voters.tree.n_labels]
+
+
+class Annotated(NamedTuple):
+    """Labels of cells."""
+
+    labels: NDArray[np.object_]
+    """(n,) a label or a term above some; `None` = unknown."""
+
+    confidence: NDArray[np.float32]
+    """(n,) probability that it is right, 0 to 1."""
 
 
 def reference(
@@ -35,7 +56,7 @@ def reference(
     labels: NDArray[np.object_],
     studies: NDArray[np.object_],
     *,
-    max_distance: float | None,
+    k: int,
     random: np.random.Generator,
 ) -> Reference:
     """Prepare labelled cells; of those that are there twice, one votes.
@@ -46,51 +67,35 @@ def reference(
         Unit embeddings (n, dim).
     labels, studies
         (n,) of each.
-    max_distance
-        Default: as in :func:`scim.tl.annotate`, from what :func:`reach` finds.
+    k
+        Number of neighbours that will vote.
     random
         Draws a sample where there are many.
     """
-    codes, names = pd.factorize(labels, sort=True)
-    if max_distance is None:
-        max_distance = farthest_voter(reach(X, codes, pd.factorize(studies)[0], random))
     once = np.sort(np.unique(np.round(X, _DECIMALS) + 0.0, axis=0, return_index=True)[1])  # + 0.0: no -0.0
-    weights = label_weights(codes, len(names))
-    return Reference(
-        X[once], codes[once].astype(np.int32), np.asarray(names, dtype=object), weights, float(max_distance)
-    )
+    X = X[once]
+    codes, names = pd.factorize(labels[once], sort=True)
+    tree = LabelTree.of(list(names), [ontology.term_id(name) or "" for name in names])
+    codes, study_codes = codes.astype(np.int32), pd.factorize(studies[once])[0].astype(np.int32)
+    voters = Voters(codes, study_codes, tree, centroids_of(lambda ids: X[ids], codes, study_codes, X.shape[1]))
+
+    def search(query: NDArray[np.float32], allowed: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        distances, places = nearest(query, X[allowed], k)
+        return distances, np.where(places >= 0, allowed[places], -1)
+
+    return Reference(X, voters, calibrate(X, np.arange(len(X)), voters, search, random))
 
 
-def annotate(X: NDArray[np.float32], known: Reference, k: int) -> NDArray[np.object_]:
-    """Return the label that wins the vote of the k nearest, or `None` where it is unknown, (n,)."""
-    distances, ids = nearest(X, known.X, k)
-    votes = vote(distances, ids, known.codes, known.weights, weights="distance", top_n=1)
-    labels = known.names[votes.codes[:, 0]]
+def annotate(X: NDArray[np.float32], known: Reference, *, k: int, max_error: float) -> Annotated:
+    """Return what the vote of the k nearest says of each cell."""
+    voters, tree = known.voters, known.voters.tree
+    near = near_labels(X, voters.centroids, tree.n_labels)
+    each = label_weights(voters.codes, tree.n_labels)
+    votes, evidence = count(*nearest(X, known.X, k), voters, each, near, weights="balanced")
+    found = known.confidence.probabilities(evidence, votes.codes[:, 0], tree)
+    said = answer(found, known.confidence.threshold(max_error), np.ones(len(tree.names), dtype=np.bool_))
     # A row of zeros is a cell without counts: its neighbours are chance.
-    labels[(distances[:, 0] > known.limit) | ~X.any(axis=1)] = None
-    return labels
-
-
-def reach(
-    X: NDArray[np.float32],
-    labels: NDArray[np.integer[Any]],
-    studies: NDArray[np.integer[Any]],
-    random: np.random.Generator,
-) -> float:
-    """Return the cosine distance within which 99.5 % of a sample have a cell of their label in another study.
-
-    Labels of one study alone say nothing of this; if all are, the nearest other cell stands in.
-    """
-    pairs = pd.DataFrame({"label": labels, "study": studies}).drop_duplicates()
-    n_studies = pairs["label"].value_counts()
-    shared = n_studies.index[n_studies > 1].to_numpy()
-    comparable = np.flatnonzero(np.isin(labels, shared)) if shared.size else np.arange(len(labels))
-    sample = np.sort(random.choice(comparable, min(comparable.size, _SAMPLE), replace=False))
-    if shared.size:
-        parts = [(sample[labels[sample] == label], np.flatnonzero(labels == label)) for label in shared]
-        found = [nearest(X[a], X[b], 1, apart=(studies[a], studies[b]))[0] for a, b in parts]
-    else:
-        found = [nearest(X[sample], X, 1, apart=(sample, np.arange(len(X))))[0]]
-    distances = np.concatenate(found)
-    distances = distances[np.isfinite(distances)]
-    return float(np.quantile(distances, _QUANTILE)) if distances.size else 2.0
+    some = X.any(axis=1)
+    labels = tree.names[said.terms]
+    labels[~some | (said.terms < 0)] = None
+    return Annotated(labels, np.where(some, said.confidence, np.float32(0)))

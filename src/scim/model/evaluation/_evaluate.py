@@ -33,7 +33,7 @@ def evaluate(
     study_key: str | None = None,
     leave_out: str | Sequence[str] = "study",
     k: int = 50,
-    max_distance: float | None = None,
+    max_error: float = 0.1,
     levels: Sequence[str] = (),
     robustness: bool = False,
     genes: Sequence[int] = GENES,
@@ -69,9 +69,8 @@ def evaluate(
         `"study"`: every study in turn; or a list of the studies to leave out, each by itself.
     k
         Number of neighbours that vote, and whose purity is measured.
-    max_distance
-        Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown. Default: the
-        limit of :func:`scim.tl.annotate`, measured on the other studies; 2 labels all.
+    max_error
+        Share of the answers that may be wrong, as in :func:`scim.tl.annotate`: the others are unknown. 1 labels all.
     levels
         Cell Ontology ids or names at which labels are compared: a label, true or predicted, stands for the most
         specific of these at or above it, and for itself if there is none. The vote is by the labels as they are.
@@ -126,13 +125,12 @@ def evaluate(
     """
     check_count("k", k)
     check_count("max_cells", max_cells, least=2)
-    if max_distance is not None:
-        check_range("max_distance", max_distance, 2.0)
+    check_range("max_error", max_error, 1.0)
     if not isinstance(model, Model) and not callable(model):
         msg = f"model must be a scim.model.Model, or a function that trains one; got {type(model).__name__}."
         raise TypeError(msg)
     asked = _changes(genes, counts) if robustness else []
-    plan = Plan(k, max_distance, max_cells, known_terms("levels", levels), asked)
+    plan = Plan(k, max_error, max_cells, known_terms("levels", levels), asked)
     random = np.random.default_rng(rng)
     with opened_data(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key) as cells:
         studies = _studies(cells, leave_out)

@@ -18,7 +18,7 @@ class Evaluation:
     studies
         One row a study: `study`; the summary of :func:`scim.model.evaluation.label_scores`; the measures of
         :func:`scim.model.evaluation.embedding_scores` over the cells of this study, among those of all; `nmse`, the
-        normalised mean squared error of the decoder; `max_distance`, beyond which cells were unknown.
+        normalised mean squared error of the decoder; `confidence`, the mean over the cells.
     labels
         One row a study and true label: `study` and the frame of labels of `label_scores`.
     confusion

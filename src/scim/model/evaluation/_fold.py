@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     """What is asked of every study; see :func:`scim.model.evaluate`."""
 
     k: int
-    max_distance: float | None
+    max_error: float
     max_cells: int
     levels: list[str]
     changes: list[Change]
@@ -54,13 +54,12 @@ def embedded(model: Model, cells: Data, plan: Plan, random: np.random.Generator)
 def fold(seen: Embedded, cells: Data, study: str, plan: Plan, random: np.random.Generator) -> tuple[pd.DataFrame, ...]:
     """Return the rows of one study in each of the frames."""
     own = cells.studies == study
-    known = reference(
-        seen.Z[~own], cells.labels[~own], cells.studies[~own], max_distance=plan.max_distance, random=random
-    )
-    scores = _scores(cells.labels[own], annotate(seen.Z[own], known, plan.k), known, plan.levels)
+    known = reference(seen.Z[~own], cells.labels[~own], cells.studies[~own], k=plan.k, random=random)
+    said = annotate(seen.Z[own], known, k=plan.k, max_error=plan.max_error)
+    scores = _scores(cells.labels[own], said.labels, known, plan.levels)
     row: dict[str, Any] = {"study": study, **scores.summary}
     row |= summarise(seen.values[seen.values["study"] == study]) | {"nmse": _nmse(seen, cells, own)}
-    row["max_distance"] = known.limit
+    row["confidence"] = float(said.confidence.mean())
     logger.info("%s left out: %d cells, macro-F1 %.3f", study, own.sum(), scores.summary["macro_f1"])
     robust = [_robust(seen, cells, study, known, change, scores, plan, random) for change in plan.changes]
     if robust:
@@ -100,7 +99,8 @@ def _robust(
 ) -> dict[str, Any]:
     own = cells.studies == study
     Z = cells.embed_changed(seen.model, own, change, random)
-    scores = _scores(cells.labels[own], annotate(Z, known, plan.k), known, plan.levels)
+    said = annotate(Z, known, k=plan.k, max_error=plan.max_error)
+    scores = _scores(cells.labels[own], said.labels, known, plan.levels)
     return _robust_row(study, change.kind, change.level, scores, full)
 
 

@@ -1,0 +1,86 @@
+"""Labels and studies of all cells, as integer codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scim import ontology
+from scim._core import keys
+from scim.vote import Voters, calibrate, centroids_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from scim.index import Index
+    from scim.vote import Confidence, LabelTree
+
+_K = 50
+_SAMPLE = 10_000
+
+
+class Labels(NamedTuple):
+    """The labels of all cells of an atlas, as integer codes."""
+
+    codes: NDArray[np.int32]
+    """(n_rows,) position in `names` of the label of each `soma_joinid`; -1 = unlabelled, or removed."""
+
+    names: NDArray[np.object_]
+    """(n_labels,) names."""
+
+    ids: NDArray[np.object_]
+    """(n_labels,) Cell Ontology ids; empty text where a name has none."""
+
+
+def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
+    """Return the labels in a column of cells.
+
+    Parameters
+    ----------
+    frame
+        Categorical columns of all cells, by `soma_joinid`.
+    n_rows
+        Number of ids that were given.
+    label_key
+        The column. The ids of `label` are in `label_id`, those of others are looked up.
+    """
+    label = frame[label_key].cat.remove_unused_categories()
+    names = np.array([str(name) for name in label.cat.categories], dtype=object)
+    if label_key == keys.ATLAS_LABEL:
+        first = frame[~label.duplicated() & label.notna()].astype(object).set_index(label_key)
+        ids = first[keys.ATLAS_LABEL_ID].reindex(label.cat.categories).fillna("").to_numpy(dtype=object)
+    else:
+        ids = np.array([ontology.term_id(name) or "" for name in names], dtype=object)
+    return Labels(_by_id(label, n_rows, -1), names, ids)
+
+
+def studies_of(frame: pd.DataFrame, n_rows: int) -> NDArray[np.int32]:
+    """Return the code of the study of each `soma_joinid`, from 0; 0 too where there is no cell."""
+    return _by_id(frame[keys.ATLAS_STUDY], n_rows, 0).clip(0)
+
+
+def voters_of(index: Index, labels: Labels, studies: NDArray[np.int32], tree: LabelTree) -> Voters:
+    """Return the labelled cells, with the middles of their labels."""
+    codes = labels.codes
+    return Voters(codes, studies, tree, centroids_of(index.vectors, codes, studies, index.dim))
+
+
+def confidence_of(index: Index, voters: Voters, seed: int = 0) -> Confidence:
+    """Measure on held-out studies of an atlas how probable it is that a vote of 50 neighbours is right."""
+    random = np.random.default_rng(seed)
+    ids = np.flatnonzero(voters.codes >= 0)
+    if len(ids) > _SAMPLE:
+        ids = np.sort(random.choice(ids, _SAMPLE, replace=False))
+
+    def search(X: NDArray[np.float32], allowed: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        return index.query(X, _K, allowed=allowed, distinct=True)
+
+    return calibrate(index.vectors(ids), ids, voters, search, random)
+
+
+def _by_id(column: pd.Series, n_rows: int, missing: int) -> NDArray[np.int32]:
+    codes = np.full(n_rows, missing, dtype=np.int32)
+    codes[column.index.to_numpy()] = column.cat.codes
+    return codes
