@@ -22,7 +22,7 @@ ARROWS = {
     "atlas": {"_core", "pp", "ontology", "files", "index", "model", "vote"},
     "tl": {"_core", "pp", "ontology", "index", "model", "vote", "atlas"},
     "get": {"_core", "atlas", "ontology"},
-    "pl": {"_core", "get", "ontology", "atlas"},  # atlas: for the type of an argument
+    "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
     "datasets": set(),
     "cli": {"_core", "tl", "get", "pl", "atlas", "model", "datasets", "ontology"},
 }

@@ -42,8 +42,10 @@ def vote_shares(adata: AnnData, groupby: str | None = None, *, key: str = keys.L
         Name of the group, in the order of the categories.
     `n_cells` : int64
         Its number of cells.
-    `label`, `label_id` : str
-        Name, and Cell Ontology id (empty without one).
+    `label` : categorical
+        Its name; the categories are in the order of :func:`scim.ontology.sort_terms`.
+    `label_id` : str
+        Its Cell Ontology id (empty without one).
     `share` : float64
         Mean share of the vote, 0 to 1.
 
@@ -79,7 +81,8 @@ def vote_shares(adata: AnnData, groupby: str | None = None, *, key: str = keys.L
     np.add.at(total, (group_of[cell], codes[cell, rank]), np.asarray(adata.obsm[f"{key}_shares"])[cell, rank])
     n = np.bincount(group_of[group_of >= 0], minlength=len(names))
     row, label = np.nonzero(total)
-    columns = {"group": pd.Categorical.from_codes(row, pd.Index(names)), "n_cells": n[row], "label": labels[label]}
+    voted = pd.Categorical(labels[label], categories=ontology.sort_terms(list(labels[np.unique(label)])))
+    columns = {"group": pd.Categorical.from_codes(row, pd.Index(names)), "n_cells": n[row], "label": voted}
     frame = pd.DataFrame(columns | {"label_id": ids[label], "share": total[row, label] / n[row]})
     return frame.sort_values(["group", "share", "label"], ascending=[True, False, True], ignore_index=True)
 

@@ -2,8 +2,22 @@
 
 from scim.pl._attribution import attribution
 from scim.pl._composition import composition
+from scim.pl._confusion import confusion
+from scim.pl._consensus import consensus
 from scim.pl._enrichment import enrichment
 from scim.pl._hits import hits
 from scim.pl._labels import labels
+from scim.pl._reliability import reliability
+from scim.pl._votes import votes
 
-__all__ = ["attribution", "composition", "enrichment", "hits", "labels"]
+__all__ = [
+    "attribution",
+    "composition",
+    "confusion",
+    "consensus",
+    "enrichment",
+    "hits",
+    "labels",
+    "reliability",
+    "votes",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -97,3 +98,8 @@ def palette(n: int) -> list[str]:
     tab20 = [*mpl.color_sequences["tab20"][::2], *mpl.color_sequences["tab20"][1::2], *mpl.color_sequences["tab20b"]]
     colors = [mpl.colors.to_hex(color) for color in tab20 if len(set(color)) > 1]
     return [colors[i % len(colors)] for i in range(n)]
+
+
+def wrapped(name: str, width: int) -> str:
+    """Return a long name in two lines of at most `width` characters, what is longer cut with an ellipsis."""
+    return textwrap.fill(name, width, max_lines=2, placeholder=" …", break_on_hyphens=False)

@@ -1,0 +1,143 @@
+"""One answer for each group of cells, as a list with bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from scim._core import keys
+from scim._core.checks import check_adata
+from scim.pl._axes import UNKNOWN, axes_or_figure, category_colors, palette
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK, _PALE = "#333333", "#8a8a8a"
+_RIGHT = 2.0  # where the words end that stand beside the bars, which end at 1
+_COLUMNS = ("group", "n_cells", "label", "confidence", "runner_up", "runner_up_share", "share", "unknown", "mixed")
+
+
+def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) -> Figure | None:
+    """Draw what each group of cells was called, how sure that is, and what else is in it.
+
+    A row is a group with its number of cells. The bar is the share of its cells that have the label of the group,
+    lighter behind it the share of the runner-up; the thin grey bar below is the share of cells that are unknown. The
+    dot is the confidence, hollow where the group is mixed. On the right stands the label, and below it the runner-up.
+
+    Parameters
+    ----------
+    adata
+        Cells annotated by :func:`scim.tl.annotate` with `groupby`.
+    key
+        `key_added` of the annotation.
+    ax
+        Axes to draw on.
+
+    Returns
+    -------
+    The figure, or `None` when `ax` was given.
+
+    Raises
+    ------
+    KeyError
+        There is no annotation of this name, or it has no groups.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.annotate(adata, groupby="cell_type")
+    >>> figure = scim.pl.consensus(adata)
+    """
+    check_adata(adata)
+    groups = _groups(adata, key)
+    (axes,), figure = axes_or_figure(ax, size=(9.4, 1.2 + 0.4 * len(groups)))
+    _bars(axes, groups, _colors(adata, key, groups))
+    _dots(axes, groups)
+    _words(axes, groups)
+    _legend(axes)
+    return figure
+
+
+def _groups(adata: AnnData, key: str) -> pd.DataFrame:
+    record = adata.uns.get(key)
+    if not isinstance(record, dict) or "labels" not in record:
+        msg = (
+            f"uns[{key!r}] holds no annotation; run scim.tl.annotate(adata, groupby=...). Present: {sorted(adata.uns)}."
+        )
+        raise KeyError(msg)
+    groups = record.get("groups")
+    if not isinstance(groups, pd.DataFrame) or not set(_COLUMNS) <= set(groups):
+        msg = (
+            f"uns[{key!r}] was made without groups; run scim.tl.annotate(adata, groupby=...), such as groupby='leiden'."
+        )
+        raise KeyError(msg)
+    words = {name: groups[name].astype(object) for name in ("group", "label", "runner_up")}
+    return groups.assign(**words).reset_index(drop=True)
+
+
+def _colors(adata: AnnData, key: str, groups: pd.DataFrame) -> dict[str, str]:
+    """Return the colours of the labels of cells, as in other pictures; those that only groups have get further ones."""
+    own = {str(name): color for name, color in category_colors(adata, key).items()} if key in adata.obs else {}
+    named = [*groups["label"].dropna(), *groups["runner_up"].dropna()]
+    further = [name for name in dict.fromkeys(named) if name not in own]
+    return own | dict(zip(further, palette(len(own) + len(further))[len(own) :], strict=True))
+
+
+def _bars(ax: Axes, groups: pd.DataFrame, colors: dict[str, str]) -> None:
+    place, share, second = np.arange(len(groups)), groups["share"], groups["runner_up_share"]
+    of_label, of_second = (
+        [colors.get(name, UNKNOWN) if isinstance(name, str) else UNKNOWN for name in groups[column]]
+        for column in ("label", "runner_up")
+    )
+    ax.barh(place, np.ones(len(groups)), color="#f6f6f6", height=0.52, zorder=0)
+    ax.barh(place, share, color=of_label, height=0.52)
+    ax.barh(place, second, left=share, color=of_second, alpha=0.38, height=0.52)
+    ax.barh(place + 0.34, groups["unknown"], color="#9a9a9a", height=0.1)
+    ax.set(xlim=(0, _RIGHT), ylim=(len(groups) - 0.4, -0.6), xticks=np.linspace(0, 1, 6))
+    ax.set_xlabel("share of the cells, confidence", loc="left")
+    ax.set_yticks(place, [f"{name} ({n:,})" for name, n in zip(groups["group"], groups["n_cells"], strict=True)])
+    ax.tick_params(axis="both", length=0, labelsize="small")
+    ax.spines[["top", "right", "left", "bottom"]].set_visible(False)
+
+
+def _dots(ax: Axes, groups: pd.DataFrame) -> None:
+    mixed = groups["mixed"].to_numpy(dtype=np.bool_)
+    ink = np.where(groups["label"].isna(), _PALE, _INK)
+    fill = np.where(mixed, "white", ink)
+    style: dict[str, Any] = {
+        "edgecolor": np.where(mixed, ink, "white"),
+        "linewidth": 1.2,
+        "zorder": 4,
+        "clip_on": False,
+    }
+    ax.scatter(groups["confidence"], np.arange(len(groups)), s=46, c=fill, **style)
+
+
+def _words(ax: Axes, groups: pd.DataFrame) -> None:
+    columns = (groups[name] for name in ("label", "runner_up", "runner_up_share", "mixed"))
+    for place, (name, second, share, mixed) in enumerate(zip(*columns, strict=True)):
+        two = pd.notna(second) and share > 0
+        unknown = pd.isna(name)
+        style: dict[str, Any] = {"color": _PALE, "fontstyle": "italic"} if unknown else {"color": _INK}
+        ax.text(1.04, place - 0.17 * two, "unknown" if unknown else name, va="center", fontsize="medium", **style)
+        if two:
+            what = f"{'mixed with' if mixed else 'then'} {second} {share:.0%}"
+            ax.text(1.04, place + 0.2, what, va="center", fontsize="small", color=_INK if mixed else _PALE)
+
+
+def _legend(ax: Axes) -> None:
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 6.5}
+    handles: list[Line2D | Patch] = [Line2D([], [], color=_INK, label="confidence", **dot)]
+    handles.append(Line2D([], [], markerfacecolor="white", markeredgecolor=_INK, label="of a mixed group", **dot))
+    handles += [Patch(color="#6b8fb5", label="has the label"), Patch(color="#6b8fb5", alpha=0.38, label="runner-up")]
+    handles.append(Patch(color="#9a9a9a", label="unknown"))
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3, "handlelength": 0.9}
+    ax.legend(handles=handles, ncols=len(handles), frameon=False, fontsize="small", **place)
