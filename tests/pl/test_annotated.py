@@ -54,6 +54,23 @@ def test_the_error_is_drawn_in_both_readings(adata, ancestors, other):
     assert grey.get_x() == pytest.approx(8 / 9)  # from here on the cells are unknown
 
 
+def test_the_error_of_a_few_cells_does_not_set_the_axis():
+    obs = pd.DataFrame({"truth": "B cell", "scim_label": "B cell"}, index=[f"cell {i}" for i in range(100)])
+    obs["scim_label_confidence"] = np.linspace(1, 0.5, 100, dtype=np.float32)
+    obs.iloc[0, 1] = "monocyte"
+    adata = anndata.AnnData(obs=obs)
+    risk = scim.pl.reliability(adata, "truth").axes[2]
+    assert risk.lines[0].get_ydata()[0] == 1  # the surest cell is wrong
+    assert risk.get_ylim() == (0, pytest.approx(0.05))
+
+
+@pytest.mark.parametrize(("confidence", "corner"), [(0.3, "right"), (1.0, "left")])
+def test_the_words_stand_where_no_point_is(adata, confidence, corner):
+    adata.obs["scim_label_confidence"] = np.full(10, confidence, np.float32)
+    diagram = scim.pl.reliability(adata, "truth").axes[0]
+    assert diagram.texts[0].get_ha() == corner
+
+
 def test_reliability_of_exact_labels_has_one_line(adata):
     exact = adata[adata.obs["truth"].astype(object) == adata.obs["scim_label"].astype(object)].copy()
     _, _, risk = scim.pl.reliability(exact, "truth").axes

@@ -21,7 +21,7 @@ def vote_shares(adata: AnnData, groupby: str | None = None, *, key: str = keys.L
     r"""Return the mean shares of the vote of groups of cells.
 
     The share of label :math:`l` in group :math:`g` is :math:`\sum_{i \in g} s_{il} / n_g`, where :math:`s_{il}` is
-    the share that was kept of cell :math:`i`: 0 if the label is not among its best `top_n`. So the shares of a group
+    the share that was kept of cell :math:`i`: 0 if the label is not among its best `top`. So the shares of a group
     make up at most 1, and what lacks went to labels that were not kept.
 
     Parameters

@@ -29,6 +29,7 @@ def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) 
     A row is a group with its number of cells. The bar is the share of its cells that have the label of the group,
     lighter behind it the share of the runner-up; the thin grey bar below is the share of cells that are unknown. The
     dot is the confidence, hollow where the group is mixed. On the right stands the label, and below it the runner-up.
+    The bar of an unknown group is grey: the share of the label that it would have.
 
     Parameters
     ----------
@@ -60,6 +61,7 @@ def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) 
     groups = _groups(adata, key)
     (axes,), figure = axes_or_figure(ax, size=(9.4, 1.2 + 0.4 * len(groups)))
     _bars(axes, groups, _colors(adata, key, groups))
+    axes.set_ylabel(str(adata.uns[key]["params"].get("groupby", "")))
     _dots(axes, groups)
     _words(axes, groups)
     _legend(axes)
@@ -124,7 +126,7 @@ def _dots(ax: Axes, groups: pd.DataFrame) -> None:
 def _words(ax: Axes, groups: pd.DataFrame) -> None:
     columns = (groups[name] for name in ("label", "runner_up", "runner_up_share", "mixed"))
     for place, (name, second, share, mixed) in enumerate(zip(*columns, strict=True)):
-        two = pd.notna(second) and share > 0
+        two = pd.notna(second) and share >= 0.005  # less would be 0 %
         unknown = pd.isna(name)
         style: dict[str, Any] = {"color": _PALE, "fontstyle": "italic"} if unknown else {"color": _INK}
         ax.text(1.04, place - 0.17 * two, "unknown" if unknown else name, va="center", fontsize="medium", **style)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from scim._core.types import Ancestors
 
 _INK, _BLUE, _ORANGE, _LIGHT = "#333333", "#1f77b4", "#d9822b", "#bbbbbb"
+_FEW = 0.05
+"""Share of the cells below which the error is that of a few and jumps: the axis does not follow it."""
 
 
 def reliability(
@@ -111,9 +113,10 @@ def _diagram(ax: Axes, binned: pd.DataFrame) -> None:
     ax.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of labels that are right")
     ax.set_title("is the confidence what it says?", loc="left", fontsize="medium", color=_INK)
     ax.tick_params(labelbottom=False)
-    behind = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 2}
-    where: dict[str, Any] = {"transform": ax.transAxes, "ha": "right", "va": "bottom", "linespacing": 1.4}
-    ax.text(0.98, 0.03, _said(binned.attrs), fontsize="small", color=_INK, bbox=behind, **where)
+    above = (some["right"] - some["confidence"]).mean() > 0  # the points leave the other corner free
+    style: dict[str, Any] = {"ha": "right", "va": "bottom"} if above else {"ha": "left", "va": "top"}
+    style |= {"transform": ax.transAxes, "fontsize": "small", "color": _INK, "linespacing": 1.4}
+    ax.text(*((0.98, 0.03) if above else (0.03, 0.98)), _said(binned.attrs), **style)
 
 
 def _said(of_all: dict[Hashable, Any]) -> str:
@@ -148,7 +151,8 @@ def _risk(ax: Axes, risk: pd.DataFrame, ancestors: Ancestors) -> None:
         if end["answered"] < 1:
             ax.axvspan(end["answered"], 1, color="#eeeeee", linewidth=0, zorder=0)
     ax.set(xlim=(0, 1), xlabel="share of cells that are labelled, surest first", ylabel="share of them")
-    ax.set_ylim(0, max(0.05, ax.get_ylim()[1]))
+    some = risk[risk["answered"] >= _FEW]
+    ax.set_ylim(0, max(0.05, 1.1 * (some["error"] + some["broader"]).max() if len(some) else 0.0))
     ax.set_title("how wrong are the surest?", loc="left", fontsize="medium", color=_INK)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
