@@ -115,6 +115,7 @@ def _diagram(ax: Axes, binned: pd.DataFrame) -> None:
     ax.tick_params(labelbottom=False)
     above = (some["right"] - some["confidence"]).mean() > 0  # the points leave the other corner free
     style: dict[str, Any] = {"ha": "right", "va": "bottom"} if above else {"ha": "left", "va": "top"}
+    style["bbox"] = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
     style |= {"transform": ax.transAxes, "fontsize": "small", "color": _INK, "linespacing": 1.4}
     ax.text(*((0.98, 0.03) if above else (0.03, 0.98)), _said(binned.attrs), **style)
 
