@@ -50,7 +50,7 @@ def by_hand(atlas, cells, allowed):
     ids = np.flatnonzero(allowed)
     base = atlas.embeddings(ids)
     centre = cells.mean(axis=0) / np.linalg.norm(cells.mean(axis=0))
-    hit = 1 - base @ centre <= atlas.reach
+    hit = 1 - base @ centre <= 0.85 * atlas.reach
     shares = []
     for cell in cells:
         distance = 1 - base @ cell

@@ -87,7 +87,7 @@ def test_cells_of_no_sample_are_left_out(adata, atlas):
 def test_the_atlas_is_read_in_ranges(adata, atlas, monkeypatch):
     read, plain = [], type(atlas).embeddings
     monkeypatch.setattr(type(atlas), "embeddings", lambda self, ids: read.append(ids) or plain(self, ids))
-    max_memory = 4 * (2 * atlas.dim + 3) * 20
+    max_memory = 4 * (5 * atlas.dim + 6) * 20
     scim.tl.score_similarity(adata, "cell_type", atlas, where="n < 40", max_memory=max_memory)
     assert max(ids[-1] - ids[0] for ids in read) < 20
     np.testing.assert_array_equal(np.concatenate(read), atlas.select("n < 40"))

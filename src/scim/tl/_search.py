@@ -93,9 +93,9 @@ def search(
         With `groupby` they are in `uns["scim_search"]` instead, shape (n_groups, k), beside `"groups"`.
     `adata.uns["scim_search"]["coherence"]` : float32, shape (n_groups,), with `groupby`
         Whether a group is one state of the atlas, 0 to 100, whatever `k` and `max_distance`: ten centres of its cells
-        (k-means) have up to 100 nearest cells of the atlas within one `reach`; the share of them that is as near to
-        the query of the group, in the mean over the centres, after :cite:t:`Heimberg2025`. In the packaged atlas most
-        pure states have 75 and more, mixtures of types 10 and less, two types in equal parts about 50.
+        (k-means) have up to 100 nearest cells of the atlas within one `reach`; the share of them that is within .85
+        of one from the query of the group, in the mean over the centres, after :cite:t:`Heimberg2025`. In the packaged
+        atlas most pure states have 75 and more, mixtures of types 10 and less, two types in equal parts 30 to 70.
         NaN: the atlas has no cell like them.
     `adata.uns["scim_search"]` : dict
         Parameters and atlas; :func:`scim.get.hits` makes a table of hits with the atlas's columns.

@@ -79,7 +79,7 @@ def score_similarity(
     centroid, layer, gene_key, use_rep
         What stands for a group, as for :func:`scim.tl.search`.
     max_memory
-        Bytes for embeddings that are read at a time; the atlas is never read whole. Beside them there are the frame of
+        About how many bytes to read embeddings with; the atlas is never read whole. Beside them there are the frame of
         cells, 4 bytes a cell and state, or for samples the distances of as many states as fit into `max_memory`, at
         least one (the embeddings are read once for each lot), and 16 bytes a cell.
 
@@ -156,9 +156,9 @@ def _distances(
     atlas: Atlas, ids: NDArray[np.int64], states: NDArray[np.float32], max_memory: int
 ) -> NDArray[np.float32]:
     """Return cosine distances, (n_ids, n_states), reading a range of ids at a time."""
-    # Rows lie in the store by id, and cells between those wanted are read too: a range is what bounds memory. TileDB's
-    # block, our rows, and their distances.
-    span = max(1, max_memory // (4 * (2 * atlas.dim + len(states))))
+    # Rows lie in the store by id, and cells between those wanted are read too: a range is what bounds memory. Reading
+    # takes five times the rows (measured): TileDB's buffers, its block, ours.
+    span = max(1, max_memory // (4 * (5 * atlas.dim + 2 * len(states))))
     out = np.empty((ids.size, len(states)), dtype=np.float32)
     with progress(total=ids.size, desc="similarity", unit="cells") as bar:
         for low in range(int(ids[0]), int(ids[-1]) + 1, span):
