@@ -96,6 +96,16 @@ def test_confusion_by_hand(adata):
     }
 
 
+def test_the_word_unknown_is_no_label(adata):
+    expected = scim.get.confusion(adata, "truth")
+    shares = scim.get.vote_shares(adata)
+    adata.obs["truth"] = adata.obs["truth"].astype(object).fillna("unknown")
+    adata.obs["scim_label"] = adata.obs["scim_label"].astype(object).fillna("unknown")
+    pd.testing.assert_frame_equal(scim.get.confusion(adata, "truth"), expected)
+    pd.testing.assert_frame_equal(scim.get.vote_shares(adata), shares)
+    assert scim.get.reliability(adata, "truth").attrs["n_unknown"] == 1
+
+
 def test_the_id_of_an_annotated_label_goes_before_its_word(adata):
     adata.obs["scim_label"] = adata.obs["scim_label"].cat.rename_categories({"B cell": "B-Zellen"})
     frame = scim.get.confusion(adata, "truth")
@@ -146,7 +156,9 @@ def test_what_is_not_there(adata, ask):
     with pytest.raises(TypeError, match="Expected an AnnData, got DataFrame"):
         ask(adata.obs, "truth")
     adata.obs["truth"] = pd.Categorical([None] * 10)
-    with pytest.raises(ValueError, match=r"obs\['truth'\] has only missing values; expected the label of at least one"):
+    with pytest.raises(
+        ValueError, match=r"obs\['truth'\] has no label that is known; expected the label of at least one"
+    ):
         ask(adata, "truth")
 
 

@@ -121,6 +121,14 @@ def test_confusion_has_names_counts_and_percentages(adata):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["right", "broader", "wrong", "unknown"]
 
 
+def test_confusion_of_unknown_cells_alone(adata):
+    adata.obs["scim_label"] = pd.Categorical([None] * 10)
+    figure = scim.pl.confusion(adata, "truth")
+    (image,) = figure.axes[0].images
+    assert image.get_array().tolist() == [[1.0]] * 5
+    figure.canvas.draw()
+
+
 def test_confusion_leaves_out_numbers_without_room(adata):
     figure, ax = plt.subplots(figsize=(1.5, 1.5))
     assert scim.pl.confusion(adata, "truth", ax=ax) is None

@@ -58,9 +58,11 @@ def judged(adata: AnnData, truth: str, key: str) -> Judged:
         msg = f"obs[{key!r}] not found; run scim.tl.annotate(adata) first. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
     given, annotated = ontology.named(adata.obs[truth]), ontology.named(_answers(adata, key))
+    for names in (given, annotated):
+        names[names == UNKNOWN] = None  # as the CELLxGENE schema writes what is not known
     rows = np.flatnonzero(pd.notna(given))
     if rows.size == 0:
-        msg = f"obs[{truth!r}] has only missing values; expected the label of at least one cell."
+        msg = f"obs[{truth!r}] has no label that is known; expected the label of at least one cell."
         raise ValueError(msg)
     return Judged(given[rows], annotated[rows], _relations(given[rows], annotated[rows]), rows)
 

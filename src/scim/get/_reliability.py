@@ -40,14 +40,15 @@ def reliability(
     probability that the statement is true, so by default it is. How many labels are of this kind is told beside it,
     because whoever calls every cell a cell is never wrong.
 
-    Cells without a true label are left out. So are the unknown: nothing was said of them; they are counted.
+    Unknown cells are in no bin, because nothing was said of them; they are counted.
 
     Parameters
     ----------
     adata
         Cells annotated by :func:`scim.tl.annotate`.
     truth
-        Column of obs with the true labels: Cell Ontology ids or names, or free words.
+        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing or
+        `"unknown"` are left out.
     n_bins
         Number of bins.
     ancestors

@@ -91,6 +91,7 @@ def _by_label(adata: AnnData, key: str) -> Groups:
     """Return the cells by annotated label, the unknown as the last group."""
     check_obs_key(adata, key)
     values = adata.obs[key].astype(object)
+    values = values.mask(values == UNKNOWN)  # the label of cells that nobody knew
     names = [*ontology.sort_terms(list(values.dropna().unique())), *([UNKNOWN] if values.isna().any() else [])]
     codes = pd.Categorical(values.fillna(UNKNOWN), categories=names).codes
     return Groups(np.array(names, dtype=object), np.asarray(codes, np.int64))

@@ -47,7 +47,7 @@ def votes(adata: AnnData, *, key: str = keys.LABEL) -> pd.DataFrame:
     >>> import scim
     >>> adata = scim.datasets.toy()
     >>> scim.tl.embed(adata)
-    >>> scim.tl.annotate(adata, top_n=2)
+    >>> scim.tl.annotate(adata, top=2)
     >>> scim.get.votes(adata).columns.tolist()
     ['cell', 'rank', 'label', 'label_id', 'share']
     """
