@@ -112,6 +112,9 @@ def test_studies_have_samples_in_common_only_if_asked(atlas, cells):
     scim.tl.composition(cells, "study", sample_key="sample", atlas=atlas)
     assert scim.get.enrichment(cells)["p"].notna().all()
     assert (cells.uns["scim_composition"]["samples"]["study"] == "").all()
+    scim.tl.composition(cells, "sample", sample_key="sample", atlas=atlas)
+    assert scim.get.enrichment(cells)["n_samples"].unique().tolist() == [8]
+    assert cells.uns["scim_composition"]["samples"]["study"].nunique() == 8
 
 
 def test_too_few_samples_and_no_hits_have_a_reason(atlas, cells):

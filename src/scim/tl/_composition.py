@@ -115,10 +115,11 @@ def composition(
     check_writable(adata, copy=copy)
     check_key(key_added, taken=(keys.EMBED_PARAMS, key))
     check_choice("alternative", alternative, get_args(Alternative))
-    names = check_names("columns", [by, sample_key, *([] if study_key is None or study_key == by else [study_key])])
+    check_names("columns", [by, sample_key, *([] if study_key is None else [study_key])])
+    study_key = None if study_key == by else study_key
     found = searched(adata, key)
     with _searched_atlas(found.record, atlas) as source:
-        background = _background(source, found.record["params"], by, sample_key, names[2] if len(names) > 2 else None)
+        background = _background(source, found.record["params"], by, sample_key, study_key)
     queries, hits = _hits(found, background)
     samples = Samples(background.frame["n_cells"].to_numpy(), *_codes(background.frame))
     result = enrichment(hits, samples, alternative=alternative)
