@@ -15,7 +15,7 @@ mpl.use("agg")
 @pytest.fixture
 def drawn(adata, atlas_path):
     adata.obsm["X_umap"] = adata.obsm["X_scim"][:, :2].copy()
-    scim.tl.annotate(adata, atlas_path, max_distance=2.0)
+    scim.tl.annotate(adata, atlas_path, max_error=1)
     scim.tl.search(adata, atlas_path, k=6)
     return adata
 

@@ -1,108 +1,242 @@
 from __future__ import annotations
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 import scim
+from helpers import fakes
 
 
-def oracle(adata, atlas, k):
-    """Count the balanced, distance-weighted vote cell by cell."""
+def oracle(adata, atlas, k, *, balanced):
+    """Count the vote cell by cell."""
     codes, names, _ = atlas.labels
+    studies = pd.factorize(atlas.obs(columns=["study"])["study"])[0]
     voters = np.flatnonzero(codes >= 0)
-    distances = 1 - adata.obsm["X_scim"].astype(np.float64) @ atlas.embeddings(voters).T.astype(np.float64)
+    X, rows = adata.obsm["X_scim"].astype(np.float64), atlas.embeddings(voters).astype(np.float64)
+    distances = np.clip(1 - X @ rows.T, 0, 2)
     size = np.bincount(codes[voters])
+    near = np.full((len(X), len(names)), 2.0)
+    for code in range(len(names)):
+        for study in np.unique(studies):
+            mine = (codes[voters] == code) & (studies[voters] == study)
+            middle = rows[mine].mean(axis=0)
+            near[:, code] = np.minimum(near[:, code], 1 - X @ middle / np.linalg.norm(middle))
     winners, shares = [], []
-    for row in distances:
-        nearest = np.argsort(row)[:k]
-        total = np.zeros(len(names))
-        for j in nearest:
+    for row, close in zip(distances, near, strict=True):
+        total = np.zeros((len(names), studies.max() + 1))
+        for j in np.argsort(row)[:k]:
             code = codes[voters[j]]
-            total[code] += 1 / max(row[j], 1e-6) / np.sqrt(size[code])
-        winners.append(names[total.argmax()])
-        shares.append(total.max() / total.sum())
+            total[code, studies[voters[j]]] += 1 / max(row[j], 1e-6) / (np.sqrt(size[code]) if balanced else 1)
+        votes = (total**0.65).sum(axis=1) / np.sqrt(close) if balanced else total.sum(axis=1)
+        winners.append(names[votes.argmax()])
+        shares.append(votes.max() / votes.sum())
     return np.array(winners), np.array(shares)
 
 
 @pytest.mark.parametrize("k", [1, 15, 1000])
-def test_labels_and_confidence_are_those_of_a_plain_vote(adata, atlas_path, k):
+@pytest.mark.parametrize("weights", ["balanced", "distance"])
+def test_labels_and_shares_are_those_of_a_plain_vote(adata, atlas_path, k, weights):
     with scim.atlas.open(atlas_path) as atlas:
-        scim.tl.annotate(adata, atlas, k=k, max_distance=2.0)
-        winners, shares = oracle(adata, atlas, k)
+        scim.tl.annotate(adata, atlas, k=k, max_error=1, weights=weights)
+        winners, shares = oracle(adata, atlas, k, balanced=weights == "balanced")
     assert adata.obs["scim_label"].astype(str).tolist() == winners.tolist()
-    np.testing.assert_allclose(adata.obs["scim_label_confidence"], shares, rtol=1e-3)
+    np.testing.assert_allclose(adata.obsm["scim_label_shares"][:, 0], shares, rtol=2e-3)
 
 
 def test_toy_cells_get_their_type(adata, atlas_path):
-    scim.tl.annotate(adata, atlas_path, max_distance=2.0)
+    scim.tl.annotate(adata, atlas_path, max_error=1)
     right = adata.obs["scim_label"].astype(str) == adata.obs["cell_type"].astype(str)
     assert right.mean() > 0.9
+    assert abs(adata.obs["scim_label_confidence"].mean() - right.mean()) < 0.1
     ids = dict(zip(adata.obs["scim_label"], adata.obs["scim_label_id"], strict=True))
     assert ids["T cell"] == "CL:0000084"
 
 
 def test_slots_and_votes(adata, atlas_path):
-    scim.tl.annotate(adata, atlas_path, k=30, top_n=2, max_distance=2.0)
+    scim.tl.annotate(adata, atlas_path, k=30, top=2, max_error=1)
     assert adata.obsm["scim_label_codes"].dtype == np.int32
     assert adata.obsm["scim_label_shares"].shape == (45, 2)
+    assert adata.obs["scim_label_confidence"].dtype == np.float32
+    assert set(adata.obs["scim_label_studies"]) <= {1, 2}
     votes = scim.get.votes(adata)
     best = votes[votes["rank"] == 1].set_index("cell")
     assert best["label"].tolist() == adata.obs["scim_label"].astype(str).tolist()
-    np.testing.assert_array_equal(best["share"], adata.obs["scim_label_confidence"])
+    np.testing.assert_array_equal(best["share"], adata.obsm["scim_label_shares"][:, 0])
     assert votes.groupby("cell")["share"].sum().between(0, 1.0001).all()
 
 
 def test_slices_keep_their_rows(adata, atlas_path):
-    scim.tl.annotate(adata, atlas_path)
+    scim.tl.annotate(adata, atlas_path, groupby="sample")
     part = adata[[30, 2, 17]].copy()
     assert scim.get.votes(part)["cell"].unique().tolist() == part.obs_names.tolist()
     np.testing.assert_array_equal(part.obsm["scim_label_shares"], adata.obsm["scim_label_shares"][[30, 2, 17]])
 
 
+def test_one_cell_is_answered_as_among_others(adata, atlas_path):
+    scim.tl.annotate(adata, atlas_path)
+    alone = adata[[7]].copy()
+    scim.tl.annotate(alone, atlas_path, key_added="alone")
+    assert alone.obs["alone"].astype(str).tolist() == alone.obs["scim_label"].astype(str).tolist()
+    np.testing.assert_allclose(alone.obs["alone_confidence"], alone.obs["scim_label_confidence"], rtol=1e-4)
+
+
 def test_where_restricts_who_votes(adata, atlas_path):
-    scim.tl.annotate(adata, atlas_path, where="label == 'T cell'", max_distance=2.0)
+    scim.tl.annotate(adata, atlas_path, where="label == 'T cell'", max_error=1)
     assert adata.obs["scim_label"].cat.categories.tolist() == ["T cell"]
-    assert (adata.obs["scim_label_confidence"] == 1).all()
+    assert (adata.obsm["scim_label_shares"][:, 0] == 1).all()
+    others = adata.obs["cell_type"].astype(str) != "T cell"
+    assert adata.obs.groupby(others)["scim_label_confidence"].median().is_monotonic_decreasing
 
 
-def test_far_and_unsure_cells_are_unknown(adata, atlas_path):
+def test_allow_and_block_act_inside_the_search(adata, atlas_path):
+    scim.tl.annotate(adata, atlas_path, allow=["T cell", "CL:0000236"], max_error=1, k=20, level="label", top=3)
+    assert set(adata.obs["scim_label"].cat.categories) == {"T cell", "B cell"}
+    allowed = adata.copy()
+    scim.tl.annotate(adata, atlas_path, block="monocyte", max_error=1, k=20, level="label", top=3)
+    np.testing.assert_array_equal(allowed.obsm["scim_label_shares"], adata.obsm["scim_label_shares"])
+    assert adata.uns["scim_label"]["params"]["block"] == "monocyte"
+
+
+def test_a_term_stands_for_the_labels_below_it(adata, atlas_path):
+    scim.tl.annotate(adata, atlas_path, allow="lymphocyte", max_error=1)
+    assert "monocyte" not in set(adata.obs["scim_label"].cat.categories)
+
+
+def test_unknown_by_error_rate_and_by_distance(adata, atlas_path):
     scim.tl.annotate(adata, atlas_path, max_distance=0.0)
     assert adata.obs["scim_label"].isna().all()
     assert adata.obs["scim_label_id"].isna().all()
-    scim.tl.annotate(adata, atlas_path, max_distance=2.0, min_confidence=0.8)
-    unsure = adata.obs["scim_label_confidence"] < 0.8
-    assert unsure.any()
-    np.testing.assert_array_equal(adata.obs["scim_label"].isna(), unsure)
+    shares = []
+    for max_error in (1.0, 0.1, 0.0):
+        scim.tl.annotate(adata, atlas_path, max_error=max_error, level="label")
+        unsure = adata.obs["scim_label_confidence"] < adata.uns["scim_label"]["params"]["threshold"]
+        np.testing.assert_array_equal(adata.obs["scim_label"].isna(), unsure)
+        shares.append(1 - unsure.mean())
+    assert shares[0] == 1
+    assert shares == sorted(shares, reverse=True)
 
 
-def test_the_default_limit_is_one_and_a_half_reaches_of_the_atlas(adata, atlas_path):
-    scim.tl.annotate(adata, atlas_path)
-    with scim.atlas.open(atlas_path) as atlas:
-        assert adata.uns["scim_label"]["params"]["max_distance"] == pytest.approx(1.5 * atlas.reach)
-        far = adata.obs["scim_label_distance"] > 1.5 * atlas.reach
-    np.testing.assert_array_equal(adata.obs["scim_label"].isna(), far)
+def test_cells_of_nowhere_are_unknown(atlas_path):
+    X = np.random.default_rng(0).normal(size=(40, 16))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    X[0] = 0  # a cell without counts
+    cells = anndata.AnnData(obs=pd.DataFrame(index=[f"c{i}" for i in range(40)]), obsm={"X_scim": X})
+    scim.tl.annotate(cells, atlas_path)
+    assert cells.obs["scim_label"].isna().mean() > 0.9
+    assert cells.obs["scim_label_confidence"].iloc[0] == 0
 
 
-def test_balance_lets_rare_labels_win(adata, atlas_path, tmp_path):
-    from helpers import fakes
-
-    with scim.atlas.create(tmp_path / "uneven.scim", model=fakes.tiny_model()) as atlas:
-        cells = fakes.cells(120, seed=2)
-        keep = (cells.obs["cell_type"] != "B cell") | (cells.obs["n"] < 10)
-        atlas.append(cells[keep].copy(), study="one", label_key="cell_type")
+@pytest.fixture(scope="module")
+def fine(tmp_path_factory):
+    """An atlas whose T cells are CD4 and CD8 T cells at random: no vote can tell them."""
+    path = tmp_path_factory.mktemp("fine") / "fine.scim"
+    with scim.atlas.create(path, model=fakes.tiny_model()) as atlas:
+        for study, seed in (("one", 2), ("two", 3), ("three", 4)):
+            cells = fakes.cells(120, seed=seed)
+            words = np.array(["CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell"])
+            random = words[np.random.default_rng(seed).integers(0, 2, cells.n_obs)]
+            types = cells.obs["cell_type"].astype(str).to_numpy()
+            cells.obs["fine"] = np.where(types == "T cell", random, types)
+            cells.obs["coarse"] = types
+            atlas.append(cells, study=study, label_key="fine", obs_columns=["coarse", "age"])
         atlas.build_index()
-        found = {}
-        for balance in (True, False):
-            scim.tl.annotate(adata, atlas, balance=balance, weights="uniform", k=60, max_distance=2.0)
-            votes = scim.get.votes(adata)
-            found[balance] = votes.loc[votes["label"] == "B cell", "share"].sum()
-    assert found[True] > 1.3 * found[False]
+    return path
+
+
+def test_children_that_disagree_are_their_parent(adata, fine):
+    scim.tl.annotate(adata, fine, max_error=0.1)
+    t_cells = adata.obs["cell_type"] == "T cell"
+    said = adata.obs.loc[t_cells, "scim_label"].astype(str)
+    assert (said == "mature alpha-beta T cell").mean() > 0.5
+    assert set(adata.obs.loc[t_cells, "scim_label_id"].dropna()) <= {
+        "CL:0000791",
+        "CL:0000624",
+        "CL:0000625",
+        "CL:0000542",
+    }
+    assert (adata.obs.loc[said.index[said == "mature alpha-beta T cell"], "scim_label_confidence"] > 0.5).all()
+
+
+def test_levels_do_not_contradict_each_other(adata, fine):
+    answers, confidences = {}, []
+    for level in ("label", ["T cell", "B cell", "monocyte"], ["leukocyte"], 5):
+        scim.tl.annotate(adata, fine, max_error=1, level=level)
+        answers[str(level)] = adata.obs["scim_label"].astype(str)
+        confidences.append(adata.obs["scim_label_confidence"].to_numpy())
+    assert (np.diff(confidences[:3], axis=0) >= -1e-6).all()  # ever less is said
+    label, types, leukocyte, depth = answers.values()
+    assert set(types) == {"T cell", "B cell", "monocyte"}
+    assert set(leukocyte) == {"leukocyte"}
+    is_t = label.str.contains("T cell")
+    np.testing.assert_array_equal(is_t, types == "T cell")
+    np.testing.assert_array_equal(is_t, depth == "T cell")  # five steps below the root
+
+
+def test_another_column_as_labels(adata, fine):
+    with scim.atlas.open(fine) as atlas:
+        scim.tl.annotate(adata, atlas, label_key="coarse", max_error=1)
+        right = adata.obs["scim_label"].astype(str) == adata.obs["cell_type"].astype(str)
+        assert right.mean() > 0.9
+        assert adata.obs["scim_label_id"].notna().all()
+        assert atlas.electorate("coarse") is atlas.electorate("coarse")
+        with pytest.raises(KeyError, match=r"no column \['organ'\]. Present: .*'coarse'"):
+            scim.tl.annotate(adata, atlas, label_key="organ")
+        with pytest.raises(ValueError, match="label_key='age' must be a column of text"):
+            scim.tl.annotate(adata, atlas, label_key="age")
+
+
+def test_groups_have_a_consensus(adata, atlas_path):
+    adata.obs["cluster"] = adata.obs["cell_type"].astype(str)
+    adata.obs.loc[adata.obs_names[:2], "cluster"] = np.nan
+    adata.obs["mixture"] = "all"
+    scim.tl.annotate(adata, atlas_path, groupby="cluster", max_error=0.5)
+    table = adata.uns["scim_label"]["groups"].set_index("group")
+    assert table["label"].astype(str).tolist() == table.index.tolist()
+    assert (table["confidence"] > 0.5).all()
+    assert not table["mixed"].any()
+    assert table["n_cells"].sum() == 43
+    assert adata.obs["scim_label_group"].isna().tolist() == [True] * 2 + [False] * 43
+    for group, row in table.iterrows():
+        inside = adata.obs["cluster"] == group
+        assert (adata.obs.loc[inside, "scim_label_group_confidence"] == row["confidence"]).all()
+    scim.tl.annotate(adata, atlas_path, groupby="mixture")
+    assert adata.uns["scim_label"]["groups"]["mixed"].tolist() == [True]
+    assert adata.uns["scim_label"]["groups"]["runner_up_share"].iloc[0] >= 0.25
 
 
 def test_copy_leaves_the_input_alone(adata, atlas_path):
     columns = list(adata.obs)
-    other = scim.tl.annotate(adata, atlas_path, key_added="mine", copy=True)
+    other = scim.tl.annotate(adata, atlas_path, key_added="mine", copy=True, groupby="sample")
     assert list(adata.obs) == columns
-    assert {"mine", "mine_id", "mine_confidence", "mine_distance"} <= set(other.obs)
+    assert {"mine", "mine_id", "mine_confidence", "mine_distance", "mine_studies", "mine_group"} <= set(other.obs)
     assert {"mine_codes", "mine_shares"} <= set(other.obsm)
     assert other.uns["mine"]["params"]["k"] == 50
+
+
+def test_confidence_is_kept_in_the_atlas(atlas_path, tmp_path):
+    with scim.atlas.open(atlas_path) as atlas:
+        stored = atlas._space.index.confidence
+        assert stored is atlas.electorate().confidence
+        assert stored.n_studies == 2
+    with scim.atlas.create(tmp_path / "unlabelled.scim", model=fakes.tiny_model()) as atlas:
+        atlas.append(fakes.cells(30), study="one")
+        atlas.build_index()
+        assert atlas._space.index.confidence is None
+        cells = fakes.cells(30)
+        scim.tl.embed(cells, atlas)
+        with pytest.raises(ValueError, match="No labelled cell of the atlas may vote"):
+            scim.tl.annotate(cells, atlas)
+
+
+def test_new_labels_and_cells_vote_at_once(adata, tmp_path):
+    with scim.atlas.create(tmp_path / "grown.scim", model=fakes.tiny_model()) as atlas:
+        first = fakes.cells(90, seed=2)
+        atlas.append(first[first.obs["cell_type"] != "B cell"].copy(), study="one", label_key="cell_type")
+        atlas.build_index()
+        atlas.append(fakes.cells(90, seed=3), study="two", label_key="cell_type")
+        scim.tl.annotate(adata, atlas, max_error=1)
+    right = adata.obs["scim_label"].astype(str) == adata.obs["cell_type"].astype(str)
+    assert right.mean() > 0.9
+    assert (adata.obs.loc[adata.obs["cell_type"] == "B cell", "scim_label_confidence"] > 0.3).all()

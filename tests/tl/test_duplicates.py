@@ -87,14 +87,14 @@ def test_it_is_said(adata, twice, caplog):
 
 def test_a_copy_has_no_second_vote(adata, twice):
     scim.tl.annotate(adata, twice, k=5, weights="uniform", max_error=1)
-    once = adata.obs["scim_label_confidence"].to_numpy()
+    once = adata.obsm["scim_label_shares"][:, 0]
     codes = twice.labels.codes
     ids = np.r_[np.arange(60), np.arange(120, 150)]
     near = ids[np.argsort(1 - adata.obsm["X_scim"] @ twice.embeddings(ids).T, axis=1)[:, :5]]
     expected = [np.bincount(codes[row]).max() / 5 for row in near]
     np.testing.assert_allclose(once, expected, rtol=1e-6)
     scim.tl.annotate(adata, twice, k=5, weights="uniform", max_error=1, duplicates="keep")
-    assert (adata.obs["scim_label_confidence"] != once).any()
+    assert (adata.obsm["scim_label_shares"][:, 0] != once).any()
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.02, 0.1, 2.0])

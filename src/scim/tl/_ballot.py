@@ -150,7 +150,7 @@ def _terms(labels: Labels, tree: LabelTree, level: Level) -> tuple[LabelTree, ND
         return tree, np.ones(len(tree.names), dtype=np.bool_)
     if level == keys.ATLAS_LABEL:
         return tree, np.arange(len(tree.names)) < tree.n_labels
-    wanted, own = _at_depth(labels, level) if isinstance(level, int) else _listed(labels, level)
+    wanted, own = _at_depth(labels, level) if isinstance(level, int | np.integer) else _listed(labels, level)
     tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist(), also=wanted)
     said = np.isin(tree.ids.astype(str), list(wanted))
     said[: tree.n_labels] |= own

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from scim.vote._voters import Voters
 
-    Search = Callable[[NDArray[np.float32], NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64]]]
-    """Queries (n, dim), and the ids that may be found, to distances and ids (n, k)."""
+    Search = Callable[[NDArray[np.float32], int, NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64]]]
+    """Queries (n, dim), how many, and the ids that may be found, to distances and ids (n, k)."""
+
+_K = 50
+"""Neighbours that vote, as :func:`scim.tl.annotate` asks for by default."""
 
 _SAMPLE = 10_000
 """Cells that are asked: the curves have six numbers."""
@@ -53,7 +56,7 @@ def calibrate(
     ids: NDArray[np.int64],
     voters: Voters,
     search: Search,
-    random: np.random.Generator,
+    seed: int = 0,
 ) -> Confidence:
     """Learn from cells whose study does not vote.
 
@@ -71,23 +74,32 @@ def calibrate(
         All that may vote.
     search
         Finds nearest cells.
-    random
+    seed
         Draws a sample of the cells where there are many.
+
+    Returns
+    -------
+    What was learned; where no cell could be asked of another, every answer has a confidence of one in four.
     """
+    random = np.random.default_rng(seed)
     if len(ids) > _SAMPLE:
         drawn = np.sort(random.choice(len(ids), _SAMPLE, replace=False))
         X, ids = X[drawn], ids[drawn]
     n_studies = len(np.unique(voters.studies[voters.codes >= 0]))
     folds = voters.studies.astype(np.int64) if n_studies > 1 else random.integers(0, _FOLDS, len(voters.codes))
-    asked = _joined(list(_ask(X, ids, voters, folds, search, random)))
+    parts = list(_ask(X, ids, voters, folds, search, random))
+    if not parts:
+        return Confidence((0.0, 0.0), (0.0,) * 4, (0.0,) * (STEPS + 1), 0)
+    asked = _joined(parts)
     weights = _weights(asked)
     far = remote(asked.evidence)[:, :1]
     known = fit_logistic(far, asked.known, weights, rising=False)
     with_type = asked.known & (asked.winners >= 0)
     verdict = _true(asked, voters)
-    right = fit_logistic(
-        agreement(asked.evidence)[with_type, 0], verdict[with_type, 0], weights[with_type], rising=True
-    )
+    right: tuple[float, ...] = (0.0,) * 4
+    if with_type.any():
+        signs = agreement(asked.evidence)[with_type, 0]
+        right = fit_logistic(signs, verdict[with_type, 0], weights[with_type], rising=True)
     curves = Confidence(known, right, (0.0,) * (STEPS + 1), n_studies if n_studies > 1 else 0)
     return Confidence(known, right, _errors(asked, verdict, curves, voters), curves.n_studies)
 
@@ -106,6 +118,8 @@ def _ask(
     taken = set(map(tuple, pairs[random.permutation(len(pairs))[:_TYPES]].tolist()))
     for fold in np.unique(folds[ids]):
         others = every[folds[every] != fold]
+        if not len(others):
+            continue
         left = np.bincount(voters.codes[others], minlength=len(kin)) > 0
         mine = np.flatnonzero(folds[ids] == fold)
         known: NDArray[np.bool_] = np.any(kin[truth[mine]] & left, axis=1)
@@ -131,7 +145,7 @@ def _one(
     keep = np.isin(centroids.labels.astype(np.int64) << 32 | centroids.studies, there)
     near = near_labels(X, centroids, tree.n_labels, keep)
     each = label_weights(voters.codes[allowed], tree.n_labels)
-    found = search(X, allowed)
+    found = search(X, _K, allowed)
     votes, evidence = count(*found, voters, each, near, weights="balanced")
     return _Asked(evidence, votes.codes[:, 0], voters.codes[ids], np.full(len(ids), fold), known)
 

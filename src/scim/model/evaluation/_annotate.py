@@ -55,9 +55,6 @@ def reference(
     X: NDArray[np.float32],
     labels: NDArray[np.object_],
     studies: NDArray[np.object_],
-    *,
-    k: int,
-    random: np.random.Generator,
 ) -> Reference:
     """Prepare labelled cells; of those that are there twice, one votes.
 
@@ -67,23 +64,21 @@ def reference(
         Unit embeddings (n, dim).
     labels, studies
         (n,) of each.
-    k
-        Number of neighbours that will vote.
-    random
-        Draws a sample where there are many.
     """
     once = np.sort(np.unique(np.round(X, _DECIMALS) + 0.0, axis=0, return_index=True)[1])  # + 0.0: no -0.0
-    X = X[once]
-    codes, names = pd.factorize(labels[once], sort=True)
+    codes, names = pd.factorize(labels, sort=True)
+    X, codes = X[once], codes[once]
     tree = LabelTree.of(list(names), [ontology.term_id(name) or "" for name in names])
     codes, study_codes = codes.astype(np.int32), pd.factorize(studies[once])[0].astype(np.int32)
     voters = Voters(codes, study_codes, tree, centroids_of(lambda ids: X[ids], codes, study_codes, X.shape[1]))
 
-    def search(query: NDArray[np.float32], allowed: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def search(
+        query: NDArray[np.float32], k: int, allowed: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         distances, places = nearest(query, X[allowed], k)
         return distances, np.where(places >= 0, allowed[places], -1)
 
-    return Reference(X, voters, calibrate(X, np.arange(len(X)), voters, search, random))
+    return Reference(X, voters, calibrate(X, np.arange(len(X)), voters, search))
 
 
 def annotate(X: NDArray[np.float32], known: Reference, *, k: int, max_error: float) -> Annotated:

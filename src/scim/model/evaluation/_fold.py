@@ -54,7 +54,7 @@ def embedded(model: Model, cells: Data, plan: Plan, random: np.random.Generator)
 def fold(seen: Embedded, cells: Data, study: str, plan: Plan, random: np.random.Generator) -> tuple[pd.DataFrame, ...]:
     """Return the rows of one study in each of the frames."""
     own = cells.studies == study
-    known = reference(seen.Z[~own], cells.labels[~own], cells.studies[~own], k=plan.k, random=random)
+    known = reference(seen.Z[~own], cells.labels[~own], cells.studies[~own])
     said = annotate(seen.Z[own], known, k=plan.k, max_error=plan.max_error)
     scores = _scores(cells.labels[own], said.labels, known, plan.levels)
     row: dict[str, Any] = {"study": study, **scores.summary}
