@@ -143,8 +143,9 @@ def _statistic(cells: _Cells, within: Spread, between: Spread) -> _Three:
         variance = of_samples + between.size * of_studies
         share = between.size * of_studies / variance
         # The variance of gamma variables is less sure than that of normal ones: excess kurtosis 6 * variance / mean^2.
-        lost = [(1 + 3 * level.size * (1 - mu) / mu) / max(level.df, 1) for level in (between, within)]
-        df = 1 / (share**2 * lost[0] + (1 - share) ** 2 * lost[1])
+        of_means = between.size + (1 / cells.weight).mean(axis=1, keepdims=True)
+        lost = [1 + 3 * size * (1 - mu) / mu for size in (of_means, within.size)]
+        df = 1 / (share**2 * lost[0] / max(between.df, 1) + (1 - share) ** 2 * lost[1] / max(within.df, 1))
         t = contrast.difference / np.sqrt(variance * phi)
         third = of_samples3 + between.size**2 * of_studies3
         skew = 2 * np.sqrt(phi) / mu * third / variance**1.5
