@@ -181,8 +181,6 @@ def _table(
     queries: NDArray[np.object_], hits: NDArray[np.int32], samples: pd.DataFrame, result: Enrichment
 ) -> pd.DataFrame:
     """Return the tidy frame: for each query its values, the most significant first."""
-    from scipy.stats import false_discovery_control  # noqa: PLC0415  (scipy.stats takes half a second)
-
     of = samples.groupby("value", sort=True)
     n_queries, n_values = result.p.shape
     codes, values = pd.factorize(samples["value"], sort=True)
@@ -191,8 +189,6 @@ def _table(
     with np.errstate(divide="ignore", invalid="ignore"):
         fold = np.log2(fraction / background)
     p = result.p.ravel()
-    q = np.full(p.size, np.nan)
-    q[~np.isnan(p)] = false_discovery_control(p[~np.isnan(p)]) if (~np.isnan(p)).any() else 0
     few = [f"too few samples: p cannot be below {least:.2g}" for least in result.least]
     reason = np.where(np.any(hits, axis=1, keepdims=True), np.array(few, dtype=object), "no hits").ravel()
     frame = pd.DataFrame(
@@ -206,9 +202,20 @@ def _table(
             "background": background,
             "log2_fold_change": fold,
             "p": p,
-            "q": q,
+            "q": _q_values(p),
             "reason": np.where(np.isnan(p), reason, ""),
         }
     )
     order = np.lexsort((-fold, p, np.repeat(np.arange(n_queries), n_values)))
     return frame.iloc[order].reset_index(drop=True)
+
+
+def _q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return false discovery rates over all p that there are."""
+    from scipy.stats import false_discovery_control  # noqa: PLC0415  (scipy.stats takes half a second)
+
+    tested = ~np.isnan(p)
+    q = np.full(p.size, np.nan)
+    if tested.any():
+        q[tested] = false_discovery_control(p[tested])
+    return q
