@@ -30,14 +30,13 @@ def learned(X, codes, studies, k=20):
     def search(queries, k, allowed):
         return oracles.neighbors(queries, X, k, allowed=allowed)
 
-    ids = np.flatnonzero(codes >= 0)
-    return voters, calibrate(X[ids], ids, voters, search)
+    return voters, calibrate(lambda ids: X[ids], voters, search)
 
 
 def asked(queries, X, voters, confidence, k=20):
     near = near_labels(queries, voters.centroids, 4)
     may = np.flatnonzero(voters.codes >= 0)
-    each = label_weights(voters.codes[may], 4)
+    each = label_weights(np.bincount(voters.codes[may], minlength=4))
     votes, evidence = count(*oracles.neighbors(queries, X, k, allowed=may), voters, each, near, weights="balanced")
     return votes.codes[:, 0], confidence.probabilities(evidence, votes.codes[:, 0], voters.tree)
 
@@ -106,7 +105,7 @@ def test_a_type_of_one_study_is_new_to_the_others():
     votes, evidence = count(
         *oracles.neighbors(X[mine], X, 20, allowed=np.flatnonzero(others.codes >= 0)),
         others,
-        label_weights(others.codes[others.codes >= 0], 4),
+        label_weights(np.bincount(others.codes[others.codes >= 0], minlength=4)),
         near,
         weights="balanced",
     )

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from scim.index import Index
     from scim.vote import Confidence, LabelTree
 
-_SAMPLE = 10_000
-
 
 class Labels(NamedTuple):
     """The labels of all cells of an atlas, as integer codes."""
@@ -67,17 +65,14 @@ def voters_of(index: Index, labels: Labels, studies: NDArray[np.int32], tree: La
 
 
 def confidence_of(index: Index, voters: Voters, seed: int = 0) -> Confidence:
-    """Measure on held-out studies of an atlas how probable it is that a vote of 50 neighbours is right."""
-    ids = np.flatnonzero(voters.codes >= 0)
-    if len(ids) > _SAMPLE:
-        ids = np.sort(np.random.default_rng(seed).choice(ids, _SAMPLE, replace=False))
+    """Measure on held-out studies of an atlas how probable it is that a vote is right."""
 
     def search(
         X: NDArray[np.float32], k: int, allowed: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return index.query(X, k, allowed=allowed, distinct=True)
 
-    return calibrate(index.vectors(ids), ids, voters, search, seed)
+    return calibrate(index.vectors, voters, search, seed)
 
 
 def _by_id(column: pd.Series, n_rows: int, missing: int) -> NDArray[np.int32]:

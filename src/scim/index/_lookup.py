@@ -59,8 +59,11 @@ def locate(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Located]
 
 def vectors_of(segments: Sequence[Segment], ids: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the rows of ids, (n, dim)."""
+    found = locate(segments, ids)
+    if len(found) == 1:  # all are there, in the order asked for
+        return segments[0].engine.vectors(found[0].ranks)
     out = np.empty((len(ids), segments[0].engine.dim), dtype=np.float32)
-    for segment, which, ranks in locate(segments, ids):
+    for segment, which, ranks in found:
         out[which] = segment.engine.vectors(ranks)
     return out
 

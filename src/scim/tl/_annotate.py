@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from scim.tl._context import AtlasLike
     from scim.vote import LabelTree
 
-_CHUNK = 16_384  # queries whose neighbours are held at a time: 10 MB at k = 50
+_CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
 
-_RECALL = 0.95
+_RECALL = 0.9
 """Share of the neighbours that a large index finds: a vote does not need each of fifty."""
 
 

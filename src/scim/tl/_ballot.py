@@ -77,19 +77,22 @@ def ballot(
         voters = voters._replace(codes=np.where(may, voters.codes, -1).astype(np.int32))
     tree, said = _terms(labels, voters.tree, level)
     codes = voters.codes[may]
-    there = np.unique(_pair(codes, voters.studies[may]))
+    there = _pairs(codes, voters.studies[may], tree.n_labels, int(voters.studies.max(initial=0)) + 1)
     return Ballot(
         voters._replace(tree=tree),
         confidence,
         {"distinct": collapse, **query_filter(atlas, *conditions)},
-        label_weights(codes, tree.n_labels),
-        np.isin(_pair(voters.centroids.labels, voters.centroids.studies), there),
+        label_weights(np.bincount(codes, minlength=tree.n_labels)),
+        there[voters.centroids.labels, voters.centroids.studies],
         said,
     )
 
 
-def _pair(labels: NDArray[np.int32], studies: NDArray[np.int32]) -> NDArray[np.int64]:
-    return labels.astype(np.int64) << 32 | studies
+def _pairs(labels: NDArray[np.int32], studies: NDArray[np.int32], n_labels: int, n_studies: int) -> NDArray[np.bool_]:
+    """Return which labels occur in which studies, (n_labels, n_studies)."""
+    there = np.zeros((n_labels, n_studies), dtype=np.bool_)
+    there[labels, studies] = True
+    return there
 
 
 def _chosen(

@@ -27,11 +27,14 @@ _K = 50
 _SAMPLE = 10_000
 """Cells that are asked: the curves have six numbers."""
 
+_STUDIES = 50
+"""Studies that are held out, at most."""
+
+_TYPES = 100
+"""Types that are taken from the voters, at most, over all studies."""
+
 _FOLDS = 5
 """Parts of the cells of an atlas of one study."""
-
-_TYPES = 200
-"""Types of a study that are taken from the voters, at most, over all studies."""
 
 _NEW = 0.2
 """Share of cells of types that the voters lack for which error rates are stated."""
@@ -52,24 +55,18 @@ class _Asked(NamedTuple):
 
 
 def calibrate(
-    X: NDArray[np.float32],
-    ids: NDArray[np.int64],
-    voters: Voters,
-    search: Search,
-    seed: int = 0,
+    vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]], voters: Voters, search: Search, seed: int = 0
 ) -> Confidence:
     """Learn from cells whose study does not vote.
 
-    Every study is held out in turn. Its cells are asked once of all other studies, and once more, type by type,
-    of those that are left when the type and its kin are taken out: such cells are of a type that the voters lack. An
-    answer is right if it is the label of the cell, a term above it, or a term below it, which may be.
+    Studies are held out in turn, up to 50 of them. Their cells are asked once of all other studies, and once more,
+    type by type, of those that are left when the type and its kin are taken out: such cells are of a type that the
+    voters lack. An answer is right if it is the label of the cell, a term above it, or a term below it, which may be.
 
     Parameters
     ----------
-    X
-        Unit embeddings of some labelled cells, shape (n, dim).
-    ids
-        Which they are, shape (n,).
+    vectors
+        Gives the unit embeddings of ids, (n, dim).
     voters
         All that may vote.
     search
@@ -82,71 +79,81 @@ def calibrate(
     What was learned; where no cell could be asked of another, every answer has a confidence of one in four.
     """
     random = np.random.default_rng(seed)
-    if len(ids) > _SAMPLE:
-        drawn = np.sort(random.choice(len(ids), _SAMPLE, replace=False))
-        X, ids = X[drawn], ids[drawn]
-    n_studies = len(np.unique(voters.studies[voters.codes >= 0]))
-    folds = voters.studies.astype(np.int64) if n_studies > 1 else random.integers(0, _FOLDS, len(voters.codes))
-    parts = list(_ask(X, ids, voters, folds, search, random))
+    studies = np.unique(voters.studies[voters.codes >= 0])
+    folds = voters.studies if len(studies) > 1 else random.integers(0, _FOLDS, len(voters.codes)).astype(np.int32)
+    parts = list(_ask(vectors, voters, folds, search, random))
     if not parts:
         return Confidence((0.0, 0.0), (0.0,) * 4, (0.0,) * (STEPS + 1), 0)
     asked = _joined(parts)
     weights = _weights(asked)
-    far = remote(asked.evidence)[:, :1]
-    known = fit_logistic(far, asked.known, weights, rising=False)
+    known = fit_logistic(remote(asked.evidence)[:, :1], asked.known, weights, rising=False)
     with_type = asked.known & (asked.winners >= 0)
     verdict = _true(asked, voters)
     right: tuple[float, ...] = (0.0,) * 4
     if with_type.any():
         signs = agreement(asked.evidence)[with_type, 0]
         right = fit_logistic(signs, verdict[with_type, 0], weights[with_type], rising=True)
-    curves = Confidence(known, right, (0.0,) * (STEPS + 1), n_studies if n_studies > 1 else 0)
+    curves = Confidence(known, right, (0.0,) * (STEPS + 1), len(np.unique(asked.fold)) if len(studies) > 1 else 0)
     return Confidence(known, right, _errors(asked, verdict, curves, voters), curves.n_studies)
 
 
 def _ask(
-    X: NDArray[np.float32],
-    ids: NDArray[np.int64],
+    vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]],
     voters: Voters,
-    folds: NDArray[np.int64],
+    folds: NDArray[np.int32],
     search: Search,
     random: np.random.Generator,
 ) -> Iterator[_Asked]:
     every = np.flatnonzero(voters.codes >= 0)
-    truth, kin = voters.codes[ids], voters.tree.kin
-    pairs = np.unique(np.stack([folds[ids], truth.astype(np.int64)]), axis=1).T
+    kin = voters.tree.kin
+    drawn = _drawn(every, folds, random)
+    pairs = np.unique(np.stack([folds[drawn], voters.codes[drawn]]), axis=1).T
     taken = set(map(tuple, pairs[random.permutation(len(pairs))[:_TYPES]].tolist()))
-    for fold in np.unique(folds[ids]):
+    for fold in np.unique(folds[drawn]):
         others = every[folds[every] != fold]
         if not len(others):
             continue
-        left = np.bincount(voters.codes[others], minlength=len(kin)) > 0
-        mine = np.flatnonzero(folds[ids] == fold)
-        known: NDArray[np.bool_] = np.any(kin[truth[mine]] & left, axis=1)
-        yield _one(X[mine], ids[mine], voters, others, search, fold, known)
-        for code in np.unique(truth[mine]):
-            rest = others[~kin[code][voters.codes[others]]]
-            if (int(fold), int(code)) in taken and len(rest):
-                some = mine[truth[mine] == code]
-                yield _one(X[some], ids[some], voters, rest, search, fold, np.zeros(len(some), dtype=np.bool_))
+        codes, own = voters.codes[others], drawn[folds[drawn] == fold]
+        truth = voters.codes[own]
+        left = np.bincount(codes, minlength=len(kin)) > 0
+        known: NDArray[np.bool_] = np.any(kin[truth] & left, axis=1)
+        yield _one(vectors, own, voters, others, search, folds, known)
+        for code in np.unique(truth):
+            rest = others[~kin[code][codes]] if (int(fold), int(code)) in taken else others[:0]
+            if len(rest):
+                some = own[truth == code]
+                yield _one(vectors, some, voters, rest, search, folds, np.zeros(len(some), dtype=np.bool_))
+
+
+def _drawn(every: NDArray[np.int64], folds: NDArray[np.int32], random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw cells from up to 50 folds, as many from each as there are, 10,000 in all at most; ascending."""
+    found, size = np.unique(folds[every], return_counts=True)
+    if len(found) > _STUDIES:
+        found = found[np.sort(random.choice(len(found), _STUDIES, replace=False, p=size / size.sum()))]
+    parts = []
+    for fold in found:
+        cells = every[folds[every] == fold]
+        parts.append(random.choice(cells, min(len(cells), _SAMPLE // len(found)), replace=False))
+    return np.sort(np.concatenate(parts)) if parts else every
 
 
 def _one(
-    X: NDArray[np.float32],
+    vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]],
     ids: NDArray[np.int64],
     voters: Voters,
     allowed: NDArray[np.int64],
     search: Search,
-    fold: int,
+    folds: NDArray[np.int32],
     known: NDArray[np.bool_],
 ) -> _Asked:
-    tree, centroids = voters.tree, voters.centroids
-    there = np.unique(voters.codes[allowed].astype(np.int64) << 32 | voters.studies[allowed])
-    keep = np.isin(centroids.labels.astype(np.int64) << 32 | centroids.studies, there)
+    """Ask cells of one fold of those of others that are allowed."""
+    tree, centroids, fold = voters.tree, voters.centroids, folds[ids[0]]
+    size = np.bincount(voters.codes[allowed], minlength=tree.n_labels)
+    # Where studies are the folds, the middles of the cells' own study are left out with it.
+    keep = (size[centroids.labels] > 0) & ((centroids.studies != fold) | (folds is not voters.studies))
+    X = vectors(ids)
     near = near_labels(X, centroids, tree.n_labels, keep)
-    each = label_weights(voters.codes[allowed], tree.n_labels)
-    found = search(X, _K, allowed)
-    votes, evidence = count(*found, voters, each, near, weights="balanced")
+    votes, evidence = count(*search(X, _K, allowed), voters, label_weights(size), near, weights="balanced")
     return _Asked(evidence, votes.codes[:, 0], voters.codes[ids], np.full(len(ids), fold), known)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CELLS = 100
 """Cells of a label in a study that are averaged: a mean of 100 unit rows moves little with more."""
 
-_STUDIES = 16
+_STUDIES = 6
 """Studies of a label that get a centroid, those with most of its cells: queries pay for each."""
 
 _READ = 65_536
@@ -91,7 +91,6 @@ def near_labels(
     if keep is not None:
         points, labels = points[keep], labels[keep]
     if len(points):
-        distance = np.clip(1 - X @ points.T, 0, 2)
         starts = np.flatnonzero(np.diff(labels, prepend=-1))
-        near[:, labels[starts]] = np.minimum.reduceat(distance, starts, axis=1)
+        near[:, labels[starts]] = np.clip(1 - np.maximum.reduceat(X @ points.T, starts, axis=1), 0, 2)
     return near

@@ -48,10 +48,10 @@ class Evidence(NamedTuple):
     """(n,) mean cosine distance of the neighbours; 2 without any."""
 
 
-def label_weights(codes: NDArray[np.integer[Any]], n_labels: int) -> NDArray[np.float32]:
+def label_weights(sizes: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     """Return what a voter of each label weighs, 1 / sqrt(n) of a label that n voters have; shape (n_labels,)."""
-    counts = np.bincount(codes, minlength=n_labels)
-    return np.reciprocal(np.sqrt(np.maximum(counts, 1))).astype(np.float32)
+    weights: NDArray[np.float64] = 1 / np.sqrt(np.maximum(sizes, 1))
+    return weights.astype(np.float32)
 
 
 def count(

@@ -78,14 +78,14 @@ def reference(
         distances, places = nearest(query, X[allowed], k)
         return distances, np.where(places >= 0, allowed[places], -1)
 
-    return Reference(X, voters, calibrate(X, np.arange(len(X)), voters, search))
+    return Reference(X, voters, calibrate(lambda ids: X[ids], voters, search))
 
 
 def annotate(X: NDArray[np.float32], known: Reference, *, k: int, max_error: float) -> Annotated:
     """Return what the vote of the k nearest says of each cell."""
     voters, tree = known.voters, known.voters.tree
     near = near_labels(X, voters.centroids, tree.n_labels)
-    each = label_weights(voters.codes, tree.n_labels)
+    each = label_weights(np.bincount(voters.codes, minlength=tree.n_labels))
     votes, evidence = count(*nearest(X, known.X, k), voters, each, near, weights="balanced")
     found = known.confidence.probabilities(evidence, votes.codes[:, 0], tree)
     said = answer(found, known.confidence.threshold(max_error), np.ones(len(tree.names), dtype=np.bool_))
