@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scim._core.numba import threads
+from scim.vote._kernels import keep_nearest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -91,6 +94,6 @@ def near_labels(
     if keep is not None:
         points, labels = points[keep], labels[keep]
     if len(points):
-        starts = np.flatnonzero(np.diff(labels, prepend=-1))
-        near[:, labels[starts]] = np.clip(1 - np.maximum.reduceat(X @ points.T, starts, axis=1), 0, 2)
+        with threads():
+            keep_nearest(X @ points.T, labels, near)
     return near

@@ -104,6 +104,15 @@ def rank_labels(
             n_studies[i, at] = distinct(labels[i], studies[i], here)
 
 
+@njit_parallel
+def keep_nearest(cosines: NDArray[np.float32], labels: NDArray[np.int32], near: NDArray[np.float32]) -> None:
+    """Lower the distance of each query to each label to that of its nearest point, at least 0."""
+    for i in prange(cosines.shape[0]):
+        for j in range(labels.size):
+            distance = max(np.float32(1) - cosines[i, j], np.float32(0))
+            near[i, labels[j]] = min(near[i, labels[j]], distance)
+
+
 @njit
 def rank(
     seen: NDArray[np.int32],
