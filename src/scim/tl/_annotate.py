@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
 
+_MAJORITY = 0.5
+
 _RECALL = 0.9
 """Share of the neighbours that a large index finds: a vote does not need each of fifty."""
 
@@ -101,7 +103,8 @@ def annotate(
     where
         Only cells of the atlas that pass this filter vote; see :meth:`scim.atlas.Atlas.select`.
     groupby
-        Column of obs: each of its groups gets a label too, that of most of its cells.
+        Column of obs: each of its groups gets a label too, the most specific one that most of its cells are expected
+        to be of.
     level
         What may be said. `None`: labels of the atlas and terms of the Cell Ontology that join some of them, whichever
         is the most specific one that is probable enough. `"label"`: labels of the atlas only. A number: terms so many
@@ -264,7 +267,9 @@ def _write_groups(
     asked: Ballot,
 ) -> None:
     tree, codes = asked.voters.tree, groups.codes
-    joint = consensus(found, codes, len(groups.names), tree, threshold, asked.may_be_said)
+    # Of half of its cells a group should be, unless every cell and group is to have a label.
+    least = max(threshold, _MAJORITY) if threshold > 0 else 0.0
+    joint = consensus(found, codes, len(groups.names), tree, least, asked.may_be_said)
     inside = codes >= 0
     unknown = np.bincount(codes[inside], weights=said.terms[inside] < 0, minlength=len(groups.names))
     n_cells = np.bincount(codes[inside], minlength=len(groups.names))
