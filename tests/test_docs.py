@@ -56,6 +56,15 @@ def test_the_quickstart_runs(tmp_path, monkeypatch):
     assert set(adata.uns["scim_search"]["groups"]) == set(adata.obs["bulk_labels"])
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_on_confidence_runs(tmp_path, monkeypatch):
+    mpl.use("agg")
+    monkeypatch.setattr(scim.settings, "atlas", None)
+    adata = run_page("confidence.md", tmp_path)["adata"]
+    assert set(adata.obs["coarse"].dropna()) <= {"T cell", "B cell", "natural killer cell", "monocyte"}
+    assert adata.obs["scim_label_confidence"].between(0, 1).all()
+
+
 def test_search_of_any_embedding_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = run_page("search_any_embedding.md", tmp_path)

@@ -54,7 +54,7 @@ def test_a_consensus_by_hand():
         (B, 0.5),  # none
     )  # fmt: skip
     groups = np.array([0, 0, 0, 0, 1, 1, 1, 2, -1])
-    joint = consensus(cells, groups, 3, TREE, 0.6, ALL)
+    joint = consensus(cells, np.array(["a", "b", "c"], object), groups, TREE, 0.6, ALL)
     # of group 0, CD4 expects (.9 + .7) / 4 = .4, its parent (.95 + .85 + .9) / 4 = .675
     assert [TREE.names[t] if t >= 0 else None for t in joint.terms] == ["mature alpha-beta T cell", "B cell", None]
     np.testing.assert_allclose(joint.confidence, [0.675, 0.9, 0.1], rtol=1e-6)

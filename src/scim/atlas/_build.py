@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scim._core import keys
-from scim.atlas._labels import confidence_of, labels_of, studies_of, voters_of
+from scim.atlas._labels import elect
 from scim.atlas._parts import build_part, cells_of
 from scim.atlas._reach import measure_reach
 from scim.atlas.commit import IndexEntry
 from scim.atlas.soma import Guard, damage_named, embedding_path, open_experiment, read_obs
-from scim.vote import LabelTree
 
 if TYPE_CHECKING:
     from scim._core.types import IndexKind
     from scim.atlas._parts import Cells
     from scim.atlas.commit import Space, Transaction
-    from scim.index import Index
-    from scim.vote import Confidence
 
 
 def build_entry(
@@ -38,7 +35,8 @@ def build_entry(
         part, built = build_part(storage, cells, 0, stop, transaction.number, kind=kind, recall=recall, seed=seed)
         frame = _named(cells, experiment)
         reach = measure_reach(built, cells, frame, seed)
-        return IndexEntry((part,), reach, kind, recall, _confidence(built, frame, stop, seed))
+        electorate = elect(built, frame, stop, keys.ATLAS_LABEL, seed=seed)
+        return IndexEntry((part,), reach, kind, recall, None if electorate is None else electorate.confidence)
 
 
 def _named(cells: Cells, experiment: Any) -> pd.DataFrame:
@@ -47,11 +45,3 @@ def _named(cells: Cells, experiment: Any) -> pd.DataFrame:
     if set(names) <= set(cells.columns):
         return pd.DataFrame({name: cells.columns[name] for name in names}, index=cells.ids)
     return read_obs(experiment, cells.ids, names).astype("category")
-
-
-def _confidence(built: Index, frame: pd.DataFrame, n_rows: int, seed: int) -> Confidence | None:
-    labels = labels_of(frame, n_rows, keys.ATLAS_LABEL)
-    if not len(labels.names):
-        return None
-    tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
-    return confidence_of(built, voters_of(built, labels, studies_of(frame, n_rows), tree), seed)

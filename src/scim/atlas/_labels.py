@@ -1,4 +1,4 @@
-"""Labels and studies of all cells, as integer codes."""
+"""Labels and studies of all cells, as integer codes; who may vote, and how such votes turn out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from scim import ontology
 from scim._core import keys
-from scim.vote import Voters, calibrate, centroids_of
+from scim.vote import LabelTree, Voters, calibrate, centroids_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from scim.index import Index
-    from scim.vote import Confidence, LabelTree
+    from scim.vote import Confidence
 
 
 class Labels(NamedTuple):
@@ -29,6 +29,39 @@ class Labels(NamedTuple):
 
     ids: NDArray[np.object_]
     """(n_labels,) Cell Ontology ids; empty text where a name has none."""
+
+
+class Electorate(NamedTuple):
+    """Who may vote in an atlas, and how probable it is that the vote is right."""
+
+    labels: Labels
+    voters: Voters
+    confidence: Confidence
+
+
+def elect(
+    index: Index, frame: pd.DataFrame, n_rows: int, label_key: str, known: Confidence | None = None, seed: int = 0
+) -> Electorate | None:
+    """Return the electorate of a column; `None` if no cell has a value.
+
+    Parameters
+    ----------
+    index
+        Of all cells.
+    frame, n_rows, label_key
+        As for :func:`labels_of`, with the studies too.
+    known
+        The confidence; default: it is measured.
+    seed
+        Of the sample by which it is.
+    """
+    labels = labels_of(frame, n_rows, label_key)
+    if not len(labels.names):
+        return None
+    tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
+    studies = _by_id(frame[keys.ATLAS_STUDY], n_rows, 0).clip(0)
+    voters = Voters(labels.codes, studies, tree, centroids_of(index.vectors, labels.codes, studies, index.dim))
+    return Electorate(labels, voters, known or _measured(index, voters, seed))
 
 
 def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
@@ -53,19 +86,7 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     return Labels(_by_id(label, n_rows, -1), names, ids)
 
 
-def studies_of(frame: pd.DataFrame, n_rows: int) -> NDArray[np.int32]:
-    """Return the code of the study of each `soma_joinid`, from 0; 0 too where there is no cell."""
-    return _by_id(frame[keys.ATLAS_STUDY], n_rows, 0).clip(0)
-
-
-def voters_of(index: Index, labels: Labels, studies: NDArray[np.int32], tree: LabelTree) -> Voters:
-    """Return the labelled cells, with the middles of their labels."""
-    codes = labels.codes
-    return Voters(codes, studies, tree, centroids_of(index.vectors, codes, studies, index.dim))
-
-
-def confidence_of(index: Index, voters: Voters, seed: int = 0) -> Confidence:
-    """Measure on held-out studies of an atlas how probable it is that a vote is right."""
+def _measured(index: Index, voters: Voters, seed: int) -> Confidence:
 
     def search(
         X: NDArray[np.float32], k: int, allowed: NDArray[np.int64]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from scim._core.numba import threads
 from scim.atlas._counted import counted_cells
 from scim.atlas._indexed import read_indexed
 from scim.atlas._info import describe
-from scim.atlas._labels import Labels, confidence_of, labels_of, studies_of, voters_of
+from scim.atlas._labels import Electorate, Labels, elect, labels_of
 from scim.atlas._models import load_model
 from scim.atlas._opened import Opened
 from scim.atlas._parts import open_parts
@@ -32,7 +32,6 @@ from scim.atlas.soma import (
     read_obs,
 )
 from scim.index.filter import Column, Where
-from scim.vote import LabelTree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,15 +41,6 @@ if TYPE_CHECKING:
     from scim.files import Cells
     from scim.index import Index
     from scim.model import Model
-    from scim.vote import Confidence, Voters
-
-
-class Electorate(NamedTuple):
-    """Who may vote in an atlas, and how probable it is that the vote is right."""
-
-    labels: Labels
-    voters: Voters
-    confidence: Confidence
 
 
 class Reader(Opened):
@@ -316,18 +306,15 @@ class Reader(Opened):
                 f"label_key={label_key!r} must be a column of text, as 'label'; tell groups of numbers apart by names."
             )
             raise ValueError(msg)
-        frame = self._categories(list(names))
-        labels = labels_of(frame, self._manifest.n_rows, label_key)
-        if not len(labels.names):
+        known = None if self._space.index is None else self._space.index.confidence
+        if label_key != keys.ATLAS_LABEL or known is None:
+            logger.info("measuring how probable it is that votes by %r are right", label_key)
+            known = None
+        found = elect(self.index, self._categories(list(names)), self._manifest.n_rows, label_key, known)
+        if found is None:
             msg = f"No labelled cell of the atlas may vote: no cell has a value of {label_key!r}."
             raise ValueError(msg)
-        tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
-        voters = voters_of(self.index, labels, studies_of(frame, self._manifest.n_rows), tree)
-        stored = None if self._space.index is None else self._space.index.confidence
-        if label_key != keys.ATLAS_LABEL or stored is None:
-            logger.info("measuring how probable it is that votes by %r are right", label_key)
-            stored = confidence_of(self.index, voters)
-        return Electorate(labels, voters, stored)
+        return found
 
     def _categories(self, names: list[str]) -> pd.DataFrame:
         if self._covering is not None and self.indexes(names):

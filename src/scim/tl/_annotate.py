@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import pandas as pd
 
 from scim._core import keys
 from scim._core.checks import (
@@ -22,6 +21,7 @@ from scim._core.log import logger, progress
 from scim._core.types import Duplicates, Weights
 from scim.tl._ballot import ballot
 from scim.tl._context import fitting_rep, opened, origin
+from scim.tl._labelled import Counted, as_text, write_cells, write_groups
 from scim.vote import Answer, Probabilities, Votes, answer, consensus, count, near_labels
 
 if TYPE_CHECKING:
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scim._core.groups import Groups
     from scim.atlas import Atlas
     from scim.tl._ballot import Ballot, Level
     from scim.tl._context import AtlasLike
-    from scim.vote import LabelTree
 
 _CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
 
@@ -42,13 +40,6 @@ _MAJORITY = 0.5
 
 _RECALL = 0.9
 """Share of the neighbours that a large index finds: a vote does not need each of fifty."""
-
-
-class _Counted(NamedTuple):
-    votes: Votes
-    found: Probabilities
-    distance: NDArray[np.float32]
-    n_studies: NDArray[np.int32]
 
 
 def annotate(
@@ -199,100 +190,44 @@ def annotate(
         )
         counted = _count(X, source, asked, k=k, weights=weights, top=top)
         source_of = origin(source)
-    threshold = asked.confidence.threshold(max_error)
-    said = answer(counted.found, threshold, asked.may_be_said)
-    # A row of zeros is a cell without counts: its neighbours are chance.
-    known = X.any(axis=1) & (counted.distance <= max_distance)
-    said = Answer(np.where(known, said.terms, -1).astype(np.int32), np.where(X.any(axis=1), said.confidence, 0))
-    params: dict[str, Any] = {"use_rep": use_rep, "label_key": label_key, "k": k, "weights": weights}
-    params |= {"allow": _text(allow), "block": _text(block), "where": where or "", "level": _text(level)}
-    params |= {"max_error": float(max_error), "threshold": float(threshold), "max_distance": float(max_distance)}
-    params |= {"top": top, "duplicates": duplicates, "groupby": groupby or ""}
+    threshold = float(asked.confidence.threshold(max_error))
+    said = _said(X, counted, threshold, max_distance, asked)
 
     adata = adata.copy() if copy else adata
-    tree = asked.voters.tree
-    labels = {"labels": tree.names[: tree.n_labels].astype(str), "label_ids": tree.ids[: tree.n_labels].astype(str)}
-    adata.uns[key_added] = {"params": params, "atlas": source_of, **labels}
-    _write(adata, key_added, said, counted, tree)
+    params: dict[str, Any] = {"use_rep": use_rep, "label_key": label_key, "k": k, "weights": weights, "top": top}
+    params |= {"allow": as_text(allow), "block": as_text(block), "where": where or "", "level": as_text(level)}
+    params |= {"max_error": float(max_error), "threshold": threshold, "max_distance": float(max_distance)}
+    params |= {"duplicates": duplicates, "groupby": groupby or ""}
+    adata.uns[key_added] = {"params": params, "atlas": source_of}
+    write_cells(adata, key_added, said, counted, asked.voters.tree)
     if groups is not None:
-        _write_groups(adata, key_added, groups, said, counted.found, threshold, asked)
+        # Of half of its cells a group should be, unless every cell and group is to have a label.
+        least = max(threshold, _MAJORITY) if threshold > 0 else 0.0
+        joint = consensus(counted.found, *groups, asked.voters.tree, least, asked.may_be_said)
+        write_groups(adata, key_added, groups, said, joint, asked.voters.tree)
     logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, (said.terms >= 0).sum(), adata.n_obs)
     return adata if copy else None
 
 
-def _count(X: NDArray[np.float32], atlas: Atlas, asked: Ballot, *, k: int, weights: Weights, top: int) -> _Counted:
+def _said(X: NDArray[np.float32], counted: Counted, threshold: float, max_distance: float, asked: Ballot) -> Answer:
+    said = answer(counted.found, threshold, asked.may_be_said)
+    # A row of zeros is a cell without counts: its neighbours are chance.
+    real = X.any(axis=1)
+    known = real & (counted.distance <= max_distance)
+    return Answer(np.where(known, said.terms, -1).astype(np.int32), np.where(real, said.confidence, np.float32(0)))
+
+
+def _count(X: NDArray[np.float32], atlas: Atlas, asked: Ballot, *, k: int, weights: Weights, top: int) -> Counted:
     index, (voters, confidence, query, each, keep, _) = atlas.index, asked
     knobs: dict[str, Any] = {"recall": _RECALL} if index.kind == "ivf" else {}
-    parts: list[_Counted] = []
+    parts: list[Counted] = []
     for start in progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk"):
         some = X[start : start + _CHUNK]
         found = index.query(some, k, **query, **knobs)
         near = near_labels(some, voters.centroids, voters.tree.n_labels, keep)
         votes, evidence = count(*found, voters, each, near, weights=weights, top_n=top)
         p = confidence.probabilities(evidence, votes.codes[:, 0], voters.tree)
-        parts.append(_Counted(votes, p, found.distances[:, 0], evidence.n_studies[:, 0]))
+        parts.append(Counted(votes, p, found.distances[:, 0], evidence.n_studies[:, 0]))
     votes = Votes(*(np.concatenate(column) for column in zip(*(part.votes for part in parts), strict=True)))
     p = Probabilities(*(np.concatenate(column) for column in zip(*(part.found for part in parts), strict=True)))
-    return _Counted(votes, p, *(np.concatenate([part[place] for part in parts]) for place in (2, 3)))
-
-
-def _write(adata: AnnData, key: str, said: Answer, counted: _Counted, tree: LabelTree) -> None:
-    adata.obs[key], adata.obs[f"{key}_id"] = _categories(said.terms, tree)
-    adata.obs[f"{key}_confidence"] = said.confidence
-    adata.obs[f"{key}_distance"] = counted.distance
-    adata.obs[f"{key}_studies"] = counted.n_studies
-    adata.obsm[f"{key}_codes"] = counted.votes.codes
-    adata.obsm[f"{key}_shares"] = counted.votes.shares
-
-
-def _categories(terms: NDArray[np.int32], tree: LabelTree) -> tuple[pd.Categorical, pd.Categorical]:
-    """Return names and ids of terms; -1 is missing."""
-    used = np.unique(terms[terms >= 0])
-    position = np.full(len(tree.names) + 1, -1)
-    position[used] = np.arange(used.size)
-    ids = pd.Series(np.append(tree.ids, "")[terms], dtype=object)
-    return (
-        pd.Categorical.from_codes(position[terms], categories=pd.Index(tree.names[used])),
-        pd.Categorical(ids.mask(ids == "")),
-    )
-
-
-def _write_groups(
-    adata: AnnData,
-    key: str,
-    groups: Groups,
-    said: Answer,
-    found: Probabilities,
-    threshold: float,
-    asked: Ballot,
-) -> None:
-    tree, codes = asked.voters.tree, groups.codes
-    # Of half of its cells a group should be, unless every cell and group is to have a label.
-    least = max(threshold, _MAJORITY) if threshold > 0 else 0.0
-    joint = consensus(found, codes, len(groups.names), tree, least, asked.may_be_said)
-    inside = codes >= 0
-    unknown = np.bincount(codes[inside], weights=said.terms[inside] < 0, minlength=len(groups.names))
-    n_cells = np.bincount(codes[inside], minlength=len(groups.names))
-    label, label_id = _categories(joint.terms, tree)
-    adata.uns[key]["groups"] = pd.DataFrame(
-        {
-            "group": groups.names.astype(str),
-            "n_cells": n_cells,
-            "label": label,
-            "label_id": label_id,
-            "confidence": joint.confidence,
-            "share": joint.share,
-            "runner_up": _categories(joint.runner_up, tree)[0],
-            "runner_up_share": joint.runner_up_share,
-            "unknown": (unknown / n_cells).astype(np.float32),
-            "mixed": joint.mixed,
-        },
-        index=[str(i) for i in range(len(groups.names))],
-    )
-    adata.obs[f"{key}_group"] = _categories(np.where(inside, joint.terms[codes], -1).astype(np.int32), tree)[0]
-    adata.obs[f"{key}_group_confidence"] = np.where(inside, joint.confidence[codes], np.float32(np.nan))
-
-
-def _text(choice: Level) -> str:
-    """Return an argument as `uns` can keep it."""
-    return "" if choice is None else str(choice) if isinstance(choice, str | int) else ", ".join(choice)
+    return Counted(votes, p, *(np.concatenate([part[place] for part in parts]) for place in (2, 3)))

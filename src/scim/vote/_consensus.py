@@ -42,8 +42,8 @@ class Consensus(NamedTuple):
 
 def consensus(
     found: Probabilities,
+    names: NDArray[np.object_],
     groups: NDArray[np.int64],
-    n_groups: int,
     tree: LabelTree,
     threshold: float,
     allowed: NDArray[np.bool_],
@@ -56,16 +56,16 @@ def consensus(
     ----------
     found
         Of the cells.
+    names
+        (n_groups,) of the groups.
     groups
         (n,) group of each cell; -1 = none.
-    n_groups
-        Number of groups.
     tree
         The labels and the terms above them.
     threshold, allowed
         As in :func:`answer`.
     """
-    inside = groups >= 0
+    inside, n_groups = groups >= 0, len(names)
     rows, width = groups[inside], found.terms.shape[1]
     expected = np.zeros((n_groups, len(tree.names)))
     at = np.repeat(rows, width), found.terms[inside].ravel()

@@ -107,16 +107,8 @@ def count(
     tree, balanced = voters.tree, weights == "balanced"
     if balanced:
         weight *= each[labels]
-    n, width = len(labels), tree.paths.shape[1]
-    votes = Votes(np.full((n, top_n), -1, dtype=np.int32), np.zeros((n, top_n), dtype=np.float32))
-    spread = np.divide(np.where(found, distances, 0).sum(axis=1), found.sum(axis=1).clip(1))
-    evidence = Evidence(
-        np.zeros((n, width), dtype=np.float32),
-        np.full((n, width), 2.0, dtype=np.float32),
-        np.full((n, width), 2.0, dtype=np.float32),
-        np.zeros((n, width), dtype=np.int32),
-        np.where(found.any(axis=1), spread, 2.0).astype(np.float32),
-    )
+    votes = Votes(np.full((len(labels), top_n), -1, dtype=np.int32), np.zeros((len(labels), top_n), dtype=np.float32))
+    evidence = _none_yet(distances, found, tree.paths.shape[1])
     with threads():
         rank_labels(
             labels,
@@ -135,3 +127,16 @@ def count(
             evidence.n_studies,
         )
     return votes, evidence
+
+
+def _none_yet(distances: NDArray[np.float32], found: NDArray[np.bool_], width: int) -> Evidence:
+    """Return the evidence of neighbours none of which was counted."""
+    n = len(distances)
+    mean = np.divide(np.where(found, distances, 0).sum(axis=1), found.sum(axis=1).clip(1))
+    return Evidence(
+        share=np.zeros((n, width), dtype=np.float32),
+        near=np.full((n, width), 2.0, dtype=np.float32),
+        rival=np.full((n, width), 2.0, dtype=np.float32),
+        n_studies=np.zeros((n, width), dtype=np.int32),
+        distance=np.where(found.any(axis=1), mean, 2.0).astype(np.float32),
+    )
