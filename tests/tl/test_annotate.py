@@ -240,3 +240,71 @@ def test_new_labels_and_cells_vote_at_once(adata, tmp_path):
     right = adata.obs["scim_label"].astype(str) == adata.obs["cell_type"].astype(str)
     assert right.mean() > 0.9
     assert (adata.obs.loc[adata.obs["cell_type"] == "B cell", "scim_label_confidence"] > 0.3).all()
+
+
+def test_voters_of_a_small_study_have_middles_too(adata, tmp_path):
+    with scim.atlas.create(tmp_path / "many.scim", model=fakes.tiny_model()) as atlas:
+        for i in range(8):
+            atlas.append(fakes.cells(60 if i < 7 else 30, seed=20 + i), study=f"s{i}", label_key="cell_type")
+        atlas.build_index()
+        scim.tl.annotate(adata, atlas, where="study == 's7'", key_added="one")
+        scim.tl.annotate(adata, atlas, where="study == 's1'", key_added="other")
+    assert adata.obs["one"].notna().mean() > 0.9
+    assert abs(adata.obs["one_confidence"].mean() - adata.obs["other_confidence"].mean()) < 0.15
+
+
+def test_copies_teach_no_confidence(tmp_path):
+    learned = []
+    for copies in (False, True):
+        with scim.atlas.create(tmp_path / f"{copies}.scim", model=fakes.tiny_model()) as atlas:
+            for study, seed in (("one", 2), ("two", 3)):
+                cells = fakes.cells(90, seed=seed)
+                cells.obs["is_primary_data"] = True
+                atlas.append(cells, study=study, label_key="cell_type", obs_columns=["is_primary_data"])
+                if copies:
+                    cells.obs["is_primary_data"] = False
+                    atlas.append(cells, study=f"{study} again", label_key="cell_type", obs_columns=["is_primary_data"])
+            atlas.build_index()
+            learned.append(atlas.electorate().confidence)
+    assert learned[0].n_studies == learned[1].n_studies == 2
+    np.testing.assert_allclose(learned[0].known, learned[1].known, rtol=0.05)
+    np.testing.assert_allclose(learned[0].right, learned[1].right, rtol=0.2, atol=0.1)
+
+
+def test_groups_do_not_count_cells_that_are_too_far(adata, atlas_path):
+    scim.tl.annotate(adata, atlas_path, groupby="sample", max_distance=0.0)
+    table = adata.uns["scim_label"]["groups"]
+    assert table["label"].isna().all()
+    assert (table["unknown"] == 1).all()
+    assert (table[["share", "runner_up_share", "confidence"]] == 0).all(axis=None)
+
+
+def test_shares_of_a_group_add_up_to_one_at_most(adata, atlas_path):
+    scim.tl.annotate(adata, atlas_path, groupby="sample")
+    table = adata.uns["scim_label"]["groups"]
+    assert (table["share"] + table["runner_up_share"] + table["unknown"] <= 1 + 1e-6).all()
+
+
+def test_the_word_unknown_is_no_label(adata, tmp_path):
+    with scim.atlas.create(tmp_path / "words.scim", model=fakes.tiny_model()) as atlas:
+        for study, seed in (("one", 2), ("two", 3)):
+            cells = fakes.cells(60, seed=seed)
+            types = cells.obs["cell_type"].astype(str)
+            cells.obs["mine"] = types.where(types != "B cell", "unknown")
+            cells.obs["class"] = types.replace({"T cell": "a || b", "B cell": "a"})
+            cells.obs.loc[cells.obs_names[0], "class"] = None
+            atlas.append(cells, study=study, label_key="mine", obs_columns=["class"])
+        atlas.build_index()
+        assert "unknown" not in atlas.labels.names
+        scim.tl.annotate(adata, atlas, max_error=1)
+        assert "unknown" not in adata.obs["scim_label"].cat.categories
+        scim.tl.annotate(adata, atlas, label_key="class", allow="a", max_error=1, k=5)
+        assert set(adata.obs["scim_label"]) == {"a"}  # not the cells of "a || b", and a column named as a keyword
+
+
+def test_levels_of_any_type(adata, atlas_path):
+    scim.tl.annotate(adata, atlas_path, level=5, key_added="plain")
+    scim.tl.annotate(adata, atlas_path, level=np.int64(5), key_added="numpy")
+    assert adata.obs["plain"].equals(adata.obs["numpy"])
+    scim.tl.annotate(adata, atlas_path, level=np.array(["T cell", "B cell"]))
+    assert adata.uns["scim_label"]["params"]["level"] == "T cell, B cell"

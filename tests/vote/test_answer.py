@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from helpers.voting import tree_of
+from scim._core.groups import Groups
 from scim.vote import Probabilities, answer, consensus
 
 TREE = tree_of("T cell", "CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell", "B cell")
@@ -54,11 +55,12 @@ def test_a_consensus_by_hand():
         (B, 0.5),  # none
     )  # fmt: skip
     groups = np.array([0, 0, 0, 0, 1, 1, 1, 2, -1])
-    joint = consensus(cells, np.array(["a", "b", "c"], object), groups, TREE, 0.6, ALL)
+    said = answer(cells, 0.2, ALL)
+    joint = consensus(cells, said, Groups(np.array(["a", "b", "c"], object), groups), TREE, 0.6, ALL)
     # of group 0, CD4 expects (.9 + .7) / 4 = .4, its parent (.95 + .85 + .9) / 4 = .675
     assert [TREE.names[t] if t >= 0 else None for t in joint.terms] == ["mature alpha-beta T cell", "B cell", None]
     np.testing.assert_allclose(joint.confidence, [0.675, 0.9, 0.1], rtol=1e-6)
-    np.testing.assert_allclose(joint.share, [0.75, 1, 1])
+    np.testing.assert_allclose(joint.share, [0.75, 1, 0])  # the cell of group 2 is unknown
     assert joint.runner_up.tolist() == [B, -1, -1]
     np.testing.assert_allclose(joint.runner_up_share, [0.25, 0, 0])
     assert joint.mixed.tolist() == [True, False, False]

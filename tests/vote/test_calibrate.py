@@ -88,10 +88,14 @@ def test_one_study_is_held_out_in_parts():
 
 
 def test_one_label_alone():
-    X, _, studies = studies_of_clusters(2, n=30)
-    voters, confidence = learned(X, np.zeros(60, int), studies)
+    X, codes, studies = studies_of_clusters(2, n=120)
+    X, studies = X[codes == 0], studies[codes == 0]
+    voters, confidence = learned(X, np.zeros(len(X), int), studies)
     _, found = asked(X[:5], X, voters, confidence)
     assert (found.right[:, 0] > 0.5).all()
+    far = unit(-X.mean(axis=0, keepdims=True))
+    _, found = asked(far, X, voters, confidence)
+    assert found.right[0, 0] < confidence.threshold(0.1)
 
 
 def test_a_type_of_one_study_is_new_to_the_others():
@@ -113,3 +117,19 @@ def test_a_type_of_one_study_is_new_to_the_others():
     queries, _, _ = studies_of_clusters(2, noise=0.25, seed=5)
     _, known = asked(queries, X, voters, confidence)
     assert np.median(p) < 0.7 < np.median(known.right[:, 0])
+
+
+def test_a_cell_alone_teaches_nothing():
+    X, codes, studies = studies_of_clusters(1, n=1)
+    _, confidence = learned(X, codes, studies)
+    assert confidence.threshold(0.9) > 1
+    assert confidence.threshold(1.0) == 0
+
+
+def test_a_cell_published_twice_is_not_asked_of_itself():
+    X, codes, studies = studies_of_clusters(3)
+    twice = np.concatenate([X, X]), np.concatenate([codes, codes]), np.concatenate([studies, studies + 3])
+    alone, copied = learned(X, codes, studies)[1], learned(*twice)[1]
+    at = [np.interp(0.3, [-c.known[0] / c.known[1] - 1, -c.known[0] / c.known[1] + 1], [0, 1]) for c in (alone, copied)]
+    assert abs(at[0] - at[1]) < 0.3
+    assert copied.errors[0] > 0.7 * alone.errors[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def check_names(name: str, values: Sequence[str] | str) -> list[str]:
     TypeError
         A value is no text.
     """
-    listed = [values] if isinstance(values, str) else list(values)
+    listed = [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
     wrong: list[Any] = [value for value in listed if not isinstance(value, str)]  # type: ignore[redundant-expr]  # users
     if wrong:
         msg = f"{name} must be names, got {wrong[:3]}."

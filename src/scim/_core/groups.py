@@ -34,5 +34,7 @@ def groups_of(adata: AnnData, groupby: str) -> Groups:
     if len(categories.categories) == 0:
         msg = f"obs[{groupby!r}] has only missing values; expected a group for at least one cell."
         raise ValueError(msg)
-    names = np.array([str(name) for name in categories.categories], dtype=object)
-    return Groups(names, np.asarray(categories.codes, np.int64))
+    texts = [str(name) for name in categories.categories]  # 1 and "1" are one group
+    names = list(dict.fromkeys(texts))
+    place = np.array([*map(names.index, texts), -1])
+    return Groups(np.array(names, dtype=object), place[categories.codes].astype(np.int64))

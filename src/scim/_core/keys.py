@@ -28,5 +28,8 @@ ATLAS_LABEL_ID = "label_id"
 
 ATLAS_COLUMNS = (ATLAS_CELL_ID, ATLAS_STUDY, ATLAS_LABEL, ATLAS_LABEL_ID)
 
+NO_LABEL = ("unknown", "na")
+"""What the CELLxGENE schema writes for cells without a type: no labels."""
+
 ATLAS_PRIMARY = "is_primary_data"
 """Column of true and false by which the CELLxGENE Census marks one of the copies of each cell."""

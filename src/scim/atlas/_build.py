@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pandas.api.types import is_bool_dtype
 
 from scim._core import keys
 from scim.atlas._labels import elect
@@ -42,6 +43,8 @@ def build_entry(
 def _named(cells: Cells, experiment: Any) -> pd.DataFrame:
     """Return study and label of the cells, as categoricals by id."""
     names = [keys.ATLAS_STUDY, keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID]
+    if keys.ATLAS_PRIMARY in cells.columns and is_bool_dtype(cells.columns[keys.ATLAS_PRIMARY].dtype):
+        names.append(keys.ATLAS_PRIMARY)
     if set(names) <= set(cells.columns):
         return pd.DataFrame({name: cells.columns[name] for name in names}, index=cells.ids)
     return read_obs(experiment, cells.ids, names).astype("category")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from scim.index import Index
     from scim.vote import Confidence
 
+_MOST = 5_000
+"""Labels at most: what is known of each pair of them is in memory."""
+
 
 class Labels(NamedTuple):
     """The labels of all cells of an atlas, as integer codes."""
@@ -49,7 +52,8 @@ def elect(
     index
         Of all cells.
     frame, n_rows, label_key
-        As for :func:`labels_of`, with the studies too.
+        As for :func:`labels_of`, with the studies too. Cells for which a column `is_primary_data` is false do not vote:
+        they are there again.
     known
         The confidence; default: it is measured.
     seed
@@ -59,8 +63,12 @@ def elect(
     if not len(labels.names):
         return None
     tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
-    studies = _by_id(frame[keys.ATLAS_STUDY], n_rows, 0).clip(0)
-    voters = Voters(labels.codes, studies, tree, centroids_of(index.vectors, labels.codes, studies, index.dim))
+    studies = _by_id(frame[keys.ATLAS_STUDY].cat.codes, n_rows, 0).clip(0)
+    codes = labels.codes
+    if keys.ATLAS_PRIMARY in frame:
+        again = (frame[keys.ATLAS_PRIMARY].astype(object) == False).astype(np.int32)  # noqa: E712  (a missing value is not)
+        codes = np.where(_by_id(again, n_rows, 0) == 1, -1, codes).astype(np.int32)
+    voters = Voters(codes, studies, tree, centroids_of(index.vectors, codes, studies, index.dim))
     return Electorate(labels, voters, known or _measured(index, voters, seed))
 
 
@@ -76,14 +84,19 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     label_key
         The column. The ids of `label` are in `label_id`, those of others are looked up.
     """
-    label = frame[label_key].cat.remove_unused_categories()
+    label = frame[label_key]
+    label = label.cat.remove_categories([word for word in label.cat.categories if str(word) in keys.NO_LABEL])
+    label = label.cat.remove_unused_categories()
+    if len(label.cat.categories) > _MOST:
+        msg = f"{label_key!r} has {len(label.cat.categories):,} values, more than {_MOST:,}: it names cells, not types."
+        raise ValueError(msg)
     names = np.array([str(name) for name in label.cat.categories], dtype=object)
     if label_key == keys.ATLAS_LABEL:
         first = frame[~label.duplicated() & label.notna()].astype(object).set_index(label_key)
         ids = first[keys.ATLAS_LABEL_ID].reindex(label.cat.categories).fillna("").to_numpy(dtype=object)
     else:
         ids = np.array([ontology.term_id(name) or "" for name in names], dtype=object)
-    return Labels(_by_id(label, n_rows, -1), names, ids)
+    return Labels(_by_id(label.cat.codes, n_rows, -1), names, ids)
 
 
 def _measured(index: Index, voters: Voters, seed: int) -> Confidence:
@@ -98,5 +111,5 @@ def _measured(index: Index, voters: Voters, seed: int) -> Confidence:
 
 def _by_id(column: pd.Series, n_rows: int, missing: int) -> NDArray[np.int32]:
     codes = np.full(n_rows, missing, dtype=np.int32)
-    codes[column.index.to_numpy()] = column.cat.codes
+    codes[column.index.to_numpy()] = column
     return codes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_object_dtype
+from pandas.api.types import is_bool_dtype, is_object_dtype
 
 from scim._core import keys
 from scim._core.checks import check_names, refuse_absent
@@ -298,9 +298,16 @@ class Reader(Opened):
     def _electorates(self) -> dict[str, Electorate]:
         return {}
 
+    @property
+    def marks_primary(self) -> bool:
+        """Whether a column of true and false, `is_primary_data`, says which of the copies of a cell to take."""
+        name = keys.ATLAS_PRIMARY
+        return name in self.columns and is_bool_dtype(self.obs([], columns=[name])[name].dtype)
+
     def _elect(self, label_key: str) -> Electorate:
         refuse_absent([label_key], self.columns, of="the atlas")
         names = dict.fromkeys([label_key, keys.ATLAS_LABEL_ID, keys.ATLAS_STUDY])
+        names |= dict.fromkeys([keys.ATLAS_PRIMARY] * self.marks_primary)
         if not is_object_dtype(self.obs([], columns=[label_key])[label_key].dtype):
             msg = (
                 f"label_key={label_key!r} must be a column of text, as 'label'; tell groups of numbers apart by names."

@@ -29,7 +29,7 @@ def annotate(
     block: list[str] | None = None,
     where: str | None = None,
     groupby: str | None = None,
-    level: str | None = None,
+    level: list[str] | None = None,
     max_error: float = 0.1,
     max_distance: float = 2.0,
     duplicates: Duplicates = "collapse",
@@ -64,8 +64,8 @@ def annotate(
     groupby
         Column of obs: its groups get labels too.
     level
-        What may be said: "label" for labels of the atlas only, or a number of steps below the root of the Cell
-        Ontology. Default: the most specific term that is probable enough.
+        What may be said: "label" for labels of the atlas only, or a term of the Cell Ontology; repeat for more. A
+        number of steps below its root. Default: the most specific term that is probable enough.
     max_error
         Share of the answers that may be wrong (0 to 1); others are left unknown.
     max_distance
@@ -93,7 +93,7 @@ def annotate(
         block=block,
         where=where,
         groupby=groupby,
-        level=int(level) if level is not None and level.isdigit() else level,
+        level=_level(level),
         max_error=max_error,
         max_distance=max_distance,
         duplicates=duplicates,
@@ -104,6 +104,12 @@ def annotate(
         write_table(_labels(adata), output)
     print(label_table(adata).to_string(index=False))
     print(f"\nwrote {output}")
+
+
+def _level(given: list[str] | None) -> str | int | list[str] | None:
+    if given is None or len(given) > 1:
+        return given
+    return int(given[0]) if given[0].isdigit() else given[0]
 
 
 def search(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from scim import ontology
 from scim._core.checks import check_adata, check_obs_key
+from scim._core.log import warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -50,7 +51,7 @@ def judged(adata: AnnData, truth: str, key: str) -> Judged:
     KeyError
         A column is not there.
     ValueError
-        No cell has a given label.
+        No cell has a given label, or the Cell Ontology knows none of them.
     """
     check_adata(adata)
     check_obs_key(adata, truth)
@@ -64,7 +65,23 @@ def judged(adata: AnnData, truth: str, key: str) -> Judged:
     if rows.size == 0:
         msg = f"obs[{truth!r}] has no label that is known; expected the label of at least one cell."
         raise ValueError(msg)
+    _check_comparable(truth, given[rows], annotated)
     return Judged(given[rows], annotated[rows], _relations(given[rows], annotated[rows]), rows)
+
+
+def _check_comparable(truth: str, given: NDArray[np.object_], annotated: NDArray[np.object_]) -> None:
+    """Warn of words that no annotated label can be compared with; refuse a column of nothing else."""
+    said = set(annotated[pd.notna(annotated)])
+    words = [word for word in dict.fromkeys(given) if word not in said and ontology.term_id(word) is None]
+    if not words:
+        return
+    how = f"Map them first: adata.obs['truth'] = adata.obs[{truth!r}].map({{{words[0]!r}: 'CL:...' or its name, ...}})."
+    if len(words) == len(set(given)):
+        msg = f"The Cell Ontology knows no value of obs[{truth!r}]: {words[:8]}. {how}"
+        raise ValueError(msg)
+    warn(
+        f"The Cell Ontology does not know these values of obs[{truth!r}], so no label is right for them: {words}. {how}"
+    )
 
 
 def relation_table(given: list[str], annotated: list[str]) -> NDArray[np.object_]:

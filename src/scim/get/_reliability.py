@@ -117,15 +117,16 @@ def confidences(adata: AnnData, key: str) -> NDArray[np.float32]:
     KeyError
         It is not there.
     ValueError
-        It is not between 0 and 1 everywhere.
+        It is not between 0 and 1 where there is one.
     """
     name = f"{key}_confidence"
     if name not in adata.obs:
         msg = f"obs[{name!r}] not found; run scim.tl.annotate(adata) first. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
     values: NDArray[np.float32] = adata.obs[name].to_numpy(dtype=np.float32)
-    if not ((values >= 0) & (values <= 1)).all():
-        msg = f"obs[{name!r}] must be between 0 and 1, got {values.min()} to {values.max()}; annotate the cells again."
+    given = values[~np.isnan(values)]  # cells joined from elsewhere were not annotated
+    if not ((given >= 0) & (given <= 1)).all():
+        msg = f"obs[{name!r}] must be between 0 and 1, got {given.min()} to {given.max()}; annotate the cells again."
         raise ValueError(msg)
     return values
 

@@ -19,10 +19,10 @@ from scim._core.checks import (
 from scim._core.groups import groups_of
 from scim._core.log import logger, progress
 from scim._core.types import Duplicates, Weights
-from scim.tl._ballot import ballot
+from scim.tl._ballot import as_text, ballot
 from scim.tl._context import fitting_rep, opened, origin
-from scim.tl._labelled import Counted, as_text, write_cells, write_groups
-from scim.vote import Answer, Probabilities, Votes, answer, consensus, count, near_labels
+from scim.tl._labelled import Counted, write_cells, write_groups
+from scim.vote import Probabilities, Votes, answer, consensus, count, near_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,9 +102,9 @@ def annotate(
         steps below the root of the ontology (:func:`scim.ontology.depth`), and labels less deep. Names or ids of
         terms: these only. Whatever the level, answers for the same cell do not contradict each other.
     max_error
-        Share of the answers that may be wrong, 0 to 1: cells and terms of a confidence by which more of the held-out
-        cells got a wrong label are left unknown, one in five of these being of a type that the atlas lacked. 1: every
-        cell gets a label.
+        Share of the answers that may be wrong, 0 to 1, in a study of which one cell in ten is of a type that the atlas
+        lacks: what is less sure is left unknown. Learned from the atlas too, so the threshold is the same for any
+        query. 1: every cell gets a label that `level` and `max_distance` allow.
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown too.
     top
@@ -129,7 +129,8 @@ def annotate(
         Its Cell Ontology id, where it has one.
     `adata.obs["scim_label_confidence"]` : float32
         Probability that the label is right, 0 to 1: that the type which an annotator of another study would give the
-        cell is the label, or above or below it. Of an unknown cell, that of the label with most votes.
+        cell is the label, or above or below it; measured for the balanced vote of 50 neighbours with nobody left out.
+        Of an unknown cell, that of the most specific answer that `level` allows; 0 beyond `max_distance`.
     `adata.obs["scim_label_distance"]` : float32
         Cosine distance to the nearest neighbour, 0 to 2.
     `adata.obs["scim_label_studies"]` : int32
@@ -144,8 +145,8 @@ def annotate(
     `adata.obs["scim_label_group_confidence"]`, and in `adata.uns["scim_label"]["groups"]` a frame with a row for each
     group: `group`, `n_cells`, `label`, `label_id`, `confidence` (the share of its cells that is expected to be of the
     label, 0 to 1), `share` (of its cells that have the label or one below it), `runner_up` and `runner_up_share` (the
-    label most frequent among its other cells), `unknown` (share of unknown cells), `mixed` (whether the runner-up has
-    a quarter of the cells or more).
+    label most frequent among its other cells that is neither above nor below), `unknown` (share of unknown cells),
+    `mixed` (whether the runner-up has a quarter of the cells or more).
 
     Raises
     ------
@@ -188,10 +189,13 @@ def annotate(
             level=level,
             collapse=duplicates == "collapse",
         )
-        counted = _count(X, source, asked, k=k, weights=weights, top=top)
+        n_voters = int((asked.voters.codes >= 0).sum())
+        counted = _count(X, source, asked, k=min(k, n_voters), weights=weights, top=top)
         source_of = origin(source)
     threshold = float(asked.confidence.threshold(max_error))
-    said = _said(X, counted, threshold, max_distance, asked)
+    # A row of zeros is a cell without counts: its neighbours are chance.
+    found = _without(counted.found, ~X.any(axis=1) | (counted.distance > max_distance))
+    said = answer(found, threshold, asked.may_be_said)
 
     adata = adata.copy() if copy else adata
     params: dict[str, Any] = {"use_rep": use_rep, "label_key": label_key, "k": k, "weights": weights, "top": top}
@@ -202,19 +206,17 @@ def annotate(
     write_cells(adata, key_added, said, counted, asked.voters.tree)
     if groups is not None:
         # Of half of its cells a group should be, unless every cell and group is to have a label.
-        least = max(threshold, _MAJORITY) if threshold > 0 else 0.0
-        joint = consensus(counted.found, *groups, asked.voters.tree, least, asked.may_be_said)
+        least = max(threshold, _MAJORITY) if max_error < 1 else 0.0
+        joint = consensus(found, said, groups, asked.voters.tree, least, asked.may_be_said)
         write_groups(adata, key_added, groups, said, joint, asked.voters.tree)
     logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, (said.terms >= 0).sum(), adata.n_obs)
     return adata if copy else None
 
 
-def _said(X: NDArray[np.float32], counted: Counted, threshold: float, max_distance: float, asked: Ballot) -> Answer:
-    said = answer(counted.found, threshold, asked.may_be_said)
-    # A row of zeros is a cell without counts: its neighbours are chance.
-    real = X.any(axis=1)
-    known = real & (counted.distance <= max_distance)
-    return Answer(np.where(known, said.terms, -1).astype(np.int32), np.where(real, said.confidence, np.float32(0)))
+def _without(found: Probabilities, gone: NDArray[np.bool_]) -> Probabilities:
+    """Return the probabilities with none for some cells."""
+    right = np.where(gone[:, None], np.float32(0), found.right)
+    return Probabilities(right, np.where(gone[:, None], np.int32(-1), found.terms))
 
 
 def _count(X: NDArray[np.float32], atlas: Atlas, asked: Ballot, *, k: int, weights: Weights, top: int) -> Counted:

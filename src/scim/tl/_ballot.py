@@ -11,7 +11,7 @@ from scim import ontology
 from scim._core import keys
 from scim._core.checks import check_count, check_names
 from scim.tl._filter import primary_condition, query_filter
-from scim.vote import LabelTree, label_weights
+from scim.vote import LabelTree, centroids_of, label_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from scim.vote import Confidence, Voters
 
     Level = str | int | Sequence[str] | None
+
+
+_PARTS = " || "
 
 
 class Ballot(NamedTuple):
@@ -66,22 +69,26 @@ def ballot(
         `where` cannot be read.
     """
     labels, voters, confidence = atlas.electorate(label_key)
+    if not collapse:
+        voters = voters._replace(codes=labels.codes)
     only = _chosen(labels, allow, block)
     primary = primary_condition(atlas) if collapse else None
-    conditions = [where, primary, _condition(label_key, labels, only)]
-    may = _may_vote(atlas, voters.codes, only, [where, primary])
+    may = _may_vote(atlas, voters.codes, only, where)
     if not may.any():
         msg = "No labelled cell of the atlas may vote" + (f": none passes where={where!r}." if where else ".")
         raise ValueError(msg)
     if not may[voters.codes >= 0].all():
         voters = voters._replace(codes=np.where(may, voters.codes, -1).astype(np.int32))
+    if where is not None:  # the middles that are kept may be of studies that do not vote
+        middles = centroids_of(atlas.index.vectors, voters.codes, voters.studies, atlas.index.dim)
+        voters = voters._replace(centroids=middles)
     tree, said = _terms(labels, voters.tree, level)
     codes = voters.codes[may]
     there = _pairs(codes, voters.studies[may], tree.n_labels, int(voters.studies.max(initial=0)) + 1)
     return Ballot(
         voters._replace(tree=tree),
         confidence,
-        {"distinct": collapse, **query_filter(atlas, *conditions)},
+        {"distinct": collapse, **_search(atlas, labels, label_key, only, [where, primary], may)},
         label_weights(np.bincount(codes, minlength=tree.n_labels)),
         there[voters.centroids.labels, voters.centroids.studies],
         said,
@@ -126,24 +133,34 @@ def _named(labels: Labels, argument: str, wanted: Sequence[str] | str) -> NDArra
     return chosen
 
 
-def _condition(label_key: str, labels: Labels, only: NDArray[np.bool_] | None) -> str | None:
-    name = label_key if label_key.isidentifier() else f"`{label_key}`"
-    if only is not None:
-        return f"{name} in {labels.names[only].tolist()!r}"
-    return None if (labels.codes >= 0).all() else f"{name} != None"
+def _search(
+    atlas: Atlas,
+    labels: Labels,
+    label_key: str,
+    only: NDArray[np.bool_] | None,
+    conditions: list[str | None],
+    may: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Return the arguments of the search by which only cells that may vote are found."""
+    words = [] if only is None else labels.names[only].tolist()
+    if (labels.codes[atlas.ids] >= 0).all() and only is None:
+        return query_filter(atlas, *conditions)
+    # A filter has no word for some names, and takes those of several parts, "a || b", for each of the parts.
+    if only is None or any(sign in word for sign in ("`", _PARTS) for word in (label_key, *labels.names)):
+        return {"allowed": np.flatnonzero(may)}
+    return query_filter(atlas, *conditions, f"`{label_key}` in {words!r}")
 
 
 def _may_vote(
-    atlas: Atlas, codes: NDArray[np.int32], only: NDArray[np.bool_] | None, conditions: list[str | None]
+    atlas: Atlas, codes: NDArray[np.int32], only: NDArray[np.bool_] | None, where: str | None
 ) -> NDArray[np.bool_]:
     may = codes >= 0
     if only is not None:
         may &= only[codes]
-    for condition in conditions:
-        if condition is not None:
-            passes = np.zeros(len(may), dtype=np.bool_)
-            passes[atlas.select(condition)] = True
-            may &= passes
+    if where is not None:
+        passes = np.zeros(len(may), dtype=np.bool_)
+        passes[atlas.select(where)] = True
+        may &= passes
     return may
 
 
@@ -151,12 +168,16 @@ def _terms(labels: Labels, tree: LabelTree, level: Level) -> tuple[LabelTree, ND
     """Return the labels with the terms above them, and which of these may be said."""
     if level is None:
         return tree, np.ones(len(tree.names), dtype=np.bool_)
-    if level == keys.ATLAS_LABEL:
+    if isinstance(level, str) and level == keys.ATLAS_LABEL:
         return tree, np.arange(len(tree.names)) < tree.n_labels
-    wanted, own = _at_depth(labels, level) if isinstance(level, int | np.integer) else _listed(labels, level)
+    wanted, own = _at_depth(labels, int(level)) if isinstance(level, int | np.integer) else _listed(labels, level)
     tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist(), also=wanted)
     said = np.isin(tree.ids.astype(str), list(wanted))
     said[: tree.n_labels] |= own
+    if not said.any():
+        present = labels.names.tolist()
+        msg = f"level={as_text(level)!r} names no label of the atlas nor a term above one. Labels: {present}."
+        raise ValueError(msg)
     return tree, said
 
 
@@ -180,3 +201,10 @@ def _listed(labels: Labels, level: Sequence[str] | str) -> tuple[set[str], NDArr
         )
         raise ValueError(msg)
     return {term for term in terms.values() if term is not None}, np.isin(labels.names.astype(str), words)
+
+
+def as_text(choice: Level) -> str:
+    """Return an argument as `uns` can keep it."""
+    if choice is None:
+        return ""
+    return str(choice) if isinstance(choice, str | int | np.integer) else ", ".join(map(str, choice))

@@ -8,6 +8,7 @@ import numpy as np
 
 from scim._core.checks import check_names
 from scim._core.groups import groups_of
+from scim._core.log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def chosen_groups(found: Groups, groups: Sequence[str] | str | None, reference: 
     """Return the numbers of the groups to explain."""
     names = found.names.tolist()
     against = set() if reference == REST else {reference}
-    wanted = [name for name in names if name not in against] if groups is None else check_names("groups", groups)
+    wanted = _comparable(names, against) if groups is None else check_names("groups", groups)
     absent = [name for name in wanted if name not in names]
     if not against <= set(names):
         msg = f"reference={reference!r} is neither 'rest' nor a value of obs[{groupby!r}]. Present: {names}."
@@ -46,6 +47,20 @@ def chosen_groups(found: Groups, groups: Sequence[str] | str | None, reference: 
         msg = f"Expected groups of obs[{groupby!r}] other than reference={reference!r}, got {wanted} of {names}."
         raise ValueError(msg)
     return np.array([names.index(name) for name in wanted], dtype=np.int64)
+
+
+def _comparable(names: list[str], against: set[str]) -> list[str]:
+    """Return all groups but those that can be compared with no other, as a term above all others."""
+    if against:
+        return [name for name in names if name not in against]
+    from scim.model.explain import rivals  # noqa: PLC0415  (torch is needed here, not to search)
+
+    some: NDArray[np.bool_] = np.any(rivals(names), axis=1)
+    if some.any() and not some.all():
+        alone = [name for name, has in zip(names, some, strict=True) if not has]
+        logger.warning("left out %s: above or below every other group", alone)
+        return [name for name in names if name not in alone]
+    return names
 
 
 def pairs_of_groups(

@@ -109,6 +109,11 @@ def enrichment(hits: NDArray[np.integer], samples: Samples, *, alternative: Alte
         for whole, of_part in zip(out, part, strict=True):
             whole[start : start + step] = of_part
     p = np.where(least > _HOPELESS * (1 + 1e-9), np.nan, np.maximum(out[2], least))
+    # A skewed tail can put the middle elsewhere: a difference to the other side is no sign of this one.
+    if alternative != "two-sided":
+        with np.errstate(invalid="ignore"):
+            wrong_side = out[0] <= out[1] if alternative == "greater" else out[0] >= out[1]
+        p = np.where(wrong_side, np.maximum(p, 0.5), p)
     return Enrichment(out[0], out[1], p, np.minimum(least, 1))
 
 

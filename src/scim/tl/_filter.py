@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pandas.api.types import is_bool_dtype
 
 from scim._core import keys
 from scim.index.filter import Where
@@ -36,10 +35,7 @@ def primary_condition(atlas: Atlas) -> str | None:
     The CELLxGENE Census marks with `is_primary_data` one of the copies of each cell. Cells of which it is not known
     are found too.
     """
-    name = keys.ATLAS_PRIMARY
-    if name not in atlas.columns or not is_bool_dtype(atlas.obs([], columns=[name])[name].dtype):
-        return None
-    return f"{name} != False"
+    return f"{keys.ATLAS_PRIMARY} != False" if atlas.marks_primary else None
 
 
 def found_nothing(neighbors: Neighbors) -> bool:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core.groups import Groups
-    from scim.tl._ballot import Level
     from scim.vote import Answer, Consensus, LabelTree, Probabilities, Votes
 
 
@@ -83,8 +82,3 @@ def write_groups(
     )
     adata.obs[f"{key}_group"] = _categories(np.where(inside, joint.terms[codes], -1).astype(np.int32), tree)[0]
     adata.obs[f"{key}_group_confidence"] = np.where(inside, joint.confidence[codes], np.float32(np.nan))
-
-
-def as_text(choice: Level) -> str:
-    """Return an argument as `uns` can keep it."""
-    return "" if choice is None else str(choice) if isinstance(choice, str | int) else ", ".join(choice)

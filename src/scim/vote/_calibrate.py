@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scim.vote._centroids import near_labels
-from scim.vote._confidence import STEPS, Confidence, agreement, remote
+from scim.vote._confidence import BEYOND, STEPS, Confidence, agreement, remote
 from scim.vote._count import Evidence, count, label_weights
 from scim.vote._fit import fit_logistic
 
@@ -33,10 +33,13 @@ _STUDIES = 50
 _TYPES = 100
 """Types that are taken from the voters, at most, over all studies."""
 
+_COPY = 1e-5
+"""Cells this near are the same cell."""
+
 _FOLDS = 5
 """Parts of the cells of an atlas of one study."""
 
-_NEW = 0.2
+_NEW = 0.1
 """Share of cells of types that the voters lack for which error rates are stated."""
 
 _WEIGHT_OF_NEW = 0.2
@@ -76,15 +79,19 @@ def calibrate(
 
     Returns
     -------
-    What was learned; where no cell could be asked of another, every answer has a confidence of one in four.
+    What was learned. Where no type can be taken out, because all are kin, cells twice as far away as the farthest stand
+    for new types; where no cell can be asked of another, every answer has a confidence of one in four, and is too
+    likely to be wrong for any rate of errors but 1.
     """
     random = np.random.default_rng(seed)
     studies = np.unique(voters.studies[voters.codes >= 0])
     folds = voters.studies if len(studies) > 1 else random.integers(0, _FOLDS, len(voters.codes)).astype(np.int32)
     parts = list(_ask(vectors, voters, folds, search, random))
     if not parts:
-        return Confidence((0.0, 0.0), (0.0,) * 4, (0.0,) * (STEPS + 1), 0)
+        return Confidence((0.0, 0.0), (0.0,) * 4, (1.0,) * (STEPS + 1), 0)
     asked = _joined(parts)
+    if asked.known.all():
+        asked = _joined([asked, _strangers(asked)])
     weights = _weights(asked)
     known = fit_logistic(remote(asked.evidence)[:, :1], asked.known, weights, rising=False)
     with_type = asked.known & (asked.winners >= 0)
@@ -153,7 +160,9 @@ def _one(
     keep = (size[centroids.labels] > 0) & ((centroids.studies != fold) | (folds is not voters.studies))
     X = vectors(ids)
     near = near_labels(X, centroids, tree.n_labels, keep)
-    votes, evidence = count(*search(X, _K, allowed), voters, label_weights(size), near, weights="balanced")
+    distances, found = search(X, _K, allowed)
+    found = np.where(distances > _COPY, found, -1)  # the cell itself, published again in another study, knows too much
+    votes, evidence = count(distances, found, voters, label_weights(size), near, weights="balanced")
     return _Asked(evidence, votes.codes[:, 0], voters.codes[ids], np.full(len(ids), fold), known)
 
 
@@ -161,6 +170,17 @@ def _joined(parts: list[_Asked]) -> _Asked:
     evidence = Evidence(*map(np.concatenate, zip(*(part.evidence for part in parts), strict=True)))
     others = [np.concatenate([part[place] for part in parts]) for place in range(1, 5)]
     return _Asked(evidence, *others)
+
+
+def _strangers(asked: _Asked) -> _Asked:
+    """Return cells like those asked, but twice as far from everything as the farthest of them, and of no type."""
+    evidence = asked.evidence
+    far = evidence._replace(
+        near=np.full_like(evidence.near, 2 * evidence.near[:, 0].max()),
+        distance=np.full_like(evidence.distance, 2 * evidence.distance.max()),
+    )
+    nobody = np.full_like(asked.truth, -1)
+    return asked._replace(evidence=far, truth=nobody, known=np.zeros_like(asked.known))
 
 
 def _weights(asked: _Asked) -> NDArray[np.float64]:
@@ -179,18 +199,28 @@ def _true(asked: _Asked, voters: Voters) -> NDArray[np.bool_]:
     tree = voters.tree
     terms = tree.paths[np.maximum(asked.winners, 0)]
     truth = asked.truth[:, None]
-    return (terms >= 0) & (tree.inside[terms, truth] | tree.within[terms, truth])
+    return (terms >= 0) & (truth >= 0) & (tree.inside[terms, truth] | tree.within[terms, truth])
 
 
 def _errors(asked: _Asked, verdict: NDArray[np.bool_], curves: Confidence, voters: Voters) -> tuple[float, ...]:
-    """Return the share of wrong answers among those of at least each confidence; that of too few counts as before."""
-    p = curves.probabilities(asked.evidence, asked.winners, voters.tree).right
+    """Return the share of wrong answers of at least each confidence; where there are none, the last share.
+
+    Cells whose type voters have are wrong as often as their confidence says, because they come out clearer than those
+    of a new study; those of new types are wrong where they were, and count as no farther away than they were.
+    """
+    near, far = (
+        curves.probabilities(asked.evidence, asked.winners, voters.tree, beyond=beyond).right
+        for beyond in (1.0, BEYOND)
+    )
+    known = asked.known[:, None]
+    p = np.where(known, near, far)
+    wrong = np.where(known, 1 - near, ~verdict)
     weights = np.where(asked.known, (1 - _NEW) / max(asked.known.sum(), 1), _NEW / max((~asked.known).sum(), 1))
     errors: list[float] = []
     for step in range(STEPS + 1):
         passes = p >= step / STEPS
-        answered = passes.any(axis=1)
-        wrong = answered & ~verdict[np.arange(len(p)), passes.argmax(axis=1)]
-        whole = weights[answered].sum()
-        errors.append(float(weights[wrong].sum() / whole) if whole > 0 else 0.0)
+        answered = weights * passes.any(axis=1)
+        whole = answered.sum()
+        share = answered @ wrong[np.arange(len(p)), passes.argmax(axis=1)]
+        errors.append(float(share / whole) if whole > 0 else errors[-1])
     return tuple(errors)

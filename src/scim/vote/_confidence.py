@@ -18,6 +18,10 @@ BEYOND = 1.5
 """How many times farther cells of a new study lie than those of a study held out of the atlas, which the model was
 often trained on: measured on studies that neither model nor atlas had seen (benchmarks/NOTES.md)."""
 
+DOUBT = 1.5
+"""How many times smaller the log odds of an answer are in a new study, measured likewise: the cells of a held-out study
+come out clearer than new ones, for the model has seen their labels."""
+
 STEPS = 100
 """Confidences at which the error rate of held-out cells is kept."""
 
@@ -45,21 +49,23 @@ class Confidence:
     """Intercept and slopes of the logistic curve that the answer is right if it is; see :func:`agreement`."""
 
     errors: tuple[float, ...]
-    """Share of wrong answers among those of a confidence of at least 0, .01, .02, ... 1, for held-out cells of which
-    one in five is of a type that was taken from the voters."""
+    """Share of wrong answers among those of a confidence of at least 0, .01, .02, ... 1, expected of a new study of
+    which one cell in ten is of a type that the voters lack."""
 
     n_studies: int
     """Number of studies that were held out; 0 = there was but one, and cells of it stood in."""
 
-    def probabilities(self, evidence: Evidence, winners: NDArray[np.int32], tree: LabelTree) -> Probabilities:
-        r"""Return :math:`\sigma(a_0 + a_1 f) \, \sigma(b_0 + b \cdot g)` of the winner and of the terms above it.
+    def probabilities(
+        self, evidence: Evidence, winners: NDArray[np.int32], tree: LabelTree, *, beyond: float = BEYOND
+    ) -> Probabilities:
+        r"""Return :math:`\sigma(a_0 + a_1 (f - \log 1.5)) \sigma((b_0 + b \cdot g) / 1.5)` of winners and terms above.
 
         The first factor says whether the type is one that voters have, by how far the cell is (:func:`remote`), the
         second whether the answer is right if it is, by how the neighbours agree (:func:`agreement`). A term is at
-        least as probable as any term below it.
+        least as probable as any term below it. `beyond` is how many times farther the cells lie than those held out.
         """
-        known = expit(self.known[0] + self.known[1] * (remote(evidence) - np.log(BEYOND)))
-        right = expit(self.right[0] + agreement(evidence) @ np.array(self.right[1:]))
+        known = expit(self.known[0] + self.known[1] * (remote(evidence) - np.log(beyond)))
+        right = expit((self.right[0] + agreement(evidence) @ np.array(self.right[1:])) / DOUBT)
         terms = tree.paths[np.maximum(winners, 0)].copy()
         terms[winners < 0] = -1
         p = np.where(terms >= 0, known * right, 0.0)

@@ -12,6 +12,8 @@ from scim.vote._confidence import Probabilities
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.groups import Groups
+    from scim.vote._answer import Answer
     from scim.vote._tree import LabelTree
 
 MIXED = 0.25
@@ -28,10 +30,10 @@ class Consensus(NamedTuple):
     """(n_groups,) expected share of the cells that are of the term, 0 to 1: the mean of their probabilities."""
 
     share: NDArray[np.float32]
-    """(n_groups,) share of the cells whose own label is the term or below it."""
+    """(n_groups,) share of the cells whose own answer is the term or below it."""
 
     runner_up: NDArray[np.int32]
-    """(n_groups,) the label, neither above nor below the term, that most of the other cells have; -1 = none."""
+    """(n_groups,) the answer, neither above nor below the term, that most of the other cells got; -1 = none."""
 
     runner_up_share: NDArray[np.float32]
     """(n_groups,) share of the cells that have it."""
@@ -42,8 +44,8 @@ class Consensus(NamedTuple):
 
 def consensus(
     found: Probabilities,
-    names: NDArray[np.object_],
-    groups: NDArray[np.int64],
+    said: Answer,
+    groups: Groups,
     tree: LabelTree,
     threshold: float,
     allowed: NDArray[np.bool_],
@@ -56,42 +58,46 @@ def consensus(
     ----------
     found
         Of the cells.
-    names
-        (n_groups,) of the groups.
+    said
+        Of the cells.
     groups
-        (n,) group of each cell; -1 = none.
+        Of the cells.
     tree
         The labels and the terms above them.
     threshold, allowed
         As in :func:`answer`.
     """
-    inside, n_groups = groups >= 0, len(names)
-    rows, width = groups[inside], found.terms.shape[1]
-    expected = np.zeros((n_groups, len(tree.names)))
-    at = np.repeat(rows, width), found.terms[inside].ravel()
-    some = at[1] >= 0
-    np.add.at(expected, (at[0][some], at[1][some]), found.right[inside].ravel()[some])
-    labels, weighed = np.zeros((2, n_groups, tree.n_labels))
-    winners = found.terms[inside, 0]
-    voted = winners >= 0
-    np.add.at(labels, (rows[voted], winners[voted]), 1.0)
-    np.add.at(weighed, (rows[voted], winners[voted]), found.right[inside, 0][voted])
+    inside, n_groups = groups.codes >= 0, len(groups.names)
+    rows = groups.codes[inside]
     size = np.bincount(rows, minlength=n_groups).clip(1)[:, None]
-    expected, labels = expected / size, labels / size
-    best = weighed.argmax(axis=1)
+    n_terms = len(tree.names)
+    expected = _summed(rows, found.terms[inside], found.right[inside], (n_groups, n_terms)) / size
+    winners = found.terms[inside][:, :1]
+    best = _summed(rows, winners, found.right[inside][:, :1], (n_groups, n_terms)).argmax(axis=1)
     paths = tree.paths[best]
     on_path = np.where(paths >= 0, np.take_along_axis(expected, paths, axis=1), 0).astype(np.float32)
-    said = answer(Probabilities(on_path, paths), threshold, allowed)
-    term = np.where(said.terms >= 0, said.terms, best)
-    kin = tree.inside[term] | tree.above[term]
-    others = np.where(kin, 0, labels)
-    runner_up = others.argmax(axis=1)
+    joint = answer(Probabilities(on_path, paths), threshold, allowed)
+    term = np.where(joint.terms >= 0, joint.terms, best)
+    own = said.terms[inside][:, None]
+    shares = _summed(rows, own, np.ones(own.shape, dtype=np.float32), (n_groups, n_terms)) / size
+    below, above = tree.within.T[term], tree.within[term]
+    others = np.where(below | above, 0, shares)
     second = others.max(axis=1)
     return Consensus(
-        said.terms,
-        said.confidence,
-        np.where(tree.inside[term], labels, 0).sum(axis=1).astype(np.float32),
-        np.where(second > 0, runner_up, -1).astype(np.int32),
+        joint.terms,
+        joint.confidence,
+        np.where(below, shares, 0).sum(axis=1).astype(np.float32),
+        np.where(second > 0, others.argmax(axis=1), -1).astype(np.int32),
         second.astype(np.float32),
         second >= MIXED,
     )
+
+
+def _summed(
+    rows: NDArray[np.int64], terms: NDArray[np.int32], values: NDArray[np.float32], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Add up values by group and term; terms of -1 are none."""
+    out = np.zeros(shape)
+    some = terms >= 0
+    np.add.at(out, (np.broadcast_to(rows[:, None], terms.shape)[some], terms[some]), values[some])
+    return out

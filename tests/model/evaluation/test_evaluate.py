@@ -185,7 +185,7 @@ def test_labels_are_compared_at_levels(model):
 
 
 def test_a_model_that_sees_nothing():
-    found = evaluate(one_point(), toy(90), robustness=True, genes=(70,), counts=(0.5,), **BY_SAMPLE)
+    found = evaluate(one_point(), toy(90), max_error=1, robustness=True, genes=(70,), counts=(0.5,), **BY_SAMPLE)
     assert found.studies["accuracy"].tolist() == pytest.approx([1 / 3, 1 / 3])
     assert found.studies["ontology_silhouette"].tolist() == pytest.approx([0, 0], abs=1e-6)
     assert found.robustness["ratio"].tolist() == pytest.approx([1] * 8)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import tiledbsoma
 
+from scim._core import keys
 from scim._core.checks import check_names, refuse_absent
 from scim.atlas.source._experiment_obs import read_columns, select_cells
 from scim.atlas.source._experiment_rows import DenseRows, EmbeddingRows, ExperimentMatrix, soma_named
@@ -31,7 +32,6 @@ CENSUS_COLUMNS = (
 )  # fmt: skip
 """Columns of obs in the schema of the Census that an atlas keeps where they exist."""
 
-_NO_LABEL = ("unknown", "na")  # what the schema writes for cells without a type
 _VAR_NAMES = ("feature_id", "var_id", "gene_id")
 
 
@@ -144,7 +144,7 @@ def cells_of(experiment: Any, columns: Sequence[str]) -> list[Cells]:
     refuse_absent(columns, list(experiment.obs.keys()))
     frame = read_columns(experiment.obs, None, list(columns))
     ids = frame.index.to_numpy()
-    frame = frame.mask(frame.isin(_NO_LABEL)).set_axis(ids.astype(str))
+    frame = frame.mask(frame.isin(keys.NO_LABEL)).set_axis(ids.astype(str))
     return [_cells(measured, frame, ids, array, {})]
 
 
@@ -190,7 +190,7 @@ def _named(frame: pd.DataFrame, label_key: str | None) -> pd.DataFrame:
     frame[SOURCE_ID] = frame.index.to_numpy()
     frame.index = pd.Index(frame.get("obs_id", frame.index)).astype(str)
     if label_key is not None:
-        frame[label_key] = frame[label_key].mask(frame[label_key].isin(_NO_LABEL))
+        frame[label_key] = frame[label_key].mask(frame[label_key].isin(keys.NO_LABEL))
     return frame
 
 

@@ -143,7 +143,8 @@ def _labels(obs: pd.DataFrame, label_key: str | None) -> tuple[pd.Categorical, p
     if label_key is None:
         none = np.full(len(obs), -1, dtype=np.int8)
         return _spread([], none), _spread([], none)
-    codes, values = _coded(obs[label_key])
+    column = obs[label_key]
+    codes, values = _coded(column.where(~column.isin(keys.NO_LABEL)))
     terms = [ontology.term_id(str(value)) for value in values]
     names = [
         str(value) if term is None else ontology.term_name(term) for value, term in zip(values, terms, strict=True)
