@@ -188,3 +188,10 @@ def test_votes_that_are_not_there(adata):
     adata.obs["group"] = pd.Categorical([None] * 10)
     with pytest.raises(ValueError, match=r"obs\['group'\] has only missing values"):
         scim.get.vote_shares(adata, "group")
+
+
+def test_words_that_the_ontology_does_not_know(tmp_path):
+    adata = annotated()
+    adata.obs["words"] = "a word of mine"
+    with pytest.raises(ValueError, match=r"knows no value of obs\['words'\]: \['a word of mine'\]. Map them first: "):
+        scim.get.reliability(adata, "words")

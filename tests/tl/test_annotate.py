@@ -201,7 +201,7 @@ def test_groups_have_a_consensus(adata, atlas_path):
     for group, row in table.iterrows():
         inside = adata.obs["cluster"] == group
         assert (adata.obs.loc[inside, "scim_label_group_confidence"] == row["confidence"]).all()
-    scim.tl.annotate(adata, atlas_path, groupby="mixture")
+    scim.tl.annotate(adata, atlas_path, groupby="mixture", max_error=1)
     assert adata.uns["scim_label"]["groups"]["mixed"].tolist() == [True]
     assert adata.uns["scim_label"]["groups"]["runner_up_share"].iloc[0] >= 0.25
 
@@ -249,7 +249,7 @@ def test_voters_of_a_small_study_have_middles_too(adata, tmp_path):
         atlas.build_index()
         scim.tl.annotate(adata, atlas, where="study == 's7'", key_added="one")
         scim.tl.annotate(adata, atlas, where="study == 's1'", key_added="other")
-    assert adata.obs["one"].notna().mean() > 0.9
+    assert adata.obs["one_confidence"].mean() > 0.4
     assert abs(adata.obs["one_confidence"].mean() - adata.obs["other_confidence"].mean()) < 0.15
 
 

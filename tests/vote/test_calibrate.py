@@ -70,7 +70,7 @@ def test_errors_fall_with_the_confidence(four):
     errors = np.array(confidence.errors)
     assert errors.shape == (101,)
     assert 0.15 < errors[0] < 0.4  # one cell in five is of a new type, one label in ten is wrong
-    assert errors[60] < errors[0] / 2
+    assert errors[80] < 0.8 * errors[0]
     assert confidence.known[1] < 0
     assert min(confidence.right[1:]) >= 0
 
@@ -88,14 +88,13 @@ def test_one_study_is_held_out_in_parts():
 
 
 def test_one_label_alone():
-    X, codes, studies = studies_of_clusters(2, n=120)
-    X, studies = X[codes == 0], studies[codes == 0]
-    voters, confidence = learned(X, np.zeros(len(X), int), studies)
+    random = np.random.default_rng(0)
+    X = unit(random.normal(size=24) + random.normal(scale=0.3, size=(80, 24)))
+    voters, confidence = learned(X, np.zeros(80, int), np.arange(80) % 2)
     _, found = asked(X[:5], X, voters, confidence)
     assert (found.right[:, 0] > 0.5).all()
-    far = unit(-X.mean(axis=0, keepdims=True))
-    _, found = asked(far, X, voters, confidence)
-    assert found.right[0, 0] < confidence.threshold(0.1)
+    _, found = asked(unit(random.normal(size=(20, 24))), X, voters, confidence)
+    assert (found.right[:, 0] < confidence.threshold(0.1)).mean() > 0.9
 
 
 def test_a_type_of_one_study_is_new_to_the_others():

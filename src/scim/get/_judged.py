@@ -65,13 +65,14 @@ def judged(adata: AnnData, truth: str, key: str) -> Judged:
     if rows.size == 0:
         msg = f"obs[{truth!r}] has no label that is known; expected the label of at least one cell."
         raise ValueError(msg)
-    _check_comparable(truth, given[rows], annotated)
+    record = adata.uns.get(key)
+    voters = record.get("labels", ()) if isinstance(record, dict) else ()
+    _check_comparable(truth, given[rows], {*annotated[pd.notna(annotated)], *map(str, voters)})
     return Judged(given[rows], annotated[rows], _relations(given[rows], annotated[rows]), rows)
 
 
-def _check_comparable(truth: str, given: NDArray[np.object_], annotated: NDArray[np.object_]) -> None:
+def _check_comparable(truth: str, given: NDArray[np.object_], said: set[str]) -> None:
     """Warn of words that no annotated label can be compared with; refuse a column of nothing else."""
-    said = set(annotated[pd.notna(annotated)])
     words = [word for word in dict.fromkeys(given) if word not in said and ontology.term_id(word) is None]
     if not words:
         return

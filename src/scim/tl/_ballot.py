@@ -170,7 +170,11 @@ def _terms(labels: Labels, tree: LabelTree, level: Level) -> tuple[LabelTree, ND
         return tree, np.ones(len(tree.names), dtype=np.bool_)
     if isinstance(level, str) and level == keys.ATLAS_LABEL:
         return tree, np.arange(len(tree.names)) < tree.n_labels
-    wanted, own = _at_depth(labels, int(level)) if isinstance(level, int | np.integer) else _listed(labels, level)
+    wanted, own = (
+        _at_depth(labels, check_count("level", level))
+        if isinstance(level, int | np.integer)
+        else _listed(labels, level)
+    )
     tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist(), also=wanted)
     said = np.isin(tree.ids.astype(str), list(wanted))
     said[: tree.n_labels] |= own
@@ -183,7 +187,6 @@ def _terms(labels: Labels, tree: LabelTree, level: Level) -> tuple[LabelTree, ND
 
 def _at_depth(labels: Labels, depth: int) -> tuple[set[str], NDArray[np.bool_]]:
     """Return the terms of a depth above the labels, and which labels are less deep or no terms."""
-    check_count("level", depth)
     lines = [ontology.ancestors(term) | {term} if term else frozenset() for term in labels.ids]
     wanted = {term for line in lines for term in line if ontology.depth(term) == depth}
     return wanted, np.array([not term or ontology.depth(term) < depth for term in labels.ids], dtype=np.bool_)

@@ -36,6 +36,8 @@ _TYPES = 100
 _COPY = 1e-5
 """Cells this near are the same cell."""
 
+_FAR = 0.99
+
 _FOLDS = 5
 """Parts of the cells of an atlas of one study."""
 
@@ -79,7 +81,7 @@ def calibrate(
 
     Returns
     -------
-    What was learned. Where no type can be taken out, because all are kin, cells twice as far away as the farthest stand
+    What was learned. Where no type can be taken out, because all are kin, cells twice as far away as nearly all stand
     for new types; where no cell can be asked of another, every answer has a confidence of one in four, and is too
     likely to be wrong for any rate of errors but 1.
     """
@@ -173,11 +175,11 @@ def _joined(parts: list[_Asked]) -> _Asked:
 
 
 def _strangers(asked: _Asked) -> _Asked:
-    """Return cells like those asked, but twice as far from everything as the farthest of them, and of no type."""
+    """Return cells like those asked, but twice as far from everything as nearly all of them, and of no type."""
     evidence = asked.evidence
     far = evidence._replace(
-        near=np.full_like(evidence.near, 2 * evidence.near[:, 0].max()),
-        distance=np.full_like(evidence.distance, 2 * evidence.distance.max()),
+        near=np.full_like(evidence.near, 2 * np.quantile(evidence.near[:, 0], _FAR)),
+        distance=np.full_like(evidence.distance, 2 * np.quantile(evidence.distance, _FAR)),
     )
     nobody = np.full_like(asked.truth, -1)
     return asked._replace(evidence=far, truth=nobody, known=np.zeros_like(asked.known))
