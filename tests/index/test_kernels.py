@@ -154,9 +154,12 @@ def test_twins():
     rows = np.array([[1, 0], [1, 0], [0.6, 0.8], [1, 0]], dtype=np.float32)
     distances = np.array([[0.25, 0.25, 0.25, 0.5], [0.25, 0.25, 0.25, 0.25]], dtype=np.float32)
     ids = np.array([[0, 2, 1, 3], [0, 1, 2, -1]])
-    found = _twins.twins(distances, ids, lambda some: rows[some])
+    found = _twins.twins(distances, ids, lambda some, n: rows[some, :n])
     np.testing.assert_array_equal(found, [[False, False, True, False], [False, True, False, False]])
-    nothing = _twins.twins(np.array([[0, 1]], np.float32), ids[:1, :2], lambda some: pytest.fail("nothing is tied"))
+    longer = np.hstack([np.tile(rows, 10), [[0], [1], [0], [0]]]).astype(np.float32)  # the second differs at the end
+    found = _twins.twins(distances, ids, lambda some, n: longer[some, :n])
+    np.testing.assert_array_equal(found, [[False] * 4, [False] * 4])
+    nothing = _twins.twins(np.array([[0, 1]], np.float32), ids[:1, :2], lambda some, n: pytest.fail("nothing is tied"))
     assert not nothing.any()
 
 

@@ -57,8 +57,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def vectors(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the rows of these ranks, (n, dim)."""
+    def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+        """Return the rows of these ranks, (n_ranks, dim), or the first `n` numbers of each."""
 
     def places_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the rows of these ranks are kept."""

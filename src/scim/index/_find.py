@@ -67,7 +67,10 @@ def find_distinct(search: Search, X: NDArray[np.float32], k: int) -> Found:
     short, wanted = np.arange(len(X)), min(n_passing, k + _SPARE)
     while len(short):
         distances, ids = find(search, X[short], wanted)
-        twin = twins(distances, ids, lambda some: vectors_of(search.segments, some))
+        twin = twins(distances, ids, lambda some, n: vectors_of(search.segments, some, n))
+        if not twin.any():
+            out[0][short, : distances.shape[1]], out[1][short, : ids.shape[1]] = distances[:, :k], ids[:, :k]
+            break
         order = np.argsort(twin, axis=1, kind="stable")[:, :k]
         twin = np.take_along_axis(twin, order, axis=1)
         out[0][short, : order.shape[1]] = np.where(twin, np.inf, np.take_along_axis(distances, order, axis=1))

@@ -57,14 +57,15 @@ def locate(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Located]
     return found
 
 
-def vectors_of(segments: Sequence[Segment], ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the rows of ids, (n, dim)."""
+def vectors_of(segments: Sequence[Segment], ids: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+    """Return the rows of ids, (n_ids, dim), or the first `n` numbers of each."""
     found = locate(segments, ids)
     if len(found) == 1:  # all are there, in the order asked for
-        return segments[0].engine.vectors(found[0].ranks)
-    out = np.empty((len(ids), segments[0].engine.dim), dtype=np.float32)
+        return segments[0].engine.vectors(found[0].ranks, n)
+    dim = segments[0].engine.dim
+    out = np.empty((len(ids), dim if n is None else min(n, dim)), dtype=np.float32)
     for segment, which, ranks in found:
-        out[which] = segment.engine.vectors(ranks)
+        out[which] = segment.engine.vectors(ranks, n)
     return out
 
 

@@ -62,9 +62,9 @@ class ExactEngine(Engine):
         with threads_for(X.size * (self.n_rows if some is None else some.n), n_threads):
             return nearest(X, self._rows, k, which=None if some is None else some.ranks)
 
-    def vectors(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the rows of these ranks."""
-        return self._rows[ranks]
+    def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+        """Return the rows of these ranks, or the first `n` numbers of each."""
+        return self._rows[ranks, :n]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the rows."""

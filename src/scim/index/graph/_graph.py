@@ -119,9 +119,9 @@ class GraphEngine(Engine):
         sort_rows(distances, ranks)
         return distances, ranks
 
-    def vectors(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the rows of these ranks."""
-        return self._rows[ranks]
+    def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+        """Return the rows of these ranks, or the first `n` numbers of each."""
+        return self._rows[ranks, :n]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays named in `files`."""

@@ -175,11 +175,11 @@ class IvfEngine(Engine):
         places = some.places if len(some.places) else np.flatnonzero(some.mask)
         return np.sort(self.ranks_at(places.astype(np.int64)))[:k]
 
-    def vectors(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+    def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
         """Return the rows, exact to a 65,534th of the largest entry of their residual."""
         places = self.places_of(ranks)
         labels = self._checked_lists(places)
-        out = np.empty((len(ranks), self.dim), dtype=np.float32)
+        out = np.empty((len(ranks), self.dim if n is None else min(n, self.dim)), dtype=np.float32)
         decode(places, labels, self._coarse.centroids, self._rows.values, self._rows.scales, out)
         return out
 
