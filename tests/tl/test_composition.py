@@ -245,3 +245,18 @@ def test_a_query_that_is_not_there(atlas, cells):
     scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
     with pytest.raises(KeyError, match=r"has no query \['B'\]. Present: \['state0', 'state1', 'state2'\]"):
         scim.pl.enrichment(cells, "B")
+
+
+def test_an_atlas_that_has_changed_is_said(adata, tmp_path):
+    from helpers import fakes
+
+    with scim.atlas.create(tmp_path / "grown.scim", model=fakes.tiny_model()) as atlas:
+        for study, seed in (("one", 2), ("two", 3)):
+            atlas.append(fakes.cells(60, seed=seed), study=study, label_key="cell_type", obs_columns=["sample"])
+        atlas.build_index()
+        scim.tl.search(adata, atlas, groupby="cell_type", k=20)
+        scim.tl.composition(adata, "label", sample_key="sample", atlas=atlas)
+        then = atlas.version
+        atlas.append(fakes.cells(60, seed=4), study="three", label_key="cell_type", obs_columns=["sample"])
+        with pytest.warns(UserWarning, match=f"The search was made in version {then} of .*, this is {atlas.version}: "):
+            scim.tl.composition(adata, "label", sample_key="sample", atlas=atlas)

@@ -11,7 +11,7 @@ import pandas as pd
 from scim import atlas as atlases
 from scim._core import keys
 from scim._core.checks import check_adata, check_choice, check_key, check_names, check_writable
-from scim._core.log import logger
+from scim._core.log import logger, warn
 from scim._core.searched import Searched, check_origin, searched
 from scim._core.types import Alternative
 from scim.tl._context import opened
@@ -139,6 +139,12 @@ def _searched_atlas(record: dict[str, Any], atlas: AtlasLike) -> Iterator[atlase
     place = record["atlas"]["path"]
     with opened((atlases.PACKAGED if place == "packaged" else place) if atlas is None else atlas) as source:
         check_origin(record["atlas"], source.uid, source.uri)
+        then = record["atlas"].get("version", source.version)
+        if then != source.version:
+            warn(
+                f"The search was made in version {then} of {source.uri!r}, this is {source.version}: cells that came "
+                f"since could not be found. Search again, or pass atlas=scim.atlas.open({source.uri!r}, at={then})."
+            )
         yield source
 
 
@@ -189,7 +195,10 @@ def _table(
     with np.errstate(divide="ignore", invalid="ignore"):
         fold = np.log2(fraction / background)
     p = result.p.ravel()
-    few = [f"too few samples: p cannot be below {least:.2g}" for least in result.least]
+    few = [
+        f"too few samples: p cannot be below {least:.2g}" if least > 0.05 else "all samples are alike"
+        for least in result.least
+    ]
     reason = np.where(np.any(hits, axis=1, keepdims=True), np.array(few, dtype=object), "no hits").ravel()
     frame = pd.DataFrame(
         {

@@ -51,10 +51,10 @@ def model_of(atlas: AtlasLike, model: Model | str | os.PathLike[str] | None) -> 
         return source.model
 
 
-def origin(atlas: atlases.Atlas) -> dict[str, str]:
+def origin(atlas: atlases.Atlas) -> dict[str, str | int]:
     """Return where an answer came from, for `uns`: another machine has the packaged atlas at another path."""
     packaged = atlas.uri == str(atlases.PACKAGED)
-    return {"path": "packaged" if packaged else atlas.uri, "uid": atlas.uid}
+    return {"path": "packaged" if packaged else atlas.uri, "uid": atlas.uid, "version": atlas.version}
 
 
 def embedded_by(adata: AnnData, use_rep: str) -> dict[str, Any]:
