@@ -100,7 +100,6 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
 
 
 def _measured(index: Index, voters: Voters, seed: int) -> Confidence:
-
     def search(
         X: NDArray[np.float32], k: int, allowed: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

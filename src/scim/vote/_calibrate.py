@@ -37,6 +37,7 @@ _COPY = 1e-5
 """Cells this near are the same cell."""
 
 _FAR = 0.99
+"""Quantile of the distances of the cells asked that stands for nearly all."""
 
 _FOLDS = 5
 """Parts of the cells of an atlas of one study."""
