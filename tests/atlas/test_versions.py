@@ -120,9 +120,10 @@ def test_all_cells_can_be_removed(grown):
 
 def test_compaction_changes_no_answer_and_makes_few_files(grown):
     grown.remove("study == 'a' and n < 3")
-    before = state(grown)
+    before, measured = state(grown), (grown.reach, grown.electorate().confidence)
     grown.compact()
     assert_same(before, state(grown))
+    assert (grown.reach, grown.electorate().confidence) == measured
     assert grown.index.n_appended == 0
     assert scim.atlas.verify(grown.path) == []
     freed = grown.vacuum()

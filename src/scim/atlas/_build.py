@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -21,9 +22,19 @@ if TYPE_CHECKING:
 
 
 def build_entry(
-    transaction: Transaction, space: Space, *, kind: IndexKind = "auto", recall: float = 0.99, seed: int = 0
+    transaction: Transaction,
+    space: Space,
+    *,
+    kind: IndexKind = "auto",
+    recall: float = 0.99,
+    seed: int = 0,
+    measured: IndexEntry | None = None,
 ) -> IndexEntry:
-    """Build the index of a space over all cells that are in the store by now; one part."""
+    """Build the index of a space over all cells that are in the store by now; one part.
+
+    What an index of the same cells has measured stays, so that writing them anew changes no answer; without one, reach
+    and confidence are measured.
+    """
     storage, stop = transaction.storage, transaction.manifest.n_rows
     guard = Guard(storage, transaction.manifest)  # an index of what is damaged would answer instead of it
     guard.check("obs", later_columns=True)
@@ -34,6 +45,8 @@ def build_entry(
         cells_of(storage, experiment, space, 0, stop) as cells,
     ):
         part, built = build_part(storage, cells, 0, stop, transaction.number, kind=kind, recall=recall, seed=seed)
+        if measured is not None:
+            return replace(measured, parts=(part,), kind=kind, recall=recall)
         frame = _named(cells, experiment)
         reach = measure_reach(built, cells, frame, seed)
         electorate = elect(built, frame, stop, keys.ATLAS_LABEL, seed=seed)

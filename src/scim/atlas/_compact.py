@@ -59,10 +59,9 @@ def compact(transaction: Transaction, ids: NDArray[np.int64]) -> Manifest:
             _copy_embedding(transaction, writer, experiment, space, ids, bar)
         if manifest.counted:
             _copy_counts(transaction, writer, experiment, bar)
-    space = manifest.space
-    if space.index is not None:
-        built = build_entry(transaction, space, kind=space.index.kind, recall=space.index.recall)
-        space = replace(space, index=replace(built, reach=space.index.reach, confidence=space.index.confidence))
+    space, old = manifest.space, manifest.space.index
+    if old is not None:
+        space = replace(space, index=build_entry(transaction, space, kind=old.kind, recall=old.recall, measured=old))
     hashes, named = (np.concatenate(part) for part in zip(*names, strict=True))
     written = write_names(storage, hashes, named, transaction.number)
     return transaction.commit(space=space, names=(written,), base=base)

@@ -156,7 +156,5 @@ def _rebuilt(transaction: Transaction, space: Space, place: int) -> Space:
         if len(cells.ids):
             new.append(build_part(storage, cells, part.start, part.stop, transaction.number, **how)[0])
     if not new:  # all of its cells are gone: the others are built together
-        return replace(
-            space, index=replace(build_entry(transaction, space, **how), reach=entry.reach, confidence=entry.confidence)
-        )
+        return replace(space, index=build_entry(transaction, space, **how, measured=entry))
     return replace(space, index=replace(entry, parts=(*entry.parts[:place], *new, *entry.parts[place + 1 :])))
