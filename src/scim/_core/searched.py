@@ -43,16 +43,3 @@ def searched(adata: AnnData, key: str) -> Searched:
         return Searched(np.asarray(record["groups"], dtype=object), record["ids"], record["distances"], record)
     ids, distances = (np.asarray(adata.obsm[record[name]]) for name in ("ids_key", "distances_key"))
     return Searched(adata.obs_names.to_numpy(dtype=object), ids, distances, record)
-
-
-def check_origin(origin: dict[str, str], uid: str, uri: str) -> None:
-    """Refuse an atlas other than the one that was searched.
-
-    Raises
-    ------
-    ValueError
-        Naming both.
-    """
-    if uid != origin["uid"]:
-        msg = f"The search was made in atlas {origin['uid']}, but {uri!r} is {uid}; pass atlas=."
-        raise ValueError(msg)

@@ -5,6 +5,20 @@ from scim.atlas._import import from_embedding, from_soma
 from scim.atlas._labels import Labels
 from scim.atlas._open import PACKAGED, create
 from scim.atlas._open import open_atlas as open  # noqa: A004  (`scim.atlas.open`, as everyone expects)
+from scim.atlas._origin import opened, opened_again, origin
 from scim.atlas.verify import Problem, verify
 
-__all__ = ["PACKAGED", "Atlas", "Labels", "Problem", "create", "from_embedding", "from_soma", "open", "verify"]
+__all__ = [
+    "PACKAGED",
+    "Atlas",
+    "Labels",
+    "Problem",
+    "create",
+    "from_embedding",
+    "from_soma",
+    "open",
+    "opened",
+    "opened_again",
+    "origin",
+    "verify",
+]

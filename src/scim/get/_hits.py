@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,11 @@ import pandas as pd
 from scim import atlas as atlases
 from scim._core import keys
 from scim._core.checks import check_adata
-from scim._core.searched import check_origin, searched
+from scim._core.searched import searched
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -83,22 +82,8 @@ def hits(
         }
     )
     unique, inverse = np.unique(frame["id"].to_numpy(), return_inverse=True)
-    with _atlas_of(record, atlas) as source:
+    with atlases.opened_again(record["atlas"], atlas) as source:
         rows = source.obs(unique, columns=columns)
     clash = {name: f"atlas_{name}" for name in rows.columns if name in frame}
     rows = rows.rename(columns=clash).take(inverse).set_axis(frame.index)
     return pd.concat([frame, rows], axis=1)
-
-
-@contextlib.contextmanager
-def _atlas_of(record: dict[str, Any], atlas: atlases.Atlas | str | os.PathLike[str] | None) -> Iterator[atlases.Atlas]:
-    """Yield the atlas that was searched; one that came open stays open."""
-    origin = record["atlas"]
-    place = atlases.PACKAGED if origin["path"] == "packaged" else origin["path"]
-    with contextlib.ExitStack() as stack:
-        if isinstance(atlas, atlases.Atlas):
-            source = atlas
-        else:
-            source = stack.enter_context(atlases.open(place if atlas is None else atlas))
-        check_origin(origin, source.uid, source.uri)
-        yield source

@@ -12,9 +12,8 @@ from scim import atlas as atlases
 from scim._core import keys
 from scim._core.checks import check_adata, check_choice, check_key, check_names, check_writable
 from scim._core.log import logger, warn
-from scim._core.searched import Searched, check_origin, searched
+from scim._core.searched import Searched, searched
 from scim._core.types import Alternative
-from scim.tl._context import opened
 from scim.tl._enrichment import Samples, enrichment
 from scim.tl._filter import primary_condition
 from scim.tl._samples import samples_of
@@ -136,9 +135,7 @@ def composition(
 
 @contextlib.contextmanager
 def _searched_atlas(record: dict[str, Any], atlas: AtlasLike) -> Iterator[atlases.Atlas]:
-    place = record["atlas"]["path"]
-    with opened((atlases.PACKAGED if place == "packaged" else place) if atlas is None else atlas) as source:
-        check_origin(record["atlas"], source.uid, source.uri)
+    with atlases.opened_again(record["atlas"], atlas) as source:
         then = record["atlas"].get("version", source.version)
         if then != source.version:
             warn(

@@ -1,8 +1,7 @@
-"""What the tools share: the atlas or model asked for, and whether an embedding fits it."""
+"""What the tools share: the model asked for, and whether an embedding fits it."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from scim import atlas as atlases
@@ -11,7 +10,6 @@ from scim._core.checks import check_rep
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
     import numpy as np
     from anndata import AnnData
@@ -20,16 +18,6 @@ if TYPE_CHECKING:
     from scim.model import Model
 
     AtlasLike = atlases.Atlas | str | os.PathLike[str] | None
-
-
-@contextlib.contextmanager
-def opened(atlas: AtlasLike) -> Iterator[atlases.Atlas]:
-    """Yield an open atlas; one that came open stays open."""
-    if isinstance(atlas, atlases.Atlas):
-        yield atlas
-    else:
-        with atlases.open(atlas) as mine:
-            yield mine
 
 
 def model_of(atlas: AtlasLike, model: Model | str | os.PathLike[str] | None) -> Model:
@@ -47,14 +35,8 @@ def model_of(atlas: AtlasLike, model: Model | str | os.PathLike[str] | None) -> 
         raise ValueError(msg)
     if model is not None:
         return model if isinstance(model, Model) else load(model)
-    with opened(atlas) as source:
+    with atlases.opened(atlas) as source:
         return source.model
-
-
-def origin(atlas: atlases.Atlas) -> dict[str, str | int]:
-    """Return where an answer came from, for `uns`: another machine has the packaged atlas at another path."""
-    packaged = atlas.uri == str(atlases.PACKAGED)
-    return {"path": "packaged" if packaged else atlas.uri, "uid": atlas.uid, "version": atlas.version}
 
 
 def embedded_by(adata: AnnData, use_rep: str) -> dict[str, Any]:

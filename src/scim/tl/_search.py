@@ -19,10 +19,11 @@ from scim._core.checks import (
 from scim._core.groups import groups_of
 from scim._core.log import logger
 from scim._core.types import Centroid, Duplicates
+from scim.atlas import opened, origin
 from scim.index import Neighbors
 from scim.tl._centroids import centroids, default_centroid
 from scim.tl._coherence import coherence
-from scim.tl._context import fitting_rep, opened, origin
+from scim.tl._context import fitting_rep
 from scim.tl._filter import found_nothing, primary_condition, query_filter
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from scim._core.checks import (
 from scim._core.groups import groups_of
 from scim._core.log import progress
 from scim._core.types import Centroid
+from scim.atlas import opened
 from scim.tl._centroids import centroids, default_centroid
-from scim.tl._context import fitting_rep, opened
+from scim.tl._context import fitting_rep
 from scim.tl._samples import samples_of
 
 if TYPE_CHECKING:
