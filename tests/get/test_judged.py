@@ -96,11 +96,12 @@ def test_confusion_by_hand(adata):
     }
 
 
-def test_the_word_unknown_is_no_label(adata):
+@pytest.mark.parametrize("word", ["unknown", "na"])  # as the CELLxGENE schema writes cells without a type
+def test_a_word_for_unknown_is_no_label(adata, word):
     expected = scim.get.confusion(adata, "truth")
     shares = scim.get.vote_shares(adata)
-    adata.obs["truth"] = adata.obs["truth"].astype(object).fillna("unknown")
-    adata.obs["scim_label"] = adata.obs["scim_label"].astype(object).fillna("unknown")
+    adata.obs["truth"] = adata.obs["truth"].astype(object).fillna(word)
+    adata.obs["scim_label"] = adata.obs["scim_label"].astype(object).fillna(word)
     pd.testing.assert_frame_equal(scim.get.confusion(adata, "truth"), expected)
     pd.testing.assert_frame_equal(scim.get.vote_shares(adata), shares)
     assert scim.get.reliability(adata, "truth").attrs["n_unknown"] == 1

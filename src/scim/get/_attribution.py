@@ -64,7 +64,7 @@ def attribution(
     [['T cell', 1], ['T cell', 2]]
     """
     check_adata(adata)
-    record = explain_record(adata, key)
+    record = _record(adata, key)
     names = [str(name) for name in record["groups"]]
     chosen = names if group is None else check_names("group", group)
     absent = [name for name in chosen if name not in names]
@@ -76,7 +76,7 @@ def attribution(
     return pd.concat([_of_group(record, names.index(name), top) for name in chosen], ignore_index=True)
 
 
-def explain_record(adata: AnnData, key: str) -> dict[str, Any]:
+def _record(adata: AnnData, key: str) -> dict[str, Any]:
     """Return what `tl.explain` wrote in `uns`.
 
     Raises

@@ -25,8 +25,8 @@ def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL) -> pd.DataFr
     adata
         Cells annotated by :func:`scim.tl.annotate`.
     truth
-        Column of obs with the given labels: Cell Ontology ids or names, or free words. Cells where it is missing or
-        `"unknown"` are left out.
+        Column of obs with the given labels: Cell Ontology ids or names, or free words. Cells where it is missing,
+        `"unknown"` or `"na"` are left out.
     key
         `key_added` of the annotation.
 

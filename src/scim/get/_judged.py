@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
+from scim._core import keys
 from scim._core.checks import check_adata, check_obs_key
 from scim._core.log import warn
 
@@ -60,7 +61,7 @@ def judged(adata: AnnData, truth: str, key: str) -> Judged:
         raise KeyError(msg)
     given, annotated = ontology.named(adata.obs[truth]), ontology.named(_answers(adata, key))
     for names in (given, annotated):
-        names[names == UNKNOWN] = None  # as the CELLxGENE schema writes what is not known
+        names[np.isin(names.astype(str), keys.NO_LABEL)] = None
     rows = np.flatnonzero(pd.notna(given))
     if rows.size == 0:
         msg = f"obs[{truth!r}] has no label that is known; expected the label of at least one cell."

@@ -47,8 +47,8 @@ def reliability(
     adata
         Cells annotated by :func:`scim.tl.annotate`.
     truth
-        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing or
-        `"unknown"` are left out.
+        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing,
+        `"unknown"` or `"na"` are left out.
     n_bins
         Number of bins.
     ancestors

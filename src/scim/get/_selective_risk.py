@@ -32,8 +32,8 @@ def selective_risk(
     adata
         Cells annotated by :func:`scim.tl.annotate`.
     truth
-        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing or
-        `"unknown"` are left out.
+        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing,
+        `"unknown"` or `"na"` are left out.
     ancestors
         `"right"`: a label that is an ancestor of the true one is right. `"wrong"`: it is not. See
         :func:`scim.get.reliability`.

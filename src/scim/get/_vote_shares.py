@@ -9,6 +9,7 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import keys
+from scim._core.annotated import annotation_record
 from scim._core.checks import check_adata, check_obs_key
 from scim._core.groups import Groups, groups_of
 from scim.get._judged import UNKNOWN
@@ -67,10 +68,7 @@ def vote_shares(adata: AnnData, groupby: str | None = None, *, key: str = keys.L
     ['B cell', 'T cell', 'classical monocyte']
     """
     check_adata(adata)
-    record = adata.uns.get(key)
-    if not isinstance(record, dict) or "labels" not in record or f"{key}_shares" not in adata.obsm:
-        msg = f"uns[{key!r}] holds no annotation; run scim.tl.annotate(adata) first. Present: {sorted(adata.uns)}."
-        raise KeyError(msg)
+    record = annotation_record(adata, key)
     if groupby is not None:
         check_obs_key(adata, groupby)
     names, group_of = _by_label(adata, key) if groupby is None else groups_of(adata, groupby)
@@ -91,7 +89,7 @@ def _by_label(adata: AnnData, key: str) -> Groups:
     """Return the cells by annotated label, the unknown as the last group."""
     check_obs_key(adata, key)
     values = adata.obs[key].astype(object)
-    values = values.mask(values == UNKNOWN)  # the label of cells that nobody knew
+    values = values.mask(values.isin(keys.NO_LABEL))  # labels given elsewhere to cells that nobody knew
     names = [*ontology.sort_terms(list(values.dropna().unique())), *([UNKNOWN] if values.isna().any() else [])]
     codes = pd.Categorical(values.fillna(UNKNOWN), categories=names).codes
     return Groups(np.array(names, dtype=object), np.asarray(codes, np.int64))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
+from scim._core.annotated import annotation_record
 from scim._core.checks import check_adata
 
 if TYPE_CHECKING:
@@ -52,10 +53,7 @@ def votes(adata: AnnData, *, key: str = keys.LABEL) -> pd.DataFrame:
     ['cell', 'rank', 'label', 'label_id', 'share']
     """
     check_adata(adata)
-    record = adata.uns.get(key)
-    if not isinstance(record, dict) or "labels" not in record:
-        msg = f"uns[{key!r}] holds no annotation; run scim.tl.annotate(adata) first. Present: {sorted(adata.uns)}."
-        raise KeyError(msg)
+    record = annotation_record(adata, key)
     codes = np.asarray(adata.obsm[f"{key}_codes"])
     flat = codes.ravel()
     some = flat >= 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from scim import get
 from scim._core import keys
 from scim._core.checks import check_adata, check_count
-from scim.pl._axes import axes_or_figure, category_colors, palette
+from scim.pl._axes import INK, axes_or_figure, category_colors, palette, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 4  # at most
-_INK = "#333333"
 
 
 def attribution(
@@ -74,11 +72,11 @@ def attribution(
     axes, figure = axes_or_figure(ax, len(names), size=size, n_columns=_COLUMNS)
     for panel, name in zip(axes, names, strict=True):
         _bars(panel, found[found["group"] == name], colors[name])
-        panel.set_title("\n".join(textwrap.wrap(name, 34)), loc="left", fontsize="medium", color=_INK)
+        panel.set_title(wrapped(name, 34), loc="left", fontsize="medium", color=INK)
     grid = axes[0].get_gridspec()
     n_above = 0 if figure is None or grid is None else len(axes) - grid.ncols  # have another panel below
     for panel in axes[n_above:]:
-        panel.set_xlabel("attribution", color=_INK)
+        panel.set_xlabel("attribution", color=INK)
     return figure
 
 
@@ -93,7 +91,7 @@ def _colors(adata: AnnData, key: str) -> dict[str, str]:
 def _bars(ax: Axes, genes: pd.DataFrame, color: str) -> None:
     place, mean = np.arange(len(genes)), genes["mean"].to_numpy()
     ax.barh(place, mean, height=0.7, color=color, alpha=0.75, linewidth=0)
-    ax.hlines(place, genes["low"], genes["high"], color=_INK, linewidth=1.2)
+    ax.hlines(place, genes["low"], genes["high"], color=INK, linewidth=1.2)
     ax.set_yticks(place, genes["gene"], fontstyle="italic", fontsize="small")
     ax.set_ylim(len(genes) - 0.4, -0.6)
     ax.set_xlim(left=0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-UNKNOWN = "#d9d9d9"
+UNKNOWN, INK = "#d9d9d9", "#333333"
 
 
 def axes_or_figure(
@@ -91,6 +91,13 @@ def category_colors(adata: AnnData, key: str) -> dict[str, str]:
     own = adata.uns.get(f"{key}_colors")
     colors = palette(len(categories)) if own is None or len(own) != len(categories) else [str(color) for color in own]
     return dict(zip(categories, colors, strict=True))
+
+
+def label_colors(adata: AnnData, key: str, labels: Sequence[str]) -> dict[str, str]:
+    """Return the colours that annotated labels have in all pictures; labels that no cell has get further ones."""
+    own = {str(name): color for name, color in category_colors(adata, key).items()} if key in adata.obs else {}
+    further = [label for label in dict.fromkeys(labels) if label not in own]
+    return own | dict(zip(further, palette(len(own) + len(further))[len(own) :], strict=True))
 
 
 def palette(n: int) -> list[str]:

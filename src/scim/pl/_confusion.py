@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from scim import get
 from scim._core import keys
-from scim.pl._axes import axes_or_figure, wrapped
+from scim.pl._axes import INK, axes_or_figure, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _COLORS = {"right": "Blues", "broader": "Greens", "wrong": "Oranges", "unknown": "Greys"}
 _KINDS = {"same": "right", "narrower": "right", "broader": "broader", "other": "wrong", "unknown": "unknown"}
-_INK = "#333333"
 _CELL, _LARGEST, _ROOM = 0.33, 14.0, 0.26
 """Side of a cell, largest side of the table, and least side of a cell with a number in it, in inches."""
 _DARKEST = 1.2  # the share at which the colours would end, so that all cells of a row are not black
@@ -41,8 +40,8 @@ def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL, ax: Axes | N
     adata
         Cells annotated by :func:`scim.tl.annotate`.
     truth
-        Column of obs with the given labels: Cell Ontology ids or names, or free words. Cells where it is missing or
-        `"unknown"` are left out.
+        Column of obs with the given labels: Cell Ontology ids or names, or free words. Cells where it is missing,
+        `"unknown"` or `"na"` are left out.
     key
         `key_added` of the annotation.
     ax
@@ -123,7 +122,7 @@ def _percentages(ax: Axes, counted: pd.DataFrame) -> None:
     last = len(counted["annotated"].cat.categories) - 1
     for row, column, share in zip(*_places(counted), counted["share"], strict=True):
         if share >= 0.005:
-            color = "white" if share > 0.6 else _INK
+            color = "white" if share > 0.6 else INK
             place = column + (_GAP if column == last else 0)
             ax.text(place, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6.5, color=color, zorder=4)
 
@@ -135,8 +134,8 @@ def _names(ax: Axes, rows: list[str], columns: list[str], size: float) -> None:
     ax.set_yticks(np.arange(len(rows)), rows, fontsize=size, linespacing=1.05)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("annotated label", color=_INK)
-    ax.set_ylabel("given label", color=_INK)
+    ax.set_xlabel("annotated label", color=INK)
+    ax.set_ylabel("given label", color=INK)
 
 
 def _legend(ax: Axes, counted: pd.DataFrame) -> None:

@@ -10,15 +10,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from scim._core import keys
+from scim._core.annotated import annotation_record
 from scim._core.checks import check_adata
-from scim.pl._axes import UNKNOWN, axes_or_figure, category_colors, palette
+from scim.pl._axes import INK, UNKNOWN, axes_or_figure, label_colors
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _PALE = "#333333", "#8a8a8a"
+_PALE = "#8a8a8a"
 _RIGHT = 2.0  # where the words end that stand beside the bars, which end at 1
 _COLUMNS = ("group", "n_cells", "label", "confidence", "runner_up", "runner_up_share", "share", "unknown", "mixed")
 
@@ -60,7 +61,8 @@ def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) 
     check_adata(adata)
     groups = _groups(adata, key)
     (axes,), figure = axes_or_figure(ax, size=(9.4, 1.2 + 0.4 * len(groups)))
-    _bars(axes, groups, _colors(adata, key, groups))
+    named = [*groups["label"].dropna(), *groups["runner_up"].dropna()]
+    _bars(axes, groups, label_colors(adata, key, named))
     axes.set_ylabel(str(adata.uns[key]["params"].get("groupby", "")))
     _dots(axes, groups)
     _words(axes, groups)
@@ -69,13 +71,7 @@ def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) 
 
 
 def _groups(adata: AnnData, key: str) -> pd.DataFrame:
-    record = adata.uns.get(key)
-    if not isinstance(record, dict) or "labels" not in record:
-        msg = (
-            f"uns[{key!r}] holds no annotation; run scim.tl.annotate(adata, groupby=...). Present: {sorted(adata.uns)}."
-        )
-        raise KeyError(msg)
-    groups = record.get("groups")
+    groups = annotation_record(adata, key, "scim.tl.annotate(adata, groupby=...)").get("groups")
     if not isinstance(groups, pd.DataFrame) or not set(_COLUMNS) <= set(groups):
         msg = (
             f"uns[{key!r}] was made without groups; run scim.tl.annotate(adata, groupby=...), such as groupby='leiden'."
@@ -83,14 +79,6 @@ def _groups(adata: AnnData, key: str) -> pd.DataFrame:
         raise KeyError(msg)
     words = {name: groups[name].astype(object) for name in ("group", "label", "runner_up")}
     return groups.assign(**words).reset_index(drop=True)
-
-
-def _colors(adata: AnnData, key: str, groups: pd.DataFrame) -> dict[str, str]:
-    """Return the colours of the labels of cells, as in other pictures; those that only groups have get further ones."""
-    own = {str(name): color for name, color in category_colors(adata, key).items()} if key in adata.obs else {}
-    named = [*groups["label"].dropna(), *groups["runner_up"].dropna()]
-    further = [name for name in dict.fromkeys(named) if name not in own]
-    return own | dict(zip(further, palette(len(own) + len(further))[len(own) :], strict=True))
 
 
 def _bars(ax: Axes, groups: pd.DataFrame, colors: dict[str, str]) -> None:
@@ -112,7 +100,7 @@ def _bars(ax: Axes, groups: pd.DataFrame, colors: dict[str, str]) -> None:
 
 def _dots(ax: Axes, groups: pd.DataFrame) -> None:
     mixed = groups["mixed"].to_numpy(dtype=np.bool_)
-    ink = np.where(groups["label"].isna(), _PALE, _INK)
+    ink = np.where(groups["label"].isna(), _PALE, INK)
     fill = np.where(mixed, "white", ink)
     style: dict[str, Any] = {
         "edgecolor": np.where(mixed, ink, "white"),
@@ -128,17 +116,17 @@ def _words(ax: Axes, groups: pd.DataFrame) -> None:
     for place, (name, second, share, mixed) in enumerate(zip(*columns, strict=True)):
         two = pd.notna(second) and share >= 0.005  # less would be 0 %
         unknown = pd.isna(name)
-        style: dict[str, Any] = {"color": _PALE, "fontstyle": "italic"} if unknown else {"color": _INK}
+        style: dict[str, Any] = {"color": _PALE, "fontstyle": "italic"} if unknown else {"color": INK}
         ax.text(1.04, place - 0.17 * two, "unknown" if unknown else name, va="center", fontsize="medium", **style)
         if two:
             what = f"{'mixed with' if mixed else 'then'} {second} {share:.0%}"
-            ax.text(1.04, place + 0.2, what, va="center", fontsize="small", color=_INK if mixed else _PALE)
+            ax.text(1.04, place + 0.2, what, va="center", fontsize="small", color=INK if mixed else _PALE)
 
 
 def _legend(ax: Axes) -> None:
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 6.5}
-    handles: list[Line2D | Patch] = [Line2D([], [], color=_INK, label="confidence", **dot)]
-    handles.append(Line2D([], [], markerfacecolor="white", markeredgecolor=_INK, label="of a mixed group", **dot))
+    handles: list[Line2D | Patch] = [Line2D([], [], color=INK, label="confidence", **dot)]
+    handles.append(Line2D([], [], markerfacecolor="white", markeredgecolor=INK, label="of a mixed group", **dot))
     handles += [Patch(color="#6b8fb5", label="has the label"), Patch(color="#6b8fb5", alpha=0.38, label="runner-up")]
     handles.append(Patch(color="#9a9a9a", label="unknown"))
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3, "handlelength": 0.9}

@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from scim import get
 from scim._core import keys
-from scim.pl._axes import axes_or_figure
+from scim.pl._axes import INK, axes_or_figure
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from scim._core.types import Ancestors
 
-_INK, _BLUE, _ORANGE, _LIGHT = "#333333", "#1f77b4", "#d9822b", "#bbbbbb"
+_BLUE, _ORANGE, _LIGHT = "#1f77b4", "#d9822b", "#bbbbbb"
 _FEW = 0.05
 """Share of the cells below which the error is that of a few and jumps: the axis does not follow it."""
 
@@ -48,8 +48,8 @@ def reliability(
     adata
         Cells annotated by :func:`scim.tl.annotate`.
     truth
-        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing or
-        `"unknown"` are left out.
+        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing,
+        `"unknown"` or `"na"` are left out.
     n_bins
         Number of bins.
     ancestors
@@ -112,12 +112,12 @@ def _diagram(ax: Axes, binned: pd.DataFrame) -> None:
     ax.plot(some["confidence"], some["right"], color=_BLUE, linewidth=1, alpha=0.4, zorder=2)
     ax.scatter(some["confidence"], some["right"], s=34, color=_BLUE, edgecolor="white", linewidth=0.8, zorder=3)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of labels that are right")
-    ax.set_title("is the confidence what it says?", loc="left", fontsize="medium", color=_INK)
+    ax.set_title("is the confidence what it says?", loc="left", fontsize="medium", color=INK)
     ax.tick_params(labelbottom=False)
     above = (some["right"] - some["confidence"]).mean() > 0  # the points leave the other corner free
     style: dict[str, Any] = {"ha": "right", "va": "bottom"} if above else {"ha": "left", "va": "top"}
     style["bbox"] = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
-    style |= {"transform": ax.transAxes, "fontsize": "small", "color": _INK, "linespacing": 1.4}
+    style |= {"transform": ax.transAxes, "fontsize": "small", "color": INK, "linespacing": 1.4}
     ax.text(*((0.98, 0.03) if above else (0.03, 0.98)), _said(binned.attrs), **style)
 
 
@@ -155,7 +155,7 @@ def _risk(ax: Axes, risk: pd.DataFrame, ancestors: Ancestors) -> None:
     ax.set(xlim=(0, 1), xlabel="share of cells that are labelled, surest first", ylabel="share of them")
     some = risk[risk["answered"] >= _FEW]
     ax.set_ylim(0, max(0.05, 1.1 * (some["error"] + some["broader"]).max() if len(some) else 0.0))
-    ax.set_title("how wrong are the surest?", loc="left", fontsize="medium", color=_INK)
+    ax.set_title("how wrong are the surest?", loc="left", fontsize="medium", color=INK)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.legend(frameon=False, fontsize="small", loc="upper left")

@@ -9,7 +9,7 @@ import numpy as np
 from scim import get
 from scim._core import keys
 from scim._core.checks import check_count
-from scim.pl._axes import axes_or_figure, category_colors, palette, wrapped
+from scim.pl._axes import axes_or_figure, label_colors, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,18 +75,11 @@ def votes(
     )
     kept = shares[shares["label"].isin(most)]
     (axes,), figure = axes_or_figure(ax, size=(10.5, 1.0 + max(0.31 * len(groups), 0.2 * len(most))))
-    _bars(axes, kept, _colors(adata, key, list(most)))
+    _bars(axes, kept, label_colors(adata, key, list(most)))
     names = [f"{wrapped(name, 36)} ({n[name]:,.0f})" for name in groups]
     axes.set_yticks(np.arange(len(groups)), names, fontsize="small", linespacing=0.95)
     axes.set_ylabel(key if groupby is None else groupby)
     return figure
-
-
-def _colors(adata: AnnData, key: str, labels: list[str]) -> dict[str, str]:
-    """Return the colours of the labels, as in other pictures of the annotation; those nobody has get further ones."""
-    own = {str(name): color for name, color in category_colors(adata, key).items()} if key in adata.obs else {}
-    further = [label for label in labels if label not in own]
-    return own | dict(zip(further, palette(len(own) + len(further))[len(own) :], strict=True))
 
 
 def _bars(ax: Axes, kept: pd.DataFrame, colors: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scim.vote._centroids import Vectors
     from scim.vote._voters import Voters
 
     Search = Callable[[NDArray[np.float32], int, NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64]]]
@@ -60,9 +61,7 @@ class _Asked(NamedTuple):
     """Whether voters were left of the cell's type, or of kin of it."""
 
 
-def calibrate(
-    vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]], voters: Voters, search: Search, seed: int = 0
-) -> Confidence:
+def calibrate(vectors: Vectors, voters: Voters, search: Search, seed: int = 0) -> Confidence:
     """Learn from cells whose study does not vote.
 
     Studies are held out in turn, up to 50 of them. Their cells are asked once of all other studies, and once more,
@@ -108,7 +107,7 @@ def calibrate(
 
 
 def _ask(
-    vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    vectors: Vectors,
     voters: Voters,
     folds: NDArray[np.int32],
     search: Search,
@@ -148,7 +147,7 @@ def _drawn(every: NDArray[np.int64], folds: NDArray[np.int32], random: np.random
 
 
 def _one(
-    vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    vectors: Vectors,
     ids: NDArray[np.int64],
     voters: Voters,
     allowed: NDArray[np.int64],

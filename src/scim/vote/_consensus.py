@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scim.vote._tree import LabelTree
 
 MIXED = 0.25
-"""A group is mixed if at least this share of its cells is expected to be of another type than the one it is called."""
+"""A group is mixed if at least this share of its cells got the same other answer."""
 
 
 class Consensus(NamedTuple):
