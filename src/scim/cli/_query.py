@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from scim._core.checks import check_obs_key
 from scim._core.types import Duplicates, Weights  # noqa: TC001  (cyclopts reads it)
 from scim.cli._files import check_output, read_cells, write_cells, write_table
 
@@ -82,7 +83,7 @@ def annotate(
     from scim import tl
 
     check_output(output, (".h5ad", ".csv", ".tsv", ".parquet"), overwrite=overwrite)
-    adata = read_cells(query)
+    adata = _cells(query, groupby)
     tl.embed(adata, atlas, layer=layer, gene_key=gene_key)
     tl.annotate(
         adata,
@@ -104,6 +105,14 @@ def annotate(
         write_table(_labels(adata), output)
     print(label_table(adata).to_string(index=False))
     print(f"\nwrote {output}")
+
+
+def _cells(query: Path, groupby: str | None) -> AnnData:
+    """Read the cells, and refuse a column that they lack before they are embedded."""
+    adata = read_cells(query)
+    if groupby is not None:
+        check_obs_key(adata, groupby)
+    return adata
 
 
 def _level(given: list[str] | None) -> str | int | list[str] | None:
@@ -162,7 +171,7 @@ def search(
     from scim import get, tl
 
     check_output(output, (".csv", ".tsv", ".parquet", ".h5ad"), overwrite=overwrite)
-    adata = read_cells(query)
+    adata = _cells(query, groupby)
     tl.embed(adata, atlas, layer=layer, gene_key=gene_key)
     tl.search(
         adata,

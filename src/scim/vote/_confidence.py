@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 BEYOND = 1.5
 """How many times farther cells of a new study lie than those of a study held out of the atlas, which the model was
-often trained on: measured on studies that neither model nor atlas had seen (benchmarks/NOTES.md)."""
+often trained on: chosen on studies that neither model nor atlas had seen (benchmarks/NOTES.md)."""
 
 DOUBT = 1.5
-"""How many times smaller the log odds of an answer are in a new study, measured likewise: the cells of a held-out study
+"""How many times smaller the log odds of an answer are in a new study, chosen likewise: the cells of a held-out study
 come out clearer than new ones, for the model has seen their labels."""
 
 STEPS = 100
