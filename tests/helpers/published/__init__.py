@@ -1,0 +1,33 @@
+"""Model folders in the form in which SCimilarity is published, of any size, without the packages that wrote them.
+
+`write_folder` makes a whole one; the other functions make its parts. Everything is written block by block, so that
+millions of cells need the memory of one block. Nothing here imports scim: whoever checks scim against the published
+package runs these files with that package's interpreter.
+"""
+
+from __future__ import annotations
+
+from helpers.published._cells import Cells
+from helpers.published._folder import Folder, write_annotation, write_folder
+from helpers.published._hnsw import HnswHeader, normalised, write_hnsw
+from helpers.published._metadata import COLUMNS, metadata_block, write_metadata
+from helpers.published._model import embed, random_decoder, random_encoder, write_model
+from helpers.published._vectors import write_embedding
+
+__all__ = [
+    "COLUMNS",
+    "Cells",
+    "Folder",
+    "HnswHeader",
+    "embed",
+    "metadata_block",
+    "normalised",
+    "random_decoder",
+    "random_encoder",
+    "write_annotation",
+    "write_embedding",
+    "write_folder",
+    "write_hnsw",
+    "write_metadata",
+    "write_model",
+]
