@@ -6,6 +6,7 @@ from scim.vote._centroids import Centroids, centroids_of, near_labels
 from scim.vote._confidence import Confidence, Probabilities
 from scim.vote._consensus import Consensus, consensus
 from scim.vote._count import Evidence, Votes, count, label_weights
+from scim.vote._totals import Totals, totals
 from scim.vote._tree import LabelTree
 from scim.vote._voters import Voters
 
@@ -17,6 +18,7 @@ __all__ = [
     "Evidence",
     "LabelTree",
     "Probabilities",
+    "Totals",
     "Voters",
     "Votes",
     "answer",
@@ -26,4 +28,5 @@ __all__ = [
     "count",
     "label_weights",
     "near_labels",
+    "totals",
 ]

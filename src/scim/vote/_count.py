@@ -8,15 +8,13 @@ import numpy as np
 
 from scim._core.numba import threads
 from scim.vote._kernels import rank_labels
+from scim.vote._weights import distance_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core.types import Weights
     from scim.vote._voters import Voters
-
-_CLOSEST = 1e-6
-"""Distances below this count as this, so that an identical cell outweighs others without silencing them."""
 
 
 class Votes(NamedTuple):
@@ -101,9 +99,8 @@ def count(
     safe = np.where(found, ids, 0)
     labels = np.where(found, voters.codes[safe], -1).astype(np.int32)
     studies = np.where(found, voters.studies[safe], -1).astype(np.int32)
-    weight = np.where(found, np.float32(1), np.float32(0))
-    if weights != "uniform":
-        weight /= np.maximum(np.where(found, distances, 1), np.float32(_CLOSEST))
+    # In double precision, so that a tie is one, and sums of thousands are those of any other count.
+    weight = np.where(found, 1.0, 0.0) if weights == "uniform" else distance_weights(distances, found)
     tree, balanced = voters.tree, weights == "balanced"
     if balanced:
         weight *= each[labels]

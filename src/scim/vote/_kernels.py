@@ -23,7 +23,7 @@ Between .3 and 1 it hardly changes the labels (benchmarks/NOTES.md)."""
 def tally(
     labels: NDArray[np.int32],
     studies: NDArray[np.int32],
-    weights: NDArray[np.float32],
+    weights: NDArray[np.float64],
     near: NDArray[np.float32],
     balanced: bool,  # noqa: FBT001  (kernels take their arguments by place)
     seen: NDArray[np.int32],
@@ -69,7 +69,7 @@ def tally(
 def rank_labels(
     labels: NDArray[np.int32],
     studies: NDArray[np.int32],
-    weights: NDArray[np.float32],
+    weights: NDArray[np.float64],
     near: NDArray[np.float32],
     balanced: bool,  # noqa: FBT001
     top_codes: NDArray[np.int32],
@@ -102,6 +102,23 @@ def rank_labels(
                 elif not over[label]:
                     rival[i, at] = min(rival[i, at], near[i, label])
             n_studies[i, at] = distinct(labels[i], studies[i], here)
+
+
+@njit_parallel
+def sum_labels(
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    codes: NDArray[np.int32],
+    counts: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Write the labels of each query in the order of their nearest member, how many members each has, and their sum."""
+    k = labels.shape[1]
+    for i in prange(labels.shape[0]):
+        seen, near = np.empty(k, np.int32), np.empty(0, np.float32)
+        n_seen = tally(labels[i], labels[i], np.ones(k), near, False, seen, counts[i])  # noqa: FBT003
+        tally(labels[i], labels[i], weights[i], near, False, seen, sums[i])  # noqa: FBT003
+        codes[i, :n_seen] = seen[:n_seen]
 
 
 @njit_parallel
