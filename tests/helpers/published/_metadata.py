@@ -37,9 +37,22 @@ def metadata_block(
     labels: Sequence[str],
     *,
     annotated: NDArray[np.bool_],
+    label: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the metadata of some cells; the same for the same rows, however they are cut into blocks of this call."""
+    """Return the metadata of some cells, a function of `seed` and of the first row.
+
+    Parameters
+    ----------
+    rows, study
+        The cells' numbers, and the numbers of their studies, (n,).
+    labels
+        Names of cell types.
+    annotated
+        Which cells were trained with, (n,).
+    label
+        Which of `labels` is the prediction, (n,); any if not given.
+    """
     rng = np.random.default_rng([seed, 77, int(rows[0]) if len(rows) else 0])
     names = np.array(labels, object)
     n = len(rows)
@@ -53,7 +66,7 @@ def metadata_block(
         "index": rows,
         "study": np.array([f"GSE{100_000 + s}" for s in range(int(study.max(initial=0)) + 1)], object)[study],
         "sample": _texts("GSM", sample),
-        "prediction": names[rng.integers(0, len(names), n)],
+        "prediction": names[rng.integers(0, len(names), n) if label is None else label],
         "fm_signature_score": rng.normal(0, 0.3, n),
         "n_genes_by_counts": np.round(total * 0.1),
         "total_counts": total,

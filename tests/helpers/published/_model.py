@@ -48,18 +48,43 @@ def random_encoder(
     """Return an encoder with random weights, by the keys of its checkpoint.
 
     With `cells` (n, n_genes), log-normalised, the running statistics of each batch normalisation are what these
-    cells give, so that real cells spread over the sphere instead of lying in one place.
+    cells give, and the mean of the last layer is zero, so that real cells spread over the sphere instead of lying in
+    one place.
     """
     rng, state = np.random.default_rng(seed), {}
     widths = [n_genes, *hidden]
     for i in range(len(hidden)):
         _block(state, f"network.{i}", 1, widths[i], widths[i + 1], rng)
         if cells is not None:
-            before = _hidden(state, i, _through(state, i, cells), normalise=False)
+            before = _before(state, i, _through(state, i, cells))
             state[f"network.{i}.2.running_mean"] = before.mean(axis=0)
             state[f"network.{i}.2.running_var"] = before.var(axis=0) + np.float32(1e-3)
-    _linear(state, f"network.{len(hidden)}", widths[-1], latent, rng)
+    last = f"network.{len(hidden)}"
+    _linear(state, last, widths[-1], latent, rng)
+    if cells is not None:
+        state[f"{last}.bias"] = -(_through(state, len(hidden), cells) @ state[f"{last}.weight"].T).mean(axis=0)
     return state
+
+
+def fit_last(
+    state: State, cells: NDArray[np.float32], label: NDArray[np.int64], *, own: float = 0.2, seed: int = 2
+) -> State:
+    """Return the encoder with a last layer that draws cells of one label together, as training does.
+
+    By ridge regression from the last hidden layer to a random unit vector a label, plus `own` times what the random
+    layer made of the cell: cells (n, n_genes), label (n,).
+    """
+    depth = max(int(key.split(".")[1]) for key in state)
+    hidden, last = _through(state, depth, cells), f"network.{depth}"
+    codes = np.random.default_rng(seed).normal(size=(int(label.max()) + 1, len(state[f"{last}.bias"])))
+    codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+    aim = codes[label] + own * embed(state, cells)
+    mean = hidden.mean(axis=0)
+    centred = (hidden - mean).astype(np.float64)
+    ridge = np.eye(hidden.shape[1]) * centred.var(axis=0).sum() * len(hidden) * 0.01
+    weight = np.linalg.solve(centred.T @ centred + ridge, centred.T @ (aim - aim.mean(axis=0)))
+    bias = aim.mean(axis=0) - mean @ weight
+    return state | {f"{last}.weight": weight.T.astype(np.float32), f"{last}.bias": bias.astype(np.float32)}
 
 
 def random_decoder(n_genes: int, hidden: Sequence[int] = (1024, 1024, 1024), latent: int = 128, seed: int = 1) -> State:
@@ -72,11 +97,13 @@ def random_decoder(n_genes: int, hidden: Sequence[int] = (1024, 1024, 1024), lat
     return state
 
 
-def _hidden(state: State, i: int, x: NDArray[np.float32], *, normalise: bool = True) -> NDArray[np.float32]:
-    key = f"network.{i}"
-    x = x @ state[f"{key}.1.weight"].T + state[f"{key}.1.bias"]
-    if not normalise:
-        return x
+def _before(state: State, i: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what layer i's batch normalisation is given."""
+    return x @ state[f"network.{i}.1.weight"].T + state[f"network.{i}.1.bias"]
+
+
+def _hidden(state: State, i: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    key, x = f"network.{i}", _before(state, i, x)
     scale = state[f"{key}.2.weight"] / np.sqrt(state[f"{key}.2.running_var"] + np.float32(EPSILON))
     x = (x - state[f"{key}.2.running_mean"]) * scale + state[f"{key}.2.bias"]
     return np.where(x > 0, x, x * state[f"{key}.3.weight"])
