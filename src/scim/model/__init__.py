@@ -12,6 +12,7 @@ from scim.model._config import ModelConfig
 from scim.model._load import load
 from scim.model._model import Model
 from scim.model.net import Decoder, Encoder
+from scim.model.scimilarity import from_scimilarity
 
 if TYPE_CHECKING:
     from scim.model.data import CellFilters
@@ -27,6 +28,7 @@ __all__ = [
     "ModelConfig",
     "TrainConfig",
     "evaluate",
+    "from_scimilarity",
     "load",
     "train",
 ]
