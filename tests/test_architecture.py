@@ -23,6 +23,7 @@ ARROWS = {
     "tl": {"_core", "pp", "ontology", "index", "model", "vote", "atlas"},
     "get": {"_core", "atlas", "ontology"},
     "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
+    "compat": {"_core", "pp", "vote", "index", "model", "atlas", "pl"},
     "datasets": set(),
     "cli": {"_core", "tl", "get", "pl", "atlas", "model", "datasets", "ontology"},
 }

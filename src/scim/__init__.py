@@ -11,6 +11,7 @@ The rooms, in the order in which data goes through them:
 - :mod:`scim.pl`: what `tl` wrote, as pictures
 - :mod:`scim.ontology`: the Cell Ontology
 - :mod:`scim.datasets`: small data to try things on
+- :mod:`scim.compat`: the classes of the package scimilarity, on an atlas that was imported from it
 
 Rooms are loaded when first used, so `import scim` is quick and needs no torch, TileDB, numba or matplotlib.
 """
@@ -26,9 +27,9 @@ from scim._core.settings import settings
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from scim import atlas, datasets, get, index, model, ontology, pl, pp, tl
+    from scim import atlas, compat, datasets, get, index, model, ontology, pl, pp, tl
 
-__all__ = ["atlas", "datasets", "get", "index", "model", "ontology", "pl", "pp", "settings", "tl"]
+__all__ = ["atlas", "compat", "datasets", "get", "index", "model", "ontology", "pl", "pp", "settings", "tl"]
 __version__ = version("scim-atlas")
 
 _ROOMS = frozenset(__all__) - {"settings"}

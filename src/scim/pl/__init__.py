@@ -7,6 +7,7 @@ from scim.pl._consensus import consensus
 from scim.pl._enrichment import enrichment
 from scim.pl._hits import hits
 from scim.pl._labels import labels
+from scim.pl._ranked_genes import ranked_genes
 from scim.pl._reliability import reliability
 from scim.pl._votes import votes
 
@@ -18,6 +19,7 @@ __all__ = [
     "enrichment",
     "hits",
     "labels",
+    "ranked_genes",
     "reliability",
     "votes",
 ]

@@ -71,7 +71,7 @@ def attribution(
     size = (3.3, 0.9 + 0.21 * top)
     axes, figure = axes_or_figure(ax, len(names), size=size, n_columns=_COLUMNS)
     for panel, name in zip(axes, names, strict=True):
-        _bars(panel, found[found["group"] == name], colors[name])
+        gene_bars(panel, found[found["group"] == name], colors[name])
         panel.set_title(wrapped(name, 34), loc="left", fontsize="medium", color=INK)
     grid = axes[0].get_gridspec()
     n_above = 0 if figure is None or grid is None else len(axes) - grid.ncols  # have another panel below
@@ -88,7 +88,8 @@ def _colors(adata: AnnData, key: str) -> dict[str, str]:
     return dict(zip(names, palette(len(names)), strict=True)) | {str(name): color for name, color in own.items()}
 
 
-def _bars(ax: Axes, genes: pd.DataFrame, color: str) -> None:
+def gene_bars(ax: Axes, genes: pd.DataFrame, color: str) -> None:
+    """Draw a bar for each `gene` from 0 to its `mean`, and a line from `low` to `high`."""
     place, mean = np.arange(len(genes)), genes["mean"].to_numpy()
     ax.barh(place, mean, height=0.7, color=color, alpha=0.75, linewidth=0)
     ax.hlines(place, genes["low"], genes["high"], color=INK, linewidth=1.2)

@@ -1,0 +1,1 @@
+"""Scripts written for other packages, on the functions of this one."""

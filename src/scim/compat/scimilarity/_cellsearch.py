@@ -1,0 +1,128 @@
+"""What is known of the cells that `CellQuery` searches: metadata, embeddings, samples."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scim._core.checks import refuse_absent
+from scim.compat.scimilarity._metadata import INDEX, categories_of, metadata_of, published_columns
+from scim.compat.scimilarity._numbering import Numbering
+from scim.compat.scimilarity._samples import sample_sizes, sample_summary
+from scim.compat.scimilarity._search import CellSearchKNN
+from scim.compat.scimilarity._source import IN_CELLSEARCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+_SAMPLE = ["study", "sample", "data_type"]
+
+LEVELS = ("study", "sample", "tissue", "disease")
+
+
+class CellSearch(CellSearchKNN):
+    """The cells of `cellsearch`, numbered as the rows of the published metadata."""
+
+    @cached_property
+    def cell_metadata(self) -> pd.DataFrame:
+        """Metadata of all cells, `index` first, text as categories; read when it is first asked for."""
+        frame = categories_of(self._atlas, self._numbering.ids, list(published_columns(self._atlas)))
+        frame.insert(0, INDEX, self._numbering.numbers)
+        return frame.set_axis(self._numbering.numbers, axis=0)
+
+    @cached_property
+    def study_sample_index(self) -> pd.Series[int]:
+        """First row of each study, sample and data type."""
+        frame = categories_of(self._atlas, self._numbering.ids, _SAMPLE).assign(index=self._numbering.numbers)
+        return frame.groupby(_SAMPLE, observed=True, dropna=False)[INDEX].min().sort_values()
+
+    def get_precomputed_embeddings(self, idx: slice | Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Return the embeddings of cells, float32, shape (n, dim).
+
+        Parameters
+        ----------
+        idx
+            Their numbers, in any order, or a slice.
+
+        Raises
+        ------
+        KeyError
+            There is no cell of that number.
+        """
+        numbers = np.sort(self._numbering.numbers)[idx] if isinstance(idx, slice) else idx
+        return self._atlas.embeddings(self._numbering.ids_of(numbers))
+
+    def annotate_cell_index(self, metadata: pd.DataFrame) -> pd.DataFrame:
+        """Write `cell_index`, the number of each cell within its sample, into a frame of metadata.
+
+        Parameters
+        ----------
+        metadata
+            With the columns `study`, `sample`, `data_type` and `index`.
+
+        Raises
+        ------
+        KeyError
+            One of them is not there, or a sample is not in the atlas.
+        """
+        refuse_absent([*_SAMPLE, INDEX], list(metadata.columns), of="metadata")
+        first = self.study_sample_index.reset_index(name="first").astype(dict.fromkeys(_SAMPLE, object))
+        start = metadata[_SAMPLE].astype(object).merge(first, on=_SAMPLE, how="left")["first"].to_numpy()
+        if pd.isna(start).any():
+            unknown = metadata.loc[pd.isna(start), _SAMPLE].iloc[0].tolist()
+            msg = f"The atlas has no sample {unknown} (study, sample, data type); expected rows of cell_metadata."
+            raise KeyError(msg)
+        metadata["cell_index"] = metadata[INDEX].to_numpy() - start.astype(np.int64)
+        return metadata
+
+    def compile_sample_metadata(
+        self, nn_idxs: Iterable[NDArray[np.int64]], levels: Sequence[str] = LEVELS
+    ) -> pd.DataFrame:
+        """Count the hits of each query by sample.
+
+        Parameters
+        ----------
+        nn_idxs
+            Numbers of the hits of each query, as the searches return them.
+        levels
+            Columns of the metadata by whose values hits are counted.
+
+        Returns
+        -------
+        Frame with a row for each query and combination of values: the levels, `cells`, and, if `study` and `sample` are
+        among them, `fraction`, the share of the cells of the sample, and `total`, their number. Missing values are a
+        value of their own.
+
+        Raises
+        ------
+        KeyError
+            There is no such column, or no cell of that number.
+        """
+        ids = [self._numbering.ids_of(np.asarray(hits)[np.asarray(hits) >= 0]) for hits in nn_idxs]
+        return sample_summary(self._atlas, ids, levels, self._sample_sizes)
+
+    @cached_property
+    def _sample_sizes(self) -> pd.DataFrame:
+        return sample_sizes(self._atlas, self._numbering.ids)
+
+    def _with_metadata(
+        self, ids: list[NDArray[np.int64]], distances: list[NDArray[Any]]
+    ) -> tuple[list[NDArray[np.int64]], list[NDArray[Any]], pd.DataFrame]:
+        """Return hits by number, their distances, and a frame of all of them."""
+        numbers = [self._numbering.numbers_of(some) for some in ids]
+        frame = metadata_of(self._atlas, np.concatenate(ids), np.concatenate(numbers))
+        frame["embedding_idx"] = np.repeat(np.arange(len(ids)), [len(some) for some in ids])
+        frame["query_nn_dist"] = np.concatenate(distances)
+        return numbers, distances, frame
+
+    def _only(self) -> dict[str, Any]:
+        return {"where": IN_CELLSEARCH}
+
+    @cached_property
+    def _numbering(self) -> Numbering:
+        return Numbering.of_cellsearch(self._atlas)

@@ -1,0 +1,79 @@
+"""What `model_path` names: an imported atlas, a model of scim, or a folder as it was published."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from scim import atlas as atlases
+from scim.atlas import Atlas
+
+if TYPE_CHECKING:
+    from scim.model import Model
+
+ModelPath: TypeAlias = str | os.PathLike[str] | Atlas
+
+_PUBLISHED = "encoder.ckpt"
+_ATLAS = "atlas.json"
+
+IN_CELLSEARCH, IN_ANNOTATION, ANNOTATION_INDEX = "in_cellsearch", "in_annotation", "annotation_index"
+REFERENCE_LABEL = "reference_label"
+IMPORTED = (IN_CELLSEARCH, IN_ANNOTATION, ANNOTATION_INDEX, REFERENCE_LABEL)
+"""Columns that an imported atlas has beside those of every atlas and the published metadata."""
+
+
+def imported_atlas(model_path: ModelPath) -> Atlas:
+    """Open the atlas that `scim import-scimilarity` made; one that came open is returned.
+
+    Raises
+    ------
+    ValueError
+        It is the published folder, which has to be imported first, or an atlas that was made otherwise.
+    FileNotFoundError
+        There is nothing.
+    """
+    if not isinstance(model_path, Atlas):
+        if _has(model_path, _PUBLISHED):
+            folder = os.fspath(model_path)
+            msg = (
+                f"{folder!r} is a folder as SCimilarity publishes it; import it once, by the command "
+                f"`scim import-scimilarity {folder} atlas.scim`, and give the path of the atlas instead."
+            )
+            raise ValueError(msg)
+        model_path = atlases.open(model_path)
+    absent = [name for name in IMPORTED if name not in model_path.columns]
+    if absent:
+        msg = (
+            f"The atlas at {model_path.uri!r} has no columns {absent}; expected one made by `scim import-scimilarity`. "
+            "Other atlases are asked by scim.tl.annotate and scim.tl.search."
+        )
+        raise ValueError(msg)
+    return model_path
+
+
+def model_of(model_path: ModelPath) -> Model:
+    """Return the model of an atlas, of a folder of scim, or of a published folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    from scim.model import from_scimilarity, load  # noqa: PLC0415  (annotating and searching need no torch)
+
+    if isinstance(model_path, Atlas):
+        return model_path.model
+    if _has(model_path, _PUBLISHED):
+        return from_scimilarity(model_path)
+    if "://" in os.fspath(model_path) or _has(model_path, _ATLAS):
+        with atlases.open(model_path) as atlas:
+            return atlas.model
+    return load(model_path)
+
+
+def _has(folder: str | os.PathLike[str], name: str) -> bool:
+    if not isinstance(folder, str | os.PathLike):
+        msg = f"model_path must be the path of an atlas or of a model, got {type(folder).__name__}."
+        raise TypeError(msg)
+    return "://" not in os.fspath(folder) and (Path(folder) / name).is_file()
