@@ -33,3 +33,12 @@ NO_LABEL = ("unknown", "na")
 
 ATLAS_PRIMARY = "is_primary_data"
 """Column of true and false by which the CELLxGENE Census marks one of the copies of each cell."""
+
+REFERENCE_LABEL = "reference_label"
+IN_ANNOTATION = "in_annotation"
+IN_SEARCH = "in_cellsearch"
+ANNOTATION_INDEX = "annotation_index"
+"""Columns of an atlas that was made of a published SCimilarity folder: the label as it stands there, which of its two
+indices a cell comes from, and its number in that of labelled cells."""
+
+REFERENCE_COLUMNS = (REFERENCE_LABEL, IN_ANNOTATION, IN_SEARCH, ANNOTATION_INDEX)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from scim.pp import Counts, GeneMap
 
 _BLOCK_ROWS = 65_536
+_EMBEDDED_ROWS = 262_144
+"""Of cells that are embedded already, whose rows are small: each block becomes a file, and few are opened faster."""
+
 _LEAST_ROWS = 1024
 _BLOCK_VALUES = 12_000_000
 """Counts in flight at a time: about 0.6 GB on their way through TileDB, whatever the size of the data."""
@@ -211,7 +214,7 @@ def _write(
 def _blocks(sources: Sequence[Source]) -> Iterator[Block]:
     n_done = 0
     for number, source in enumerate(sources):
-        n_rows = _BLOCK_ROWS
+        n_rows = _EMBEDDED_ROWS
         if source.counts is not None:
             head = source.counts.rows(0, min(200, source.n_obs))
             per_row = max(1.0, head.nnz / max(1, head.shape[0]))

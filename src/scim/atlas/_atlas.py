@@ -132,7 +132,10 @@ class Atlas(Reader):
             ]
             return self._append(sources, gene_key=gene_key, counts=counts, skip=on_duplicate == "skip")
 
-    def _append(self, sources: Sequence[Source], *, gene_key: str | None, counts: bool, skip: bool) -> int:
+    def _append(
+        self, sources: Sequence[Source], *, gene_key: str | None, counts: bool, skip: bool, embedded: bool = False
+    ) -> int:
+        """Append; `embedded` says that the sources have embeddings of the atlas's own model."""
         tokens = [source.token for source in sources]
         known = [token for token in tokens if token is not None]
         token = "|".join([*known, str((gene_key, counts, skip))]) if len(known) == len(tokens) else None
@@ -141,7 +144,7 @@ class Atlas(Reader):
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         what = f"append of {n_cells:,} cells of {', '.join(names[:3])}{more}"
         with self._changing(what, token) as transaction:
-            model = None if self._space.model is None else self.model
+            model = None if embedded or self._space.model is None else self.model
             manifest, n_new = _append.append(transaction, sources, model, gene_key=gene_key, counts=counts, skip=skip)
             self._take(manifest)
         return n_new

@@ -12,7 +12,7 @@ from scim.atlas.soma import NULLABLE, obs_columns
 from scim.atlas.source import TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 65_536
 """A column of more values than this, as `cell_id`, names cells rather than groups of them: it is left to the store."""
+
+_ROWS = 1 << 20
+"""Read at a time: of millions of cells, a column of text takes more memory than its codes by far."""
 
 
 def columns_to_index(experiment: Any, start: int, stop: int) -> tuple[NDArray[np.int64], dict[str, Any], list[str]]:
@@ -31,35 +34,44 @@ def columns_to_index(experiment: Any, start: int, stop: int) -> tuple[NDArray[np
     """
     kept: dict[str, Any] = {}
     others = []
-    ids = np.empty(0, dtype=np.int64)
     for name in obs_columns(experiment):
-        ids, values = _distinct_known(experiment, name, start, stop)
+        values = _few_values(experiment, name, start, stop)
         if values is None:
             others.append(name)
         else:
             kept[name] = values
-    return ids, kept, others
+    parts = [np.sort(table["soma_joinid"].to_numpy()) for table in _blocks(experiment, [], start, stop)]
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts]), kept, others
 
 
-def _distinct_known(experiment: Any, name: str, start: int, stop: int) -> tuple[NDArray[np.int64], Any]:
-    """Return ids and a column, with text as a categorical; `None` if it has too many values."""
-    rows = (slice(start, stop - 1),)
-    table = experiment.obs.read(rows, column_names=["soma_joinid", name]).concat()
-    ids, column = table["soma_joinid"].to_numpy(), table[name]
-    order = None if (ids[1:] > ids[:-1]).all() else np.argsort(ids)
-    values: Any
-    if column.type == TEXT:
-        coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+def _few_values(experiment: Any, name: str, start: int, stop: int) -> Any:
+    """Return a column as codes of its values, ascending by id; `None` if it has too many."""
+    known: dict[Any, int] = {}
+    parts = [np.empty(0, dtype=np.int8)]
+    for table in _blocks(experiment, [name], start, stop):
+        ids, coded = table["soma_joinid"].to_numpy(), table[name].dictionary_encode().unify_dictionaries()
+        coded = coded.combine_chunks()
         coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-        codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        names = pd.Index(coded.dictionary.to_pylist(), dtype=object)
-        values = None if len(names) > MOST_VALUES else pd.Categorical.from_codes(codes, categories=names)
-    else:
-        series = column.to_pandas(types_mapper=NULLABLE.get)
-        values = None if series.nunique() > MOST_VALUES else series.array
-    if order is None:
-        return ids, values
-    return ids[order], None if values is None else values[order]
+        if len(coded.dictionary) <= MOST_VALUES:  # else their names alone would need more memory than all columns
+            values = coded.dictionary.to_pylist()
+            place = [known.setdefault(value, len(known)) if value == value else -1 for value in values]
+        if len(coded.dictionary) > MOST_VALUES or len(known) > MOST_VALUES:
+            return None
+        codes = np.array([*place, -1])[coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+        codes = codes if (ids[1:] > ids[:-1]).all() else codes[np.argsort(ids)]
+        parts.append(codes.astype(np.min_scalar_type(-len(known) - 1)))
+    codes, kind = np.concatenate(parts), experiment.obs.schema.field(name).type
+    if kind == pa.bool_():
+        values = np.array([*known, False], dtype=np.bool_)[codes]
+        return pd.arrays.BooleanArray(values, codes < 0)
+    return pd.Categorical.from_codes(codes, categories=pd.Index([*known], dtype=object if kind == TEXT else None))
+
+
+def _blocks(experiment: Any, names: list[str], start: int, stop: int) -> Iterator[pa.Table]:
+    """Yield ids and columns of a range of ids, some rows at a time."""
+    for first in range(start, stop, _ROWS):
+        rows = (slice(first, min(first + _ROWS, stop) - 1),)
+        yield experiment.obs.read(rows, column_names=["soma_joinid", *names]).concat()
 
 
 def read_indexed(index: Index, ids: NDArray[np.int64], columns: Sequence[str], schema: Any) -> pd.DataFrame:

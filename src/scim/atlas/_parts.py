@@ -12,7 +12,6 @@ import numpy as np
 
 from scim import index as knn
 from scim._core.errors import FormatError
-from scim._core.folder import new_array
 from scim._core.log import logger
 from scim.atlas._indexed import columns_to_index
 from scim.atlas.commit import IndexPart
@@ -58,14 +57,14 @@ def cells_of(storage: Storage, experiment: Any, space: Space, start: int, stop: 
         beside.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=".making-", ignore_cleanup_errors=True) as room:
         file = Path(room) / "embeddings.npy"
-        out = new_array(file, (len(ids), space.dim), np.float32)
-        for first in range(0, len(ids), _ROWS):
-            some = ids[first : first + _ROWS]
-            out[first : first + _ROWS] = read_embeddings(experiment, space.embedding, some)
-        out.flush()  # type: ignore[attr-defined]  # a memory map
+        with file.open("wb") as out:  # written to, not mapped: pages that wait for the disk would count as memory
+            shape = (len(ids), space.dim)
+            np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            for first in range(0, len(ids), _ROWS):
+                out.write(read_embeddings(experiment, space.embedding, ids[first : first + _ROWS]).tobytes())
         mapped = np.load(file, mmap_mode="r")
         yield Cells(ids, mapped, columns, tuple(elsewhere))
-        del out, mapped
+        del mapped
 
 
 def build_part(

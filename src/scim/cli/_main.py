@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError
 from scim._core.errors import ScimWarning
 from scim.cli._atlas import app as atlas
 from scim.cli._demo import demo
+from scim.cli._import import import_scimilarity
 from scim.cli._query import annotate, search
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app.command(demo)
 app.command(annotate)
 app.command(search)
 app.command(atlas)
+app.command(import_scimilarity)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

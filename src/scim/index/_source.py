@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from scim._core.mapped import let_go
 from scim.index._lookup import vectors_of
 from scim.index._unit import unit_rows
 
@@ -70,7 +70,7 @@ class MatrixSource:
         for start in range(0, len(ranks), CHUNK):
             part = numbers[start : start + CHUNK]
             out[start : start + CHUNK] = unit_rows(self._X[part], what="rows", names=part)
-            _let_go(self._X)
+            let_go(self._X)
         return out
 
     def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
@@ -82,7 +82,7 @@ class MatrixSource:
         for start in range(0, self.n_rows, CHUNK):
             part = slice(start, min(start + CHUNK, self.n_rows))
             yield part if ranks is None else ranks[part], unit_rows(self._X[part], what="rows", first=start)
-            _let_go(self._X)
+            let_go(self._X)
 
 
 class SegmentsSource:
@@ -110,12 +110,3 @@ class SegmentsSource:
         for start in range(0, self.n_rows, CHUNK):
             part = slice(start, min(start + CHUNK, self.n_rows))
             yield part, vectors_of(self._segments, self._ids[part])
-
-
-def _let_go(X: NDArray[Any]) -> None:
-    """Drop the pages of a read-only file map that were read: they would count as memory of this process."""
-    array: Any = X
-    while isinstance(array, np.ndarray) and not (isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)):
-        array = array.base
-    if array is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        array.base.madvise(mmap.MADV_DONTNEED)
