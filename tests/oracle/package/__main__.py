@@ -1,0 +1,35 @@
+"""What the published package makes and answers; run as a folder, by the interpreter of its own environment.
+
+    PYTHON tests/oracle/package network FOLDER CELLS.h5ad        a network of full shape
+    PYTHON tests/oracle/package train FOLDER CELLS.h5ad CELLS.obo  a small one, trained
+    PYTHON tests/oracle/package build FOLDER CELLS.h5ad           its indices, embeddings and metadata
+    PYTHON tests/oracle/package answer FOLDER QUERY.h5ad OUT      what the package says of a query
+
+Nothing here imports scim: what it answers is compared by the tests around it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # tests: for helpers.published
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", choices=["network", "train", "build", "answer"])
+    parser.add_argument("paths", type=Path, nargs="+")
+    parser.add_argument("--only", nargs="+", default=[], help="of `answer`: which parts")
+    parser.add_argument("--knn", default="hnswlib", help="of `answer`: hnswlib or tiledb_vector_search")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    more = {"only": given.only, "knn": given.knn} if given.job == "answer" else {}
+    importlib.import_module(given.job).run(*given.paths, **more)
+
+
+if __name__ == "__main__":
+    main()
