@@ -1,8 +1,8 @@
 """A model folder of full shape with many cells, as SCimilarity publishes them, to time both packages on.
 
 Run it with the interpreter that has the published package (scripts/make_scimilarity_env.sh); one thread builds the
-indices with hnswlib, which takes five minutes
-for 1,000,000 cells.
+indices with hnswlib, which takes five minutes for
+1,000,000 cells.
 
     .scimilarity/bin/python benchmarks/scimilarity/make_folder.py OUT --data ../shared/data --cells 1000000
 

@@ -12,11 +12,12 @@ from helpers.published._folder import Folder, write_annotation, write_folder
 from helpers.published._hnsw import HnswHeader, normalised, write_hnsw
 from helpers.published._metadata import COLUMNS, metadata_block, write_metadata
 from helpers.published._model import embed, fit_last, random_decoder, random_encoder, write_model
-from helpers.published._real import RealCells, aligned, gene_symbols, lognorm, read_cells, real_cells
+from helpers.published._real import LABELLED, RealCells, aligned, gene_symbols, lognorm, read_cells, real_cells
 from helpers.published._vectors import write_embedding
 
 __all__ = [
     "COLUMNS",
+    "LABELLED",
     "Cells",
     "Folder",
     "HnswHeader",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-COLUMNS = {"zheng_facs": "celltype", "pbmc3k": "cell_type", "baron_human234": "cell_ontology_class"}
+LABELLED = {"zheng_facs": "celltype", "pbmc3k": "cell_type", "baron_human234": "cell_ontology_class"}
 """The files whose genes are many and whose cells are labelled, and by which column."""
 
 
@@ -48,7 +48,7 @@ def read_cells(folder: Path, name: str) -> ad.AnnData:
     adata.var_names_make_unique()
     with (folder / "label_to_cl.csv").open() as file:
         names = {row["label"]: row["cell_type"] for row in csv.DictReader(file) if row["file"] == name}
-    own = adata.obs[COLUMNS[name]].astype(object)
+    own = adata.obs[LABELLED[name]].astype(object)
     adata.obs["label"] = [names.get(label, label) if isinstance(label, str) else "" for label in own]
     return adata
 
@@ -57,7 +57,7 @@ def gene_symbols(folder: Path, n: int = 28_231) -> list[str]:
     """Return `n` symbols in order, the measured ones first to be taken: those of the files, then HGNC's."""
     import pandas as pd
 
-    measured = [set(read_cells(folder, name).var_names) for name in COLUMNS]
+    measured = [set(read_cells(folder, name).var_names) for name in LABELLED]
     known = pd.read_csv(folder / "resources" / "hgnc_2020-05.tsv.gz", sep="\t", dtype=str)
     symbols = known["symbol"].dropna().tolist()
     first = sorted(set(symbols) & set().union(*measured))
@@ -74,9 +74,9 @@ def aligned(adata: ad.AnnData, genes: Sequence[str]) -> sp.csr_matrix:
 
 
 def real_cells(folder: Path, genes: Sequence[str], n: int | None = None, *, seed: int = 0) -> RealCells:
-    """Return the labelled cells of the files in `COLUMNS`, or `n` of them at random, in no order."""
+    """Return the labelled cells of the files in `LABELLED`, or `n` of them at random, in no order."""
     counts, labels, studies = [], [], []
-    for name in COLUMNS:
+    for name in LABELLED:
         adata = read_cells(folder, name)
         adata = adata[(adata.obs["label"] != "").to_numpy()]
         counts.append(aligned(adata, genes))
