@@ -65,13 +65,16 @@ class CellAnnotation(CellSearchKNN):
     @cached_property
     def idx2label(self) -> Mapping[int, str]:
         """Label of each reference cell, by its number; made when it is first asked for."""
-        return ByLine(self._numbering.numbers, self._labels[0][self._numbering.ids], self._labels[1])
+        return self._by_line(*self._labels)
 
     @cached_property
     def idx2study(self) -> Mapping[int, str]:
         """Study of each reference cell, by its number."""
-        codes, names = self._coded(keys.ATLAS_STUDY)
-        return ByLine(self._numbering.numbers, codes[self._numbering.ids], names)
+        return self._by_line(*self._coded(keys.ATLAS_STUDY))
+
+    def _by_line(self, codes: NDArray[np.int32], names: NDArray[np.object_]) -> ByLine:
+        ids = self._numbering.ids
+        return ByLine(self._numbering.numbers_of(ids), codes[ids], names)
 
     def reset_knn(self) -> None:
         """Let all reference cells vote again."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core.checks import refuse_absent
-from scim.compat.scimilarity._metadata import INDEX, categories_of, metadata_of, published_columns
+from scim.compat.scimilarity._metadata import INDEX, Metadata
 from scim.compat.scimilarity._numbering import Numbering
 from scim.compat.scimilarity._samples import sample_sizes, sample_summary
 from scim.compat.scimilarity._search import CellSearchKNN
@@ -31,18 +31,23 @@ class CellSearch(CellSearchKNN):
     @cached_property
     def cell_metadata(self) -> pd.DataFrame:
         """Metadata of all cells, `index` first, text as categories; read when it is first asked for."""
-        frame = categories_of(self._atlas, self._numbering.ids, list(published_columns(self._atlas)))
-        frame.insert(0, INDEX, self._numbering.numbers)
-        return frame.set_axis(self._numbering.numbers, axis=0)
+        ids = self._numbering.ids
+        numbers = self._numbering.numbers_of(ids)
+        frame = self._metadata.categories(ids, list(self._metadata.columns))
+        frame.insert(0, INDEX, numbers)
+        return frame.set_axis(numbers, axis=0).sort_index()
 
     @cached_property
     def study_sample_index(self) -> pd.Series[int]:
         """First row of each study, sample and data type."""
-        frame = categories_of(self._atlas, self._numbering.ids, _SAMPLE).assign(index=self._numbering.numbers)
+        ids = self._numbering.ids
+        frame = self._metadata.categories(ids, _SAMPLE).assign(index=self._numbering.numbers_of(ids))
         return frame.groupby(_SAMPLE, observed=True, dropna=False)[INDEX].min().sort_values()
 
     def get_precomputed_embeddings(self, idx: slice | Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Return the embeddings of cells, float32, shape (n, dim).
+        """Return the embeddings of cells, float32, shape (n, dim), as the index keeps them: to some 1e-6.
+
+        `atlas.embeddings` reads those that were published, which takes a while.
 
         Parameters
         ----------
@@ -54,8 +59,9 @@ class CellSearch(CellSearchKNN):
         KeyError
             There is no cell of that number.
         """
-        numbers = np.sort(self._numbering.numbers)[idx] if isinstance(idx, slice) else idx
-        return self._atlas.embeddings(self._numbering.ids_of(numbers))
+        if isinstance(idx, slice):
+            idx = np.sort(self._numbering.numbers_of(self._numbering.ids))[idx]
+        return self.knn.vectors(self._numbering.ids_of(idx))
 
     def annotate_cell_index(self, metadata: pd.DataFrame) -> pd.DataFrame:
         """Write `cell_index`, the number of each cell within its sample, into a frame of metadata.
@@ -104,24 +110,28 @@ class CellSearch(CellSearchKNN):
             There is no such column, or no cell of that number.
         """
         ids = [self._numbering.ids_of(np.asarray(hits)[np.asarray(hits) >= 0]) for hits in nn_idxs]
-        return sample_summary(self._atlas, ids, levels, self._sample_sizes)
+        return sample_summary(self._metadata, ids, levels, self._sample_sizes)
 
     @cached_property
     def _sample_sizes(self) -> pd.DataFrame:
-        return sample_sizes(self._atlas, self._numbering.ids)
+        return sample_sizes(self._metadata, self._numbering.ids)
 
     def _with_metadata(
         self, ids: list[NDArray[np.int64]], distances: list[NDArray[Any]]
     ) -> tuple[list[NDArray[np.int64]], list[NDArray[Any]], pd.DataFrame]:
         """Return hits by number, their distances, and a frame of all of them."""
         numbers = [self._numbering.numbers_of(some) for some in ids]
-        frame = metadata_of(self._atlas, np.concatenate(ids), np.concatenate(numbers))
+        frame = self._metadata.of(np.concatenate(ids), np.concatenate(numbers))
         frame["embedding_idx"] = np.repeat(np.arange(len(ids)), [len(some) for some in ids])
         frame["query_nn_dist"] = np.concatenate(distances)
         return numbers, distances, frame
 
     def _only(self) -> dict[str, Any]:
         return {"where": IN_CELLSEARCH}
+
+    @cached_property
+    def _metadata(self) -> Metadata:
+        return Metadata(self._atlas)
 
     @cached_property
     def _numbering(self) -> Numbering:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from scim.model import Encoder
@@ -100,7 +99,7 @@ class Interpreter:
 
     def plot_ranked_genes(
         self, attrs_df: pd.DataFrame, n_plot: int = 15, filename: str | os.PathLike[str] | None = None
-    ) -> Figure:
+    ) -> Any:
         """Draw the first genes of a ranking, with the 95 % interval of each mean.
 
         Parameters
@@ -114,7 +113,7 @@ class Interpreter:
 
         Returns
         -------
-        The figure.
+        The matplotlib figure.
         """
         from scim.pl import ranked_genes  # noqa: PLC0415  (only pictures need matplotlib)
 

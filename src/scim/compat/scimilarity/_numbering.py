@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,50 +19,54 @@ _READ = 1 << 20
 """Cells whose names are read at a time: names are text, of some 60 bytes each."""
 
 
-@dataclass(frozen=True)
 class Numbering:
-    """Which number each cell has; `ids` and `numbers` belong together.
+    """Which number each cell has.
 
-    Attributes
+    Parameters
     ----------
-    ids
-        (n,) `soma_joinid`, ascending.
-    numbers
-        (n,) number of each.
+    n
+        How many cells have a number.
+    by_id
+        (n_ids,) number of each `soma_joinid`, -1 = none. `None`: the first `n` ids are the numbers themselves.
     """
 
-    ids: NDArray[np.int64]
-    numbers: NDArray[np.int64]
+    def __init__(self, n: int, by_id: NDArray[np.int32] | None = None) -> None:
+        self.n = n
+        self._by_id = by_id
 
     @classmethod
     def of_cellsearch(cls, atlas: Atlas) -> Self:
         """Return the rows of the published metadata: the ids themselves, unless cells were left out."""
         ids = atlas.select(IN_CELLSEARCH)
-        last = atlas.obs(ids[-1:], columns=[keys.ATLAS_CELL_ID])[keys.ATLAS_CELL_ID]
-        if len(ids) and ids[-1] == len(ids) - 1 and str(last.iloc[0]) == str(len(ids) - 1):
-            return cls(ids, ids)
-        parts = []
+        last = atlas.obs(ids[-1:], columns=[keys.ATLAS_CELL_ID])[keys.ATLAS_CELL_ID].tolist()
+        if not len(ids) or (ids[-1] == len(ids) - 1 and last == [str(len(ids) - 1)]):
+            return cls(len(ids))
+        by_id = np.full(int(ids[-1]) + 1, -1, dtype=np.int32)
         for start in range(0, len(ids), _READ):
-            names = atlas.obs(ids[start : start + _READ], columns=[keys.ATLAS_CELL_ID])[keys.ATLAS_CELL_ID]
-            parts.append(names.to_numpy(dtype=str).astype(np.int64))
-        return cls(ids, np.concatenate([np.empty(0, dtype=np.int64), *parts]))
+            some = ids[start : start + _READ]
+            names = atlas.obs(some, columns=[keys.ATLAS_CELL_ID])[keys.ATLAS_CELL_ID]
+            by_id[some] = names.to_numpy(dtype=str).astype(np.int64)
+        return cls(len(ids), by_id)
 
     @classmethod
     def of_annotation(cls, atlas: Atlas) -> Self:
         """Return the lines of the published reference labels."""
         ids = atlas.select(IN_ANNOTATION)
-        lines = atlas.obs(ids, columns=[ANNOTATION_INDEX])[ANNOTATION_INDEX]
-        return cls(ids, lines.to_numpy(dtype=np.int64))
+        by_id = np.full(int(ids[-1]) + 1 if len(ids) else 0, -1, dtype=np.int32)
+        by_id[ids] = atlas.obs(ids, columns=[ANNOTATION_INDEX])[ANNOTATION_INDEX].to_numpy(dtype=np.int64)
+        return cls(len(ids), by_id)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Ids of the cells that have a number, ascending."""
+        return np.arange(self.n) if self._by_id is None else np.flatnonzero(self._by_id >= 0)
 
     def numbers_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the numbers of ids, of any shape; -1 stays."""
-        if self.numbers is self.ids:
-            return ids
-        place = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return np.where(ids >= 0, self.numbers[place], -1)
+        return ids if self._by_id is None else np.where(ids >= 0, self._by_id[ids], -1).astype(np.int64)
 
     def ids_of(self, numbers: Any) -> NDArray[np.int64]:
-        """Return the ids of numbers.
+        """Return the ids of numbers, (n,).
 
         Raises
         ------
@@ -76,11 +80,22 @@ class Numbering:
             msg = f"Expected numbers of cells, got {wanted.dtype}; np.flatnonzero(mask) turns a mask into numbers."
             raise TypeError(msg)
         wanted = wanted.astype(np.int64)
-        order = slice(None) if bool((np.diff(self.numbers) > 0).all()) else np.argsort(self.numbers)
-        ordered = self.numbers[order]
-        place = np.minimum(np.searchsorted(ordered, wanted), max(len(ordered) - 1, 0))
-        known = ordered[place] == wanted if len(ordered) else np.zeros(len(wanted), dtype=np.bool_)
-        if not known.all():
-            msg = f"There is no cell of number {wanted[~known][:5].tolist()}; there are {len(self.ids):,} cells."
+        ids = self._ids_of_all(wanted)
+        if (ids < 0).any():
+            msg = f"There is no cell of number {wanted[ids < 0][:5].tolist()}; there are {self.n:,} cells."
             raise KeyError(msg)
-        return self.ids[order][place]
+        return ids
+
+    def _ids_of_all(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ids of numbers; -1 = no cell."""
+        size = self.n if self._by_id is None else len(self._by_number)
+        safe = np.where((numbers >= 0) & (numbers < size), numbers, -1)
+        return safe if self._by_id is None else np.where(safe >= 0, self._by_number[safe], -1)
+
+    @cached_property
+    def _by_number(self) -> NDArray[np.int64]:
+        assert self._by_id is not None
+        ids = self.ids
+        out = np.full(int(self._by_id.max(initial=-1)) + 1, -1, dtype=np.int64)
+        out[self._by_id[ids]] = ids
+        return out

@@ -7,41 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core.checks import check_count, check_range
-from scim.compat.scimilarity._cellsearch import CellSearch
-from scim.compat.scimilarity._coherence import query_coherence
-from scim.compat.scimilarity._exhaustive import condition_of, within
-from scim.compat.scimilarity._marked import marked_cells
-from scim.compat.scimilarity._metadata import published_columns
-from scim.compat.scimilarity._search import check_ef
+from scim.compat.scimilarity._exhaustive import condition_of, everything
+from scim.compat.scimilarity._found import K_CLUSTERS
+from scim.compat.scimilarity._nearest import NearestSearch
 from scim.compat.scimilarity._source import IN_CELLSEARCH
-from scim.compat.scimilarity.utils import get_centroid, get_cluster_centroids
+from scim.index.filter import Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import TypeAlias
+    from collections.abc import Mapping
 
-    import pandas as pd
     from anndata import AnnData
     from numpy.typing import ArrayLike, NDArray
 
+    from scim.compat.scimilarity._found import CentroidFound, ClusterFound, Found
     from scim.compat.scimilarity._source import ModelPath
 
-    Arrays: TypeAlias = list[NDArray[Any]]
-    Found: TypeAlias = tuple[list[NDArray[np.int64]], Arrays, pd.DataFrame]
-    CentroidFound: TypeAlias = tuple[
-        NDArray[np.float32], list[NDArray[np.int64]], Arrays, pd.DataFrame, dict[str, float]
-    ]
-    ClusterFound: TypeAlias = tuple[
-        NDArray[np.float32], list[str], dict[str, list[NDArray[np.int64]]], dict[str, Arrays], pd.DataFrame
-    ]
 
-_MOST = 1_000_000
-"""Hits of a search by distance at most, as in the package."""
-
-_CLUSTERS = {"k_clusters": 10}
-
-
-class CellQuery(CellSearch):
+class CellQuery(NearestSearch):
     """Find the cells of an imported atlas that are most like others.
 
     Numbers of cells, in all that is returned and taken, are rows of the published metadata.
@@ -71,122 +53,6 @@ class CellQuery(CellSearch):
     ) -> None:
         super().__init__(model_path, knn_type=knn_type, use_gpu=use_gpu)
 
-    def search_nearest(
-        self, embeddings: ArrayLike, k: int = 10000, ef: int | None = None, max_dist: float | None = None
-    ) -> Found:
-        """Find the nearest cells of each embedding.
-
-        Parameters
-        ----------
-        embeddings
-            (n, dim), or one of shape (dim,).
-        k
-            Number of hits.
-        ef
-            Accepted and not used: the index was built for a recall.
-        max_dist
-            Instead of `k`: all cells within this cosine distance, a million at most.
-
-        Returns
-        -------
-        nn_idxs, nn_dists
-            For each embedding, numbers of its hits, nearest first, and their distances. None for an embedding of zeros.
-        metadata
-            A row for each hit: `index`, the published columns, `embedding_idx`, `query_nn_dist`.
-        """
-        check_ef(ef)
-        if max_dist is None:
-            found = self._nearest(embeddings, k)
-            inside = found.ids >= 0
-            ids = [row[own] for row, own in zip(found.ids, inside, strict=True)]
-            return self._with_metadata(ids, [row[own] for row, own in zip(found.distances, inside, strict=True)])
-        check_range("max_dist", max_dist, 2.0)
-        X = np.atleast_2d(np.asarray(embeddings))
-        near = self.knn.query_radius(X, max_dist, limit=_MOST, **self._how())
-        stops = [slice(a, b if row.any() else a) for a, b, row in zip(near.starts, near.starts[1:], X, strict=False)]
-        return self._with_metadata([near.ids[some] for some in stops], [near.distances[some] for some in stops])
-
-    def search_centroid_nearest(
-        self,
-        adata: AnnData,
-        centroid_key: str,
-        k: int = 10000,
-        ef: int | None = None,
-        max_dist: float | None = None,
-        qc: bool = True,
-        qc_params: Mapping[str, int] = _CLUSTERS,
-        random_seed: int = 4,
-    ) -> CentroidFound:
-        """Find the nearest cells of the centroid of marked cells.
-
-        Parameters
-        ----------
-        adata
-            Cells aligned to `gene_order`, with log-normalised values in `X` and raw counts in `layers["counts"]`.
-        centroid_key
-            Column of obs that is 1 for the cells of the query.
-        k, ef, max_dist
-            As for :meth:`search_nearest`.
-        qc
-            Whether to measure the coherence of the query.
-        qc_params
-            `k_clusters`, the number of k-means centres for that.
-        random_seed
-            Of k-means.
-
-        Returns
-        -------
-        centroid_embedding
-            float32, shape (1, dim): summed counts, log-normalised as one cell, embedded.
-        nn_idxs, nn_dists, metadata
-            As of :meth:`search_nearest`.
-        qc_stats
-            `query_coherence`, 0 to 100: mean number of the 100 nearest of each centre of the cells that are hits.
-        """
-        return self._of_marked(
-            adata, centroid_key, lambda X: self.search_nearest(X, k, ef, max_dist), qc, qc_params, random_seed
-        )
-
-    def search_cluster_centroids_nearest(
-        self,
-        adata: AnnData,
-        cluster_key: str,
-        cluster_label: str | None = None,
-        k: int = 10000,
-        ef: int | None = None,
-        skip_null: bool = True,
-        max_dist: float | None = None,
-    ) -> ClusterFound:
-        """Find the nearest cells of the centroid of each cluster.
-
-        Parameters
-        ----------
-        adata
-            Cells with raw counts in `layers["counts"]`; genes are aligned on the way.
-        cluster_key
-            Column of obs with the clusters.
-        cluster_label
-            One cluster. Default: all.
-        k, ef, max_dist
-            As for :meth:`search_nearest`.
-        skip_null
-            Whether to leave out cells without a cluster.
-
-        Returns
-        -------
-        centroid_embeddings
-            float32, shape (n_clusters, dim).
-        cluster_idx
-            The clusters in their order, sorted.
-        nn_idxs, nn_dists
-            For each cluster, a list of one array.
-        metadata
-            As of :meth:`search_nearest`, with the column `centroid`.
-        """
-        return self._of_clusters(
-            adata, cluster_key, cluster_label, skip_null, lambda X: self.search_nearest(X, k, ef, max_dist)
-        )
-
     def search_exhaustive(
         self,
         embeddings: ArrayLike,
@@ -194,7 +60,7 @@ class CellQuery(CellSearch):
         metadata_filter: Mapping[str, Any] | None = None,
         buffer_size: int = 100000,
     ) -> Found:
-        """Find all cells within a distance, none missed, by measuring that of each.
+        """Find all cells within a distance, by looking at each.
 
         Parameters
         ----------
@@ -203,13 +69,13 @@ class CellQuery(CellSearch):
         max_dist
             Cosine distance, 0 to 2.
         metadata_filter
-            Published columns and the value that a cell must have in each; only such cells are read.
+            Published columns and the value that a cell must have in each; only such cells are looked at.
         buffer_size
-            Cells in memory at a time.
+            Accepted and not used.
 
         Returns
         -------
-        As of :meth:`search_nearest`, distances in double precision.
+        As of :meth:`search_nearest`, with no limit to the number of hits; distances, float64, are good to about 1e-6.
 
         Raises
         ------
@@ -220,14 +86,13 @@ class CellQuery(CellSearch):
         """
         check_range("max_dist", max_dist, 2.0)
         check_count("buffer_size", buffer_size)
-        X = np.atleast_2d(np.asarray(embeddings, dtype=np.float64))
-        length = np.linalg.norm(X, axis=1, keepdims=True)
-        unit = np.divide(X, length, out=np.zeros_like(X), where=length > 0).astype(np.float32)
-        ids = self._numbering.ids
+        how: dict[str, Any] = {"where": IN_CELLSEARCH}
         if metadata_filter:
-            condition = condition_of(metadata_filter, self._atlas, published_columns(self._atlas))
-            ids = self._atlas.select(f"{IN_CELLSEARCH} and {condition}")
-        return self._with_metadata(*within(unit, max_dist, ids, self._atlas.embeddings, buffer_size))
+            condition = f"{IN_CELLSEARCH} and {condition_of(metadata_filter, self._atlas, self._metadata.columns)}"
+            inside = self._atlas.indexes(Where(condition).columns)
+            how = {"where": condition} if inside else {"allowed": self._atlas.select(condition)}
+        ids, distances = self._within(embeddings, max_dist, None, **how, **everything(self.knn))
+        return self._with_metadata(ids, [row.astype(np.float64) for row in distances])
 
     def search_centroid_exhaustive(
         self,
@@ -236,7 +101,7 @@ class CellQuery(CellSearch):
         max_dist: float = 0.03,
         metadata_filter: Mapping[str, Any] | None = None,
         qc: bool = True,
-        qc_params: Mapping[str, int] = _CLUSTERS,
+        qc_params: Mapping[str, int] = K_CLUSTERS,
         buffer_size: int = 100000,
         random_seed: int = 4,
     ) -> CentroidFound:
@@ -270,41 +135,3 @@ class CellQuery(CellSearch):
             return self.search_exhaustive(X, max_dist, metadata_filter, buffer_size)
 
         return self._of_clusters(adata, cluster_key, cluster_label, skip_null, search)
-
-    def _of_marked(
-        self,
-        adata: AnnData,
-        key: str,
-        search: Callable[[NDArray[np.float32]], Found],
-        qc: bool,
-        qc_params: Mapping[str, int],
-        random_seed: int,
-    ) -> CentroidFound:
-        cells = marked_cells(adata, key, self.gene_order)
-        centroid = self.get_embeddings(get_centroid(cells.layers["counts"]))
-        numbers, distances, metadata = search(centroid)
-        stats: dict[str, float] = {}
-        if qc:
-            embedded = self.get_embeddings(cells.X)
-            hits = numbers[0]
-            coherence = query_coherence(
-                embedded, hits, lambda X, k: self.get_nearest_neighbors(X, k)[0], qc_params, random_seed
-            )
-            stats["query_coherence"] = coherence
-        return centroid, numbers, distances, metadata, stats
-
-    def _of_clusters(
-        self,
-        adata: AnnData,
-        key: str,
-        label: str | None,
-        skip_null: bool,
-        search: Callable[[NDArray[np.float32]], Found],
-    ) -> ClusterFound:
-        centroids, clusters = get_cluster_centroids(adata, self.gene_order, key, label, skip_null=skip_null)
-        embedded = self.get_embeddings(centroids)
-        numbers, distances, metadata = search(embedded)
-        metadata["centroid"] = np.array(clusters, dtype=object)[metadata["embedding_idx"]]
-        by_cluster = {cluster: [own] for cluster, own in zip(clusters, numbers, strict=True)}
-        far = {cluster: [own] for cluster, own in zip(clusters, distances, strict=True)}
-        return embedded, clusters, by_cluster, far, metadata

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scim._core.checks import check_names
-from scim.compat.scimilarity._metadata import categories_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,26 +14,27 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from scim.atlas import Atlas
+    from scim.compat.scimilarity._metadata import Metadata
 
 SAMPLE = ["study", "sample"]
 
 
-def sample_sizes(atlas: Atlas, ids: NDArray[np.int64]) -> pd.DataFrame:
+def sample_sizes(metadata: Metadata, ids: NDArray[np.int64]) -> pd.DataFrame:
     """Return the number of cells of each sample: `study`, `sample`, `total`."""
-    frame = categories_of(atlas, ids, SAMPLE)
-    return frame.groupby(SAMPLE, observed=True, dropna=False, sort=False).size().reset_index(name="total")
+    frame = metadata.categories(ids, SAMPLE)
+    sizes = frame.groupby(SAMPLE, observed=True, dropna=False, sort=False).size().reset_index(name="total")
+    return sizes.astype(dict.fromkeys(SAMPLE, object))
 
 
 def sample_summary(
-    atlas: Atlas, hits: Iterable[NDArray[np.int64]], levels: Sequence[str], sizes: pd.DataFrame
+    metadata: Metadata, hits: Iterable[NDArray[np.int64]], levels: Sequence[str], sizes: pd.DataFrame
 ) -> pd.DataFrame:
     """Return for each query a row for each combination of values among its hits.
 
     Parameters
     ----------
-    atlas
-        Where the cells are.
+    metadata
+        Of the cells.
     hits
         Ids of the hits of each query.
     levels
@@ -51,9 +51,11 @@ def sample_summary(
     ------
     KeyError
         There is no such column.
+    ValueError
+        There is no query.
     """
     names = check_names("levels", levels)
-    parts = [categories_of(atlas, ids, names).astype(object) for ids in hits]
+    parts = [metadata.categories(ids, names).astype(object) for ids in hits]
     if not parts:
         msg = "Expected the hits of at least one query, got none."
         raise ValueError(msg)
@@ -63,5 +65,5 @@ def sample_summary(
     )
     if not set(SAMPLE) <= set(names):
         return found
-    total = found[SAMPLE].merge(sizes.astype(dict.fromkeys(SAMPLE, object)), on=SAMPLE, how="left")["total"]
-    return found.assign(fraction=found["cells"] / total.to_numpy(), total=total.to_numpy())
+    total = found[SAMPLE].astype(object).merge(sizes, on=SAMPLE, how="left")["total"].to_numpy()
+    return found.assign(fraction=found["cells"] / total, total=total)
