@@ -14,7 +14,6 @@ from scim._core.log import progress, warn
 from scim.compat.scimilarity._by_line import ByLine
 from scim.compat.scimilarity._numbering import Numbering
 from scim.compat.scimilarity._search import CellSearchKNN, check_ef
-from scim.compat.scimilarity._source import IN_ANNOTATION, REFERENCE_LABEL
 from scim.compat.scimilarity._statistics import vote
 from scim.compat.scimilarity.utils import align_dataset
 from scim.index import Neighbors
@@ -204,13 +203,13 @@ class CellAnnotation(CellSearchKNN):
 
     def _only(self) -> dict[str, Any]:
         if self._allowed is None:
-            return {"where": IN_ANNOTATION}
+            return {"where": keys.IN_ANNOTATION}
         codes, names = self._labels
         words = names[self._allowed].tolist()
         # A filter takes names of several parts, "a || b", for each of the parts.
         if any(" || " in word for word in names):
             return {"allowed": np.flatnonzero((codes >= 0) & self._allowed[codes])}
-        return {"where": f"{IN_ANNOTATION} and {REFERENCE_LABEL} in {words!r}"}
+        return {"where": f"{keys.IN_ANNOTATION} and {keys.REFERENCE_LABEL} in {words!r}"}
 
     def _known(self, method: str, labels: Iterable[str]) -> set[str]:
         """Return the labels as a set, and warn of those that the reference does not have."""
@@ -227,10 +226,10 @@ class CellAnnotation(CellSearchKNN):
 
     @cached_property
     def _labels(self) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
-        codes, names = self._coded(REFERENCE_LABEL)
-        here = np.zeros(len(codes), dtype=np.bool_)
-        here[self._atlas.select(IN_ANNOTATION)] = True
-        return np.where(here, codes, -1).astype(np.int32), names
+        codes, names = self._coded(keys.REFERENCE_LABEL)
+        inside = np.zeros(len(codes), dtype=np.bool_)
+        inside[self._numbering.ids] = True
+        return np.where(inside, codes, -1).astype(np.int32), names
 
     def _coded(self, column: str) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
         """Return a column of text as codes by id, -1 = missing, and its values."""

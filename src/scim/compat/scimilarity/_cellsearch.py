@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scim._core import keys
 from scim._core.checks import refuse_absent
 from scim.compat.scimilarity._metadata import INDEX, Metadata
 from scim.compat.scimilarity._numbering import Numbering
 from scim.compat.scimilarity._samples import sample_sizes, sample_summary
 from scim.compat.scimilarity._search import CellSearchKNN
-from scim.compat.scimilarity._source import IN_CELLSEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,7 +127,7 @@ class CellSearch(CellSearchKNN):
         return numbers, distances, frame
 
     def _only(self) -> dict[str, Any]:
-        return {"where": IN_CELLSEARCH}
+        return {"where": keys.IN_SEARCH}
 
     @cached_property
     def _metadata(self) -> Metadata:

@@ -10,7 +10,6 @@ import pandas as pd
 from pandas.api.types import is_object_dtype
 
 from scim._core import keys
-from scim.compat.scimilarity._source import IMPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +24,7 @@ INDEX = "index"
 _RENAMED = "metadata_"
 """A published column that is called like one of every atlas has this before its name."""
 
-_OURS = {keys.ATLAS_CELL_ID, keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID, *IMPORTED}
+_OURS = {keys.ATLAS_CELL_ID, keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID, *keys.REFERENCE_COLUMNS}
 
 
 class Metadata:

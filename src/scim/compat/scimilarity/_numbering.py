@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from scim._core import keys
-from scim.compat.scimilarity._source import ANNOTATION_INDEX, IN_ANNOTATION, IN_CELLSEARCH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,9 +36,9 @@ class Numbering:
     @classmethod
     def of_cellsearch(cls, atlas: Atlas) -> Self:
         """Return the rows of the published metadata: the ids themselves, unless cells were left out."""
-        ids = atlas.select(IN_CELLSEARCH)
+        ids = _some(atlas, keys.IN_SEARCH)
         last = atlas.obs(ids[-1:], columns=[keys.ATLAS_CELL_ID])[keys.ATLAS_CELL_ID].tolist()
-        if not len(ids) or (ids[-1] == len(ids) - 1 and last == [str(len(ids) - 1)]):
+        if ids[-1] == len(ids) - 1 and last == [str(len(ids) - 1)]:
             return cls(len(ids))
         by_id = np.full(int(ids[-1]) + 1, -1, dtype=np.int32)
         for start in range(0, len(ids), _READ):
@@ -51,9 +50,9 @@ class Numbering:
     @classmethod
     def of_annotation(cls, atlas: Atlas) -> Self:
         """Return the lines of the published reference labels."""
-        ids = atlas.select(IN_ANNOTATION)
-        by_id = np.full(int(ids[-1]) + 1 if len(ids) else 0, -1, dtype=np.int32)
-        by_id[ids] = atlas.obs(ids, columns=[ANNOTATION_INDEX])[ANNOTATION_INDEX].to_numpy(dtype=np.int64)
+        ids = _some(atlas, keys.IN_ANNOTATION)
+        by_id = np.full(int(ids[-1]) + 1, -1, dtype=np.int32)
+        by_id[ids] = atlas.obs(ids, columns=[keys.ANNOTATION_INDEX])[keys.ANNOTATION_INDEX].to_numpy(dtype=np.int64)
         return cls(len(ids), by_id)
 
     @property
@@ -99,3 +98,18 @@ class Numbering:
         out = np.full(int(self._by_id.max(initial=-1)) + 1, -1, dtype=np.int64)
         out[self._by_id[ids]] = ids
         return out
+
+
+def _some(atlas: Atlas, column: str) -> NDArray[np.int64]:
+    """Return the ids of the cells of one of the published indices.
+
+    Raises
+    ------
+    ValueError
+        There are none.
+    """
+    ids = atlas.select(column)
+    if not len(ids):
+        msg = f"No cell of the atlas at {atlas.uri!r} has {column}: the folder that it was made of had no such index."
+        raise ValueError(msg)
+    return ids

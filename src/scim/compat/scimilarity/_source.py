@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from scim import atlas as atlases
+from scim._core import keys
 from scim.atlas import Atlas
 
 if TYPE_CHECKING:
@@ -16,11 +17,6 @@ ModelPath: TypeAlias = str | os.PathLike[str] | Atlas
 
 _PUBLISHED = "encoder.ckpt"
 _ATLAS = "atlas.json"
-
-IN_CELLSEARCH, IN_ANNOTATION, ANNOTATION_INDEX = "in_cellsearch", "in_annotation", "annotation_index"
-REFERENCE_LABEL = "reference_label"
-IMPORTED = (IN_CELLSEARCH, IN_ANNOTATION, ANNOTATION_INDEX, REFERENCE_LABEL)
-"""Columns that an imported atlas has beside those of every atlas and the published metadata."""
 
 
 def imported_atlas(model_path: ModelPath) -> Atlas:
@@ -42,7 +38,7 @@ def imported_atlas(model_path: ModelPath) -> Atlas:
             )
             raise ValueError(msg)
         model_path = atlases.open(model_path)
-    absent = [name for name in IMPORTED if name not in model_path.columns]
+    absent = [name for name in keys.REFERENCE_COLUMNS if name not in model_path.columns]
     if absent:
         msg = (
             f"The atlas at {model_path.uri!r} has no columns {absent}; expected one made by `scim import-scimilarity`. "

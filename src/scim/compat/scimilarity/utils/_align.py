@@ -85,7 +85,7 @@ def _check_genes(data: AnnData, place: NDArray[np.intp], n_genes: int, threshold
             "call consolidate_duplicate_symbols(data) first, which sums them."
         )
         raise ValueError(msg)
-    least = threshold if n_genes > threshold else n_genes // 2
+    least = threshold if n_genes >= threshold else n_genes // 2
     if len(shared) < least:
         msg = (
             f"Only {len(shared)} genes in common with the model's {n_genes}, expected at least {least}. Expected gene "
@@ -104,8 +104,10 @@ def _with_matrices(data: AnnData, X: Any, layers: dict[str, Any]) -> AnnData:
 
 
 def _aligned(matrix: Any, place: NDArray[np.intp], n_genes: int) -> Any:
-    """Return the columns that have a place, there; their order is the order of the places, so rows stay sorted."""
-    columns = np.argsort(place, kind="stable")[(place < 0).sum() :]
-    some = matrix[:, columns]
-    indices = place[columns].astype(np.int32)[some.indices]
-    return sparse.csr_matrix((some.data, indices, some.indptr), shape=(matrix.shape[0], n_genes))
+    """Return the columns that have a place, there."""
+    columns = place.astype(np.int32)[matrix.indices]
+    kept = columns >= 0
+    indptr = np.append(0, np.cumsum(kept))[matrix.indptr]
+    out = sparse.csr_matrix((matrix.data[kept], columns[kept], indptr), shape=(matrix.shape[0], n_genes))
+    out.sort_indices()
+    return out
