@@ -69,7 +69,10 @@ def elect(
         again = (frame[keys.ATLAS_PRIMARY].astype(object) == False).astype(np.int32)  # noqa: E712  (a missing value is not)
         codes = np.where(_by_id(again, n_rows, 0) == 1, -1, codes).astype(np.int32)
     voters = Voters(codes, studies, tree, centroids_of(index.vectors, codes, studies, index.dim))
-    return Electorate(labels, voters, known or _measured(index, voters, seed))
+    if known is None:
+        index.let_go()
+        known = _measured(index, voters, seed)
+    return Electorate(labels, voters, known)
 
 
 def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
@@ -103,7 +106,9 @@ def _measured(index: Index, voters: Voters, seed: int) -> Confidence:
     def search(
         X: NDArray[np.float32], k: int, allowed: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        return index.query(X, k, allowed=allowed, distinct=True)
+        found = index.query(X, k, allowed=allowed, distinct=True)
+        index.let_go()
+        return found
 
     return calibrate(index.vectors, voters, search, seed)
 

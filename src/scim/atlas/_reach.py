@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
+from scim._core.mapped import let_go
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 10_000
 _QUANTILE = 0.995
+_READ = 1000
 
 
 def measure_reach(built: Index, cells: Cells, frame: pd.DataFrame, seed: int) -> float:
@@ -36,7 +38,8 @@ def measure_reach(built: Index, cells: Cells, frame: pd.DataFrame, seed: int) ->
     if shared.size:
         nearest = _nearest_in_other_studies(built, cells, labels, studies, sample)
     else:
-        nearest = built.query(cells.embeddings[sample], 2).distances[:, -1]
+        nearest = built.query(_embeddings(cells, sample), 2).distances[:, -1]
+    built.let_go()
     found = nearest[np.isfinite(nearest)]
     return float(np.quantile(found, _QUANTILE)) if found.size else 2.0
 
@@ -57,5 +60,15 @@ def _nearest_in_other_studies(
         start, stop, study = groups.iloc[rows[0]]
         alike = order[start:stop]
         others = alike[studies[alike] != study]
-        nearest[rows] = built.query(cells.embeddings[sample[rows]], 1, allowed=cells.ids[others]).distances[:, 0]
+        nearest[rows] = built.query(_embeddings(cells, sample[rows]), 1, allowed=cells.ids[others]).distances[:, 0]
+        built.let_go()
     return nearest
+
+
+def _embeddings(cells: Cells, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the embeddings of some rows; a page that is read brings its neighbours, all of which would stay."""
+    parts = []
+    for some in np.array_split(rows, -(-len(rows) // _READ)):
+        parts.append(np.asarray(cells.embeddings[some]))
+        let_go(cells.embeddings)
+    return np.concatenate(parts)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core.checks import check_count
+from scim._core.mapped import let_go
 from scim.index._answers import Neighbors, Within
 from scim.index._check import check_allowed, check_distance, check_ids, check_known, check_matrix, check_wanted
 from scim.index._files import save_index
@@ -301,6 +302,12 @@ class Index:
             `path` exists and `overwrite` is false.
         """
         save_index(path, self._segments, overwrite=overwrite)
+
+    def let_go(self) -> None:
+        """Drop the pages of its files that were read; they count as memory of this process until somebody needs it."""
+        for segment in self._segments:
+            for array in segment.engine.arrays().values():
+                let_go(array, unwritten=True)  # nobody writes into what is open
 
     def _replace(self, segments: list[Segment]) -> None:
         self._segments = segments

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from scim.atlas.scimilarity._vectors import Vectors
 
-STEP = 1 << 18
-"""Rows that are read together: 128 MB of embeddings at 128 dimensions."""
+STEP = 1 << 17
+"""Rows that are read together: 64 MB of embeddings at 128 dimensions."""
 
 _ANNOTATION, _SEARCH, _METADATA = "annotation", "cellsearch", "cell_metadata"
 _BESIDE = "annotation-"

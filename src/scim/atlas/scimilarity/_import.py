@@ -38,7 +38,7 @@ def from_scimilarity(
 
     The cells of `cellsearch` come first, in the order of their metadata; labelled cells of `annotation` are found among
     them by their embeddings, and those that are not there follow. Index files of hnswlib are read as bytes. Rows are
-    read and committed 262,144 at a time; when it was interrupted, the same call goes on where it stopped. Nothing in
+    read and committed 131,072 at a time; when it was interrupted, the same call goes on where it stopped. Nothing in
     the folder is executed or changed.
 
     Parameters
@@ -90,6 +90,7 @@ def from_scimilarity(
         room = folder if beside is None else beside.parent
         cells = stack.enter_context(Published.open(folder, model.latent_dim, columns=columns, beside=room))
         atlas = _begun(out, model, overwrite=overwrite)
+        del model  # hundreds of megabytes
         try:
             _fill(atlas, cells)
             atlas.build_index()
