@@ -131,7 +131,7 @@ def _create(path: Path, frame: pd.DataFrame, n: int) -> None:
         tiledb.Dim(name=dim.name, domain=(0, n - 1), tile=min(10_000, n), dtype=dim.dtype, filters=dim.filters)
     )
     attributes = [one.attr(i) for i in range(one.nattr)]
-    schema = tiledb.ArraySchema(domain=domain, attrs=attributes, coords_filters=one.coords_filters)
+    schema = tiledb.ArraySchema(domain=domain, attrs=attributes)
     tiledb.Array.create(str(path), schema)
     with tiledb.open(str(path), "w") as array:
         array.meta.update(notes)
