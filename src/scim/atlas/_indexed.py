@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_VALUES = 65_536
 """A column of more values than this, as `cell_id`, names cells rather than groups of them: it is left to the store."""
 
-_ROWS = 1 << 20
+_ROWS = 1 << 18
 """Read at a time: of millions of cells, a column of text takes more memory than its codes by far."""
 
 
