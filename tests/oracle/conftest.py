@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+import scim
 from helpers import published
 from oracle.package import answer
 from scim import ontology
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(__file__).parent / "package"
+OUTDATED = {"": "nan", "B cell": "B lymphocyte"}
+"""Labels as a folder may have them: none, and names that the Cell Ontology no longer uses."""
 N_GENES_SMALL = 8_000  # the package refuses a query that has fewer than 5,000 of a model's genes
 
 
@@ -33,18 +36,23 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def ask_package() -> Callable[..., None]:
-    """Run a job of the folder `package` with the interpreter that has the published package."""
+def run_python() -> Callable[..., None]:
+    """Run the interpreter that has the published package."""
     python = Path(os.environ.get("SCIM_SCIMILARITY_PYTHON", ROOT / ".scimilarity" / "bin" / "python"))
     if not python.exists():
         pytest.skip("no published package: run scripts/make_scimilarity_env.sh, or set SCIM_SCIMILARITY_PYTHON")
 
-    def ask(*arguments: object) -> None:
-        command = [str(python), str(PACKAGE), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    def run(*arguments: object) -> None:
+        done = subprocess.run([str(python), *map(str, arguments)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
-    return ask
+    return run
+
+
+@pytest.fixture(scope="session")
+def ask_package(run_python) -> Callable[..., None]:
+    """Run a job of the folder `package`."""
+    return lambda *arguments: run_python(PACKAGE, *arguments)
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +106,7 @@ def small_cells(data_folder) -> anndata.AnnData:
         donors = adata.obs["donor"].astype(str) if "donor" in adata.obs else None
         counts = published.aligned(adata, genes)
         obs = pd.DataFrame(index=[f"{name}-{i}" for i in range(adata.n_obs)])
-        obs["celltype_name"] = np.where(adata.obs["label"] == "", "nan", adata.obs["label"].astype(str))
+        obs["celltype_name"] = adata.obs["label"].astype(str).replace(OUTDATED).to_numpy()
         obs["study"] = name if donors is None else (name + "-" + donors).to_numpy()
         obs["sample"] = [f"{name}-s{i}" for i in rng.integers(0, 4, len(obs))]
         obs["tissue"] = "pancreas" if donors is not None else "blood"
@@ -150,6 +158,31 @@ def trained(ask_package, small_cells, tmp_path_factory) -> Path:
     ask_package("train", folder, cells, terms)
     ask_package("build", folder, cells)
     return folder
+
+
+@pytest.fixture(scope="session")
+def imported(trained) -> Callable[[str], Path]:
+    """The atlas of the trained folder, or of one beside it: `imported("model_deleted")`."""
+    made: dict[str, Path] = {}
+
+    def atlas(name: str = "model") -> Path:
+        if name not in made:
+            made[name] = trained.with_name(f"{name}.scim")
+            scim.atlas.from_scimilarity(trained.with_name(name), made[name]).close()
+        return made[name]
+
+    return atlas
+
+
+@pytest.fixture(scope="session")
+def ask_ours(imported, query) -> Callable[..., dict]:
+    """What scim.compat answers to the same questions: `ask_ours(part)`."""
+    from scim.compat import scimilarity
+
+    def ask(part: str, name: str = "model") -> dict:
+        return answer.PARTS[part](scimilarity, str(imported(name)), anndata.read_h5ad(query))
+
+    return ask
 
 
 @pytest.fixture(scope="session")

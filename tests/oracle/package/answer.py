@@ -71,7 +71,8 @@ def search(package: Any, folder: str, query: ad.AnnData, knn: str = "hnswlib") -
     out["samples"] = model.compile_sample_metadata(idxs)
     out["samples_by_study"] = model.compile_sample_metadata(idxs, levels=["study"])
     out["cell_index"] = model.annotate_cell_index(out["nearest_metadata"].iloc[:20].copy())
-    out["precomputed"] = model.get_precomputed_embeddings([5, 0, 3])
+    if knn == "hnswlib":
+        out["precomputed"] = model.get_precomputed_embeddings([5, 1, 3])
     return out
 
 
