@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import scim
-from helpers import census, fakes
+from helpers import census, fakes, published
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -97,3 +97,36 @@ def test_your_own_atlas_runs(tmp_path, monkeypatch):
     with scim.atlas.open("lung.scim") as atlas:
         assert set(atlas.obs()["tissue_general"]) == {"lung"}
     assert scim.atlas.open("mine.scim").dim == 5
+
+
+def public_calls():
+    """Return the names of the package scimilarity that the compatible classes and functions have."""
+    from scim.compat import scimilarity
+
+    for name in scimilarity.__all__:
+        one = getattr(scimilarity, name)
+        yield from [name] if not isinstance(one, type) else [member for member in dir(one) if member[0] != "_"]
+
+
+def test_coming_from_scimilarity_names_every_call():
+    text = (DOCS / "coming_from_scimilarity.md").read_text()
+    ours = {"atlas", "knn", "get_nearest_neighbors", "safelist", "blocklist", "use_gpu", "model_path"}
+    assert [name for name in public_calls() if name not in text and name not in ours] == []
+
+
+@pytest.mark.filterwarnings("ignore")  # small studies of few genes, and scanpy's own
+def test_coming_from_scimilarity_runs(tmp_path, monkeypatch):
+    pytest.importorskip("tiledb")
+    mpl.use("agg")
+    monkeypatch.chdir(tmp_path)
+    query = scim.datasets.toy(60, rng=3)
+    labels = ("B cell", "T cell", "natural killer cell", "platelet", "classical monocyte", "type B pancreatic cell")
+    cells = published.Cells(600, n_labels=len(labels))
+    published.write_folder(tmp_path / "model_v1.1", cells, genes=query.var_names.tolist(), labels=labels)
+    query.write_h5ad("query.h5ad")
+    found = run_page("coming_from_scimilarity.md", tmp_path)
+    before, now = found["data"].obs["celltype_hint"], found["adata"].obs["as_before"]
+    assert before.tolist() == now.tolist()  # these labels have no other names today
+    assert set(before) <= set(labels)
+    np.testing.assert_allclose(found["shares"][:, 0], found["data"].obs["celltype_hint_stat"], atol=1e-6)
+    assert set(found["predictions"]) <= {"T cell", "B cell"}
