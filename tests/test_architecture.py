@@ -33,6 +33,7 @@ HOME = {
     "safetensors": "model",
     "captum": "model",
     "tiledbsoma": "atlas",
+    "tiledb": "atlas",
     "matplotlib": "pl",
     "pynndescent": "index",
     "cellxgene_ontology_guide": "ontology",

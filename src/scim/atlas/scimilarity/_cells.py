@@ -108,18 +108,19 @@ class Published:
         rows = np.empty(0, dtype=np.int64) if self._vectors is None else np.flatnonzero(self._vectors.present)
         if n < len(rows):
             return int(rows[n])
-        return None if line is None or self._reference is None else self._first_line + line
+        known = line is not None and self._reference is not None and self._reference.has(line)
+        return self._first_line + line if line is not None and known else None
 
     def vector(self, place: int) -> NDArray[np.float32]:
         """Return the embedding at a place, scaled to length 1, shape (dim,)."""
-        read, at = (None, place) if self._vectors is None else (self._vectors.read, place)
-        if place >= self._first_line:
+        if place < self._first_line:
+            assert self._vectors is not None
+            vector = self._vectors.read(np.array([place]))[0]
+        else:
             assert self._reference is not None
-            read, at = self._reference.vectors, place - self._first_line
-        assert read is not None
-        vector: NDArray[np.float32] = read(np.array([at]))[0]
+            vector = self._reference.vectors(np.array([place - self._first_line]))[0]
         length = np.linalg.norm(vector)
-        return np.divide(vector, length, out=vector, where=length > 0)
+        return vector / length if length > 0 else vector
 
     def give(self, lines: NDArray[np.int64]) -> None:
         """Say that cells with these lines are in the atlas already."""

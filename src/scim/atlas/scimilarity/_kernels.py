@@ -41,7 +41,7 @@ def claim(
         if not may[i]:
             continue
         low, high = asked[i, 0] - tolerance, asked[i, 0] + tolerance
-        best = np.int64(-1)
+        best = -1
         at = _free(next_free, np.searchsorted(there[:, 0], low))
         for _ in range(_MOST_TRIES):
             if at >= m or there[at, 0] > high:

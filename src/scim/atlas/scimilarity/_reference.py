@@ -75,6 +75,10 @@ class Reference:
         self._lines, self._numbers = lines[order], numbers[order]
         self._next_free = np.arange(self.n + 1)
 
+    def has(self, line: int) -> bool:
+        """Say whether there is a cell of a line."""
+        return line < len(self._places) and self._places[line] >= 0
+
     def vectors(self, lines: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Return the embeddings of lines, float32, shape (n, dim)."""
         return self._index.vectors(self._places[lines])
