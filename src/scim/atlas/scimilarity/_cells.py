@@ -120,7 +120,8 @@ class Published:
             assert self._reference is not None
             vector = self._reference.vectors(np.array([place - self._first_line]))[0]
         length = np.linalg.norm(vector)
-        return vector / length if length > 0 else vector
+        unit: NDArray[np.float32] = vector / (length or 1)
+        return unit
 
     def give(self, lines: NDArray[np.int64]) -> None:
         """Say that cells with these lines are in the atlas already."""

@@ -115,8 +115,8 @@ def _of_vector_search(folder: Path, n: int, dim: int, beside: Path) -> Iterator[
     """Copy the vectors of an index of TileDB, which lie by list, into a file in the order of the rows."""
     shuffled, ids = folder / _SHUFFLED, folder / _IDS
     if not (shuffled.is_dir() and ids.is_dir()):
-        present = sorted(path.name for path in folder.iterdir())[:8]
-        msg = f"{str(folder)!r} must have {_SHUFFLED!r} and {_IDS!r}, as an IVF index of TileDB; it has {present}."
+        found = sorted(path.name for path in folder.iterdir())[:8]
+        msg = f"{str(folder)!r} must have {_SHUFFLED!r} and {_IDS!r}, as an IVF index of TileDB; it has {found}."
         raise FormatError(msg)
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=".scimilarity-", ignore_cleanup_errors=True) as room:
