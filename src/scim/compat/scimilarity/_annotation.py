@@ -13,7 +13,7 @@ from scim._core.checks import check_adata, check_names
 from scim._core.log import progress, warn
 from scim.compat.scimilarity._by_line import ByLine
 from scim.compat.scimilarity._numbering import Numbering
-from scim.compat.scimilarity._search import CellSearchKNN, check_ef
+from scim.compat.scimilarity._search import CellSearchKNN
 from scim.compat.scimilarity._statistics import vote
 from scim.compat.scimilarity.utils import align_dataset
 from scim.index import Neighbors
@@ -138,7 +138,7 @@ class CellAnnotation(CellSearchKNN):
         k
             Number of neighbours.
         ef
-            Accepted and not used.
+            As for :meth:`get_nearest_neighbors`.
         weighting
             Whether a neighbour at distance d weighs 1 / max(d, 1e-6) instead of 1. Of labels with equal votes that of
             the nearest neighbour wins.
@@ -187,11 +187,10 @@ class CellAnnotation(CellSearchKNN):
     def _predict(
         self, embeddings: ArrayLike, k: int, ef: int, weighting: bool, *, progressive: bool
     ) -> tuple[Neighbors, pd.Series[str], pd.DataFrame]:
-        check_ef(ef)
         X = np.atleast_2d(np.asarray(embeddings))
         starts = range(0, max(1, len(X)), _CHUNK)
         chunks = progress(starts, desc="annotate", unit="chunk") if progressive else starts
-        parts = [self._nearest(X[start : start + _CHUNK], k) for start in chunks]
+        parts = [self._nearest(X[start : start + _CHUNK], k, ef) for start in chunks]
         found = Neighbors(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         codes, names = self._labels
         labels = np.where(found.ids >= 0, codes[found.ids], -1).astype(np.int32)

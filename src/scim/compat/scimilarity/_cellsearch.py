@@ -28,6 +28,8 @@ LEVELS = ("study", "sample", "tissue", "disease")
 class CellSearch(CellSearchKNN):
     """The cells of `cellsearch`, numbered as the rows of the published metadata."""
 
+    _always_thorough = True  # queries are few
+
     @cached_property
     def cell_metadata(self) -> pd.DataFrame:
         """Metadata of all cells, `index` first, text as categories; read when it is first asked for."""

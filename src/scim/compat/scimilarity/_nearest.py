@@ -12,7 +12,6 @@ from scim.compat.scimilarity._cellsearch import CellSearch
 from scim.compat.scimilarity._coherence import query_coherence
 from scim.compat.scimilarity._found import K_CLUSTERS
 from scim.compat.scimilarity._marked import marked_cells
-from scim.compat.scimilarity._search import check_ef
 from scim.compat.scimilarity.utils import get_centroid, get_cluster_centroids
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class NearestSearch(CellSearch):
         k
             Number of hits.
         ef
-            Accepted and not used: the index was built for a recall.
+            Accepted and not used: hardly any hit is missed.
         max_dist
             Instead of `k`: all cells within this cosine distance, a million at most.
 
@@ -53,14 +52,13 @@ class NearestSearch(CellSearch):
         metadata
             A row for each hit: `index`, the published columns, `embedding_idx`, `query_nn_dist`.
         """
-        check_ef(ef)
         if max_dist is None:
-            found = self._nearest(embeddings, k)
+            found = self._nearest(embeddings, k, ef)
             inside = found.ids >= 0
             ids = [row[own] for row, own in zip(found.ids, inside, strict=True)]
             return self._with_metadata(ids, [row[own] for row, own in zip(found.distances, inside, strict=True)])
         check_range("max_dist", max_dist, 2.0)
-        return self._with_metadata(*self._within(embeddings, max_dist, _MOST, **self._how()))
+        return self._with_metadata(*self._within(embeddings, max_dist, _MOST, **self._how(k, ef)))
 
     def search_centroid_nearest(
         self,
