@@ -10,6 +10,7 @@ import pyarrow as pa
 import tiledbsoma
 
 import scim
+from helpers import fakes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +42,13 @@ class Truth(NamedTuple):
     scvi: np.ndarray
 
 
-def write(path: Path, n_obs: int = 120) -> Truth:
+def write(path: Path, n_obs: int = 120, *, mouse: bool = False) -> Truth:
     """Write an experiment of toy cells; the last tenth have no embedding in `some`, every 7th cell is of unknown type."""
     adata = scim.datasets.toy(n_obs, rng=4)
+    ids = scim.pp.canonical_genes(adata.var_names)
+    if mouse:
+        adata, _ = fakes.of_a_mouse(adata)
+        ids = [f"ENSMUSG{i:011d}" for i in range(adata.n_vars)]
     row = np.arange(n_obs)
     label = np.where(row % 7 == 6, "unknown", adata.obs["cell_type"].to_numpy(dtype=object))
     obs = pd.DataFrame(
@@ -70,7 +75,7 @@ def write(path: Path, n_obs: int = 120) -> Truth:
     var = pd.DataFrame(
         {
             "soma_joinid": np.arange(adata.n_vars),
-            "feature_id": [f"{gene}.3" for gene in scim.pp.canonical_genes(adata.var_names)],
+            "feature_id": [f"{gene}.3" for gene in ids],
             "feature_name": adata.var_names,
             "feature_length": np.arange(adata.n_vars) + 500,
             "nnz": np.asarray((adata.X > 0).sum(axis=0)).ravel(),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 import scim
 
@@ -27,6 +28,23 @@ def cells(n: int = 60, seed: int = 1) -> AnnData:
     adata.obs["primary"] = row % 3 == 0
     adata.obs["note"] = pd.Series([None if i % 4 == 0 else f"note {i % 3}" for i in row], index=adata.obs_names)
     return adata
+
+
+def of_a_mouse(adata: AnnData) -> tuple[AnnData, AnnData]:
+    """Return the same cells with genes of a mouse, and with the human genes that these are.
+
+    One human gene has its counts on two genes of the mouse, and the mouse has a gene that no human has, with counts.
+    """
+    mouse = adata.var_names.str.capitalize().str.replace("Mt-", "mt-").str.replace("-c", "-C").str.replace("-n", "-N")
+    ids = scim.pp.canonical_genes(adata.var_names)
+    human = adata[:, scim.pp.canonical_genes(mouse, species="mouse") == ids].copy()
+    names = [*mouse[adata.var_names.isin(human.var_names)], "Rps27rt", "Gm42418"]
+    X = np.hstack([human.X.toarray(), np.zeros((human.n_obs, 2), dtype=np.float32)])
+    whole = names.index("Rps27")
+    X[:, -2] = X[:, whole] // 3
+    X[:, whole] -= X[:, -2]
+    X[:, -1] = 1000
+    return type(adata)(sparse.csr_matrix(X), obs=human.obs.copy(), var=pd.DataFrame(index=names)), human
 
 
 def tiny_model(seed: int = 0) -> scim.model.Model:

@@ -21,3 +21,6 @@ Centroid = Literal["counts", "embedding"]
 
 Ancestors = Literal["right", "wrong"]
 """Whether a label that is an ancestor of the true one is right; see :func:`scim.get.reliability`."""
+
+SpeciesName = Literal["human", "mouse"]
+"""Whose genes scim translates without a mapping; see :func:`scim.pp.match_genes`."""

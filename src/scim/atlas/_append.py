@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scim.atlas.commit import Manifest, Transaction
     from scim.atlas.source import Source
     from scim.model import Model
-    from scim.pp import Counts, GeneMap
+    from scim.pp import Counts, GeneMap, Species
 
 _BLOCK_ROWS = 65_536
 _EMBEDDED_ROWS = 262_144
@@ -65,6 +65,7 @@ def append(
     model: Model | None,
     *,
     gene_key: str | None,
+    species: Species,
     counts: bool,
     skip: bool,
 ) -> tuple[Manifest, int]:
@@ -83,7 +84,7 @@ def append(
     if counts:
         guard.check(VAR_PATH)
     types = _column_types(writer, sources)
-    cells = _chosen(transaction, sources, model, gene_key, skip=skip)
+    cells = _chosen(transaction, sources, model, gene_key, species, skip=skip)
     n_new = sum(int(some.keep.sum()) for some in cells)
     if n_new == 0:
         return manifest, 0
@@ -136,7 +137,13 @@ def _column_types(writer: Writer, sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def _chosen(
-    transaction: Transaction, sources: Sequence[Source], model: Model | None, gene_key: str | None, *, skip: bool
+    transaction: Transaction,
+    sources: Sequence[Source],
+    model: Model | None,
+    gene_key: str | None,
+    species: Species,
+    *,
+    skip: bool,
 ) -> list[Cells]:
     """Find the cells that are there already, in the atlas or in a source before; refuse or skip them."""
     manifest, storage = transaction.manifest, transaction.storage
@@ -153,7 +160,7 @@ def _chosen(
             logger.info("%d cells are in the atlas already and are skipped", known.sum())
         genes = None
         if model is not None and source.counts is not None:
-            genes = match_genes(source.counts.var, model.genes, gene_key=gene_key)
+            genes = match_genes(source.counts.var, model.genes, gene_key=gene_key, species=species)
         cells.append(Cells(source, ~known, genes, hashes))
     return cells
 

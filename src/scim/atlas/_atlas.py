@@ -17,6 +17,7 @@ from scim.atlas.commit import Transaction
 from scim.atlas.soma import damage_named, failure_named
 from scim.atlas.source import Source, token_of
 from scim.files import opened
+from scim.pp import species_token
 
 if TYPE_CHECKING:
     import os
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from scim.atlas.commit import Manifest
     from scim.atlas.storage import Storage
     from scim.model import Model
+    from scim.pp import Species
 
     Data: TypeAlias = AnnData | str | os.PathLike[str]
 
@@ -62,6 +64,7 @@ class Atlas(Reader):
         obs_columns: Sequence[str] = (),
         layer: str | None = None,
         gene_key: str | None = None,
+        species: Species = "human",
         counts: bool = False,
         obsm: str | None = None,
         on_duplicate: Literal["raise", "skip"] = "raise",
@@ -91,8 +94,13 @@ class Atlas(Reader):
             Where the counts are, see :func:`scim.pp.find_counts`.
         gene_key
             Column of var that holds the gene names, see :func:`scim.pp.match_genes`.
+        species
+            Whose genes they are: `"human"`, `"mouse"` (symbols), or a dict or Series `{gene name: human gene name}`;
+            see :func:`scim.pp.match_genes`. All of `data` are of this species.
         counts
-            Whether to store the counts of all genes too (`ms/RNA/X/counts`); :meth:`reembed` needs them.
+            Whether to store the counts of all genes too (`ms/RNA/X/counts`); :meth:`reembed` needs them. Those of
+            another species are stored, summed, under their human orthologs; genes without one under their own name
+            behind that of the species, as `mouse:Gm42418`.
         obsm
             For an atlas without a model: name of the embedding in `adata.obsm`.
         on_duplicate
@@ -111,9 +119,11 @@ class Atlas(Reader):
         KeyError
             A column does not exist.
         ValueError
-            Cells of this study with these names are there already; no study is given; the counts cannot be used.
+            Cells of this study with these names are there already; no study is given; the counts cannot be used;
+            `species` is not known.
         TypeError
-            A column of obs is of a type that the atlas does not keep, or keeps as another type.
+            `species` is no mapping of names; a column of obs is of a type that the atlas does not keep, or keeps as
+            another type.
         """
         check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
         self._check_writable("append")
@@ -130,22 +140,34 @@ class Atlas(Reader):
                 )
                 for one, name in zip(several, studies, strict=True)
             ]
-            return self._append(sources, gene_key=gene_key, counts=counts, skip=on_duplicate == "skip")
+            return self._append(sources, gene_key=gene_key, species=species, counts=counts, skip=on_duplicate == "skip")
 
     def _append(
-        self, sources: Sequence[Source], *, gene_key: str | None, counts: bool, skip: bool, embedded: bool = False
+        self,
+        sources: Sequence[Source],
+        *,
+        gene_key: str | None,
+        species: Species = "human",
+        counts: bool,
+        skip: bool,
+        embedded: bool = False,
     ) -> int:
         """Append; `embedded` says that the sources have embeddings of the atlas's own model."""
         tokens = [source.token for source in sources]
         known = [token for token in tokens if token is not None]
-        token = "|".join([*known, str((gene_key, counts, skip))]) if len(known) == len(tokens) else None
+        token = (
+            "|".join([*known, str((gene_key, species_token(species), counts, skip))])
+            if len(known) == len(tokens)
+            else None
+        )
         n_cells = sum(source.n_obs for source in sources)
         names = list(dict.fromkeys(name for source in sources for name in source.obs[keys.ATLAS_STUDY].unique()))
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         what = f"append of {n_cells:,} cells of {', '.join(names[:3])}{more}"
         with self._changing(what, token) as transaction:
             model = None if embedded or self._space.model is None else self.model
-            manifest, n_new = _append.append(transaction, sources, model, gene_key=gene_key, counts=counts, skip=skip)
+            how: dict[str, Any] = {"gene_key": gene_key, "species": species, "counts": counts, "skip": skip}
+            manifest, n_new = _append.append(transaction, sources, model, **how)
             self._take(manifest)
         return n_new
 

@@ -16,6 +16,7 @@ from scim.atlas.soma import context
 from scim.atlas.source import Source, read_experiment, token_of
 from scim.atlas.storage import Storage
 from scim.files import opened
+from scim.pp import species_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from scim.atlas._atlas import Atlas
     from scim.model import Model
+    from scim.pp import Species
 
 _STUDY, _LABEL = "dataset_id", "cell_type_ontology_term_id"
 """Columns of obs in the schema of the CELLxGENE Census."""
@@ -41,6 +43,7 @@ def from_soma(
     study_key: str | None = _STUDY,
     label_key: str | None = _LABEL,
     columns: Sequence[str] | None = None,
+    species: Species = "human",
     counts: bool = False,
     overwrite: bool = False,
 ) -> Atlas:
@@ -69,6 +72,8 @@ def from_soma(
         Column of obs with cell types; `unknown` means unlabelled.
     columns
         Further columns of obs to keep. Default: those of the Census that exist.
+    species
+        Whose genes they are, as for :meth:`Atlas.append`: `"mouse"` for `census/census_data/mus_musculus`.
     counts
         Whether to store the counts too.
     overwrite
@@ -86,9 +91,12 @@ def from_soma(
         A measurement, layer or column does not exist.
     FilterError
         `where` cannot be read, or names an unknown column or value.
+    ValueError, TypeError
+        `species` is no species that is known, and no mapping of names.
     """
     from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
 
+    species_name(species)  # refused before anything is made
     if model is None:
         with open_atlas() as default:
             chosen = default.model
@@ -106,7 +114,7 @@ def from_soma(
             columns=columns,
         )
         atlas = _begun(out, chosen.uid, lambda: create(out, model=chosen, overwrite=overwrite), overwrite=overwrite)
-        return _filled(atlas, source, counts=counts)
+        return _filled(atlas, source, species=species, counts=counts)
 
 
 def from_embedding(
@@ -184,7 +192,7 @@ def from_embedding(
         assert source.embedding is not None
         space = Space(keys.EMBEDDING, int(source.embedding.shape[1]), 0, None, None)
         atlas = _begun(out, None, lambda: create_empty(out, space, None, overwrite=overwrite), overwrite=overwrite)
-        return _filled(atlas, source, counts=False)
+        return _filled(atlas, source, species="human", counts=False)
 
 
 def _begun(out: Any, model: str | None, make: Callable[[], Atlas], *, overwrite: bool) -> Atlas:
@@ -196,9 +204,9 @@ def _begun(out: Any, model: str | None, make: Callable[[], Atlas], *, overwrite:
     return make()
 
 
-def _filled(atlas: Atlas, source: Source, *, counts: bool) -> Atlas:
+def _filled(atlas: Atlas, source: Source, *, species: Species, counts: bool) -> Atlas:
     try:
-        atlas._append([source], gene_key=None, counts=counts, skip=False)
+        atlas._append([source], gene_key=None, species=species, counts=counts, skip=False)
         atlas.build_index()
     except BaseException:
         atlas.close()

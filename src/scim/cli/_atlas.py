@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from scim._core.types import IndexKind  # noqa: TC001  (cyclopts reads it)
+from scim._core.types import IndexKind, SpeciesName  # noqa: TC001  (cyclopts reads it)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +81,7 @@ def append(
     columns: tuple[str, ...] = (),
     layer: str | None = None,
     gene_key: str | None = None,
+    species: SpeciesName = "human",
     counts: bool = False,
     on_duplicate: Literal["raise", "skip"] = "raise",
     timeout: Timeout = 10,
@@ -105,6 +106,8 @@ def append(
         Layer with the counts, "X" or "raw". Default: found.
     gene_key
         Column of var with the gene names. Default: found.
+    species
+        Whose genes they are; those of a mouse are read as their human orthologs.
     counts
         Store the counts too; embedding with another model needs them.
     on_duplicate
@@ -125,6 +128,7 @@ def append(
             obs_columns=columns,
             layer=layer,
             gene_key=gene_key,
+            species=species,
             counts=counts,
             on_duplicate=on_duplicate,
         )
@@ -252,6 +256,7 @@ def from_soma(
     study_key: str = "dataset_id",
     label_key: str = "cell_type_ontology_term_id",
     columns: tuple[str, ...] = (),
+    species: SpeciesName = "human",
     counts: bool = False,
     overwrite: bool = False,
 ) -> None:
@@ -275,6 +280,8 @@ def from_soma(
         Column of obs with the cell types.
     columns
         Further columns of obs to keep. Default: those of the Census.
+    species
+        Whose genes they are: mouse for census/census_data/mus_musculus.
     counts
         Store the counts too.
     overwrite
@@ -292,6 +299,7 @@ def from_soma(
         study_key=study_key,
         label_key=label_key,
         columns=columns or None,
+        species=species,
         counts=counts,
         overwrite=overwrite,
     ) as made:

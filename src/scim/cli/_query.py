@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from scim._core.checks import check_obs_key
-from scim._core.types import Duplicates, Weights  # noqa: TC001  (cyclopts reads it)
+from scim._core.types import Duplicates, SpeciesName, Weights  # noqa: TC001  (cyclopts reads it)
 from scim.cli._files import check_output, read_cells, write_cells, write_table
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def annotate(
     duplicates: Duplicates = "collapse",
     layer: str | None = None,
     gene_key: str | None = None,
+    species: SpeciesName = "human",
     overwrite: bool = False,
 ) -> None:
     """Label the cells of a file.
@@ -47,7 +48,8 @@ def annotate(
     Parameters
     ----------
     query
-        Cells: an .h5ad, .zarr or 10x .h5 file with counts and human gene symbols or Ensembl ids.
+        Cells: an .h5ad, .zarr or 10x .h5 file with counts and gene symbols, human ones or --species mouse, or
+        human Ensembl ids.
     output
         What to write: the same cells with labels (.h5ad), or a table of labels (.csv, .tsv, .parquet).
     atlas
@@ -77,6 +79,8 @@ def annotate(
         Layer with the counts, "X" or "raw". Default: found.
     gene_key
         Column of var with the gene names. Default: found.
+    species
+        Whose genes they are; those of a mouse are read as their human orthologs.
     overwrite
         Replace the output if it exists.
     """
@@ -84,7 +88,7 @@ def annotate(
 
     check_output(output, (".h5ad", ".csv", ".tsv", ".parquet"), overwrite=overwrite)
     adata = _cells(query, groupby)
-    tl.embed(adata, atlas, layer=layer, gene_key=gene_key)
+    tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
     tl.annotate(
         adata,
         atlas,
@@ -135,6 +139,7 @@ def search(
     columns: list[str] | None = None,
     layer: str | None = None,
     gene_key: str | None = None,
+    species: SpeciesName = "human",
     overwrite: bool = False,
 ) -> None:
     """Find the cells of an atlas that are most like those of a file.
@@ -144,7 +149,8 @@ def search(
     Parameters
     ----------
     query
-        Cells: an .h5ad, .zarr or 10x .h5 file with counts and human gene symbols or Ensembl ids.
+        Cells: an .h5ad, .zarr or 10x .h5 file with counts and gene symbols, human ones or --species mouse, or
+        human Ensembl ids.
     output
         What to write: a table with a row for each hit (.csv, .tsv, .parquet), or the cells with their hits (.h5ad).
     atlas
@@ -165,6 +171,8 @@ def search(
         Layer with the counts, "X" or "raw". Default: found.
     gene_key
         Column of var with the gene names. Default: found.
+    species
+        Whose genes they are; those of a mouse are read as their human orthologs.
     overwrite
         Replace the output if it exists.
     """
@@ -172,7 +180,7 @@ def search(
 
     check_output(output, (".csv", ".tsv", ".parquet", ".h5ad"), overwrite=overwrite)
     adata = _cells(query, groupby)
-    tl.embed(adata, atlas, layer=layer, gene_key=gene_key)
+    tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
     tl.search(
         adata,
         atlas,

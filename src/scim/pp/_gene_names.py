@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from scim.pp._species import human_names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from scim.pp._species import Species
 
 _ENSEMBL = re.compile(r"ENSG\d{11}(\.\d+)?(_PAR_Y)?", re.ASCII)
 
@@ -47,17 +51,27 @@ def gene_id_kind(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> Literal[
     return "ensembl" if hits * 2 > len(sample) else "symbol"
 
 
-def canonical_genes(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> NDArray[np.object_]:
+def canonical_genes(
+    names: Sequence[str] | NDArray[np.str_ | np.object_] | pd.Index, *, species: Species = "human"
+) -> NDArray[np.object_]:
     """Return the canonical id of every gene name.
 
     Parameters
     ----------
     names
         Human gene names of any mix: Ensembl ids with or without version or retired, symbols, previous symbols.
+    species
+        Whose names they are instead, see :func:`match_genes`: the id is that of the human ortholog.
 
     Returns
     -------
-    Array of str, as long as `names`: the Ensembl id without version where it is known, else the name itself.
+    Array of str, as long as `names`: the Ensembl id without version where it is known, else the name itself; of
+    another species behind its name, as `"mouse:Gm42418"`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `species` is no species that is known, and no mapping of names.
 
     Examples
     --------
@@ -65,8 +79,9 @@ def canonical_genes(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> NDArr
     >>> scim.pp.canonical_genes(["CD3E", "ENSG00000198851.11", "no-such-gene"]).tolist()
     ['ENSG00000198851', 'ENSG00000198851', 'no-such-gene']
     """
+    human = human_names(names, species)
     # ENSG00000198851.11 and ENSG00000182162_PAR_Y are known without what follows the number.
-    given = np.array([str(n)[:15] if _ENSEMBL.fullmatch(str(n)) else str(n) for n in names], dtype=object)
+    given = np.array([name[:15] if _ENSEMBL.fullmatch(name) else name for name in human], dtype=object)
     ids = _ensembl_of_name().reindex(given).to_numpy(dtype=object)
     unknown = pd.isna(ids)
     ids[unknown] = given[unknown]

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core.errors import GeneOverlapError
-from scim._core.log import warn
+from scim._core.log import logger
 from scim.pp._gene_names import canonical_genes, gene_id_kind, known_genes
+from scim.pp._overlap import check_overlap
+from scim.pp._species import human_names, species_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FEW_GENES = 50
-"""Fewer genes than this do not tell cell types apart, whatever the model; the smallest marker panels have about 100."""
-
-LOW_SHARE = 0.25
-"""Below this share of the model's genes, labels get visibly worse (benchmarks/NOTES.md, Quality)."""
+    from scim.pp._species import Species
 
 _NAME_COLUMNS = (
     "feature_id", "gene_ids", "gene_id", "ensembl_id", "ensembl", "feature_name", "gene_symbols", "gene_symbol",
@@ -30,7 +27,8 @@ class GeneMap(NamedTuple):
     """How the columns of a data set meet the genes of a model."""
 
     names: NDArray[np.object_]
-    """(n_vars,) canonical id of each column."""
+    """(n_vars,) name of each column: that of the model's gene where it is one, else the canonical id. A gene of another
+    species has those of its human ortholog, or its own behind the name of the species, as `mouse:Gm42418`."""
 
     columns: NDArray[np.int32]
     """(n_vars,) position of each column among the model's genes; -1 = not one of them."""
@@ -43,6 +41,9 @@ class GeneMap(NamedTuple):
 
     kind: str
     """`"ensembl"` or `"symbol"`."""
+
+    species: str = "human"
+    """Whose genes they are: `"human"`, `"mouse"`, or `"mapping"` for any other."""
 
     def onto(self, genes: NDArray[np.object_]) -> GeneMap:
         """Return how the same columns meet another list of canonical genes."""
@@ -57,34 +58,68 @@ class GeneMap(NamedTuple):
         return int(self.observed.sum())
 
     @property
+    def n_mapped(self) -> int:
+        """Number of columns that are human genes or have a human ortholog; of human data, all."""
+        if self.species == "human":
+            return len(self.names)
+        return len(self.names) - sum(str(name).startswith(f"{self.species}:") for name in self.names)
+
+    @property
     def share(self) -> float:
         """Share of the model's genes that the data measured, 0 to 1."""
         return self.n_matched / self.observed.size
 
 
-def match_genes(var: pd.DataFrame, genes: NDArray[np.object_], *, gene_key: str | None = None) -> GeneMap:
+def match_genes(
+    var: pd.DataFrame, genes: NDArray[np.object_], *, gene_key: str | None = None, species: Species = "human"
+) -> GeneMap:
     """Find the model's genes among the columns of a data set.
+
+    A name by which the model itself calls a gene is that gene. Other names are translated: human ones to canonical
+    ids, those of other species to their human orthologs.
 
     Parameters
     ----------
     var
         Description of the columns, as `adata.var`: gene names in its index or one of its columns.
     genes
-        Canonical ids of the model's genes (see :func:`canonical_genes`), shape (n_genes,).
+        Names of the model's genes, canonical ids as far as they are known (see :func:`canonical_genes`),
+        shape (n_genes,).
     gene_key
         Column of `var` that holds the gene names. By default the index and the columns that usually hold names
         are tried, and the one that knows most genes is used.
+    species
+        Whose genes they are: `"human"`; `"mouse"`, by symbol; or for any other species a dict or Series,
+        `{gene name: human gene name}`. Genes without an ortholog are left out. A gene is one human gene, so that no
+        count is counted twice: a mouse gene is the human gene of the same name that codes for a protein, else the
+        ortholog of Ensembl 105, and of several that of the same name or the first by the alphabet. Genes with the same
+        ortholog, as Ins1 and Ins2, are one: their counts are summed (:func:`align`), before they are normalised.
 
     Raises
     ------
     KeyError
         `gene_key` is not a column of `var`.
+    ValueError, TypeError
+        `species` is no species that is known, and no mapping of names.
     GeneOverlapError
         Fewer than 50 genes (or a tenth of a smaller model) are shared.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import scim
+    >>> var = pd.DataFrame(index=["Cd3e", "Ins1", "Ins2", "Gm42418"])
+    >>> found = scim.pp.match_genes(var, scim.pp.canonical_genes(["INS", "CD3E"]), species="mouse")
+    >>> found.columns.tolist(), found.n_mapped
+    ([1, 0, 0, -1], 3)
     """
-    maps = [_map_names(names, genes, source) for source, names in _name_columns(var, gene_key).items()]
+    candidates = _name_columns(var, gene_key)
+    maps = [_map_names(names, genes, source, species) for source, names in candidates.items()]
     best = max(maps, key=lambda candidate: candidate.n_matched)  # the first of equals: var_names
-    _check_overlap(best, var, genes)
+    check_overlap(best, candidates[best.source], genes)
+    if best.species != "human":
+        share = best.n_mapped / len(best.names)
+        logger.info("%d of %d genes (%.1f%%) have a human ortholog", best.n_mapped, len(best.names), 100 * share)
     return best
 
 
@@ -118,28 +153,10 @@ def _name_columns(var: pd.DataFrame, gene_key: str | None) -> dict[str, pd.Index
     return {"var_names": var.index} | {f"var[{c!r}]": pd.Index(var[c]) for c in _NAME_COLUMNS if c in var}
 
 
-def _map_names(names: pd.Index, genes: NDArray[np.object_], source: str) -> GeneMap:
+def _map_names(names: pd.Index, genes: NDArray[np.object_], source: str, species: Species) -> GeneMap:
+    human = human_names(names, species)
+    # A model may call a gene by a name that is translated otherwise: an old symbol, kept because another has its id.
+    known = np.where(pd.Index(human).isin(genes), human, canonical_genes(human))
     nowhere = np.empty(0, dtype=np.int32)
-    unmapped = GeneMap(canonical_genes(names), nowhere, nowhere.astype(np.bool_), source, gene_id_kind(names))
+    unmapped = GeneMap(known, nowhere, nowhere.astype(np.bool_), source, gene_id_kind(names), species_name(species))
     return unmapped.onto(genes)
-
-
-def _check_overlap(found: GeneMap, var: pd.DataFrame, genes: NDArray[np.object_]) -> None:
-    share = f"{found.n_matched} of the model's {len(genes)} genes ({found.share:.1%}) are in {found.source}"
-    if found.n_matched < min(FEW_GENES, max(1, len(genes) // 10)):
-        examples = [str(name) for name in var.index[:3]]
-        msg = (
-            f"Only {share}, too few to embed. "
-            f"Expected human Ensembl ids or symbols, got names like {examples}{_hint(examples)}."
-        )
-        raise GeneOverlapError(msg)
-    if found.share < LOW_SHARE:
-        warn(f"Only {share}: labels and neighbours may be less certain than with a full gene set.")
-
-
-def _hint(examples: list[str]) -> str:
-    if any(name.startswith("ENSMUSG") or (name[:1].isupper() and name[1:].islower()) for name in examples):
-        return " (they look like mouse genes: map them to human orthologs first)"
-    if all(name.isdigit() for name in examples):
-        return " (row numbers: set adata.var_names, or name a column of var with gene_key=)"
-    return "; if a column of var holds the gene names, pass gene_key="

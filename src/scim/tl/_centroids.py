@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from scim.pp import align, find_counts, lognorm, match_genes
-from scim.tl._context import embedded_by
+from scim.pp import align, lognorm
+from scim.tl._context import counts_as_embedded, embedded_by
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scim._core.types import Centroid
     from scim.atlas import Atlas
     from scim.model import Model
-    from scim.pp import Counts, GeneMap
+    from scim.pp import Counts, GeneMap, Species
 
 _ROWS = 4096
 
@@ -33,16 +33,16 @@ def centroids(
     use_rep: str,
     layer: str | None,
     gene_key: str | None,
+    species: Species | None,
 ) -> NDArray[np.float32]:
     """Return one row for each group, (n_groups, dim): its counts embedded as one cell, or the mean of its rows of `X`.
 
-    Counts and names of genes are where `tl.embed` found them, unless told otherwise.
+    Counts and names of genes are where and of which species `tl.embed` found them, unless told otherwise.
     """
     if centroid == "embedding":
         return centroids_of_embedding(X, groups)
     made = embedded_by(adata, use_rep)
-    counts = find_counts(adata, layer or made.get("layer") or None)
-    genes = match_genes(counts.var, atlas.model.genes, gene_key=gene_key or made.get("gene_key") or None)
+    counts, genes = counts_as_embedded(adata, atlas.model, made, layer=layer, gene_key=gene_key, species=species)
     return centroids_of_counts(counts, genes, groups, atlas.model)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scim import atlas as atlases
 from scim._core import keys
 from scim._core.checks import check_rep
+from scim.pp import find_counts, match_genes
 
 if TYPE_CHECKING:
     import os
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim.model import Model
+    from scim.pp import Counts, GeneMap, Species
 
     AtlasLike = atlases.Atlas | str | os.PathLike[str] | None
 
@@ -44,6 +46,34 @@ def embedded_by(adata: AnnData, use_rep: str) -> dict[str, Any]:
     notes = adata.uns.get(keys.EMBED_PARAMS)
     note = notes.get(use_rep) if isinstance(notes, dict) else None
     return dict(note) if isinstance(note, dict) else {}
+
+
+def counts_as_embedded(
+    adata: AnnData,
+    model: Model,
+    made: dict[str, Any],
+    *,
+    layer: str | None,
+    gene_key: str | None,
+    species: Species | None,
+) -> tuple[Counts, GeneMap]:
+    """Return the counts of cells and their genes: where `tl.embed` found them (`made`), unless told otherwise.
+
+    Raises
+    ------
+    ValueError
+        `tl.embed` was given a mapping of genes, which is not kept in `uns`, and none is given now.
+    CountsError, GeneOverlapError
+        As in :func:`scim.tl.embed`.
+    """
+    if species is None:
+        species = made.get("species", "human")
+        if species == "mapping":
+            msg = "The embedding was made with a mapping of genes, species={...}; pass the same species= again."
+            raise ValueError(msg)
+    counts = find_counts(adata, layer or made.get("layer") or None)
+    gene_key = gene_key or made.get("gene_key") or None
+    return counts, match_genes(counts.var, model.genes, gene_key=gene_key, species=species)
 
 
 def fitting_rep(adata: AnnData, atlas: atlases.Atlas, use_rep: str) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scim.model import Model
-    from scim.pp import Counts, GeneMap
+    from scim.pp import Counts, GeneMap, Species
     from scim.tl._context import AtlasLike
 
 
@@ -29,6 +29,7 @@ def embed(
     model: Model | str | os.PathLike[str] | None = None,
     layer: str | None = None,
     gene_key: str | None = None,
+    species: Species = "human",
     key_added: str = keys.EMBEDDING,
     copy: bool = False,
 ) -> AnnData | None:
@@ -51,6 +52,10 @@ def embed(
         Where the counts are: a layer, `"X"` or `"raw"`. Default: wherever they are found.
     gene_key
         Column of var that holds the gene names. Default: the index, or the column that knows most genes.
+    species
+        Whose genes they are: `"human"`, `"mouse"` (symbols), or for any other species a dict or Series
+        `{gene name: human gene name}`. They are read as their human orthologs, whose counts are summed before they are
+        normalised; see :func:`scim.pp.match_genes`.
     key_added
         Name of the embedding in `obsm`.
     copy
@@ -63,7 +68,8 @@ def embed(
     `adata.obsm[key_added]` : float32, shape (n_obs, latent_dim)
         Unit rows. A cell without a single count among the model's genes gets a row of zeros, with a warning.
     `adata.uns["scim"][key_added]` : dict
-        The model, where the counts and the gene names were found, and how many genes were shared.
+        The model, where the counts and the gene names were found, the species, and how many genes were shared; of
+        another species, how many genes of the data have a human ortholog (`n_genes_mapped`, `mapped_share`).
 
     Raises
     ------
@@ -71,6 +77,8 @@ def embed(
         There are no counts: negative, NaN, scaled or empty values.
     GeneOverlapError
         Too few of the model's genes are in the data.
+    ValueError, TypeError
+        `species` is no species that is known, and no mapping of names.
 
     Examples
     --------
@@ -85,7 +93,7 @@ def embed(
     check_key(key_added)
     encoder = model_of(atlas, model)
     counts = find_counts(adata, layer)
-    genes = match_genes(counts.var, encoder.genes, gene_key=gene_key)
+    genes = match_genes(counts.var, encoder.genes, gene_key=gene_key, species=species)
     embedding = encoder.embed(counts, genes)
 
     adata = adata.copy() if copy else adata
@@ -99,13 +107,15 @@ def embed(
 
 
 def _provenance(model: Model, counts: Counts, genes: GeneMap) -> dict[str, Any]:
+    mapped = {"n_genes_mapped": genes.n_mapped, "mapped_share": float(np.round(genes.n_mapped / len(genes.names), 4))}
     return {
         "model": model.uid,
         "counts": counts.source,
         "kind": counts.kind,
         "genes": genes.source,
         "gene_names": genes.kind,
+        "species": genes.species,
         "n_genes_shared": genes.n_matched,
         "n_genes_model": int(genes.observed.size),
         "gene_share": float(np.round(genes.share, 4)),
-    }
+    } | ({} if genes.species == "human" else mapped)

@@ -9,8 +9,8 @@ import numpy as np
 from scim._core import keys
 from scim._core.checks import check_adata, check_count, check_key, check_writable
 from scim._core.log import logger, progress, warn
-from scim.pp import find_counts, lognorm_rows, match_genes
-from scim.tl._context import embedded_by, model_of
+from scim.pp import lognorm_rows
+from scim.tl._context import counts_as_embedded, embedded_by, model_of
 from scim.tl._contrast import REST, chosen_groups, labelled_groups, pairs_of_groups
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from scim.model import Model
     from scim.model.explain import Attribution, Pairs
-    from scim.pp import Counts, GeneMap
+    from scim.pp import Counts, GeneMap, Species
     from scim.tl._context import AtlasLike
 
 
@@ -37,6 +37,7 @@ def explain(
     n_steps: int = 20,
     layer: str | None = None,
     gene_key: str | None = None,
+    species: Species | None = None,
     rng: int | np.random.Generator | None = 0,
     key_added: str = keys.EXPLAIN,
     copy: bool = False,
@@ -77,8 +78,9 @@ def explain(
     n_steps
         Number of points on the path of each pair at which gradients are taken (Gauss-Legendre); 50 is usual, and
         changes hardly any rank.
-    layer, gene_key
-        Where counts and gene names are, as in :func:`scim.tl.embed`. Default: where that was told to look.
+    layer, gene_key, species
+        Where counts and gene names are, and whose, as in :func:`scim.tl.embed`. Default: as that was told. The genes
+        that are named are the human ones.
     rng
         Seed or generator that draws the pairs.
     key_added
@@ -107,7 +109,8 @@ def explain(
     KeyError
         There is no column `groupby` (run `scim.tl.annotate` first), or no such group.
     ValueError
-        There is nothing to compare a group with.
+        There is nothing to compare a group with, or `species` was a mapping when the cells were embedded, and is
+        missing now.
     CountsError, GeneOverlapError
         As in :func:`scim.tl.embed`.
 
@@ -128,14 +131,14 @@ def explain(
     chosen = chosen_groups(found, groups, reference, groupby)
     explained = model_of(atlas, model)
     made = _embedded(adata, explained)
-    counts = find_counts(adata, layer or made.get("layer") or None)
-    genes = match_genes(counts.var, explained.genes, gene_key=gene_key or made.get("gene_key") or None)
+    counts, genes = counts_as_embedded(adata, explained, made, layer=layer, gene_key=gene_key, species=species)
     pairs = pairs_of_groups(found, chosen, reference, n_pairs, np.random.default_rng(rng))
     averages, used = _averages(explained, counts, genes, pairs, n_steps)
 
     adata = adata.copy() if copy else adata
     params = {"groupby": groupby, "reference": reference, "n_pairs": n_pairs, "n_steps": n_steps}
     params |= {"rng": rng if isinstance(rng, int) else "", "layer": layer or "", "gene_key": gene_key or ""}
+    params |= {"species": genes.species}
     adata.uns[key_added] = {
         "params": params,
         "model": explained.uid,

@@ -29,6 +29,7 @@ from scim.tl._filter import found_nothing, primary_condition, query_filter
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from scim.pp import Species
     from scim.tl._context import AtlasLike
 
 
@@ -44,6 +45,7 @@ def search(
     centroid: Centroid | None = None,
     layer: str | None = None,
     gene_key: str | None = None,
+    species: Species | None = None,
     use_rep: str = keys.EMBEDDING,
     key_added: str = keys.SEARCH,
     copy: bool = False,
@@ -75,8 +77,8 @@ def search(
         What stands for a group: `"counts"`, its summed counts embedded as one cell,
         :math:`\log(1 + 10^4 \sum x / \sum\sum x)` :cite:p:`Heimberg2025`, or `"embedding"`, the mean of its embeddings.
         Default: `"counts"` if :func:`scim.tl.embed` made `use_rep`, else `"embedding"`.
-    layer, gene_key
-        Where counts and gene names are, for `centroid="counts"`. Default: where :func:`scim.tl.embed` was told to look.
+    layer, gene_key, species
+        Where counts and gene names are, and whose, for `centroid="counts"`. Default: as :func:`scim.tl.embed` was told.
     use_rep
         Name of the embedding in `obsm`.
     key_added
@@ -106,7 +108,8 @@ def search(
     KeyError
         There is no embedding (run `scim.tl.embed` first), or no column `groupby`.
     ValueError
-        Another model made the embedding, or no cell of the atlas passes `where`.
+        Another model made the embedding, or no cell of the atlas passes `where`; or `species` was a mapping when the
+        cells were embedded, and is missing now.
     FilterError
         `where` cannot be read, or names an unknown column or value.
 
@@ -136,7 +139,8 @@ def search(
         primary = primary_condition(source) if duplicates == "collapse" else None
         how = {"distinct": duplicates == "collapse", **query_filter(source, where, primary)}
         if groups is not None:
-            X = centroids(adata, X, groups, source, centroid, use_rep=use_rep, layer=layer, gene_key=gene_key)
+            counted: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
+            X = centroids(adata, X, groups, source, centroid, use_rep=use_rep, **counted)
         neighbors = source.index.query(X, k, **how)
         if found_nothing(neighbors):
             msg = f"No cell of the atlas passes where={where!r}" + (f" and {primary}." if primary else ".")

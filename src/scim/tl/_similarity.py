@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim.atlas import Atlas
+    from scim.pp import Species
     from scim.tl._context import AtlasLike
     from scim.tl._samples import AtlasSamples
 
@@ -47,6 +48,7 @@ def score_similarity(
     centroid: Centroid | None = None,
     layer: str | None = None,
     gene_key: str | None = None,
+    species: Species | None = None,
     use_rep: str = keys.EMBEDDING,
     max_memory: int = 200_000_000,
 ) -> pd.DataFrame:
@@ -77,7 +79,7 @@ def score_similarity(
         Default: the `reach` of the atlas.
     quantile
         Quantile of the distances of a sample's cells, 0 to 1: how far its nearest tenth reaches.
-    centroid, layer, gene_key, use_rep
+    centroid, layer, gene_key, species, use_rep
         What stands for a group, as for :func:`scim.tl.search`.
     max_memory
         About how many bytes to read embeddings with; the atlas is never read whole. Beside them there are the frame of
@@ -137,7 +139,8 @@ def score_similarity(
         if not ids.size:
             msg = f"No cell of the atlas passes where={where!r}."
             raise ValueError(msg)
-        states = centroids(adata, X, groups, source, centroid, use_rep=use_rep, layer=layer, gene_key=gene_key)
+        counted: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
+        states = centroids(adata, X, groups, source, centroid, use_rep=use_rep, **counted)
         if sample_key is None:
             distances = _distances(source, ids, states, max_memory)
             return pd.DataFrame(distances, index=pd.Index(ids, name="soma_joinid"), columns=groups.names.tolist())
