@@ -69,10 +69,8 @@ def elect(
         again = (frame[keys.ATLAS_PRIMARY].astype(object) == False).astype(np.int32)  # noqa: E712  (a missing value is not)
         codes = np.where(_by_id(again, n_rows, 0) == 1, -1, codes).astype(np.int32)
     voters = Voters(codes, studies, tree, centroids_of(index.vectors, codes, studies, index.dim))
-    if known is None:
-        index.let_go()
-        known = _measured(index, voters, seed)
-    return Electorate(labels, voters, known)
+    index.let_go()  # the middles are of cells all over it
+    return Electorate(labels, voters, known or _measured(index, voters, seed))
 
 
 def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:

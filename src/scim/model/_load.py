@@ -16,7 +16,7 @@ from scim.model._config import ModelConfig
 from scim.model._labels import Labels
 from scim.model._model import Model
 from scim.model._save import CONFIG, GENES, LABELS, SCHEMA, WEIGHTS, digest, state
-from scim.model.net._net import Decoder, Encoder
+from scim.model.net import Decoder, Encoder, bare, fill
 
 if TYPE_CHECKING:
     import os
@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     content = _read_config(folder / CONFIG)
     config = _model_config(folder / CONFIG, content)
     genes, labels = _read_genes(folder / GENES, content, config), _read_labels(folder / LABELS, content)
-    encoder, decoder = Encoder(config), Decoder(config) if content["decoder"] else None
+    encoder, decoder = bare(Encoder, config), bare(Decoder, config) if content["decoder"] else None
     weights = _read_weights(folder / WEIGHTS)
     _fill(folder / WEIGHTS, weights, {"encoder": encoder} | ({} if decoder is None else {"decoder": decoder}))
     return Model(config, genes, labels, encoder, decoder, name=content["name"], metadata=content["metadata"])
@@ -135,8 +135,8 @@ def _fill(file: Path, weights: dict[str, torch.Tensor], nets: dict[str, torch.nn
         raise FormatError(msg)
     for key, target in wanted.items():
         _check_tensor(file, key, weights[key], target)
-        with torch.no_grad():
-            target.copy_(weights[key])
+    for name, net in nets.items():
+        fill(net, {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")})
 
 
 def _check_tensor(file: Path, key: str, value: torch.Tensor, target: torch.Tensor) -> None:

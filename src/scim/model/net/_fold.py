@@ -9,6 +9,8 @@ import torch
 if TYPE_CHECKING:
     from scim.model.net._net import Encoder
 
+_ROWS = 64
+
 
 class Layer(NamedTuple):
     """An affine map, and the PReLU behind it."""
@@ -31,9 +33,19 @@ def fold(encoder: Encoder) -> list[Layer]:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         factor = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
-        weight = linear.weight.detach().double() * factor[:, None]
         bias = (linear.bias.detach().double() - norm.running_mean.double()) * factor + norm.bias.detach().double()
-        layers.append(Layer(weight.float().cpu(), bias.float().cpu(), prelu.weight.detach().clone().cpu()))
+        layers.append(
+            Layer(_scaled(linear.weight.detach(), factor), bias.float().cpu(), prelu.weight.detach().clone().cpu())
+        )
     head = encoder.head
     layers.append(Layer(head.weight.detach().clone().cpu(), head.bias.detach().clone().cpu(), None))
     return layers
+
+
+def _scaled(weight: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Multiply each row in float64, some rows at a time: the first layer is large."""
+    out = torch.empty(weight.shape)
+    for start in range(0, len(weight), _ROWS):
+        rows = slice(start, start + _ROWS)
+        out[rows] = weight[rows].double() * factor[rows, None]
+    return out

@@ -128,7 +128,10 @@ def _block(n_in: int, n_out: int, p: float, config: ModelConfig, generator: torc
 
 def _linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linear:
     # torch's own default, +-1/sqrt(n_in), but drawn from our generator.
-    linear = nn.Linear(n_in, n_out, device="meta").to_empty(device="cpu")
+    linear = nn.Linear(n_in, n_out, device="meta")
+    if torch.get_default_device().type == "meta":  # weights will be given to it
+        return linear
+    linear = linear.to_empty(device="cpu")
     bound = n_in**-0.5
     nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
     nn.init.uniform_(linear.bias, -bound, bound, generator=generator)

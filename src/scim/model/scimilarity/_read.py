@@ -14,7 +14,7 @@ from scim._core.log import logger, warn
 from scim.model._config import ModelConfig
 from scim.model._labels import Labels
 from scim.model._model import Model
-from scim.model.net import Decoder, Encoder
+from scim.model.net import Decoder, Encoder, bare, fill
 from scim.model.scimilarity._checkpoint import read_tensors
 from scim.model.scimilarity._folder import read_facts, read_gene_order, read_labels, read_layer_sizes
 
@@ -61,7 +61,7 @@ def from_scimilarity(folder: str | os.PathLike[str]) -> Model:
         raise FileNotFoundError(msg)
     tensors, sizes, order = read_tensors(folder / "encoder.ckpt"), read_layer_sizes(folder), read_gene_order(folder)
     config = _config(folder, tensors, sizes, len(order.genes))
-    encoder = Encoder(config)
+    encoder = bare(Encoder, config)
     _fill(folder / "encoder.ckpt", encoder, tensors, _encoder_names(len(config.hidden)))
     labels = read_labels(folder)
     names = [reference_name(label) for label in labels]
@@ -120,7 +120,7 @@ def _decoder(folder: Path, config: ModelConfig) -> Decoder | None:
     if not (folder / "decoder.ckpt").exists():
         warn(f"{str(folder)!r} has no decoder.ckpt: the model embeds and annotates, but Model.decode cannot be called.")
         return None
-    decoder = Decoder(config)
+    decoder = bare(Decoder, config)
     _fill(folder / "decoder.ckpt", decoder, read_tensors(folder / "decoder.ckpt"), _decoder_names(len(config.hidden)))
     return decoder
 
@@ -165,5 +165,5 @@ def _fill(file: Path, net: torch.nn.Module, tensors: Mapping[str, torch.Tensor],
         if not bool(torch.isfinite(value).all()):
             msg = f"{str(file)!r}: {theirs} has values that are not finite."
             raise FormatError(msg)
-        with torch.no_grad():
-            target.copy_(value)
+    # Copies: the file is not kept open.
+    fill(net, {ours: tensors[theirs].clone() for ours, theirs in names.items()})
