@@ -54,7 +54,6 @@ def large(imported, tmp_path):
     return path
 
 
-@pytest.mark.xfail(reason="compat asks an ivf index for a recall of .999, and gets less for cells from elsewhere")
 def test_recall_of_compat_on_a_large_index_is_at_least_the_packages(trained, query, answers, large, embedded):
     from scim.compat.scimilarity import CellQuery
 
