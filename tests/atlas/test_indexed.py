@@ -93,15 +93,16 @@ def test_columns_of_many_values_are_left_to_the_store(writable, monkeypatch):
     writable.append(odd_cells(), study="odd", label_key="cell_type", obs_columns=columns)
     before = writable.obs([7, 2, 2])
     writable.build_index()
-    assert writable.index.columns == ["study", "label", "label_id", "disease", "nothing", "tissue"]
+    assert writable.index.columns == ["study", "label", "label_id", "disease", "nothing", "percent mt", "tissue"]
     assert not writable.indexes(["cell_id"])
     pd.testing.assert_frame_equal(writable.obs([7, 2, 2]), before)
+    assert len(writable.select("cell_id in ['cell1', 'cell2']")) == 2
     assert writable.select("`percent mt` < 0.6 and disease == 'fibrosis'").tolist() == [1]
     assert len(writable.select("disease == 'fibrosis'")) == 13
     assert len(writable.select("nothing == None")) == 40
     cells = odd_cells()
     scim.tl.embed(cells, writable)
-    for where in ("`percent mt` < 0.6", "`percent mt` < 0.6 and disease == 'asthma'"):
+    for where in ("cell_id != 'cell1'", "`percent mt` < 9.6 and cell_id != 'cell1' and disease == 'asthma'"):
         scim.tl.search(cells, writable, k=2, where=where)
         assert set(cells.obsm["scim_search_ids"].ravel()) <= set(writable.select(where))
 
@@ -121,12 +122,37 @@ def test_after_an_append_the_index_answers_for_all_cells(writable, monkeypatch):
 
 def test_a_column_that_one_part_leaves_to_the_store_is_read_there(writable, monkeypatch):
     monkeypatch.setattr(_indexed, "MOST_VALUES", 20)
-    writable.append(fakes.cells(30, seed=4), study="a", obs_columns=["n"])
-    writable.build_index()
-    writable.append(fakes.cells(10, seed=5), study="b", obs_columns=["n"])
-    assert not writable.indexes(["n"])
-    assert writable.select("n == 9").tolist() == [9, 39]
-    assert writable.obs(columns=["n"])["n"].tolist() == [*range(30), *range(10)]
+    for study, n in (("a", 30), ("b", 10)):
+        cells = fakes.cells(n, seed=n)
+        cells.obs["note"] = [f"note {i}" for i in range(n)]
+        writable.append(cells, study=study, obs_columns=["note"])
+        if study == "a":
+            writable.build_index()
+    assert not writable.indexes(["note"])
+    assert writable.select("note == 'note 9'").tolist() == [9, 39]
+    assert writable.obs(columns=["note"])["note"].tolist() == [f"note {i}" for i in [*range(30), *range(10)]]
+
+
+def test_numbers_that_all_differ_are_in_the_index(writable, monkeypatch):
+    monkeypatch.setattr(_indexed, "MOST_VALUES", 5)
+    monkeypatch.setattr(_indexed, "_ROWS", 7)
+    rng = np.random.default_rng(0)
+    for study, n in (("a", 30), ("b", 20)):
+        cells = fakes.cells(n, seed=n)
+        cells.obs["score"] = np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n))
+        cells.obs["count"] = pd.array(rng.integers(0, 1 << 60, n), dtype="Int64")
+        cells.obs.loc[cells.obs_names[3], "count"] = pd.NA
+        writable.append(cells, study=study, obs_columns=["score", "count"])
+        store = writable.obs()
+        if study == "a":
+            writable.build_index()
+        monkeypatch.setattr("scim.atlas._reader.read_obs", no_reading)
+        assert writable.indexes(["score", "count"])
+        pd.testing.assert_frame_equal(writable.obs(columns=["score", "count"]), store[["score", "count"]])
+        assert writable.select("score > 0.5").tolist() == store.index[store["score"] > 0.5].tolist()
+        assert writable.select("count == None").tolist() == store.index[store["count"].isna()].tolist()
+        monkeypatch.undo()
+        monkeypatch.setattr(_indexed, "MOST_VALUES", 5)
 
 
 def test_with_a_damaged_index_the_store_answers(atlas_path, atlas, tmp_path):

@@ -174,8 +174,8 @@ class Atlas(Reader):
     def build_index(self, *, kind: IndexKind = "auto", recall: float = 0.99, seed: int = 0) -> None:
         """Build the search index over all cells; the old one serves readers until the new one is complete.
 
-        The index keeps the columns of obs that have at most 65,536 values, so that filters work inside the search;
-        a filter by another column, as `cell_id`, is answered by the store, more slowly.
+        The index keeps the columns of obs, so that filters work inside the search; text of more than 65,536 values, as
+        `cell_id`, stays in the store, which answers filters by it more slowly.
 
         Parameters
         ----------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scim.index import Index
 
 MOST_VALUES = 65_536
-"""A column of more values than this, as `cell_id`, names cells rather than groups of them: it is left to the store."""
+"""Text of more values than this, as `cell_id`, names cells rather than groups of them: it is left to the store."""
 
 _ROWS = 1 << 18
 """Read at a time: of millions of cells, a column of text takes more memory than its codes by far."""
@@ -36,6 +36,8 @@ def columns_to_index(experiment: Any, start: int, stop: int) -> tuple[NDArray[np
     others = []
     for name in obs_columns(experiment):
         values = _few_values(experiment, name, start, stop)
+        if values is None and experiment.obs.schema.field(name).type != TEXT:
+            values = _numbers(experiment, name, start, stop)
         if values is None:
             others.append(name)
         else:
@@ -65,6 +67,21 @@ def _few_values(experiment: Any, name: str, start: int, stop: int) -> Any:
         values = np.array([*known, False], dtype=np.bool_)[codes]
         return pd.arrays.BooleanArray(values, codes < 0)
     return pd.Categorical.from_codes(codes, categories=pd.Index([*known], dtype=object if kind == TEXT else None))
+
+
+def _numbers(experiment: Any, name: str, start: int, stop: int) -> pd.Categorical:
+    """Return a column of numbers, most of which differ, as codes of its values, ascending by id."""
+    parts = []
+    for table in _blocks(experiment, [name], start, stop):
+        ids, column = table["soma_joinid"].to_numpy(), table[name].combine_chunks()
+        missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        values, order = column.fill_null(0).to_numpy(zero_copy_only=False), np.argsort(ids, kind="stable")
+        parts.append((values[order], missing[order]))
+    values, missing = (np.concatenate(some) for some in zip(*parts, strict=True))
+    known, places = np.unique(values[~missing], return_inverse=True)
+    codes = np.full(len(values), -1, dtype=np.int32)
+    codes[~missing] = places
+    return pd.Categorical.from_codes(codes, categories=pd.Index(known))
 
 
 def _blocks(experiment: Any, names: list[str], start: int, stop: int) -> Iterator[pa.Table]:
