@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 from pandas.api.types import is_object_dtype
 
@@ -14,6 +12,7 @@ from scim._core import keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from scim.atlas import Atlas
@@ -30,9 +29,6 @@ _OURS = {keys.ATLAS_CELL_ID, keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID, *keys.REFERE
 class Metadata:
     """The published columns of an imported atlas.
 
-    Columns of numbers that the search index does not keep, as total counts, are read whole when they are first asked
-    for and stay in memory, 8 bytes a cell each: of 10,000 hits that lie everywhere most of a column is read anyhow.
-
     Parameters
     ----------
     atlas
@@ -47,14 +43,10 @@ class Metadata:
 
     def of(self, ids: NDArray[np.int64], numbers: NDArray[np.int64]) -> pd.DataFrame:
         """Return the metadata of cells, `index` first, a row each in their order, numbered from 0."""
-        whole = self._whole
-        rest = [own for own in self.columns.values() if own not in whole]
-        rows = self._atlas.obs(ids, columns=rest)
-        place = np.searchsorted(self._atlas.ids, ids) if whole else ids
-        frame: dict[str, Any] = {INDEX: numbers}
-        for name, own in self.columns.items():
-            frame[name] = whole[own].take(place) if own in whole else rows[own].array
-        return pd.DataFrame(frame)
+        rows = self._atlas.obs(ids, columns=list(self.columns.values()))
+        frame = rows.set_axis(list(self.columns), axis=1).reset_index(drop=True)
+        frame.insert(0, INDEX, numbers)
+        return frame
 
     def categories(self, ids: NDArray[np.int64], columns: Sequence[str]) -> pd.DataFrame:
         """Return published columns of many cells, text as categories, indexed by id.
@@ -75,12 +67,6 @@ class Metadata:
             column = self._atlas.index.obs(ids, [own]) if text else self._atlas.obs(ids, columns=[own])
             frame[name] = column[own].array
         return frame
-
-    @cached_property
-    def _whole(self) -> dict[str, Any]:
-        """Columns of all cells, in the order of their ids."""
-        slow = [own for own in self.columns.values() if not self._atlas.indexes([own]) and not self._is_text(own)]
-        return {own: self._atlas.obs(columns=[own])[own].array for own in slow}
 
     def _is_text(self, own: str) -> bool:
         return is_object_dtype(self._atlas.obs([], columns=[own])[own].dtype)
