@@ -88,6 +88,13 @@ def test_symbols_in_a_column_of_var_are_found():
     assert (genes.columns.tolist(), genes.source) == ([1, 0], "var['feature_name']")
 
 
+def test_a_column_of_human_ids_is_what_training_reads():
+    var = pd.DataFrame(index=["Ins1", "Ins2", "Gm42418"])
+    var["gene_ids"] = scim.pp.canonical_genes(var.index, species="mouse")
+    assert scim.pp.genes_of(var).tolist() == [*ids("INS", "INS"), "mouse:Gm42418"]
+    assert scim.pp.match_genes(var, ids("CD4", "INS")).columns.tolist() == [1, 1, -1]
+
+
 @pytest.mark.parametrize(
     ("names", "species", "expected"),
     [
