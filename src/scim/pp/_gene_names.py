@@ -47,8 +47,12 @@ def _ensembl_of_name() -> pd.Series[str]:
 def gene_id_kind(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> Literal["ensembl", "symbol"]:
     """Say whether gene names are Ensembl ids (most of them) or symbols."""
     sample = [str(name) for name in names]
-    hits = sum(_ENSEMBL.fullmatch(name) is not None for name in sample)
+    hits = sum(_is_ensembl(name) for name in sample)
     return "ensembl" if hits * 2 > len(sample) else "symbol"
+
+
+def _is_ensembl(name: str) -> bool:
+    return name.startswith("ENSG") and _ENSEMBL.fullmatch(name) is not None  # most names need no pattern
 
 
 def canonical_genes(
@@ -81,7 +85,7 @@ def canonical_genes(
     """
     human = human_names(names, species)
     # ENSG00000198851.11 and ENSG00000182162_PAR_Y are known without what follows the number.
-    given = np.array([name[:15] if _ENSEMBL.fullmatch(name) else name for name in human], dtype=object)
+    given = np.array([name[:15] if _is_ensembl(name) else name for name in human], dtype=object)
     ids = _ensembl_of_name().reindex(given).to_numpy(dtype=object)
     unknown = pd.isna(ids)
     ids[unknown] = given[unknown]

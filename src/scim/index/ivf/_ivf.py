@@ -209,10 +209,11 @@ class IvfEngine(Engine):
             wanted = np.zeros(self.n_lists, dtype=np.bool_)
             wanted[labels] = True
             fresh = np.flatnonzero(wanted & ~done)
-            wrong = sums_of(fresh, self._rows, self._checks) != self._rows.sums[fresh]
-            if wrong.any():
-                self._refuse(int(fresh[np.argmax(wrong)]))
-            done[fresh] = True
+            if len(fresh):
+                wrong = sums_of(fresh, self._rows, self._checks) != self._rows.sums[fresh]
+                if wrong.any():
+                    self._refuse(int(fresh[np.argmax(wrong)]))
+                done[fresh] = True
         return labels
 
     def _refuse(self, number: int) -> NoReturn:
