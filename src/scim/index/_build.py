@@ -101,7 +101,7 @@ def build(
         ordered = source.rows_of(np.arange(engine.n_rows))
         sorted_ids = own if ids is None else own[ordered]
         plain = sorted_ids[0] == 0 and sorted_ids[-1] == len(own) - 1
-        taken = {name: column.take(rows) for name, column in columns.items()}
+        taken = {name: columns.pop(name).take(rows) for name in list(columns)}  # one at a time there are two of it
         return Segment(engine, None if plain else sorted_ids, taken)
 
     if path is None:

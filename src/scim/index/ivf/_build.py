@@ -88,7 +88,8 @@ def _train(source: Source, n_lists: int, rng: np.random.Generator) -> Tree:
     sample = source.take(
         np.sort(rng.choice(n, min(n, _ROWS_PER_LIST * n_lists, max(n_lists, _MOST_SAMPLED)), replace=False))
     )
-    sample = sample[sample.any(axis=1)]  # a row of zeros has no direction
+    some = sample.any(axis=1)  # a row of zeros has no direction
+    sample = sample if some.all() else sample[some]  # large: no copy without need
     if len(sample) == 0:
         nothing = np.zeros((1, source.dim), dtype=np.float32)
         return Tree(nothing, nothing, np.array([0, 1]))
@@ -149,5 +150,9 @@ def _encode(
         let_go(codes)
     rows_of = Rows(starts, codes, scales, ranks, values, np.empty(0, dtype=np.uint64))
     checks = Checks(codes.view(np.uint32), scales.view(np.uint32), np.empty(0, dtype=np.bool_))
-    sums = sums_of(np.arange(len(coarse.centroids)), rows_of, checks)
-    return rows_of._replace(sums=sums), places
+    sums = []
+    for some_lists in np.array_split(np.arange(len(coarse.centroids)), source.n_chunks):
+        sums.append(sums_of(some_lists, rows_of, checks))
+        let_go(values)
+        let_go(codes)
+    return rows_of._replace(sums=np.concatenate(sums)), places
