@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -67,8 +68,21 @@ def test_a_mapping_serves_any_species(form):
     mapping = form({"cd4-1": "CD4", "mll": "MLL", "by-id": "ENSG00000198851.4", "none": None, "hole": np.nan})
     genes = found(["mll", "CD8A", "none", "cd4-1", "hole", "by-id"], ids("CD3E", "CD4", "CD8A", "KMT2A"), mapping)
     assert genes.columns.tolist() == [3, -1, -1, 1, -1, 0]  # CD8A is no name of theirs
-    assert genes.names[[1, 2, 4]].tolist() == ["mapping:CD8A", "mapping:none", "mapping:hole"]
+    prefix, _, _ = genes.names[1].partition(":")
+    assert re.fullmatch("mapping-[0-9a-f]{8}", prefix)
+    assert genes.names[[1, 2, 4]].tolist() == [f"{prefix}:CD8A", f"{prefix}:none", f"{prefix}:hole"]
     assert (genes.species, genes.n_mapped) == ("mapping", 3)
+
+
+def test_species_share_no_gene_that_neither_maps():
+    fish, fly = {"cd4-1": "CD4", "mll": "MLL"}, {"trx": "KMT2A", "cd4-1": "CD4"}
+    names = ["cd4-1", "orphan", "mapping-00000000:own"]
+    of_fish, of_fly = (scim.pp.canonical_genes(names, species=species) for species in (fish, fly))
+    assert of_fish[0] == of_fly[0] == ids("CD4")[0]
+    assert not set(of_fish[1:]) & set(of_fly[1:])
+    again = scim.pp.canonical_genes(names, species=pd.Series(dict(reversed(fish.items()))))
+    assert again.tolist() == of_fish.tolist()  # the species is the same, in whatever order
+    assert found(names, ids("CD4"), fish).n_mapped == 1
 
 
 def test_human_genes_are_all_mapped():

@@ -70,7 +70,7 @@ def canonical_genes(
     Returns
     -------
     Array of str, as long as `names`: the Ensembl id without version where it is known, else the name itself; of
-    another species behind its name, as `"mouse:Gm42418"`.
+    another species behind its name, as `"mouse:Gm42418"`, or that of its mapping, as `"mapping-1f8ac10f:zgc:56493"`.
 
     Raises
     ------

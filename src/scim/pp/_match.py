@@ -10,7 +10,7 @@ import pandas as pd
 from scim._core.log import logger
 from scim.pp._gene_names import canonical_genes, gene_id_kind, known_genes
 from scim.pp._overlap import check_overlap
-from scim.pp._species import human_names, species_name
+from scim.pp._species import human_names, n_unmapped, species_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,8 @@ class GeneMap(NamedTuple):
 
     names: NDArray[np.object_]
     """(n_vars,) name of each column: that of the model's gene where it is one, else the canonical id. A gene of another
-    species has those of its human ortholog, or its own behind the name of the species, as `mouse:Gm42418`."""
+    species has those of its human ortholog, or its own behind the name of the species, as `mouse:Gm42418`, or behind
+    that of the mapping, as `mapping-1f8ac10f:zgc:56493`, which other mappings do not share."""
 
     columns: NDArray[np.int32]
     """(n_vars,) position of each column among the model's genes; -1 = not one of them."""
@@ -62,7 +63,7 @@ class GeneMap(NamedTuple):
         """Number of columns that are human genes or have a human ortholog; of human data, all."""
         if self.species == "human":
             return len(self.names)
-        return len(self.names) - sum(str(name).startswith(f"{self.species}:") for name in self.names)
+        return len(self.names) - n_unmapped(self.names, self.species)
 
     @property
     def share(self) -> float:

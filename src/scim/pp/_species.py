@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
@@ -24,6 +25,9 @@ Species: TypeAlias = "SpeciesName | Mapping[str, str] | pd.Series[str]"
 
 MAPPED = "mapping"
 """What stands for the name of a species that came as a mapping."""
+
+_N_DIGITS = 8
+"""Of the hash of a mapping, in the names of the genes that it lacks."""
 
 
 def species_name(species: Species) -> str:
@@ -58,7 +62,8 @@ def human_names(names: Iterable[object], species: Species) -> NDArray[np.object_
     Returns
     -------
     Array of str, as long as `names`. What has no ortholog keeps its name behind that of the species, as
-    `"mouse:Gm42418"`, so that it is never taken for a human gene of that name.
+    `"mouse:Gm42418"`, so that it is never taken for a human gene of that name. Behind a mapping it is that of the
+    mapping, as `"mapping-1f8ac10f:zgc:56493"`, other for other pairs: two species share no gene that neither maps.
 
     Raises
     ------
@@ -66,14 +71,29 @@ def human_names(names: Iterable[object], species: Species) -> NDArray[np.object_
         As :func:`species_name`.
     """
     given = np.array([str(name) for name in names], dtype=object)
-    prefix = species_name(species)
-    if prefix == "human":
+    name = species_name(species)
+    if name == "human":
         return given
-    known = _mouse() if prefix == "mouse" else _orthologs(species)
+    known = _mouse() if name == "mouse" else _orthologs(species)
+    prefix = name if name == "mouse" else f"{MAPPED}-{_digest(known)[:_N_DIGITS]}"
     found = [known.get(name) for name in given]
     out = np.empty(given.size, dtype=object)
     out[:] = [f"{prefix}:{own}" if human is None else human for own, human in zip(given, found, strict=True)]
     return out
+
+
+def n_unmapped(names: Iterable[object], name: str) -> int:
+    """Return how many of the names that :func:`human_names` gave are of genes without an ortholog.
+
+    Parameters
+    ----------
+    names
+        What it returned, translated further or not.
+    name
+        Of the species, from :func:`species_name`.
+    """
+    prefix = re.compile(f"{MAPPED}-[0-9a-f]{{{_N_DIGITS}}}:" if name == MAPPED else f"{name}:")
+    return sum(prefix.match(str(one)) is not None for one in names)
 
 
 def species_token(species: Species) -> str:
@@ -87,8 +107,12 @@ def species_token(species: Species) -> str:
     name = species_name(species)
     if name != MAPPED:
         return name
-    pairs = json.dumps(sorted(_orthologs(species).items()))
-    return f"{MAPPED}:{hashlib.sha256(pairs.encode()).hexdigest()}"
+    return f"{MAPPED}:{_digest(_orthologs(species))}"
+
+
+def _digest(pairs: dict[str, str]) -> str:
+    """Return the hash of a mapping, equal for pairs in another order."""
+    return hashlib.sha256(json.dumps(sorted(pairs.items())).encode()).hexdigest()
 
 
 @functools.cache
