@@ -123,3 +123,14 @@ def rows_that_pass(tree, table):
     return np.array(
         [passes(tree, dict(zip(table, row, strict=True))) for row in zip(*table.values(), strict=True)], bool
     )
+
+
+def claim(there, their_groups, asked, groups, may, tolerance):
+    """Give each vector asked for the first free one that is as near, of its own group if there is one."""
+    free, out = np.ones(len(there), bool), np.full(len(asked), -1)
+    for i in np.flatnonzero(may):
+        near = np.flatnonzero(free & (abs(there - asked[i]) <= tolerance).all(axis=1))
+        own = near[their_groups[near] == groups[i]]
+        out[i] = next(iter([*own, *near]), -1)
+        free[out[i]] &= out[i] < 0
+    return out

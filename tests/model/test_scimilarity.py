@@ -209,6 +209,19 @@ def test_a_small_file_of_a_huge_tensor(folder):
     refused(folder, "not a plain tensor of this file")
 
 
+def test_many_tensors_of_the_same_bytes(folder):
+    state = torch.load(folder / "encoder.ckpt", weights_only=True)["state_dict"]
+    one = torch.zeros(9, 9)
+    state |= {f"network.{i}.1.weight": one for i in range(10, 300)}
+    torch.save({"state_dict": state}, folder / "encoder.ckpt")
+    refused(folder, "not a plain tensor of this file")
+
+
+def test_a_label_that_is_a_book(folder):
+    (folder / "label_ints.csv").write_text('"","0"\n0,"' + "x" * 200_000 + '"\n')
+    refused(folder, "is no table of labels")
+
+
 def test_a_deflated_archive_is_not_inflated(folder, tmp_path):
     with zipfile.ZipFile(folder / "encoder.ckpt") as old:
         entries = {info.filename: old.read(info) for info in old.infolist()}

@@ -71,13 +71,15 @@ def _few_values(experiment: Any, name: str, start: int, stop: int) -> Any:
 
 def _numbers(experiment: Any, name: str, start: int, stop: int) -> pd.Categorical:
     """Return a column of numbers, most of which differ, as codes of its values, ascending by id."""
-    parts = []
+    absent, kind = np.zeros(stop - start, dtype=np.bool_), experiment.obs.schema.field(name).type
+    every, n = np.empty(stop - start, dtype=kind.to_pandas_dtype()), 0
     for table in _blocks(experiment, [name], start, stop):
         ids, column = table["soma_joinid"].to_numpy(), table[name].combine_chunks()
-        missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-        values, order = column.fill_null(0).to_numpy(zero_copy_only=False), np.argsort(ids, kind="stable")
-        parts.append((values[order], missing[order]))
-    values, missing = (np.concatenate(some) for some in zip(*parts, strict=True))
+        order, rows = np.argsort(ids, kind="stable"), slice(n, n + len(ids))
+        every[rows] = column.fill_null(0).to_numpy(zero_copy_only=False)[order]
+        absent[rows] = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)[order]
+        n = rows.stop
+    values, missing = every[:n], absent[:n]
     known, places = np.unique(values[~missing], return_inverse=True)
     codes = np.full(len(values), -1, dtype=np.int32)
     codes[~missing] = places

@@ -24,7 +24,7 @@ def import_scimilarity(
     import scim
 
     with scim.atlas.from_scimilarity(folder, atlas, columns=columns or None, overwrite=overwrite) as made:
-        unmapped = made.model.metadata["labels_unmapped"]
+        unmapped = [name for name, term in zip(made.labels.names, made.labels.ids, strict=True) if not term]
         if unmapped:
             print(f"not in the Cell Ontology, kept as they are: {', '.join(unmapped)}")
         print(f"made {made}")

@@ -28,7 +28,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     Parameters
     ----------
     path
-        A folder that :meth:`Model.save` wrote.
+        A folder that :meth:`Model.save` wrote. Weights of 32 bits are mapped, not read: replace a folder by another
+        (`save(overwrite=True)` does), and do not write into the files of one that is in use.
 
     Raises
     ------

@@ -90,6 +90,18 @@ def test_headers_that_contradict_themselves(file, at, value):
     refused(file, "is not an index of hnswlib, or is damaged|has vectors of")
 
 
+def test_huge_elements_of_which_there_are_none(tmp_path):
+    write_hnsw(tmp_path / "knn.bin", [np.empty((0, DIM), np.float32)], n=0, max_elements=10)
+    for at, value in (
+        (24, 4 + 4 * (1 << 30) + 40),
+        (32, 4 + 4 * (1 << 30) + 32),
+        (40, 4 + 4 * (1 << 30)),
+        (64, 1 << 30),
+    ):
+        patch(tmp_path / "knn.bin", at, value)
+    refused(tmp_path / "knn.bin", "is not an index of hnswlib, or is damaged")
+
+
 def test_a_huge_count_that_the_header_has_room_for(file):
     patch(file, 8, 1 << 30)
     patch(file, 16, 1 << 30)

@@ -166,6 +166,62 @@ def test_names_that_the_atlas_has_itself_get_another(folder, tmp_path):
         assert {"metadata_label", "metadata_cell_id", "metadata_soma_joinid"} <= set(atlas.columns)
 
 
+def test_names_that_begin_as_ours_stay_apart(folder, tmp_path):
+    write_frame(folder, pd.DataFrame({"study": ["one"] * 300, "label": "x", "metadata_label": "y"}))
+    with scim.atlas.from_scimilarity(folder, tmp_path / "a.scim") as atlas:
+        row = atlas.obs([0]).iloc[0]
+        assert (row["metadata_label"], row["metadata_metadata_label"]) == ("x", "y")
+
+
+def write_frame(folder, frame):
+    shutil.rmtree(folder / "cellsearch" / "cell_metadata")
+    published.write_metadata(folder / "cellsearch" / "cell_metadata", frame, len(frame))
+
+
+def test_an_index_that_is_not_the_row_is_kept_beside_it(folder, tmp_path):
+    write_frame(folder, pd.DataFrame({"index": np.arange(300)[::-1].copy(), "study": "one"}))
+    with scim.atlas.from_scimilarity(folder, tmp_path / "a.scim") as atlas:
+        obs = atlas.obs([0, 4])
+        assert obs["cell_id"].tolist() == ["0", "4"]
+        assert obs["metadata_index"].tolist() == [299, 295]
+
+
+def test_categories_bytes_and_missing_truth(folder, tmp_path):
+    row = np.arange(300)
+    frame = pd.DataFrame({"study": ["one"] * 300})
+    frame["in_vivo"] = pd.Categorical(np.array(["True", "False", "NA"])[row % 3])
+    frame["sex"] = pd.Categorical(np.array(["male", "NA"])[row % 2])
+    frame["truth"] = pd.array(np.where(row % 3 == 2, None, row % 3 == 1), dtype="boolean")
+    frame["whole"] = pd.array(np.where(row % 4 == 0, None, row), dtype="Int64")
+    write_frame(folder, frame)
+    with scim.atlas.from_scimilarity(folder, tmp_path / "a.scim") as atlas:
+        obs = atlas.obs(list(range(6)))
+        assert obs["in_vivo"].tolist() == [True, False, pd.NA, True, False, pd.NA]
+        assert obs["sex"].tolist() == ["male", None] * 3
+        assert obs["truth"].tolist() == [False, True, pd.NA, False, True, pd.NA]
+        assert obs["whole"].tolist() == [pd.NA, 1, 2, 3, pd.NA, 5]
+
+
+def test_a_column_of_times_is_refused_unless_left_out(folder, tmp_path):
+    frame = pd.DataFrame({"study": ["one"] * 300, "sex": "male"})
+    frame["day"] = pd.Series(["2026-01-01"] * 300).astype("datetime64[ns]")
+    write_frame(folder, frame)
+    refused(folder, tmp_path / "a.scim", "column 'day' is timestamp.*see columns=")
+    with scim.atlas.from_scimilarity(folder, tmp_path / "a.scim", columns=["sex"]) as atlas:
+        assert atlas.obs([0])["sex"].tolist() == ["male"]
+
+
+def test_no_label_is_no_label(made, folder, tmp_path):
+    lines = (folder / "annotation" / "reference_labels.tsv").read_text().split("\n")
+    for i, word in enumerate(["NA", "unknown", "", "odd cell"]):
+        lines[i] = f"{word}\t{lines[i].split(chr(9))[1]}"
+    (folder / "annotation" / "reference_labels.tsv").write_text("\n".join(lines))
+    with scim.atlas.from_scimilarity(folder, tmp_path / "a.scim") as atlas:
+        obs = atlas.obs(where="in_annotation and annotation_index < 4").sort_values("annotation_index")
+        assert obs["label"].tolist() == [None, None, None, "odd cell"]
+        assert obs["reference_label"].tolist() == ["NA", "unknown", None, "odd cell"]
+
+
 def test_missing_studies_and_no_index(folder, tmp_path):
     frame = pd.DataFrame({"study": np.where(np.arange(300) % 2, "NA", "one")})
     shutil.rmtree(folder / "cellsearch" / "cell_metadata")
@@ -228,25 +284,39 @@ def test_arrays_that_are_none(folder, tmp_path, name):
     (folder / "cellsearch" / "full_kNN.bin").unlink()
     shutil.rmtree(folder / "cellsearch" / name)
     (folder / "cellsearch" / name).mkdir()
-    refused(folder, tmp_path / "a.scim", "cannot be read as a TileDB array")
+    refused(folder, tmp_path / "a.scim", f"{name}' cannot be read as a TileDB array")
 
 
-def test_a_damaged_array(folder, tmp_path):
+def test_a_damaged_array_is_named_beside_others(folder, tmp_path):
+    (folder / "cellsearch" / "full_kNN.bin").unlink()
     [file] = (folder / "cellsearch" / "cell_metadata" / "__fragments").glob("*/a1_var.tdb")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    refused(folder, tmp_path / "a.scim", "cannot be read as a TileDB array")
+    refused(folder, tmp_path / "a.scim", "cell_metadata' cannot be read as a TileDB array")
 
 
-def test_an_array_that_claims_to_be_huge(folder, tmp_path):
-    """Its schema has room for 2**40 rows, one of which, the last, was written: no memory is asked for them."""
+@pytest.mark.parametrize("form", ["full_kNN.bin", "cell_embedding"])
+@pytest.mark.parametrize("last", [1 << 28, (1 << 40) - 1])
+def test_an_array_that_claims_to_be_huge(folder, tmp_path, form, last):
+    """Its first and its last row were written, and none between: no memory is asked for them, and none is looked at."""
     path = folder / "cellsearch" / "cell_metadata"
     shutil.rmtree(path)
-    domain = tiledb.Domain(tiledb.Dim("__tiledb_rows", domain=(0, (1 << 40) - 1), tile=1000, dtype=np.int64))
-    schema = tiledb.ArraySchema(domain=domain, attrs=[tiledb.Attr("study", dtype=np.int64)])
-    tiledb.Array.create(str(path), schema)
+    huge(path, last)
+    if form == "cell_embedding":
+        (folder / "cellsearch" / "full_kNN.bin").unlink()
+        shutil.rmtree(folder / "cellsearch" / form)
+        huge(folder / "cellsearch" / form, last, dim=16)
+    refused(folder, tmp_path / "a.scim", "at most 2,147,483,648|do not belong together|claims .* bytes of embeddings")
+
+
+def huge(path, last, dim=None):
+    """Write an array of one column of text, or of `dim` numbers a row, with nothing between its first and last row."""
+    dims = [tiledb.Dim("__tiledb_rows", domain=(0, (1 << 40) + 9), tile=10, dtype=np.int64)]
+    dims += [] if dim is None else [tiledb.Dim("y", domain=(0, dim - 1), tile=dim, dtype=np.int64)]
+    attribute = tiledb.Attr("study", dtype=np.float32)
+    tiledb.Array.create(str(path), tiledb.ArraySchema(domain=tiledb.Domain(*dims), attrs=[attribute]))
     with tiledb.open(str(path), "w") as array:
-        array[(1 << 40) - 1 : 1 << 40] = np.zeros(1, np.int64)
-    refused(folder, tmp_path / "a.scim", "must be a dense array of rows from 0 on")
+        for row in (0, last):
+            array[row : row + 1] = np.zeros((1,) if dim is None else (1, dim), np.float32)
 
 
 def test_names_with_tricks_are_only_text(folder, tmp_path):
@@ -296,6 +366,33 @@ def test_after_an_error_it_goes_on(folder, atlas, tmp_path, monkeypatch, n_steps
     with scim.atlas.from_scimilarity(folder, tmp_path / "a.scim") as other:
         same_obs(atlas, other)
     assert len(again) == 4 - n_steps  # 300 rows and the lines beside them, in steps of 100
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_with_other_columns_it_does_not_go_on(folder, atlas, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(scim.atlas.Atlas, "build_index", full)
+        with pytest.raises(OSError, match="the disk is full"):
+            scim.atlas.from_scimilarity(folder, tmp_path / "a.scim", columns=["tissue"])
+    with pytest.raises(ValueError, match=r"without \['disease'\]; ask for the same columns"):
+        scim.atlas.from_scimilarity(folder, tmp_path / "a.scim", columns=["tissue", "disease"])
+    with scim.atlas.from_scimilarity(folder, tmp_path / "a.scim", columns=["tissue"]) as other:
+        pd.testing.assert_frame_equal(other.obs(columns=["tissue", "label"]), atlas.obs(columns=["tissue", "label"]))
+
+
+def full(*_, **__):
+    msg = "the disk is full"
+    raise OSError(msg)
+
+
+def test_the_last_step_too_may_be_interrupted(folder, atlas, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(scim.atlas.Atlas, "vacuum", full)
+        with pytest.raises(OSError, match="the disk is full"):
+            scim.atlas.from_scimilarity(folder, tmp_path / "a.scim")
+    with scim.atlas.from_scimilarity(folder, tmp_path / "a.scim") as other:
+        same_obs(atlas, other)
+        assert len(other.info()["versions"]) == 1
 
 
 @pytest.mark.usefixtures("small_steps")

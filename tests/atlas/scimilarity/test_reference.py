@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers import oracles
 from helpers.published import normalised, write_hnsw
 from scim._core.errors import FormatError
 from scim.atlas.scimilarity import _kernels
@@ -113,9 +114,26 @@ def test_fewer_lines_than_elements(tmp_path, X):
         write(tmp_path / "a", X[:4], ["T cell\ts"] * 3)
 
 
-def test_three_columns(tmp_path, X):
+@pytest.mark.parametrize("lines", [["T cell\ts", "T cell\ts\tmore"], ["T cell\ts\tmore"] * 2])
+def test_three_columns(tmp_path, X, lines):
     with pytest.raises(FormatError, match="must have a label and a study in each line"):
-        write(tmp_path / "a", X[:2], ["T cell\ts", "T cell\ts\tmore"])
+        write(tmp_path / "a", X[:2], lines)
+
+
+def test_lines_that_are_not_there_cannot_have_been_given(tmp_path, X):
+    reference = write(tmp_path / "a", X[:4], ["T cell\ts"] * 4, deleted=[2])
+    with pytest.raises(FormatError, match=r"no cells of lines \[2\]"):
+        reference.take(np.array([1, 2]))
+
+
+def test_the_kernel_does_as_brute_force():
+    rng = np.random.default_rng(0)
+    there = np.round(rng.normal(size=(300, 3)), 1).astype(np.float32)  # many are the same
+    there = there[np.argsort(there[:, 0], kind="stable")]
+    asked, groups, theirs = there[rng.permutation(300)[:200]], rng.integers(0, 3, 200), rng.integers(0, 3, 300)
+    may, out = rng.random(200) < 0.9, np.empty(200, np.int64)
+    _kernels.claim(there, theirs, np.arange(301), asked, groups, may, 1e-6, out)
+    np.testing.assert_array_equal(out, oracles.claim(there, theirs, asked, groups, may, 1e-6))
 
 
 @pytest.mark.parametrize("name", ["labelled_kNN.bin", "reference_labels.tsv"])

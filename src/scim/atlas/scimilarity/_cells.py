@@ -12,9 +12,9 @@ from scim import ontology
 from scim._core import keys
 from scim._core.errors import FormatError
 from scim._core.log import logger
-from scim.atlas.scimilarity._metadata import INDEX, STUDY, Metadata
+from scim.atlas.scimilarity._metadata import STUDY, Metadata
 from scim.atlas.scimilarity._reference import Reference
-from scim.atlas.scimilarity._tiledb import opened_array
+from scim.atlas.scimilarity._tiledb import n_rows, opened_array
 from scim.atlas.scimilarity._vectors import open_vectors
 from scim.atlas.source import Source
 
@@ -34,6 +34,7 @@ _BESIDE = "annotation-"
 """Begins the names of cells that the search index does not have."""
 
 _NO_STUDY = "unknown"
+_NO_LABEL = (*keys.NO_LABEL, "")
 
 
 class Published:
@@ -55,10 +56,12 @@ class Published:
         n_rows, n_lines = 0 if metadata is None else metadata.n, 0 if reference is None else len(reference.codes)
         self._first_line = -(-n_rows // STEP) * STEP
         self.n = self._first_line + n_lines if n_lines else n_rows
+        self._written = [file.stat().st_mtime_ns for file in sorted(folder.rglob("*.bin")) if file.is_file()]
         labels = [] if reference is None else reference.names
-        self._terms = [ontology.term_id(label) for label in labels]
-        self._names = [_name(label, term) for label, term in zip(labels, self._terms, strict=True)]
-        unmapped = [label for label, term in zip(labels, self._terms, strict=True) if term is None]
+        known = [None if label.lower() in _NO_LABEL else label for label in labels]
+        self._names: list[str | None] = ontology.named(pd.Series(known, dtype=object)).tolist()
+        self._terms = [None if label is None else ontology.term_id(label) for label in known]
+        unmapped = [label for label, term in zip(known, self._terms, strict=True) if label is not None and term is None]
         if unmapped:
             logger.info("%d labels are not in the Cell Ontology and stay as they are: %s", len(unmapped), unmapped)
 
@@ -88,12 +91,19 @@ class Published:
             metadata = vectors = None
             if (folder / _SEARCH).is_dir():
                 path = folder / _SEARCH / _METADATA
-                metadata = Metadata.of(path, stack.enter_context(opened_array(path)), columns)
-                vectors = stack.enter_context(open_vectors(folder / _SEARCH, metadata.n, dim, beside))
+                array = stack.enter_context(opened_array(path))
+                # Vectors first: a frame that claims more rows than they have is not looked through.
+                vectors = stack.enter_context(open_vectors(folder / _SEARCH, n_rows(array, path), dim, beside))
+                metadata = Metadata.of(path, array, columns)
             elif reference is None:
                 msg = f"{str(folder)!r} has a model but no cells: neither {_ANNOTATION!r} nor {_SEARCH!r} is a folder."
                 raise FormatError(msg)
             yield cls(folder, metadata, vectors, reference)
+
+    @property
+    def columns(self) -> set[str]:
+        """Names of all columns that the atlas will have."""
+        return {*keys.ATLAS_COLUMNS, *keys.REFERENCE_COLUMNS, *(self._metadata.columns if self._metadata else ())}
 
     def source(self, start: int) -> Source | None:
         """Return the cells of the `STEP` places from `start` on; `None` if there are none.
@@ -141,7 +151,8 @@ class Published:
             if self._metadata.n_train == self._reference.n:  # then these are the labelled cells, and copies of them not
                 may = self._metadata.train(start, stop)[present]
             lines = self._reference.claim(vectors, frame[STUDY], may)
-        obs = self._obs(frame[INDEX].astype(str).to_numpy(dtype=object), frame[STUDY], lines, in_search=True)
+        names = np.array([str(row) for row in start + np.flatnonzero(present)], dtype=object)
+        obs = self._obs(names, frame[STUDY], lines, in_search=True)
         for name in self._metadata.columns:
             obs[name] = frame[name].array
         return Source(obs, None, vectors, self._token(start))
@@ -175,7 +186,8 @@ class Published:
             codes[labelled] = self._reference.codes[lines[labelled]]
         frame[keys.ATLAS_LABEL] = _coded(codes, self._names)
         frame[keys.ATLAS_LABEL_ID] = _coded(codes, self._terms)
-        frame[keys.REFERENCE_LABEL] = _coded(codes, [] if self._reference is None else self._reference.names)
+        given = [] if self._reference is None else [name or None for name in self._reference.names]
+        frame[keys.REFERENCE_LABEL] = _coded(codes, given)
         frame[keys.IN_ANNOTATION] = labelled
         frame[keys.IN_SEARCH] = in_search
         frame[keys.ANNOTATION_INDEX] = pd.array(np.where(labelled, lines, 0), dtype="Int64")
@@ -184,11 +196,8 @@ class Published:
 
     def _token(self, start: int) -> str:
         """Say that the same step came again."""
-        return f"scimilarity {self.folder.resolve()} {self.n} {start}"
-
-
-def _name(label: str, term: str | None) -> str:
-    return label if term is None else ontology.term_name(term)
+        columns = [] if self._metadata is None else list(self._metadata.columns)
+        return f"scimilarity {self.folder.resolve()} {self._written} {columns} {start}"
 
 
 def _coded(codes: NDArray[np.int32], values: Sequence[str | None]) -> pd.Categorical:

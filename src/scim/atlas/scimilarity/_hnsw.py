@@ -29,7 +29,10 @@ _DELETED = 1
 """The bit of an element's flags that says that it is deleted."""
 
 _ROWS = 1 << 18
+_READ = 1 << 13
 _MOST_ELEMENTS = 1 << 31
+_MOST_BYTES = 1 << 24
+"""Of an element; one of the published index has 1,164."""
 
 
 class HnswFile:
@@ -100,9 +103,13 @@ class HnswFile:
 
     def vectors(self, places: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the vectors of elements, float32, shape (n_places, dim)."""
-        found = np.ascontiguousarray(self._records["vector"][places], dtype=np.float32)
-        let_go(self._records)
-        return found
+        out = np.empty((len(places), self.dim), dtype=np.float32)
+        order = np.argsort(places, kind="stable")
+        for start in range(0, len(order), _READ):  # each page that is read brings others, which would stay
+            some = order[start : start + _READ]
+            out[some] = self._records["vector"][places[some]]
+            let_go(self._records)
+        return out
 
 
 def _header(file: Path, dim: int) -> np.void:
@@ -114,7 +121,12 @@ def _header(file: Path, dim: int) -> np.void:
     links, vector, label = (int(header[name]) for name in ("max_links0", "vector_offset", "label_offset"))
     count, record = int(header["count"]), int(header["record_bytes"])
     follow = vector == 4 + 4 * links and record == label + 8 and label >= vector
-    if header["offset_level0"] != 0 or not follow or count > min(int(header["max_elements"]), _MOST_ELEMENTS):
+    if (
+        header["offset_level0"] != 0
+        or not follow
+        or record > _MOST_BYTES
+        or count > min(int(header["max_elements"]), _MOST_ELEMENTS)
+    ):
         msg = f"{str(file)!r} is not an index of hnswlib, or is damaged: its header says {header}."
         raise FormatError(msg)
     if label - vector != 4 * dim:

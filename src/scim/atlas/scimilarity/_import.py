@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from scim._core import keys
 from scim._core.errors import FormatError
 from scim._core.log import logger, progress
 from scim.atlas._open import create, open_atlas
-from scim.atlas.commit import FILE
+from scim.atlas.commit import FILE, commits
 from scim.atlas.scimilarity._cells import STEP, Published
 from scim.atlas.storage import Storage
 
@@ -50,8 +51,9 @@ def from_scimilarity(
     out
         The atlas to make.
     columns
-        Which columns of `cellsearch/cell_metadata` to keep. Default: all. `index` and `study` always are, as `cell_id`
-        and `study`; "NA" is missing, and a column of "True" and "False" is one of bool.
+        Which columns of `cellsearch/cell_metadata` to keep. Default: all. `study` always is; "NA" is
+        missing, and a column of "True" and "False" is one of bool. A name that the atlas uses itself gets the prefix
+        `metadata_`, and so does `index` where it is not the number of the row.
     overwrite
         Whether to replace what is at `out`.
 
@@ -59,6 +61,8 @@ def from_scimilarity(
     -------
     The atlas, open for writing. Beside the columns that every atlas has, and those of the metadata, its obs has
 
+    `cell_id` : str
+        The row of the metadata, or `annotation-` and the line for a cell that is not there.
     `in_cellsearch`, `in_annotation` : bool
         Which index a cell comes from. The cells of `annotation` are those that have a `label` and vote.
     `reference_label` : str
@@ -68,8 +72,14 @@ def from_scimilarity(
 
     Raises
     ------
+    FileNotFoundError
+        There is no such folder.
     FileExistsError
         `out` exists and `overwrite` is false, unless it is what an interrupted call has made.
+    KeyError
+        One of `columns` does not exist.
+    ValueError
+        An interrupted call was made with other `columns`.
     FormatError
         A file is missing or damaged, or does not agree with the others.
     ImportError
@@ -87,13 +97,14 @@ def from_scimilarity(
     model = read_model(folder)
     beside = Storage.of(out).path
     with contextlib.ExitStack() as stack:
-        room = folder if beside is None else beside.parent
+        room = Path(tempfile.gettempdir()) if beside is None else beside.parent
         cells = stack.enter_context(Published.open(folder, model.latent_dim, columns=columns, beside=room))
         atlas = _begun(out, model, overwrite=overwrite)
         del model  # hundreds of megabytes
         try:
-            _fill(atlas, cells)
-            atlas.build_index()
+            if atlas._space.index is None:
+                _fill(atlas, cells)
+                atlas.build_index()
             atlas.vacuum()  # the versions are those of an atlas that was not whole
         except BaseException:
             atlas.close()
@@ -106,7 +117,8 @@ def _begun(out: Any, model: Model, *, overwrite: bool) -> Atlas:
     """Open the atlas that an interrupted call has made, or make one."""
     if not overwrite and Storage.of(out).exists(FILE):
         atlas = open_atlas(out, "w")
-        if atlas.model_uid == model.uid and atlas._space.index is None:
+        # With the first version still there, the last step was not taken: it takes all but the last away.
+        if atlas.model_uid == model.uid and (atlas._space.index is None or 1 in commits(atlas._storage)):
             return atlas
         atlas.close()
     return create(out, model=model, overwrite=overwrite)
@@ -126,6 +138,13 @@ def _goes_on(atlas: Atlas, cells: Published) -> int:
     """Return how many rows of the folder are in the atlas, and tell `cells` which labels are given."""
     if atlas.n_obs == 0:
         return 0
+    if set(atlas.columns) != cells.columns:
+        more, fewer = sorted(set(atlas.columns) - cells.columns), sorted(cells.columns - set(atlas.columns))
+        msg = (
+            f"The atlas at {atlas.uri!r} was begun with columns {more} that are not asked for now, "
+            f"and without {fewer}; ask for the same columns, or pass overwrite=True."
+        )
+        raise ValueError(msg)
     given = atlas.obs(columns=[keys.ANNOTATION_INDEX])[keys.ANNOTATION_INDEX]
     ends = [0, atlas.n_obs - 1]
     lines = [None if pd.isna(given.iloc[n]) else int(given.iloc[n]) for n in ends]

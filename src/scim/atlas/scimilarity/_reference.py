@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,7 @@ class Reference:
         order = np.argsort(numbers[:, 0], kind="stable")
         self._lines, self._numbers = lines[order], numbers[order]
         self._next_free = np.arange(self.n + 1)
+        self._study_of_line = self.study_codes[self._lines]
 
     def has(self, line: int) -> bool:
         """Say whether there is a cell of a line."""
@@ -103,15 +105,24 @@ class Reference:
         theirs = np.array([known.get(name, -1) for name in studies.cat.categories] + [-1], dtype=np.int32)
         out = np.empty(len(vectors), dtype=np.int64)
         groups, asked = theirs[studies.cat.codes.to_numpy()], _products(vectors)
-        claim(self._numbers, self.study_codes[self._lines], self._next_free, asked, groups, may, _TOLERANCE, out)
+        claim(self._numbers, self._study_of_line, self._next_free, asked, groups, may, _TOLERANCE, out)
         lines: NDArray[np.int64] = np.where(out >= 0, self._lines[out], -1)
         return lines
 
     def take(self, lines: NDArray[np.int64]) -> None:
-        """Mark lines as given."""
+        """Mark lines as given.
+
+        Raises
+        ------
+        FormatError
+            There is no cell of one of them.
+        """
         place = np.full(len(self.codes), -1, dtype=np.int64)
         place[self._lines] = np.arange(self.n)
         taken = place[lines]
+        if (taken < 0).any():
+            msg = f"The annotation has no cells of lines {lines[taken < 0][:3].tolist()}, which the atlas says it has."
+            raise FormatError(msg)
         self._next_free[taken] = taken + 1
 
     def left(self) -> NDArray[np.int64]:
@@ -139,13 +150,14 @@ def _read_lines(file: Path) -> tuple[NDArray[np.int32], list[str], NDArray[np.in
     how |= {"quoting": csv.QUOTE_NONE, "keep_default_na": False, "skip_blank_lines": False}
     labels, studies = _Codes(file), _Codes(file)
     try:
-        with pd.read_csv(file, chunksize=_ROWS, index_col=False, **how) as chunks:
+        with warnings.catch_warnings(), pd.read_csv(file, chunksize=_ROWS, index_col=False, **how) as chunks:
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # columns beyond the second
             for chunk in chunks:
                 labels.add(chunk["label"])
                 studies.add(chunk["study"].fillna(""))
     except pd.errors.EmptyDataError:
         pass
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         msg = f"{str(file)!r} must have a label and a study in each line, or a label alone ({error})."
         raise FormatError(msg) from error
     return labels.codes(), labels.names, studies.codes(), studies.names

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _BUDGET = 512 << 20
 """Bytes that TileDB may take to read."""
 
+_MOST_ROWS = 1 << 31
+_MOST_COMPRESSED = 100
+"""Embeddings hardly get smaller when they are compressed."""
+
 
 @contextlib.contextmanager
 def opened_array(path: Path) -> Iterator[Any]:
@@ -32,9 +36,25 @@ def opened_array(path: Path) -> Iterator[Any]:
         msg = f'{str(path)!r} is a TileDB array, which the package tiledb reads: pip install "scim-atlas[scimilarity]".'
         raise ImportError(msg) from error
     config = {"sm.mem.total_budget": _BUDGET, "sm.memory_budget": _BUDGET, "sm.memory_budget_var": _BUDGET}
+    with reading(path):
+        found = tiledb.open(str(path), "r", ctx=tiledb.Ctx(tiledb.Config(config)))
+    with found as array:
+        yield array
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the array of which something is read, if that fails.
+
+    Raises
+    ------
+    FormatError
+        TileDB cannot read it.
+    """
+    import tiledb  # noqa: PLC0415
+
     try:
-        with tiledb.open(str(path), "r", ctx=tiledb.Ctx(tiledb.Config(config))) as array:
-            yield array
+        yield
     except tiledb.TileDBError as error:
         msg = f"{str(path)!r} cannot be read as a TileDB array ({error})."
         raise FormatError(msg) from error
@@ -46,10 +66,24 @@ def n_rows(array: Any, path: Path) -> int:
     Raises
     ------
     FormatError
-        It is sparse, empty, or does not begin at 0.
+        It is sparse, empty, too long, or does not begin at 0.
     """
     written = None if array.schema.sparse else array.nonempty_domain()
-    if written is None or int(written[0][0]) != 0:
-        msg = f"{str(path)!r} must be a dense array of rows from 0 on; it has {written}."
+    if written is None or int(written[0][0]) != 0 or int(written[0][1]) >= _MOST_ROWS:
+        msg = f"{str(path)!r} must be a dense array of rows from 0 on, at most {_MOST_ROWS:,}; it has {written}."
         raise FormatError(msg)
     return int(written[0][1]) + 1
+
+
+def check_bytes(path: Path, n_bytes: int) -> None:
+    """Refuse an array of embeddings that claims to be far larger than its files are: its rows were never written.
+
+    Raises
+    ------
+    FormatError
+        Naming both.
+    """
+    on_disk = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    if n_bytes > _MOST_COMPRESSED * on_disk:
+        msg = f"{str(path)!r} claims {n_bytes:,} bytes of embeddings, in files of {on_disk:,}; it is damaged."
+        raise FormatError(msg)

@@ -14,7 +14,7 @@ from scim._core.errors import FormatError
 from scim._core.folder import new_array
 from scim._core.mapped import let_go
 from scim.atlas.scimilarity._hnsw import HnswFile
-from scim.atlas.scimilarity._tiledb import n_rows, opened_array
+from scim.atlas.scimilarity._tiledb import check_bytes, n_rows, opened_array, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ _KNN, _EMBEDDING = "full_kNN.bin", "cell_embedding"
 _SHUFFLED, _IDS, _UPDATES = "shuffled_vectors", "shuffled_vector_ids", "updates"
 _ROWS = 1 << 17
 _MOST_COLUMNS = 1 << 20
+_MOST_MISSING = 100
+"""Times as many rows as elements, at most: no index has lost nearly all of its cells."""
 
 
 class Read(Protocol):
@@ -80,6 +82,9 @@ def open_vectors(folder: Path, n: int, dim: int, beside: Path) -> Iterator[Vecto
 
 def _of_hnsw(file: Path, n: int, dim: int) -> Vectors:
     index = HnswFile(file, dim)
+    if n > _MOST_MISSING * (index.n + 1):
+        msg = f"{str(file)!r} has {index.n:,} elements, for {n:,} rows of metadata; they do not belong together."
+        raise FormatError(msg)
     places = index.places(n)
     return Vectors(file, places >= 0, lambda rows: index.vectors(places[rows]))
 
@@ -92,7 +97,8 @@ def _of_array(path: Path, array: Any, n: int, dim: int) -> Vectors:
         if not len(rows):
             return np.empty((0, dim), dtype=np.float32)
         first = int(rows[0])
-        block = array[first : int(rows[-1]) + 1, 0:dim]
+        with reading(path):
+            block = array[first : int(rows[-1]) + 1, 0:dim]
         return np.asarray(_values(block)[rows - first], dtype=np.float32)
 
     return Vectors(path, np.ones(n, dtype=np.bool_), read)
@@ -108,6 +114,7 @@ def _check_table(path: Path, array: Any, n: int, dim: int) -> None:
             f"attributes; expected {n:,} rows, as the metadata has, of {dim} float32, as the model makes them."
         )
         raise FormatError(msg)
+    check_bytes(path, n * dim * 4)
 
 
 @contextlib.contextmanager
@@ -124,7 +131,8 @@ def _of_vector_search(folder: Path, n: int, dim: int, beside: Path) -> Iterator[
         present = np.zeros(n, dtype=np.bool_)
         with opened_array(shuffled) as vectors, opened_array(ids) as numbers:
             _check_shuffled(folder, vectors, numbers, n, dim)
-            _write_in_order(file, vectors, numbers, present, dim)
+            with reading(folder):
+                _write_in_order(file, vectors, numbers, present, dim)
         yield Vectors(folder, present, partial(_read, np.load(file, mmap_mode="r")))
 
 
@@ -137,6 +145,10 @@ def _check_shuffled(folder: Path, vectors: Any, numbers: Any, n: int, dim: int) 
     n_ids, n_vectors = n_rows(numbers, folder / _IDS), int(height[1][1]) + 1
     if n_ids != n_vectors or n_vectors > n or numbers.schema.attr(0).dtype != np.uint64:
         msg = f"{str(folder)!r} has {n_vectors:,} vectors and {n_ids:,} ids for the {n:,} rows of the metadata."
+        raise FormatError(msg)
+    check_bytes(folder / _SHUFFLED, n_vectors * dim * 4)
+    if n > _MOST_MISSING * n_vectors:
+        msg = f"{str(folder)!r} has {n_vectors:,} vectors for {n:,} rows of metadata; they do not belong together."
         raise FormatError(msg)
     if (folder / _UPDATES).is_dir():
         with opened_array(folder / _UPDATES) as updates:

@@ -1,4 +1,4 @@
-"""Nets of given weights: none are drawn, and none copied."""
+"""Nets of given weights: none are drawn, and those of the right type are not copied."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
         raise FormatError(msg)
     size = file.stat().st_size
     for name, tensor in tensors.items():
-        _check_tensor(file, name, tensor, size)
+        size -= _checked_bytes(file, name, tensor, size)
     return tensors
 
 
@@ -76,12 +76,15 @@ def _check_archive(file: Path) -> None:
         raise FormatError(msg)
 
 
-def _check_tensor(file: Path, name: object, tensor: object, size: int) -> None:
+def _checked_bytes(file: Path, name: object, tensor: object, most: int) -> int:
+    """Return how many bytes a tensor takes."""
     if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
         msg = f"{str(file)!r}: {name!r} is {type(tensor).__name__}, expected a tensor."
         raise FormatError(msg)
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    # A tensor of stride 0 is small in the file and large once it is copied.
-    if not plain or tensor.numel() * tensor.element_size() > size:
+    # One of stride 0, and several of the same bytes, are small in the file and large once they are copied.
+    n_bytes = tensor.numel() * tensor.element_size()
+    if not plain or n_bytes > most:
         msg = f"{str(file)!r}: {name!r} ({tensor.dtype}, {tuple(tensor.shape)}) is not a plain tensor of this file."
         raise FormatError(msg)
+    return n_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -67,9 +68,9 @@ def read_gene_order(folder: Path) -> GeneOrder:
     if not published or not all(published):
         msg = f"{str(file)!r} must have a gene symbol in every line."
         raise FormatError(msg)
-    if len(set(published)) < len(published):
-        twice = sorted({gene for gene in published if published.count(gene) > 1})[:3] if len(published) < 10**5 else []
-        msg = f"{str(file)!r} has the same gene more than once, as {twice}."
+    twice = [gene for gene, n in Counter(published).items() if n > 1]
+    if twice:
+        msg = f"{str(file)!r} has the same gene more than once, as {twice[:3]}."
         raise FormatError(msg)
     genes = canonical_genes(published)
     today = gene_symbols(genes)
@@ -85,7 +86,11 @@ def read_gene_order(folder: Path) -> GeneOrder:
 def read_labels(folder: Path) -> list[str]:
     """Return the names of the labels in the order of their integers."""
     file = folder / "label_ints.csv"
-    rows = list(csv.reader(_text(file).splitlines()))
+    try:
+        rows = list(csv.reader(_text(file).splitlines()))
+    except csv.Error as error:
+        msg = f"{str(file)!r} is no table of labels ({error})."
+        raise FormatError(msg) from error
     if not rows or rows[0] != ["", "0"] or any(len(row) != 2 for row in rows):
         msg = f'{str(file)!r} must have the header "","0" and two values a line: a number and a label.'
         raise FormatError(msg)

@@ -64,7 +64,7 @@ def from_scimilarity(folder: str | os.PathLike[str]) -> Model:
     encoder = bare(Encoder, config)
     _fill(folder / "encoder.ckpt", encoder, tensors, _encoder_names(len(config.hidden)))
     labels = read_labels(folder)
-    names = [reference_name(label) for label in labels]
+    names = ontology.named(labels)
     terms = [ontology.term_id(label) for label in labels]
     unmapped = [label for label, term in zip(labels, terms, strict=True) if term is None]
     if unmapped:
@@ -79,13 +79,9 @@ def from_scimilarity(folder: str | os.PathLike[str]) -> Model:
         if (folder / f"{name}.json").exists():
             metadata[name] = read_facts(folder / f"{name}.json")
     nets = encoder, _decoder(folder, config)
-    return Model(config, order.genes, Labels(tuple(names), tuple(terms)), *nets, name="SCimilarity", metadata=metadata)
-
-
-def reference_name(label: str) -> str:
-    """Return the name that a published label has in today's Cell Ontology; its own if the ontology does not know it."""
-    term = ontology.term_id(label)
-    return label if term is None else ontology.term_name(term)
+    return Model(
+        config, order.genes, Labels(tuple(names.tolist()), tuple(terms)), *nets, name="SCimilarity", metadata=metadata
+    )
 
 
 def _config(
