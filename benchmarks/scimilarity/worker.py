@@ -1,4 +1,4 @@
-"""One job of one package, in a process of its own: prints seconds to be ready, seconds of each round, and peak memory.
+"""One job of one package, in a process of its own: prints seconds to be ready and of each round, memory then and at most.
 
 Run by run.py, with the interpreter of the package: `worker.py PACKAGE JOB FOLDER QUERY ROUNDS`. PACKAGE is
 `scimilarity`, `compat` (the same calls of scim.compat.scimilarity) or `scim` (the way of scim); QUERY holds raw counts.
@@ -74,10 +74,10 @@ def ours(job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
     return search if job == "search" else annotate
 
 
-def peak() -> float:
-    """Return the largest resident memory so far, GB."""
+def memory(what: str) -> float:
+    """Return the resident memory, or the largest so far, GB."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e6
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1e6
 
 
 def main() -> None:
@@ -86,13 +86,13 @@ def main() -> None:
     cells = ad.read_h5ad(query)
     name = {"compat": "scim.compat.scimilarity"}.get(package, package)
     run = ours(job, folder, cells) if package == "scim" else theirs(name, job, folder, cells)
-    ready = time.perf_counter() - begun
+    ready, held = time.perf_counter() - begun, memory("VmRSS")
     seconds = []
     for _ in range(int(rounds)):
         begun = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - begun)
-    print(json.dumps({"ready": ready, "seconds": seconds, "peak_gb": peak()}))
+    print(json.dumps({"ready": ready, "seconds": seconds, "held_gb": held, "peak_gb": memory("VmHWM")}))
 
 
 if __name__ == "__main__":
