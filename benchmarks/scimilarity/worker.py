@@ -1,4 +1,4 @@
-"""One job of one package, in a process of its own: prints seconds to be ready and of each round, memory then and at most.
+"""One job of one package, in a process of its own: prints seconds to be ready and of each round, and its memory.
 
 Run by run.py, with the interpreter of the package: `worker.py PACKAGE JOB FOLDER QUERY ROUNDS`. PACKAGE is
 `scimilarity`, `compat` (the same calls of scim.compat.scimilarity) or `scim` (the way of scim); QUERY holds raw counts.
