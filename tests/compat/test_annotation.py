@@ -157,6 +157,11 @@ def test_a_label_with_a_bar_is_one_label(tmp_path, embedded):
     ca = CellAnnotation(imported.imported_atlas(tmp_path / "a.scim", adata))
     ca.safelist_celltypes(["plasma cell"])
     assert set(ca.get_predictions_knn(embedded)[0]) == {"plasma cell"}
+    ca.blocklist_celltypes(["B cell || plasma cell"])
+    assert set(ca.get_predictions_knn(embedded)[0]) == {"plasma cell", "T lymphocyte of old"}
+    with pytest.raises(ValueError, match="leaves none of the 3 labels"):
+        ca.blocklist_celltypes(["B cell || plasma cell", "plasma cell", "T lymphocyte of old"])
+    assert ca.blocklist == {"B cell || plasma cell"}
 
 
 def test_unknown_labels_of_a_list(ca):

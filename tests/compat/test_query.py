@@ -170,6 +170,83 @@ def test_exhaustive_search_of_some_cells(cq, embedded, published, wanted, passes
     assert sorted(found[0][0]) == np.flatnonzero(passes(published).fillna(False)).tolist()
 
 
+@pytest.fixture(scope="module")
+def joint_path(tmp_path_factory):
+    """An atlas some of whose cells have two diseases, and names that are no columns of an atlas."""
+    adata = imported.cells()
+    adata.obs["disease"] = np.array(["asthma || fibrosis", "asthma", "fibrosis || asthma", None], object)[
+        np.arange(240) % 4
+    ]
+    adata.obs["note"] = [f"{'x || ' if i % 2 else ''}{i}" for i in range(240)]  # too many values for the index
+    adata.obs["metadata_index"] = [f"row {i + 1000}" for i in range(240)]
+    adata.obs["metadata_metadata_label"] = np.arange(240) % 5
+    adata.obs["metadata_soma_x"] = np.arange(240) % 3
+    return imported.imported_atlas(tmp_path_factory.mktemp("joint") / "a.scim", adata)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passes"),
+    [
+        ({"disease": "asthma"}, lambda row: row % 4 == 1),
+        ({"disease": "asthma || fibrosis"}, lambda row: row % 4 == 0),
+        ({"disease": "NA"}, lambda row: row % 4 == 3),
+        ({"disease": "asthma", "tissue": "lung", "data_type": "test"}, lambda row: (row % 4 == 1) & (row % 3 == 1)),
+        ({"note": "x || 17"}, lambda row: row == 17),
+        ({"index": "row 1017"}, lambda row: row == 17),
+        ({"metadata_label": 3, "soma_x": 1}, lambda row: (row % 5 == 3) & (row % 3 == 1)),
+    ],
+)
+def test_a_filter_takes_whole_texts(joint_path, embedded, wanted, passes):
+    found = CellQuery(joint_path).search_exhaustive(embedded[:1], 2.0, metadata_filter=wanted)
+    expected = np.flatnonzero(passes(np.arange(N)))
+    assert sorted(found[0][0]) == expected.tolist()
+    assert len(expected)
+
+
+def test_a_part_of_a_text_is_no_value(joint_path, embedded):
+    cq = CellQuery(joint_path)
+    with pytest.raises(
+        FilterError, match=r"No cell has disease == 'fibrosis' alone; expected one of \['asthma \|\| fi"
+    ):
+        cq.search_exhaustive(embedded, metadata_filter={"disease": "fibrosis"})
+    with pytest.raises(FilterError, match="no cell has disease == 'asthmatic'; did you mean 'asthma'"):
+        cq.search_exhaustive(embedded, metadata_filter={"disease": "asthmatic"})
+
+
+def test_the_published_index_is_shown_and_rows_are_the_numbers(joint_path, embedded):
+    cq = CellQuery(joint_path)
+    idxs, _, metadata = cq.search_nearest(embedded[:2], k=5)
+    shown = [f"row {i + 1000}" for i in np.concatenate(idxs)]
+    assert metadata.columns[0] == "index"
+    assert metadata["index"].tolist() == shown
+    assert cq.cell_metadata.loc[np.concatenate(idxs), "index"].tolist() == shown
+    np.testing.assert_allclose(cq.get_precomputed_embeddings([17]), cq.atlas.embeddings([17]), atol=1e-6)
+
+
+def test_one_prefix_is_taken_from_names(joint_path):
+    columns = list(CellQuery(joint_path).cell_metadata.columns)
+    assert columns[0] == "index"
+    assert {"label", "metadata_label", "soma_x", "note"} <= set(columns)
+    assert not {"metadata_index", "metadata_metadata_label", "metadata_soma_x"} & set(columns)
+    assert len(set(columns)) == len(columns)
+
+
+@pytest.mark.parametrize("order", [np.r_[1:N, 0], np.r_[0, 2, 1, 3:N]])
+def test_numbers_are_the_names_of_cells_in_any_order(tmp_path, embedded, order):
+    adata = imported.cells()[order].copy()
+    cq = CellQuery(imported.imported_atlas(tmp_path / "a.scim", adata))
+    rows = nearest(embedded[:3], cq.atlas.embeddings(), 9)[0]
+    assert np.stack(cq.search_nearest(embedded[:3], k=9)[0]).tolist() == order[rows].tolist()
+
+
+def test_a_cell_that_is_called_otherwise_has_no_number(tmp_path):
+    adata = imported.cells()
+    adata.obs_names = [f"cell{i}" if i == 7 else name for i, name in enumerate(adata.obs_names)]
+    cq = CellQuery(imported.imported_atlas(tmp_path / "a.scim", adata))
+    with pytest.raises(ValueError, match=r"called by their row numbers, got cell_id \['cell7'\] at .*import-scim"):
+        cq.get_precomputed_embeddings([0])
+
+
 def test_exhaustive_search_around_groups(cq, query):
     marked(query)
     embedding, idxs, dists, _, qc = cq.search_centroid_exhaustive(query, "used_in_query", 0.1)

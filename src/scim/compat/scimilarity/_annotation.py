@@ -12,6 +12,7 @@ from scim._core import keys
 from scim._core.checks import check_adata, check_names
 from scim._core.log import progress, warn
 from scim.compat.scimilarity._by_line import ByLine
+from scim.compat.scimilarity._exact import exactly
 from scim.compat.scimilarity._numbering import Numbering
 from scim.compat.scimilarity._search import CellSearchKNN
 from scim.compat.scimilarity._statistics import vote
@@ -78,7 +79,7 @@ class CellAnnotation(CellSearchKNN):
     def reset_knn(self) -> None:
         """Let all reference cells vote again."""
         self.safelist = self.blocklist = None
-        self._allowed = None
+        self._voters = {"where": keys.IN_ANNOTATION}
 
     def safelist_celltypes(self, labels: Iterable[str]) -> None:
         """Let only these labels vote, in all that follows; it takes the place of an earlier list.
@@ -94,9 +95,9 @@ class CellAnnotation(CellSearchKNN):
             The reference has none of them.
         """
         wanted = self._known("safelist_celltypes", labels)
+        voters = self._of_labels(wanted)
         self.reset_knn()
-        self.safelist = wanted
-        self._allowed = np.isin(self._labels[1].astype(str), list(wanted))
+        self.safelist, self._voters = wanted, voters
 
     def blocklist_celltypes(self, labels: Iterable[str]) -> None:
         """Let these labels not vote, in all that follows; it takes the place of an earlier list.
@@ -112,14 +113,15 @@ class CellAnnotation(CellSearchKNN):
             No label of the reference is left, or it has none of them.
         """
         wanted = self._known("blocklist_celltypes", labels)
-        allowed = ~np.isin(self._labels[1].astype(str), list(wanted))
-        if not allowed.any():
+        present = set(self._labels[1].tolist())
+        if present <= wanted:
             msg = (
-                f"blocklist_celltypes leaves none of the {len(allowed)} labels of the reference; expected some to vote."
+                f"blocklist_celltypes leaves none of the {len(present)} labels of the reference; expected some to vote."
             )
             raise ValueError(msg)
+        voters = self._of_labels(present - wanted)
         self.reset_knn()
-        self.blocklist, self._allowed = wanted, allowed
+        self.blocklist, self._voters = wanted, voters
 
     def get_predictions_knn(
         self,
@@ -197,18 +199,16 @@ class CellAnnotation(CellSearchKNN):
         predictions, stats = vote(found, labels, names, weighting=weighting)
         return found, predictions, stats
 
-    _allowed: NDArray[np.bool_] | None = None
-    """(n_labels,) which may vote; `None`: all."""
+    _voters: Mapping[str, Any] = {"where": keys.IN_ANNOTATION}
+    """Arguments of a query by which only those that may vote are found."""
 
     def _only(self) -> dict[str, Any]:
-        if self._allowed is None:
-            return {"where": keys.IN_ANNOTATION}
-        codes, names = self._labels
-        words = names[self._allowed].tolist()
-        # A filter takes names of several parts, "a || b", for each of the parts.
-        if any(" || " in word for word in names):
-            return {"allowed": np.flatnonzero((codes >= 0) & self._allowed[codes])}
-        return {"where": f"{keys.IN_ANNOTATION} and {keys.REFERENCE_LABEL} in {words!r}"}
+        return dict(self._voters)
+
+    def _of_labels(self, labels: Iterable[str]) -> dict[str, Any]:
+        present = self._labels[1]
+        words = present[np.isin(present.astype(str), list(labels))].tolist()
+        return exactly(self._atlas, keys.IN_ANNOTATION, {keys.REFERENCE_LABEL: words})
 
     def _known(self, method: str, labels: Iterable[str]) -> set[str]:
         """Return the labels as a set, and warn of those that the reference does not have."""

@@ -32,18 +32,19 @@ class CellSearch(CellSearchKNN):
 
     @cached_property
     def cell_metadata(self) -> pd.DataFrame:
-        """Metadata of all cells, `index` first, text as categories; read when it is first asked for."""
+        """Metadata of all cells by number, `index` first, text as categories; read when it is first asked for."""
         ids = self._numbering.ids
         numbers = self._numbering.numbers_of(ids)
         frame = self._metadata.categories(ids, list(self._metadata.columns))
-        frame.insert(0, INDEX, numbers)
+        frame.insert(0, INDEX, self._metadata.index_of(ids, numbers))
         return frame.set_axis(numbers, axis=0).sort_index()
 
     @cached_property
     def study_sample_index(self) -> pd.Series[int]:
-        """First row of each study, sample and data type."""
+        """First `index` of each study, sample and data type."""
         ids = self._numbering.ids
-        frame = self._metadata.categories(ids, _SAMPLE).assign(index=self._numbering.numbers_of(ids))
+        index = self._metadata.index_of(ids, self._numbering.numbers_of(ids))
+        frame = self._metadata.categories(ids, _SAMPLE).assign(index=index)
         return frame.groupby(_SAMPLE, observed=True, dropna=False)[INDEX].min().sort_values()
 
     def get_precomputed_embeddings(self, idx: slice | Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_object_dtype
 
 from scim._core import keys
+from scim.compat.scimilarity._exact import exactly
 from scim.compat.scimilarity._metadata import INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scim.atlas import Atlas
+    from scim.compat.scimilarity._metadata import Metadata
     from scim.index import Index
 
 _MISSING = "NA"
@@ -33,26 +36,44 @@ def everything(index: Index) -> dict[str, Any]:
     return {"effort": index.n_rows} if index.kind == "graph" else {}
 
 
-def condition_of(filters: Mapping[str, Any], atlas: Atlas, names: Mapping[str, str]) -> str:
-    """Return published columns and values as a filter of the atlas.
+def passing(filters: Mapping[str, Any], atlas: Atlas, metadata: Metadata) -> dict[str, Any]:
+    """Return the arguments of a query among the cells of `cellsearch` that have published values.
 
     `"NA"`, which became a missing value, and `"True"` and `"False"`, which became booleans, are taken as they were.
+
+    Parameters
+    ----------
+    filters
+        Published columns and the value of each.
+    atlas
+        The atlas.
+    metadata
+        Its columns.
 
     Raises
     ------
     KeyError
         There is no such column.
+    FilterError
+        No cell has such a value.
     """
-    present = [INDEX, *names]
-    absent = [name for name in filters if name not in present]
+    own = metadata.columns | {INDEX: metadata.index}
+    absent = [name for name in filters if name not in own]
     if absent:
-        msg = f"metadata_filter: the published metadata has no column {absent}. Present: {present}."
+        msg = f"metadata_filter: the published metadata has no column {absent}. Present: {list(own)}."
         raise KeyError(msg)
-    own = dict(names) | {INDEX: keys.ATLAS_CELL_ID}
-    return " and ".join(_equals(own[name], value, atlas) for name, value in filters.items())
+    conditions, texts = [keys.IN_SEARCH], {}
+    for name, value in filters.items():
+        dtype = atlas.obs([], columns=[own[name]])[own[name]].dtype
+        if is_object_dtype(dtype) and isinstance(value, str) and value != _MISSING:
+            texts[own[name]] = [str(value)]
+        else:
+            conditions.append(_equals(own[name], value, dtype))
+    return exactly(atlas, " and ".join(conditions), texts)
 
 
-def _equals(column: str, value: Any, atlas: Atlas) -> str:
+def _equals(column: str, value: Any, dtype: Any) -> str:
+    """Return the filter for a value that is no text, or no longer."""
     word = f"`{column}`"
     if column == keys.ATLAS_CELL_ID:
         return f"{word} == {str(value)!r}"
@@ -60,6 +81,6 @@ def _equals(column: str, value: Any, atlas: Atlas) -> str:
         return f"{word} == None"
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, str) and value in _WORDS and atlas.obs([], columns=[column])[column].dtype == "boolean":
+    if isinstance(value, str) and value in _WORDS and dtype == "boolean":
         value = _WORDS[value]
     return f"{word} == {value!r}"

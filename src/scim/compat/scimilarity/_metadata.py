@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pandas.api.types import is_object_dtype
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 INDEX = "index"
 """The published column of row numbers."""
 
-_RENAMED = "metadata_"
-"""A published column that is called like one of every atlas has this before its name."""
+_PREFIX = "metadata_"
+"""What the atlas writes before the name of a published column that it uses itself, or that begins so already."""
 
 _OURS = {keys.ATLAS_CELL_ID, keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID, *keys.REFERENCE_COLUMNS}
 
@@ -37,15 +37,25 @@ class Metadata:
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
-        taken = {f"{_RENAMED}{name}": name for name in (keys.ATLAS_CELL_ID, keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID)}
-        self.columns = {taken.get(name, name): name for name in atlas.columns if name not in _OURS}
+        kept = [name for name in atlas.columns if name not in _OURS]
+        self._kept_index = f"{_PREFIX}{INDEX}" in kept
+        self.columns = {name.removeprefix(_PREFIX): name for name in kept if name != f"{_PREFIX}{INDEX}"}
         """The published columns but `index`, each with its name in the atlas."""
 
+    @property
+    def index(self) -> str:
+        """The column of the atlas that has what `index` shows; row numbers are not kept beside the names of cells."""
+        return f"{_PREFIX}{INDEX}" if self._kept_index else keys.ATLAS_CELL_ID
+
+    def index_of(self, ids: NDArray[np.int64], numbers: NDArray[np.int64]) -> Any:
+        """Return the published column `index` of cells: their row numbers, unless it said otherwise."""
+        return self._atlas.obs(ids, columns=[self.index])[self.index].array if self._kept_index else numbers
+
     def of(self, ids: NDArray[np.int64], numbers: NDArray[np.int64]) -> pd.DataFrame:
-        """Return the metadata of cells, `index` first, a row each in their order, numbered from 0."""
+        """Return the metadata of cells, `index` first, a row each in their order, labelled from 0."""
         rows = self._atlas.obs(ids, columns=list(self.columns.values()))
         frame = rows.set_axis(list(self.columns), axis=1).reset_index(drop=True)
-        frame.insert(0, INDEX, numbers)
+        frame.insert(0, INDEX, self.index_of(ids, numbers))
         return frame
 
     def categories(self, ids: NDArray[np.int64], columns: Sequence[str]) -> pd.DataFrame:

@@ -18,6 +18,10 @@ _READ = 1 << 20
 """Cells whose names are read at a time: names are text, of some 60 bytes each."""
 
 
+_LOOKED_AT = 1000
+"""Cells whose names are read to see that they are the ids."""
+
+
 class Numbering:
     """Which number each cell has.
 
@@ -35,16 +39,21 @@ class Numbering:
 
     @classmethod
     def of_cellsearch(cls, atlas: Atlas) -> Self:
-        """Return the rows of the published metadata: the ids themselves, unless cells were left out."""
+        """Return the rows of the published metadata: the ids themselves, unless cells were left out.
+
+        Raises
+        ------
+        ValueError
+            There are no such cells, or one is not called by a number.
+        """
         ids = _some(atlas, keys.IN_SEARCH)
-        last = atlas.obs(ids[-1:], columns=[keys.ATLAS_CELL_ID])[keys.ATLAS_CELL_ID].tolist()
-        if ids[-1] == len(ids) - 1 and last == [str(len(ids) - 1)]:
-            return cls(len(ids))
+        some = ids[np.unique(np.linspace(0, len(ids) - 1, _LOOKED_AT).astype(np.int64))]
+        if ids[-1] == len(ids) - 1 and np.array_equal(_names(atlas, some), some):
+            return cls(len(ids))  # an import keeps the order: without a gap, and with these in place, all are
         by_id = np.full(int(ids[-1]) + 1, -1, dtype=np.int32)
         for start in range(0, len(ids), _READ):
             some = ids[start : start + _READ]
-            names = atlas.obs(some, columns=[keys.ATLAS_CELL_ID])[keys.ATLAS_CELL_ID]
-            by_id[some] = names.to_numpy(dtype=str).astype(np.int64)
+            by_id[some] = _names(atlas, some)
         return cls(len(ids), by_id)
 
     @classmethod
@@ -98,6 +107,19 @@ class Numbering:
         out = np.full(int(self._by_id.max(initial=-1)) + 1, -1, dtype=np.int64)
         out[self._by_id[ids]] = ids
         return out
+
+
+def _names(atlas: Atlas, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers by which cells are called."""
+    names = atlas.obs(ids, columns=[keys.ATLAS_CELL_ID])[keys.ATLAS_CELL_ID].to_numpy(dtype=str)
+    wrong = ~np.char.isdecimal(names)
+    if wrong.any():
+        msg = (
+            f"Expected cells of {keys.IN_SEARCH} to be called by their row numbers, got {keys.ATLAS_CELL_ID} "
+            f"{names[wrong][:3].tolist()} at {atlas.uri!r}; make the atlas anew by `scim import-scimilarity`."
+        )
+        raise ValueError(msg)
+    return names.astype(np.int64)
 
 
 def _some(atlas: Atlas, column: str) -> NDArray[np.int64]:

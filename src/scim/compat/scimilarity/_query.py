@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import keys
 from scim._core.checks import check_count, check_range
-from scim.compat.scimilarity._exhaustive import condition_of, everything
+from scim.compat.scimilarity._exhaustive import everything, passing
 from scim.compat.scimilarity._found import K_CLUSTERS
 from scim.compat.scimilarity._nearest import NearestSearch
-from scim.index.filter import Where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,11 +84,7 @@ class CellQuery(NearestSearch):
         """
         check_range("max_dist", max_dist, 2.0)
         check_count("buffer_size", buffer_size)
-        how: dict[str, Any] = {"where": keys.IN_SEARCH}
-        if metadata_filter:
-            condition = f"{keys.IN_SEARCH} and {condition_of(metadata_filter, self._atlas, self._metadata.columns)}"
-            inside = self._atlas.indexes(Where(condition).columns)
-            how = {"where": condition} if inside else {"allowed": self._atlas.select(condition)}
+        how = passing(metadata_filter, self._atlas, self._metadata) if metadata_filter else self._only()
         ids, distances = self._within(embeddings, max_dist, None, **how, **everything(self.knn))
         return self._with_metadata(ids, [row.astype(np.float64) for row in distances])
 

@@ -37,15 +37,25 @@ def imported_atlas(model_path: ModelPath) -> Atlas:
                 f"`scim import-scimilarity {folder} atlas.scim`, and give the path of the atlas instead."
             )
             raise ValueError(msg)
-        model_path = atlases.open(model_path)
-    absent = [name for name in keys.REFERENCE_COLUMNS if name not in model_path.columns]
+        atlas = atlases.open(model_path)
+        try:
+            return _with_columns(atlas)
+        except BaseException:
+            atlas.close()
+            raise
+    return _with_columns(model_path)
+
+
+def _with_columns(atlas: Atlas) -> Atlas:
+    """Return an atlas that has the columns of an import."""
+    absent = [name for name in keys.REFERENCE_COLUMNS if name not in atlas.columns]
     if absent:
         msg = (
-            f"The atlas at {model_path.uri!r} has no columns {absent}; expected one made by `scim import-scimilarity`. "
+            f"The atlas at {atlas.uri!r} has no columns {absent}; expected one made by `scim import-scimilarity`. "
             "Other atlases are asked by scim.tl.annotate and scim.tl.search."
         )
         raise ValueError(msg)
-    return model_path
+    return atlas
 
 
 def model_of(model_path: ModelPath) -> Model:
