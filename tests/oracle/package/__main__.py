@@ -4,6 +4,7 @@
     PYTHON tests/oracle/package train FOLDER CELLS.h5ad CELLS.obo  a small one, trained
     PYTHON tests/oracle/package build FOLDER CELLS.h5ad           its indices, embeddings and metadata
     PYTHON tests/oracle/package answer FOLDER QUERY.h5ad OUT      what the package says of a query
+    PYTHON tests/oracle/package names OUT                         its public names and their arguments
 
 Nothing here imports scim: what it answers is compared by the tests around it.
 """
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # tests: for helpers.publish
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", choices=["network", "train", "build", "answer"])
+    parser.add_argument("job", choices=["network", "train", "build", "answer", "names"])
     parser.add_argument("paths", type=Path, nargs="+")
     parser.add_argument("--only", nargs="+", default=[], help="of `answer`: which parts")
     parser.add_argument("--knn", default="hnswlib", help="of `answer`: hnswlib or tiledb_vector_search")
