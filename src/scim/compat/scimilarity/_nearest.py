@@ -41,7 +41,7 @@ class NearestSearch(CellSearch):
         k
             Number of hits.
         ef
-            Accepted and not used: hardly any hit is missed.
+            Accepted and not used: hardly any hit is missed, but for cells that are like none of the atlas.
         max_dist
             Instead of `k`: all cells within this cosine distance, a million at most.
 
