@@ -96,19 +96,20 @@ def from_scimilarity(
     folder = Path(folder)
     model = read_model(folder)
     beside = Storage.of(out).path
+    room = Path(tempfile.gettempdir()) if beside is None else beside.parent
     with contextlib.ExitStack() as stack:
-        room = Path(tempfile.gettempdir()) if beside is None else beside.parent
-        cells = stack.enter_context(Published.open(folder, model.latent_dim, columns=columns, beside=room))
-        atlas = _begun(out, model, overwrite=overwrite)
-        del model  # hundreds of megabytes
-        try:
-            if atlas._space.index is None:
+        with Published.open(folder, model.latent_dim, columns=columns, beside=room) as cells:
+            atlas = _begun(out, model, overwrite=overwrite)
+            stack.callback(atlas.close)
+            del model  # hundreds of megabytes
+            whole = atlas._space.index is not None
+            if not whole:
                 _fill(atlas, cells)
-                atlas.build_index()
-            atlas.vacuum()  # the versions are those of an atlas that was not whole
-        except BaseException:
-            atlas.close()
-            raise
+        del cells  # as many
+        if not whole:
+            atlas.build_index()
+        atlas.vacuum()  # the versions are those of an atlas that was not whole
+        stack.pop_all()  # it stays open
     logger.info("imported %s: %s", folder, atlas)
     return atlas
 

@@ -1,6 +1,6 @@
 """The TileDB-SOMA experiment inside an atlas."""
 
-from scim.atlas.soma._failure import failure_named
+from scim.atlas.soma._failure import failure_named, tiledb_errors
 from scim.atlas.soma._guard import Guard
 from scim.atlas.soma._layout import (
     COUNTS,
@@ -36,4 +36,5 @@ __all__ = [
     "read_counts",
     "read_embeddings",
     "read_obs",
+    "tiledb_errors",
 ]

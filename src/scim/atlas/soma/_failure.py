@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import tiledbsoma
@@ -25,6 +26,13 @@ _REMEDIES = {
 """What to do about what the system refuses. Other errors have more to say themselves, as a lock that is held."""
 
 _NOISE = re.compile(r"\[\w+::\w+\] (Error: )?|Caught std::exception: |Error: (?=IO Error)")
+
+
+def tiledb_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what tiledbsoma raises when TileDB fails, and other errors beside."""
+    # Errors of its C++ part are RuntimeErrors, until anybody imports the package tiledb, which makes them its own.
+    beside = sys.modules.get("tiledb")
+    return (*others, tiledbsoma.SOMAError, RuntimeError, *((beside.TileDBError,) if beside is not None else ()))
 
 
 @contextlib.contextmanager

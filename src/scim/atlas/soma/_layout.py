@@ -15,7 +15,7 @@ from scim._core import keys
 from scim._core.errors import FormatError, StorageError
 from scim._core.settings import settings
 from scim.atlas.commit import SOMA
-from scim.atlas.soma._failure import cause_of, refused
+from scim.atlas.soma._failure import cause_of, refused, tiledb_errors
 from scim.atlas.source import TEXT
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def damage_named(storage: Storage) -> Iterator[None]:
     """
     try:
         yield
-    except (tiledbsoma.SOMAError, RuntimeError) as error:  # its C++ part raises the latter
+    except tiledb_errors() as error:
         if isinstance(error, RuntimeError) and "TileDB" not in str(error):
             raise
         code = refused(error)

@@ -9,7 +9,7 @@ import numpy as np
 
 from scim._core.errors import FormatError
 from scim.atlas.commit import SOMA, Ledger, load_array
-from scim.atlas.soma import COUNTS_PATH, VAR_PATH, embedding_path, open_experiment
+from scim.atlas.soma import COUNTS_PATH, VAR_PATH, embedding_path, open_experiment, tiledb_errors
 from scim.atlas.verify import _derived, _files, _store
 from scim.atlas.verify._earlier import arrays_of, check_earlier
 from scim.atlas.verify._folders import check_model, check_part
@@ -89,7 +89,7 @@ def _contents(storage: Storage, manifest: Manifest, problems: Sequence[Problem])
         return  # what says which arrays there are
     try:
         experiment = open_experiment(storage, at=manifest.timestamp)
-    except (FormatError, RuntimeError, LookupError) as error:
+    except tiledb_errors(FormatError, LookupError) as error:
         yield Problem("store", SOMA, said(error))
         return
     with experiment:

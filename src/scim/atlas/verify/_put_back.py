@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tiledbsoma
 
 from scim import index as knn
 from scim._core.errors import FormatError
@@ -16,7 +15,7 @@ from scim._core.log import logger
 from scim.atlas._names import sorted_names
 from scim.atlas._parts import cells_of
 from scim.atlas.commit import commit_file, commits, read_manifest, restore_array, restore_ledger
-from scim.atlas.soma import open_experiment
+from scim.atlas.soma import open_experiment, tiledb_errors
 from scim.atlas.verify._folders import how_built
 from scim.atlas.verify._store import scan_obs
 
@@ -71,7 +70,7 @@ def _ways(storage: Storage, version: Manifest) -> dict[str, tuple[str, Callable[
 def _tried(name: str, make: Callable[[], bool]) -> bool:
     try:
         same = make()
-    except (OSError, RuntimeError, ValueError, tiledbsoma.SOMAError) as error:  # what it is made of is damaged too
+    except tiledb_errors(OSError, ValueError) as error:  # what it is made of is damaged too
         logger.warning("%s cannot be made again: %s", name, error)
         return False
     if same:
