@@ -414,6 +414,12 @@ def test_an_atlas_that_is_whole_is_not_overwritten(folder, tmp_path):
         scim.atlas.from_scimilarity(folder, tmp_path / "a.scim")
 
 
+def test_a_relative_path_is_of_the_folder_of_today(made, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # TileDB was used in another one before
+    with scim.atlas.from_scimilarity("model", "a.scim", columns=["tissue"]) as atlas:
+        assert atlas.n_obs > 290
+
+
 def test_the_command(folder, tmp_path, capsys):
     assert _main.run(["import-scimilarity", str(folder), str(tmp_path / "a.scim"), "--columns", "tissue"]) == 0
     out = capsys.readouterr().out

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -135,7 +136,11 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="disks are filled, an
 def in_child(function, *args):
     """Run a function in a fork of this process; return its exit code."""
     process = multiprocessing.get_context("fork").Process(target=function, args=args)
-    process.start()
+    with warnings.catch_warnings():
+        # The package tiledb, if another test has used it, warns of forks: its threads are not in the child, which
+        # needs none of them.
+        warnings.filterwarnings("ignore", message=".*fork", category=UserWarning)
+        process.start()
     process.join(60)
     return process.exitcode
 

@@ -37,7 +37,8 @@ def opened_array(path: Path) -> Iterator[Any]:
         raise ImportError(msg) from error
     config = {"sm.mem.total_budget": _BUDGET, "sm.memory_budget": _BUDGET, "sm.memory_budget_var": _BUDGET}
     with reading(path):
-        found = tiledb.open(str(path), "r", ctx=tiledb.Ctx(tiledb.Config(config)))
+        # Absolute: TileDB takes the folder of the process to be what it was when it first asked.
+        found = tiledb.open(str(path.resolve()), "r", ctx=tiledb.Ctx(tiledb.Config(config)))
     with found as array:
         yield array
 
