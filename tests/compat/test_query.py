@@ -8,7 +8,8 @@ from scipy.cluster.vq import kmeans
 import scim
 from helpers import imported
 from scim._core.errors import FilterError
-from scim.compat.scimilarity import CellQuery, get_centroid
+from scim.compat.scimilarity import CellQuery
+from scim.compat.scimilarity.utils import get_centroid
 
 COLUMNS = [
     "index", "study", "data_type", "disease", "in_vivo", "label", "sample", "tissue", "total_counts",

@@ -9,7 +9,8 @@ from scipy import sparse
 
 import scim
 from scim._core.errors import CountsError, GeneOverlapError, ScimWarning
-from scim.compat.scimilarity import (
+from scim.compat.scimilarity import utils
+from scim.compat.scimilarity.utils import (
     align_dataset,
     consolidate_duplicate_symbols,
     convert_id2symbol,
@@ -19,7 +20,6 @@ from scim.compat.scimilarity import (
     get_dist2centroid,
     lognorm_counts,
     pseudobulk_anndata,
-    utils,
 )
 
 COUNTS = np.array([[1, 0, 2, 7], [0, 0, 3, 1], [4, 5, 0, 0]], dtype=np.float32)

@@ -10,17 +10,7 @@ from scim.compat.scimilarity._embedding import CellEmbedding
 from scim.compat.scimilarity._interpreter import Interpreter
 from scim.compat.scimilarity._query import CellQuery
 from scim.compat.scimilarity._search import CellSearchKNN
-from scim.compat.scimilarity.utils import (
-    align_dataset,
-    consolidate_duplicate_symbols,
-    convert_id2symbol,
-    filter_cells,
-    get_centroid,
-    get_cluster_centroids,
-    get_dist2centroid,
-    lognorm_counts,
-    pseudobulk_anndata,
-)
+from scim.compat.scimilarity.utils import align_dataset, lognorm_counts
 
 __all__ = [
     "CellAnnotation",
@@ -29,12 +19,5 @@ __all__ = [
     "CellSearchKNN",
     "Interpreter",
     "align_dataset",
-    "consolidate_duplicate_symbols",
-    "convert_id2symbol",
-    "filter_cells",
-    "get_centroid",
-    "get_cluster_centroids",
-    "get_dist2centroid",
     "lognorm_counts",
-    "pseudobulk_anndata",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core.errors import FilterError
-from scim.index.filter import Where
+from scim.index.filter import JOINT, Where
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim.atlas import Atlas
-
-_JOINT = " || "
-"""Between the parts of a text, each of which a filter of the atlas takes for the whole."""
 
 
 def exactly(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -59,7 +56,7 @@ def exactly(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str]]) 
 
 def _has_joint(atlas: Atlas, column: str) -> bool:
     values = atlas.index.obs([], [column])[column].astype("category")
-    return any(_JOINT in str(value) for value in values.cat.categories)
+    return any(JOINT in str(value) for value in values.cat.categories)
 
 
 def _values(atlas: Atlas, ids: NDArray[np.int64], column: str) -> pd.Series[Any]:

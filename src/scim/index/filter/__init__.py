@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scim.index.filter._column import Column
+from scim.index.filter._column import JOINT, Column
 from scim.index.filter._united import Rows, United
 from scim.index.filter._where import Where
 
-__all__ = ["Column", "Rows", "United", "Where"]
+__all__ = ["JOINT", "Column", "Rows", "United", "Where"]
