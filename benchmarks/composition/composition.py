@@ -1,4 +1,4 @@
-"""How often `tl.composition` errs and how much it finds, beside other tests.
+"""How often `tl.enrichment` errs and how much it finds, beside other tests.
 
     python benchmarks/composition/composition.py
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special, stats
 
-from scim.tl._enrichment import Samples, _tail, enrichment
+from scim.tl._enrichment import Samples, _tail, measure_enrichment
 
 if TYPE_CHECKING:
     from made_up import MadeUp
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def scim(made: MadeUp) -> NDArray[np.float64]:
-    return enrichment(made.hits, Samples(made.n_cells, made.value, made.study), alternative="greater").p
+    return measure_enrichment(made.hits, Samples(made.n_cells, made.value, made.study), alternative="greater").p
 
 
 def scim_without_studies(made: MadeUp) -> NDArray[np.float64]:
     samples = Samples(made.n_cells, made.value, np.zeros_like(made.study))
-    return enrichment(made.hits, samples, alternative="greater").p
+    return measure_enrichment(made.hits, samples, alternative="greater").p
 
 
 def permutation(made: MadeUp) -> NDArray[np.float64]:

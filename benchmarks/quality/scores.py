@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 import scim
-from scim.model.evaluation import label_scores
+from scim.training.evaluation import label_scores
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import hnswlib
 import numpy as np
+
 from scimilarity import CellEmbedding
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))

@@ -70,7 +70,7 @@ def measured(adata: anndata.AnnData, label_key: str, species: str) -> dict[str, 
         for name, max_error in (("", 1.0), (", default", 0.1)):
             scim.tl.annotate(adata, atlas, max_error=max_error)
             given = adata.obs["scim_label"].astype(object).fillna("unknown").to_numpy(dtype=str)
-            right = scim.ontology.below(sorted(set(truth)), sorted(set(given)))
+            right = scim.ontology.is_descendant(sorted(set(truth)), sorted(set(given)))
             right = right[np.searchsorted(sorted(set(truth)), truth), np.searchsorted(sorted(set(given)), given)]
             given = np.where(right, truth, given)
             labels = sorted(set(truth[known]))

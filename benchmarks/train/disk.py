@@ -28,7 +28,7 @@ WAYS = {"disk": 0, "memory": 10**12}
 def train(way: str, files: list[str], steps: int, n_genes: int) -> dict[str, Any]:
     """Train on the files, each a study; return seconds of its parts, and CPU seconds of the steps."""
     import scim  # noqa: PLC0415
-    from scim.model.training import _loop, _train  # noqa: PLC0415
+    from scim.training.loop import _loop, _train  # noqa: PLC0415
 
     scim.settings.progress, scim.settings.n_threads = False, 1
     parts, busy = Parts(), []

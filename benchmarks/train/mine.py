@@ -21,15 +21,15 @@ import torch
 from scim._core.settings import settings
 from scim.model import Decoder, Encoder, ModelConfig, TrainConfig
 from scim.model.net._net import Dropout
-from scim.model.objectives import Relations, View, make_objective, reconstruction_loss
-from scim.model.objectives import _triplet as triplet
-from scim.model.objectives._mine import Triplets, mine
-from scim.model.training._config import MINING
+from scim.training.loop._config import MINING
+from scim.training.losses import Relations, View, make_objective, reconstruction_loss
+from scim.training.losses import _triplet as triplet
+from scim.training.losses._mine import Triplets, mine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scim.model.training._config import Mining
+    from scim.training.loop._config import Mining
 
 N_LABELS, N_STUDIES, LATENT, HIDDEN = 30, 8, 128, (1024, 1024, 1024)
 MARGIN = 0.05

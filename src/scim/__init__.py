@@ -5,13 +5,14 @@ The rooms, in the order in which data goes through them:
 - :mod:`scim.pp`: counts of any gene panel to the model's genes
 - :mod:`scim.model`: the metric-learning model: train, save, load, encode
 - :mod:`scim.index`: nearest neighbours of unit vectors
+- :mod:`scim.label_transfer`: labels for cells from their labelled neighbours, on arrays
 - :mod:`scim.atlas`: a store of embedded, labelled cells (TileDB-SOMA)
 - :mod:`scim.tl`: embed, annotate, search, on AnnData
 - :mod:`scim.get`: what `tl` wrote, as data frames
 - :mod:`scim.pl`: what `tl` wrote, as pictures
 - :mod:`scim.ontology`: the Cell Ontology
 - :mod:`scim.datasets`: small data to try things on
-- :mod:`scim.compat`: the classes of the package scimilarity, on an atlas that was imported from it
+- :mod:`scim.scimilarity`: the published package: import its model and its folder, and its classes on an atlas
 
 Rooms are loaded when first used, so `import scim` is quick and needs no torch, TileDB, numba or matplotlib.
 """
@@ -27,9 +28,22 @@ from scim._core.settings import settings
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from scim import atlas, compat, datasets, get, index, model, ontology, pl, pp, tl
+    from scim import atlas, datasets, get, index, label_transfer, model, ontology, pl, pp, scimilarity, tl
 
-__all__ = ["atlas", "compat", "datasets", "get", "index", "model", "ontology", "pl", "pp", "settings", "tl"]
+__all__ = [
+    "atlas",
+    "datasets",
+    "get",
+    "index",
+    "label_transfer",
+    "model",
+    "ontology",
+    "pl",
+    "pp",
+    "scimilarity",
+    "settings",
+    "tl",
+]
 __version__ = version("scim-atlas")
 
 _ROOMS = frozenset(__all__) - {"settings"}

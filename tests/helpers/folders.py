@@ -17,7 +17,7 @@ LABELS = ("type I pneumocyte", "T cell", "native cell")
 
 def refused(folder, out, match, **how):
     with pytest.raises(FormatError, match=match):
-        scim.atlas.from_scimilarity(folder, out, **how)
+        scim.scimilarity.import_atlas(folder, out, **how)
 
 
 def same_obs(one, other):

@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 
 import scim
 from scim.model import TrainConfig, train
-from scim.model.training import _loop
+from scim.training.loop import _loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from scim.model import Model
 
-scim.ontology.kin(["T cell", "B cell"])  # loads the ontology, which each fork would load again
+scim.ontology.related(["T cell", "B cell"])  # loads the ontology, which each fork would load again
 
 SIZES: dict[str, Any] = {"hidden": (8,), "latent_dim": 4}
 
@@ -36,7 +36,7 @@ SIZES: dict[str, Any] = {"hidden": (8,), "latent_dim": 4}
 @functools.cache
 def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
-    modules = ["scim.model.training._train", "pytorch_metric_learning.losses", "scim.datasets"]
+    modules = ["scim.training.loop._train", "pytorch_metric_learning.losses", "scim.datasets"]
     context.set_forkserver_preload([__name__, *modules])
     return context
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from scim import ontology
-from scim.vote import LabelTree, Voters, centroids_of
+from scim.label_transfer import LabelTree, Voters, centroids_of
 
 
 def tree_of(*names):

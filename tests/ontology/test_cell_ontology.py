@@ -33,7 +33,7 @@ def test_kin_by_hand():
     expected = np.eye(5, dtype=bool)
     expected[0, 1] = expected[1, 0] = True
     expected[3, 4] = expected[4, 3] = True
-    np.testing.assert_array_equal(ontology.kin(labels), expected)
+    np.testing.assert_array_equal(ontology.related(labels), expected)
 
 
 @pytest.mark.parametrize("ask", [ontology.term_name, ontology.ancestors, ontology.descendants])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scim.ontology import below, named, sort_terms, term_id
+from scim.ontology import is_descendant, sort_terms, standardize, term_id
 
 T, CD4, CD8 = "T cell", "CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell"
 
@@ -12,14 +12,14 @@ T, CD4, CD8 = "T cell", "CD4-positive, alpha-beta T cell", "CD8-positive, alpha-
 def test_one_name_for_all_words_of_a_term():
     words = ["CL:0000084", "t lymphocyte", np.nan, "my cells", None]
     expected = [T, T, None, "my cells", None]
-    assert named(words).tolist() == expected
-    assert named(pd.Categorical(words)).tolist() == expected
-    assert named(pd.Series(words, dtype="str")).tolist() == expected
-    assert named([]).tolist() == []
+    assert standardize(words).tolist() == expected
+    assert standardize(pd.Categorical(words)).tolist() == expected
+    assert standardize(pd.Series(words, dtype="str")).tolist() == expected
+    assert standardize([]).tolist() == []
 
 
 def test_below_is_the_label_or_a_descendant():
-    assert below([T, CD4, "x"], [CD4, T, "x", "y"]).tolist() == [
+    assert is_descendant([T, CD4, "x"], [CD4, T, "x", "y"]).tolist() == [
         [True, True, False, False],
         [True, False, False, False],
         [False, False, True, False],
@@ -27,12 +27,12 @@ def test_below_is_the_label_or_a_descendant():
 
 
 def test_below_reads_ids_and_synonyms():
-    assert below(["CL:0000084"], ["T-lymphocyte", CD4, "B cell"]).tolist() == [[True, True, False]]
+    assert is_descendant(["CL:0000084"], ["T-lymphocyte", CD4, "B cell"]).tolist() == [[True, True, False]]
 
 
 def test_a_name_that_the_ontology_gave_up_is_a_free_word():
     assert term_id("obsolete native cell") is None
-    assert named(["obsolete native cell"]).tolist() == ["obsolete native cell"]
+    assert standardize(["obsolete native cell"]).tolist() == ["obsolete native cell"]
 
 
 def test_kin_stand_together_each_behind_its_ancestors():

@@ -168,7 +168,7 @@ def imported(trained) -> Callable[[str], Path]:
     def atlas(name: str = "model") -> Path:
         if name not in made:
             made[name] = trained.with_name(f"{name}.scim")
-            scim.atlas.from_scimilarity(trained.with_name(name), made[name]).close()
+            scim.scimilarity.import_atlas(trained.with_name(name), made[name]).close()
         return made[name]
 
     return atlas

@@ -11,9 +11,9 @@ import pytest
 
 import scim
 from oracle.compare import assert_same_hits
-from scim.compat.scimilarity._statistics import vote
 from scim.index import Neighbors
-from scim.vote import count, label_weights, near_labels
+from scim.label_transfer import count, label_weights, near_labels
+from scim.scimilarity.classes._statistics import vote
 
 STATISTICS = ["min_dist", "max_dist", "vs2nd", "vsAll", "vs2nd_weighted", "vsAll_weighted"]
 FOLDERS = ["model", "model_deleted"]

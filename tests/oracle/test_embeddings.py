@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::scim._core.errors.ScimWarning")
 
 @pytest.fixture(scope="module")
 def model(full_shape):
-    return scim.model.from_scimilarity(full_shape)
+    return scim.scimilarity.import_model(full_shape)
 
 
 @pytest.fixture(scope="module", params=FILES)
@@ -51,8 +51,9 @@ def test_the_encoder_gives_the_packages_embeddings(asked, model):
 
 
 def test_compat_gives_the_packages_embeddings(asked, full_shape):
-    from oracle.package import answer
     from scim.compat import scimilarity
+
+    from oracle.package import answer
 
     cells, package = asked
     ours = answer.embed(scimilarity, str(full_shape), cells.copy())

@@ -41,7 +41,7 @@ def test_means_over_pairs_are_the_packages(folder, n_steps, request, query, answ
     """By the path of tl.explain, which never holds the attributions of all pairs; of the genes that have any."""
     folder = request.getfixturevalue(folder)
     package = answers(folder, query, "explain")["attributions"]
-    model = scim.model.from_scimilarity(folder)
+    model = scim.scimilarity.import_model(folder)
     cells = anndata.read_h5ad(query)
     cells.X = cells.layers["counts"]
     X = published.lognorm(published.aligned(cells, model.metadata["gene_order"]))

@@ -67,23 +67,23 @@ def counted(adata, atlas, by, where=None):
 )
 def test_counts(atlas, cells, by, where):
     scim.tl.search(cells, atlas, groupby="state", k=300, where=where)
-    scim.tl.composition(cells, by, sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, by, sample_key="sample", atlas=atlas)
     table = scim.get.enrichment(cells)
     found = {(row.query, row.value): (row.n_samples, row.n_hits, row.n_cells) for row in table.itertuples()}
     assert found == counted(cells, atlas, by, where)
-    samples, hits = cells.uns["scim_composition"]["samples"], cells.uns["scim_composition"]["hits"]
+    samples, hits = cells.uns["scim_enrichment"]["samples"], cells.uns["scim_enrichment"]["hits"]
     assert hits.dtype == np.int32
     assert (hits <= samples["n_cells"].to_numpy()).all()
     assert not samples.duplicated(["study", "sample", "value"]).any()
 
 
 def test_what_was_put_in_is_found(atlas, cells):
-    scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     table = scim.get.enrichment(cells).set_index(["query", "value"])
     sure = table.index[table["q"] <= 0.05].tolist()
     assert sure[0] == ("state0", "b")
     assert {query for query, _ in sure} == {"state0"} or table["log2_fold_change"][sure[1:]].min() > 0
-    record = cells.uns["scim_composition"]
+    record = cells.uns["scim_enrichment"]
     share = record["hits"][0] / record["samples"]["n_cells"]
     of = record["samples"]["value"] == "b"
     assert table.loc[("state0", "b"), "fraction"] == pytest.approx(share[of].mean(), rel=0.1)
@@ -93,7 +93,7 @@ def test_what_was_put_in_is_found(atlas, cells):
 
 
 def test_false_discoveries_are_counted_over_the_whole_call(atlas, cells):
-    scim.tl.composition(cells, "tissue", sample_key="sample", alternative="two-sided", atlas=atlas)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", alternative="two-sided", atlas=atlas)
     table = scim.get.enrichment(cells)
     assert len(table) == 9
     np.testing.assert_allclose(table["q"], stats.false_discovery_control(table["p"]))
@@ -104,33 +104,33 @@ def test_false_discoveries_are_counted_over_the_whole_call(atlas, cells):
 def test_studies_have_samples_in_common_only_if_asked(atlas, cells):
     p = {}
     for study_key in ("study", None):
-        scim.tl.composition(cells, "tissue", sample_key="sample", study_key=study_key, atlas=atlas)
+        scim.tl.enrichment(cells, "tissue", sample_key="sample", study_key=study_key, atlas=atlas)
         p[study_key] = scim.get.enrichment(cells).set_index(["query", "value"])["p"]
-        samples = cells.uns["scim_composition"]["samples"]
+        samples = cells.uns["scim_enrichment"]["samples"]
         assert len(samples) == (24 if study_key else 3)
     assert p[None].isna().all()
-    scim.tl.composition(cells, "study", sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, "study", sample_key="sample", atlas=atlas)
     assert scim.get.enrichment(cells)["p"].notna().all()
-    assert (cells.uns["scim_composition"]["samples"]["study"] == "").all()
-    scim.tl.composition(cells, "sample", sample_key="sample", atlas=atlas)
+    assert (cells.uns["scim_enrichment"]["samples"]["study"] == "").all()
+    scim.tl.enrichment(cells, "sample", sample_key="sample", atlas=atlas)
     assert scim.get.enrichment(cells)["n_samples"].unique().tolist() == [8]
-    assert cells.uns["scim_composition"]["samples"]["study"].nunique() == 8
+    assert cells.uns["scim_enrichment"]["samples"]["study"].nunique() == 8
 
 
 def test_too_few_samples_and_no_hits_have_a_reason(atlas, cells):
     scim.tl.search(cells, atlas, groupby="state", k=300, where="study == 's0'", max_distance=0.2)
-    scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     table = scim.get.enrichment(cells)
     assert table[["p", "q"]].isna().all(axis=None)
     assert set(table["reason"]) == {"too few samples: p cannot be below 0.33"}
     scim.tl.search(cells, atlas, groupby="state", k=300, max_distance=0.0)
-    scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     assert set(scim.get.enrichment(cells)["reason"]) == {"no hits"}
 
 
 def test_hits_of_single_cells_are_joined(atlas, cells):
     scim.tl.search(cells, atlas, k=20)
-    scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     table = scim.get.enrichment(cells)
     assert set(table["query"]) == {"all cells"}
     assert table["n_hits"].sum() == len(np.unique(cells.obsm["scim_search_ids"]))
@@ -147,22 +147,22 @@ def test_only_primary_cells_are_the_background_of_a_search_for_them(atlas, cells
     ) as other:
         for duplicates, n_cells in (("collapse", int(obs["is_primary_data"].sum())), ("keep", len(obs))):
             scim.tl.search(cells, other, groupby="state", k=100, duplicates=duplicates)
-            scim.tl.composition(cells, "tissue", sample_key="sample", atlas=other)
-            assert cells.uns["scim_composition"]["samples"]["n_cells"].sum() == n_cells
+            scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=other)
+            assert cells.uns["scim_enrichment"]["samples"]["n_cells"].sum() == n_cells
 
 
 def test_columns_of_the_index_and_of_the_store_agree(atlas, cells, monkeypatch):
-    scim.tl.composition(cells, "disease", sample_key="sample", atlas=atlas)
-    once = cells.uns["scim_composition"]
+    scim.tl.enrichment(cells, "disease", sample_key="sample", atlas=atlas)
+    once = cells.uns["scim_enrichment"]
     monkeypatch.setattr(type(atlas), "indexes", lambda *_: False)
-    scim.tl.composition(cells, "disease", sample_key="sample", atlas=atlas)
-    pd.testing.assert_frame_equal(cells.uns["scim_composition"]["table"], once["table"])
-    np.testing.assert_array_equal(cells.uns["scim_composition"]["hits"], once["hits"])
+    scim.tl.enrichment(cells, "disease", sample_key="sample", atlas=atlas)
+    pd.testing.assert_frame_equal(cells.uns["scim_enrichment"]["table"], once["table"])
+    np.testing.assert_array_equal(cells.uns["scim_enrichment"]["hits"], once["hits"])
 
 
 def test_copy_leaves_the_input_alone(atlas, cells):
     before = repr(cells.uns)
-    other = scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas, key_added="mine", copy=True)
+    other = scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas, key_added="mine", copy=True)
     assert repr(cells.uns) == before
     assert "mine" in other.uns
     assert len(scim.get.enrichment(other, key="mine")) == 9
@@ -172,7 +172,7 @@ def test_copy_leaves_the_input_alone(atlas, cells):
 @pytest.mark.filterwarnings("ignore:The data type:zarr.errors.UnstableSpecificationWarning")
 @pytest.mark.filterwarnings("ignore:Writing zarr v2:UserWarning")
 def test_written_and_read_back(atlas, cells, tmp_path, kind):
-    scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     path = tmp_path / f"a.{kind}"
     getattr(cells, f"write_{kind}")(path)
     back = getattr(anndata, f"read_{kind}")(path)
@@ -184,9 +184,9 @@ def test_written_and_read_back(atlas, cells, tmp_path, kind):
 
 
 def test_the_picture_has_a_dot_for_each_sample(atlas, cells):
-    scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     figure = scim.pl.enrichment(cells, ["state0", "state2"], top=2)
-    record, table = cells.uns["scim_composition"], scim.get.enrichment(cells)
+    record, table = cells.uns["scim_enrichment"], scim.get.enrichment(cells)
     assert len(figure.axes) == 2
     rows = table[table["query"] == "state0"].head(2)
     drawn = {c.get_label(): c for c in figure.axes[0].collections}
@@ -205,23 +205,23 @@ def test_the_picture_has_a_dot_for_each_sample(atlas, cells):
 
 def test_it_is_said(atlas, cells, caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
-        scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+        scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     n = int((scim.get.enrichment(cells)["q"] <= 0.05).sum())
-    assert caplog.records[-1].getMessage() == f"wrote uns['scim_composition']: {n} of 9 tested values have q <= .05"
+    assert caplog.records[-1].getMessage() == f"wrote uns['scim_enrichment']: {n} of 9 tested values have q <= .05"
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda a, t: scim.tl.composition(a, "organ", sample_key="sample", atlas=t), KeyError, r"atlas has no column \['organ'\]. Present:"),
-        (lambda a, t: scim.tl.composition(a, "tissue", sample_key="donor", atlas=t), KeyError, r"atlas has no column \['donor'\]"),
-        (lambda a, t: scim.tl.composition(a, "tissue", sample_key=3, atlas=t), TypeError, r"columns must be names, got \[3\]"),
-        (lambda a, t: scim.tl.composition(a, "tissue", sample_key="sample", key="mine", atlas=t), KeyError, r"run scim.tl.search\(adata, ...\) first"),
-        (lambda a, t: scim.tl.composition(a, "tissue", sample_key="sample", key_added="scim_search", atlas=t), ValueError, "scim keeps something else there"),
-        (lambda a, t: scim.tl.composition(a, "tissue", sample_key="sample", alternative="more", atlas=t), ValueError, "alternative must be one of"),
-        (lambda a, t: scim.tl.composition(a, "tissue", sample_key="sample", atlas=scim.atlas.PACKAGED), ValueError, r"pass atlas=\."),
-        (lambda a, t: scim.tl.composition(a.X, "tissue", sample_key="sample", atlas=t), TypeError, "Expected an AnnData"),
-        (lambda a, t: scim.get.enrichment(a), KeyError, r"run scim.tl.composition\(adata, by, sample_key=...\) first. Present: \['scim_search'\]"),
+        (lambda a, t: scim.tl.enrichment(a, "organ", sample_key="sample", atlas=t), KeyError, r"atlas has no column \['organ'\]. Present:"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="donor", atlas=t), KeyError, r"atlas has no column \['donor'\]"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key=3, atlas=t), TypeError, r"columns must be names, got \[3\]"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", key="mine", atlas=t), KeyError, r"run scim.tl.search\(adata, ...\) first"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", key_added="scim_search", atlas=t), ValueError, "scim keeps something else there"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", alternative="more", atlas=t), ValueError, "alternative must be one of"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", atlas=scim.atlas.PACKAGED), ValueError, r"pass atlas=\."),
+        (lambda a, t: scim.tl.enrichment(a.X, "tissue", sample_key="sample", atlas=t), TypeError, "Expected an AnnData"),
+        (lambda a, t: scim.get.enrichment(a), KeyError, r"run scim.tl.enrichment\(adata, by, sample_key=...\) first. Present: \['scim_search'\]"),
         (lambda a, t: scim.pl.enrichment(a), KeyError, "holds no composition"),
     ],
 )  # fmt: skip
@@ -235,14 +235,14 @@ def test_errors(atlas, cells, call, error, message):
 def test_one_value_is_nothing_to_compare(atlas, cells):
     scim.tl.search(cells, atlas, groupby="state", where="tissue == 'a'")
     with pytest.raises(ValueError, match="have tissue == 'a'; expected two values"):
-        scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+        scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     scim.tl.search(cells, atlas, groupby="state", where="disease == None")
     with pytest.raises(ValueError, match=r"that passes has a value in all of \['study', 'sample', 'disease'\]"):
-        scim.tl.composition(cells, "disease", sample_key="sample", atlas=atlas)
+        scim.tl.enrichment(cells, "disease", sample_key="sample", atlas=atlas)
 
 
 def test_a_query_that_is_not_there(atlas, cells):
-    scim.tl.composition(cells, "tissue", sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     with pytest.raises(KeyError, match=r"has no query \['B'\]. Present: \['state0', 'state1', 'state2'\]"):
         scim.pl.enrichment(cells, "B")
 
@@ -255,8 +255,8 @@ def test_an_atlas_that_has_changed_is_said(adata, tmp_path):
             atlas.append(fakes.cells(60, seed=seed), study=study, label_key="cell_type", obs_columns=["sample"])
         atlas.build_index()
         scim.tl.search(adata, atlas, groupby="cell_type", k=20)
-        scim.tl.composition(adata, "label", sample_key="sample", atlas=atlas)
+        scim.tl.enrichment(adata, "label", sample_key="sample", atlas=atlas)
         then = atlas.version
         atlas.append(fakes.cells(60, seed=4), study="three", label_key="cell_type", obs_columns=["sample"])
         with pytest.warns(UserWarning, match=f"The search was made in version {then} of .*, this is {atlas.version}: "):
-            scim.tl.composition(adata, "label", sample_key="sample", atlas=atlas)
+            scim.tl.enrichment(adata, "label", sample_key="sample", atlas=atlas)

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse, stats
 
 from scim.tl import _enrichment
-from scim.tl._enrichment import Samples, _Cells, _least_p, _statistic, _tail, enrichment
+from scim.tl._enrichment import Samples, _Cells, _least_p, _statistic, _tail, measure_enrichment
 from scim.tl._spread import Spread, between_studies, indicator, within_studies
 
 
@@ -114,14 +114,14 @@ def test_no_p_is_below_what_dealing_out_allows():
 def test_three_against_three():
     samples = Samples(np.full(6, 1000), np.array([0, 0, 0, 1, 1, 1]), np.zeros(6, int))
     hits = np.array([[500, 510, 490, 10, 11, 9], [10, 11, 9, 500, 510, 490], [0] * 6])
-    found = enrichment(hits, samples, alternative="greater")
+    found = measure_enrichment(hits, samples, alternative="greater")
     np.testing.assert_allclose(found.p[0, 0], 1 / 20)
     assert found.p[0, 1] > 0.99
     np.testing.assert_allclose(found.fraction[0], [0.5, 0.01])
     np.testing.assert_allclose(found.background[0], [0.01, 0.5])
     assert np.isnan(found.p[2]).all()
-    np.testing.assert_allclose(enrichment(hits, samples, alternative="less").p[1, 0], 1 / 20)
-    both = enrichment(hits, samples, alternative="two-sided")
+    np.testing.assert_allclose(measure_enrichment(hits, samples, alternative="less").p[1, 0], 1 / 20)
+    both = measure_enrichment(hits, samples, alternative="two-sided")
     assert np.isnan(both.p).all()
     np.testing.assert_allclose(both.least, 0.1)
 
@@ -130,11 +130,11 @@ def test_the_order_of_samples_and_blocks_of_queries_do_not_matter(monkeypatch):
     rng = np.random.default_rng(3)
     samples = samples_of(rng)
     hits = rng.binomial(samples.n_cells, rng.beta(1, 9, size=(7, 60)))
-    whole = enrichment(hits, samples, alternative="two-sided")
+    whole = measure_enrichment(hits, samples, alternative="two-sided")
     order = rng.permutation(60)
-    moved = enrichment(hits[:, order], Samples(*(part[order] for part in samples)), alternative="two-sided")
+    moved = measure_enrichment(hits[:, order], Samples(*(part[order] for part in samples)), alternative="two-sided")
     monkeypatch.setattr(_enrichment, "_BLOCK", 130)
-    parts = enrichment(hits, samples, alternative="two-sided")
+    parts = measure_enrichment(hits, samples, alternative="two-sided")
     for one, other, third in zip(whole, moved, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9)
         np.testing.assert_allclose(one, third, rtol=1e-9)
@@ -149,7 +149,7 @@ def test_it_errs_as_often_as_it_says(nested):
         study = value * 3 + np.arange(120) % 3 if nested else rng.permutation(120) % 25
         size = np.exp(rng.uniform(3, 6, 20)[value] + rng.uniform(0, 3, 120)).astype(int)
         spread = rng.gamma(2, 0.5, (4, 120)) * rng.gamma(2, 0.5, (4, 60))[:, study]
-        p = enrichment(
+        p = measure_enrichment(
             rng.binomial(size, np.minimum(0.02 * spread, 1)), Samples(size, value, study), alternative="greater"
         ).p
         below.append([(p < limit).mean() for limit in (0.05, 0.001)])
@@ -163,7 +163,7 @@ def test_enriched_values_are_found_and_others_are_not():
     samples = samples_of(rng, n=150, n_values=6, n_studies=30)
     mean = np.where(samples.value == 2, 0.2, 0.05)
     hits = rng.binomial(samples.n_cells, rng.beta(3, 3 / mean - 3, size=(10, 150)))
-    p = enrichment(hits, samples, alternative="greater").p
+    p = measure_enrichment(hits, samples, alternative="greater").p
     assert (p[:, 2] < 1e-3).all()
     assert (np.delete(p, 2, axis=1) > 1e-3).all()
 

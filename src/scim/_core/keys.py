@@ -17,7 +17,7 @@ SEARCH = "scim_search"
 EXPLAIN = "scim_explain"
 """`uns`: which genes set groups of cells apart."""
 
-COMPOSITION = "scim_composition"
+ENRICHMENT = "scim_enrichment"
 """`uns`: which samples the hits of a search come from, and in which values of a column they are more than expected."""
 
 ATLAS_CELL_ID = "cell_id"

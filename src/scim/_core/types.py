@@ -14,7 +14,7 @@ Duplicates = Literal["collapse", "keep"]
 """Whether cells of an atlas that are there twice are found once; see :func:`scim.tl.search`."""
 
 Alternative = Literal["greater", "less", "two-sided"]
-"""Which side counts in a test; see :func:`scim.tl.composition`."""
+"""Which side counts in a test; see :func:`scim.tl.enrichment`."""
 
 Centroid = Literal["counts", "embedding"]
 """What stands for a group of cells; see :func:`scim.tl.search`."""

@@ -6,7 +6,6 @@ from scim.atlas._labels import Labels
 from scim.atlas._open import PACKAGED, create
 from scim.atlas._open import open_atlas as open  # noqa: A004  (`scim.atlas.open`, as everyone expects)
 from scim.atlas._origin import opened, opened_again, origin
-from scim.atlas.scimilarity import from_scimilarity
 from scim.atlas.verify import Problem, verify
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "Problem",
     "create",
     "from_embedding",
-    "from_scimilarity",
     "from_soma",
     "open",
     "opened",

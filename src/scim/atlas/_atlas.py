@@ -16,7 +16,7 @@ from scim.atlas._reader import Reader
 from scim.atlas.commit import Transaction
 from scim.atlas.soma import damage_named, failure_named
 from scim.atlas.source import Source, token_of
-from scim.files import opened
+from scim.io import opened
 from scim.pp import species_token
 
 if TYPE_CHECKING:

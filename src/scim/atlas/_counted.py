@@ -10,7 +10,7 @@ import numpy as np
 from scim.atlas.commit import load_array
 from scim.atlas.soma import COUNTS, MEASUREMENT
 from scim.atlas.source import ExperimentMatrix
-from scim.files import Cells
+from scim.io import Cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from scim.atlas.commit import FILE, Space
 from scim.atlas.soma import context
 from scim.atlas.source import Source, read_experiment, token_of
 from scim.atlas.storage import Storage
-from scim.files import opened
+from scim.io import opened
 from scim.pp import species_name
 
 if TYPE_CHECKING:

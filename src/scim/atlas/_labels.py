@@ -8,14 +8,14 @@ import numpy as np
 
 from scim import ontology
 from scim._core import keys
-from scim.vote import LabelTree, Voters, calibrate, centroids_of
+from scim.label_transfer import LabelTree, Voters, calibrate, centroids_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from scim.index import Index
-    from scim.vote import Confidence
+    from scim.label_transfer import Confidence
 
 _MOST = 5_000
 """Labels at most: what is known of each pair of them is in memory."""
@@ -69,7 +69,7 @@ def elect(
         again = (frame[keys.ATLAS_PRIMARY].astype(object) == False).astype(np.int32)  # noqa: E712  (a missing value is not)
         codes = np.where(_by_id(again, n_rows, 0) == 1, -1, codes).astype(np.int32)
     voters = Voters(codes, studies, tree, centroids_of(index.vectors, codes, studies, index.dim))
-    index.let_go()  # the middles are of cells all over it
+    index.release_pages()  # the middles are of cells all over it
     return Electorate(labels, voters, known or _measured(index, voters, seed))
 
 
@@ -105,7 +105,7 @@ def _measured(index: Index, voters: Voters, seed: int) -> Confidence:
         X: NDArray[np.float32], k: int, allowed: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         found = index.query(X, k, allowed=allowed, distinct=True)
-        index.let_go()
+        index.release_pages()
         return found
 
     return calibrate(index.vectors, voters, search, seed)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
-from scim._core.mapped import let_go
+from scim._core.mmap import release_pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def measure_reach(built: Index, cells: Cells, frame: pd.DataFrame, seed: int) ->
         nearest = _nearest_in_other_studies(built, cells, labels, studies, sample)
     else:
         nearest = built.query(_embeddings(cells, sample), 2).distances[:, -1]
-    built.let_go()
+    built.release_pages()
     found = nearest[np.isfinite(nearest)]
     return float(np.quantile(found, _QUANTILE)) if found.size else 2.0
 
@@ -61,7 +61,7 @@ def _nearest_in_other_studies(
         alike = order[start:stop]
         others = alike[studies[alike] != study]
         nearest[rows] = built.query(_embeddings(cells, sample[rows]), 1, allowed=cells.ids[others]).distances[:, 0]
-        built.let_go()
+        built.release_pages()
     return nearest
 
 
@@ -70,5 +70,5 @@ def _embeddings(cells: Cells, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     parts = []
     for some in np.array_split(rows, -(-len(rows) // _READ)):
         parts.append(np.asarray(cells.embeddings[some]))
-        let_go(cells.embeddings)
+        release_pages(cells.embeddings)
     return np.concatenate(parts)

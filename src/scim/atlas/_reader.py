@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scim.files import Cells
     from scim.index import Index
+    from scim.io import Cells
     from scim.model import Model
 
 

@@ -23,7 +23,7 @@ def import_scimilarity(
     """
     import scim
 
-    with scim.atlas.from_scimilarity(folder, atlas, columns=columns or None, overwrite=overwrite) as made:
+    with scim.scimilarity.import_atlas(folder, atlas, columns=columns or None, overwrite=overwrite) as made:
         unmapped = [name for name, term in zip(made.labels.names, made.labels.ids, strict=True) if not term]
         if unmapped:
             print(f"not in the Cell Ontology, kept as they are: {', '.join(unmapped)}")

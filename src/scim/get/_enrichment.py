@@ -1,4 +1,4 @@
-"""What `tl.composition` found, one row a query and value."""
+"""What `tl.enrichment` found, one row a query and value."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def enrichment(adata: AnnData, *, key: str = keys.COMPOSITION) -> pd.DataFrame:
+def enrichment(adata: AnnData, *, key: str = keys.ENRICHMENT) -> pd.DataFrame:
     """Return in which values of a column the hits of a search are more frequent than elsewhere.
 
     Parameters
     ----------
     adata
-        Cells for which :func:`scim.tl.composition` was run.
+        Cells for which :func:`scim.tl.enrichment` was run.
     key
         Its `key_added`.
 
@@ -45,7 +45,7 @@ def enrichment(adata: AnnData, *, key: str = keys.COMPOSITION) -> pd.DataFrame:
     Raises
     ------
     KeyError
-        `tl.composition` wrote nothing under this name.
+        `tl.enrichment` wrote nothing under this name.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def enrichment(adata: AnnData, *, key: str = keys.COMPOSITION) -> pd.DataFrame:
     >>> adata = scim.datasets.toy()
     >>> scim.tl.embed(adata)
     >>> scim.tl.search(adata, groupby="cell_type", k=500, where="study == 'onek1k'")
-    >>> scim.tl.composition(adata, "label", sample_key="donor")
+    >>> scim.tl.enrichment(adata, "label", sample_key="donor")
     >>> best = scim.get.enrichment(adata).groupby("query", sort=False).head(1)
     >>> best["query"].tolist()
     ['B cell', 'T cell', 'classical monocyte']
@@ -61,7 +61,7 @@ def enrichment(adata: AnnData, *, key: str = keys.COMPOSITION) -> pd.DataFrame:
     check_adata(adata)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not isinstance(record.get("table"), pd.DataFrame):
-        msg = f"uns[{key!r}] holds no composition; run scim.tl.composition(adata, by, sample_key=...) first."
+        msg = f"uns[{key!r}] holds no composition; run scim.tl.enrichment(adata, by, sample_key=...) first."
         msg += f" Present: {sorted(adata.uns)}."
         raise KeyError(msg)
     table: pd.DataFrame = record["table"]

@@ -59,7 +59,7 @@ def judged(adata: AnnData, truth: str, key: str) -> Judged:
     if key not in adata.obs:
         msg = f"obs[{key!r}] not found; run scim.tl.annotate(adata) first. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
-    given, annotated = ontology.named(adata.obs[truth]), ontology.named(_answers(adata, key))
+    given, annotated = ontology.standardize(adata.obs[truth]), ontology.standardize(_answers(adata, key))
     for names in (given, annotated):
         names[np.isin(names.astype(str), keys.NO_LABEL)] = None
     rows = np.flatnonzero(pd.notna(given))
@@ -88,7 +88,7 @@ def _check_comparable(truth: str, given: NDArray[np.object_], said: set[str]) ->
 
 def relation_table(given: list[str], annotated: list[str]) -> NDArray[np.object_]:
     """Say of every annotated label what it is to every given one, shape (n_given, n_annotated)."""
-    lower, upper = ontology.below(given, annotated), ontology.below(annotated, given).T
+    lower, upper = ontology.is_descendant(given, annotated), ontology.is_descendant(annotated, given).T
     chosen = np.select([lower & upper, lower, upper], [0, 1, 2], default=3)
     table: NDArray[np.object_] = np.array(RELATIONS, dtype=object)[chosen]
     return table

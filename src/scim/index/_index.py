@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core.checks import check_count
-from scim._core.mapped import let_go
+from scim._core.mmap import release_pages
 from scim.index._answers import Neighbors, Within
 from scim.index._check import check_allowed, check_distance, check_ids, check_known, check_matrix, check_wanted
 from scim.index._files import save_index
@@ -303,11 +303,11 @@ class Index:
         """
         save_index(path, self._segments, overwrite=overwrite)
 
-    def let_go(self) -> None:
+    def release_pages(self) -> None:
         """Drop the pages of its files that were read; they count as memory of this process until somebody needs it."""
         for segment in self._segments:
             for array in segment.engine.arrays().values():
-                let_go(array, unwritten=True)  # nobody writes into what is open
+                release_pages(array, unwritten=True)  # nobody writes into what is open
 
     def _replace(self, segments: list[Segment]) -> None:
         self._segments = segments

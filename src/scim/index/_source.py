@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from scim._core.mapped import let_go
+from scim._core.mmap import release_pages
 from scim.index._lookup import vectors_of
 from scim.index._unit import unit_rows
 
@@ -70,7 +70,7 @@ class MatrixSource:
         for start in range(0, len(ranks), CHUNK):
             part = numbers[start : start + CHUNK]
             out[start : start + CHUNK] = unit_rows(self._X[part], what="rows", names=part)
-            let_go(self._X)
+            release_pages(self._X)
         return out
 
     def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
@@ -82,7 +82,7 @@ class MatrixSource:
         for start in range(0, self.n_rows, CHUNK):
             part = slice(start, min(start + CHUNK, self.n_rows))
             yield part if ranks is None else ranks[part], unit_rows(self._X[part], what="rows", first=start)
-            let_go(self._X)
+            release_pages(self._X)
 
 
 class SegmentsSource:

@@ -12,12 +12,11 @@ from scim.model._config import ModelConfig
 from scim.model._load import load
 from scim.model._model import Model
 from scim.model.net import Decoder, Encoder
-from scim.model.scimilarity import from_scimilarity
 
 if TYPE_CHECKING:
-    from scim.model.data import CellFilters
-    from scim.model.evaluation import Evaluation, evaluate
-    from scim.model.training import TrainConfig, train
+    from scim.training.data import CellFilters
+    from scim.training.evaluation import Evaluation, evaluate
+    from scim.training.loop import TrainConfig, train
 
 __all__ = [
     "CellFilters",
@@ -28,7 +27,6 @@ __all__ = [
     "ModelConfig",
     "TrainConfig",
     "evaluate",
-    "from_scimilarity",
     "load",
     "train",
 ]
@@ -36,16 +34,16 @@ __all__ = [
 _LATER = {
     "CellFilters": "data",
     "Evaluation": "evaluation",
-    "TrainConfig": "training",
+    "TrainConfig": "loop",
     "evaluate": "evaluation",
-    "train": "training",
+    "train": "loop",
 }
 """In which room each is."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        return getattr(importlib.import_module(f"scim.model.{_LATER[name]}"), name)
+        return getattr(importlib.import_module(f"scim.training.{_LATER[name]}"), name)
     msg = f"module 'scim.model' has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -120,7 +120,7 @@ def depth(term: str) -> int:
     return int(_parser().get_term_ancestors_with_distances(term, include_self=True).get(_ROOT, 0))
 
 
-def kin(labels: Sequence[str]) -> NDArray[np.bool_]:
+def related(labels: Sequence[str]) -> NDArray[np.bool_]:
     """Say which labels may be the same cell type seen at another depth.
 
     Parameters

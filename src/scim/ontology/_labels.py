@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def named(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[np.object_]:
+def standardize(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[np.object_]:
     """Return the name of the term of each label, the label itself where the ontology does not know it, or `None`.
 
     Parameters
@@ -30,7 +30,7 @@ def named(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[np.obj
     Examples
     --------
     >>> import scim
-    >>> scim.ontology.named(["CL:0000084", "T-lymphocyte", "my cells", None]).tolist()
+    >>> scim.ontology.standardize(["CL:0000084", "T-lymphocyte", "my cells", None]).tolist()
     ['T cell', 'T cell', 'my cells', None]
     """
     column = pd.Series(labels).astype(object)
@@ -41,7 +41,7 @@ def named(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[np.obj
     return out
 
 
-def below(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
+def is_descendant(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
     """Say which of some other labels are a label itself or a descendant of it.
 
     Parameters
@@ -57,7 +57,7 @@ def below(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
     Examples
     --------
     >>> import scim
-    >>> scim.ontology.below(["T cell"], ["mature T cell", "T cell", "lymphocyte"]).tolist()
+    >>> scim.ontology.is_descendant(["T cell"], ["mature T cell", "T cell", "lymphocyte"]).tolist()
     [[True, True, False]]
     """
     out = np.zeros((len(labels), len(others)), dtype=np.bool_)

@@ -27,7 +27,7 @@ def enrichment(
     *,
     top: int = 12,
     max_q: float = 0.05,
-    key: str = keys.COMPOSITION,
+    key: str = keys.ENRICHMENT,
     ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure | None:
     """Draw which share of the cells of each sample are hits, sample by sample, by the values of a column.
@@ -38,7 +38,7 @@ def enrichment(
     Parameters
     ----------
     adata
-        Cells for which :func:`scim.tl.composition` was run.
+        Cells for which :func:`scim.tl.enrichment` was run.
     queries
         Groups to draw, a panel each. Default: all.
     top
@@ -46,7 +46,7 @@ def enrichment(
     max_q
         False discovery rate up to which a value is marked, 0 to 1.
     key
-        `key_added` of :func:`scim.tl.composition`.
+        `key_added` of :func:`scim.tl.enrichment`.
     ax
         Axes to draw on, as many as panels.
 
@@ -57,7 +57,7 @@ def enrichment(
     Raises
     ------
     KeyError
-        `tl.composition` wrote nothing under this name, or there is no such query.
+        `tl.enrichment` wrote nothing under this name, or there is no such query.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def enrichment(
     >>> adata = scim.datasets.toy()
     >>> scim.tl.embed(adata)
     >>> scim.tl.search(adata, groupby="cell_type", k=500, where="study == 'onek1k'")
-    >>> scim.tl.composition(adata, "label", sample_key="donor")
+    >>> scim.tl.enrichment(adata, "label", sample_key="donor")
     >>> figure = scim.pl.enrichment(adata, ["T cell", "B cell"], top=5)
     """
     check_adata(adata)

@@ -20,10 +20,10 @@ from scim._core.groups import groups_of
 from scim._core.log import logger, progress
 from scim._core.types import Duplicates, Weights
 from scim.atlas import opened, origin
+from scim.label_transfer import Probabilities, Votes, answer, consensus, count, near_labels
 from scim.tl._ballot import as_text, ballot
 from scim.tl._context import fitting_rep
 from scim.tl._labelled import Counted, write_cells, write_groups
-from scim.vote import Probabilities, Votes, answer, consensus, count, near_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ import numpy as np
 from scim import ontology
 from scim._core import keys
 from scim._core.checks import check_count, check_names
+from scim.label_transfer import LabelTree, centroids_of, label_weights
 from scim.tl._filter import primary_condition, query_filter
-from scim.vote import LabelTree, centroids_of, label_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim.atlas import Atlas, Labels
-    from scim.vote import Confidence, Voters
+    from scim.label_transfer import Confidence, Voters
 
     Level = str | int | Sequence[str] | None
 

@@ -14,7 +14,7 @@ from scim._core.checks import check_adata, check_choice, check_key, check_names,
 from scim._core.log import logger, warn
 from scim._core.searched import Searched, searched
 from scim._core.types import Alternative
-from scim.tl._enrichment import Samples, enrichment
+from scim.tl._enrichment import Samples, measure_enrichment
 from scim.tl._filter import primary_condition
 from scim.tl._samples import samples_of
 
@@ -32,7 +32,7 @@ ALL = "all cells"
 """Name of the query when single cells were searched: their hits are joined."""
 
 
-def composition(
+def enrichment(
     adata: AnnData,
     by: str,
     *,
@@ -41,7 +41,7 @@ def composition(
     alternative: Alternative = "greater",
     atlas: AtlasLike = None,
     key: str = keys.SEARCH,
-    key_added: str = keys.COMPOSITION,
+    key_added: str = keys.ENRICHMENT,
     copy: bool = False,
 ) -> AnnData | None:
     r"""Say in which tissues, diseases, studies, ... the hits of a search are more frequent than elsewhere.
@@ -83,15 +83,15 @@ def composition(
 
     Returns
     -------
-    `None`, or with `copy=True` the new AnnData. Writes, with `key_added="scim_composition"`:
+    `None`, or with `copy=True` the new AnnData. Writes, with `key_added="scim_enrichment"`:
 
-    `adata.uns["scim_composition"]["table"]` : DataFrame
+    `adata.uns["scim_enrichment"]["table"]` : DataFrame
         A row for each query and value; :func:`scim.get.enrichment` returns it and names its columns.
-    `adata.uns["scim_composition"]["samples"]` : DataFrame
+    `adata.uns["scim_enrichment"]["samples"]` : DataFrame
         A row for each sample: `study`, `sample`, `value`, `n_cells` (all that pass `where`).
-    `adata.uns["scim_composition"]["queries"]`, `["hits"]` : str (n_queries,), int32 (n_queries, n_samples)
+    `adata.uns["scim_enrichment"]["queries"]`, `["hits"]` : str (n_queries,), int32 (n_queries, n_samples)
         The hits among the cells of each sample.
-    `adata.uns["scim_composition"]["params"]`, `["atlas"]` : dict
+    `adata.uns["scim_enrichment"]["params"]`, `["atlas"]` : dict
 
     Raises
     ------
@@ -106,7 +106,7 @@ def composition(
     >>> adata = scim.datasets.toy()
     >>> scim.tl.embed(adata)
     >>> scim.tl.search(adata, groupby="cell_type", k=500, where="study == 'onek1k'")
-    >>> scim.tl.composition(adata, "label", sample_key="donor")
+    >>> scim.tl.enrichment(adata, "label", sample_key="donor")
     >>> scim.get.enrichment(adata).columns.tolist()[:5]
     ['query', 'value', 'n_samples', 'n_hits', 'n_cells']
     """
@@ -121,7 +121,7 @@ def composition(
         background = _background(source, found.record["params"], by, sample_key, study_key)
     queries, hits = _hits(found, background)
     samples = Samples(background.frame["n_cells"].to_numpy(), *_codes(background.frame))
-    result = enrichment(hits, samples, alternative=alternative)
+    result = measure_enrichment(hits, samples, alternative=alternative)
     params = {"by": by, "sample_key": sample_key, "study_key": study_key or "", "alternative": alternative, "key": key}
     written: dict[str, Any] = {"params": params, "atlas": dict(found.record["atlas"]), "queries": queries.astype(str)}
     written |= {"samples": background.frame, "hits": hits, "table": _table(queries, hits, background.frame, result)}

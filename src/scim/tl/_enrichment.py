@@ -79,7 +79,7 @@ class _Contrast(NamedTuple):
     """(n_queries, n_values) sum of contributions, 0 if none differs."""
 
 
-def enrichment(hits: NDArray[np.integer], samples: Samples, *, alternative: Alternative) -> Enrichment:
+def measure_enrichment(hits: NDArray[np.integer], samples: Samples, *, alternative: Alternative) -> Enrichment:
     r"""Test each value against all other samples.
 
     The fraction of the :math:`n_s` cells of sample s that are hits is taken to vary between samples with

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core.groups import Groups
-    from scim.vote import Answer, Consensus, LabelTree, Probabilities, Votes
+    from scim.label_transfer import Answer, Consensus, LabelTree, Probabilities, Votes
 
 
 class Counted(NamedTuple):

@@ -15,7 +15,7 @@ import scim
 from helpers import fakes
 from scim._core.errors import FormatError
 from scim.atlas.source import Source, token_of
-from scim.files import _on_disk, opened
+from scim.io import _on_disk, opened
 
 KEEP = ["cell_type", "n", "note"]
 

@@ -181,8 +181,9 @@ def load(out: Path, part: str) -> dict[str, Any]:
 
 def run(folder: Path, query: Path, out: Path, *, only: list[str], knn: str) -> None:
     """Write the answers of the published package."""
-    import scimilarity
     import scimilarity.utils
+
+    import scimilarity
 
     out.mkdir(parents=True, exist_ok=True)
     for part in only or PARTS:

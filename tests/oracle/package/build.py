@@ -13,11 +13,11 @@ import anndata as ad
 import hnswlib
 import numpy as np
 import tiledb
-from scimilarity import CellAnnotation, CellEmbedding
 from tiledb import vector_search as vs
 from tiledb.vector_search import _tiledbvspy as vspy
 
 from helpers import published
+from scimilarity import CellAnnotation, CellEmbedding
 
 if TYPE_CHECKING:
     from pathlib import Path

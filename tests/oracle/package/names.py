@@ -29,11 +29,12 @@ def arguments(member: Any) -> list[str] | None:
 
 def run(out: Path) -> None:
     """Write those of the published package."""
-    import scimilarity
     import scimilarity.ontologies
     import scimilarity.utils
     import scimilarity.visualizations
     from scimilarity.cell_search_knn import CellSearchKNN
+
+    import scimilarity
 
     classes = [scimilarity.CellEmbedding, CellSearchKNN, scimilarity.CellAnnotation, scimilarity.CellQuery]
     found = names(scimilarity, [*classes, scimilarity.Interpreter])

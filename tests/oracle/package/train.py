@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
-from scimilarity import ontologies
 from scimilarity.anndata_data_models import MetricLearningDataModule
 from scimilarity.training_models import MetricLearning
+
+from scimilarity import ontologies
 
 if TYPE_CHECKING:
     from pathlib import Path

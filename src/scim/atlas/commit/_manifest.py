@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core.errors import FormatError
-from scim.vote import Confidence
+from scim.label_transfer import Confidence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

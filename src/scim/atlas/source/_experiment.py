@@ -15,7 +15,7 @@ from scim.atlas.source._experiment_obs import read_columns, select_cells
 from scim.atlas.source._experiment_rows import DenseRows, EmbeddingRows, ExperimentMatrix, soma_named
 from scim.atlas.source._source import Source
 from scim.atlas.source._token import digest, token_of
-from scim.files import Cells
+from scim.io import Cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

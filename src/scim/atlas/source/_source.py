@@ -12,7 +12,7 @@ from scim import ontology
 from scim._core import keys
 from scim._core.checks import check_adata, check_names
 from scim.atlas.source._columns import arrow_type, check_columns
-from scim.files import Cells
+from scim.io import Cells
 from scim.pp import Counts, find_counts
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from scim._core.checks import check_count
 from scim._core.dot import BLOCK
 from scim._core.log import logger, progress
-from scim._core.mapped import let_go
+from scim._core.mmap import release_pages
 from scim.index.ivf._assign import Tree, assign
 from scim.index.ivf._calibrate import Truth, calibrate, is_thin
 from scim.index.ivf._codes import encode, pack_nibbles, padded
@@ -146,13 +146,13 @@ def _encode(
         truth.meet(some, rows)
         met = np.arange(some.start, some.stop) if isinstance(some, slice) else some
         thin.meet(met[is_thin(met)], rows[is_thin(met)])
-        let_go(values)
-        let_go(codes)
+        release_pages(values)
+        release_pages(codes)
     rows_of = Rows(starts, codes, scales, ranks, values, np.empty(0, dtype=np.uint64))
     checks = Checks(codes.view(np.uint32), scales.view(np.uint32), np.empty(0, dtype=np.bool_))
     sums = []
     for some_lists in np.array_split(np.arange(len(coarse.centroids)), source.n_chunks):
         sums.append(sums_of(some_lists, rows_of, checks))
-        let_go(values)
-        let_go(codes)
+        release_pages(values)
+        release_pages(codes)
     return rows_of._replace(sums=np.concatenate(sums)), places

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core.mapped import let_go
+from scim._core.mmap import release_pages
 from scim.index.exact._nearest import nearest
 from scim.index.exact._topk import sort_rows
 from scim.index.ivf._curve import K, Point, point_for, with_care
@@ -123,7 +123,7 @@ def _follow(engine: IvfEngine, truth: Truth, depth: float, reaches: tuple[float,
         m = min(engine.n_rows, k + engine.spare(k, depth))
         _, ranks, scanned = engine.answer(X, k, m, ALL, reach)
         for array in engine.arrays().values():
-            let_go(array)
+            release_pages(array)
         found = truth.recall(ranks)
         points.append(Point(reach=float(reach), depth=float(depth), recall=found, n_scanned=float(scanned.mean())))
         if found > _ENOUGH or found < before + _LITTLE:

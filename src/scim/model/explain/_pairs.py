@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scim.ontology import kin
+from scim.ontology import related
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def rivals(names: Sequence[str]) -> NDArray[np.bool_]:
     Groups of which one is above the other in the Cell Ontology may hold the same cells, named at another depth, and
     are no rivals. Names that the ontology does not know, as those of clusters, are rivals to all others.
     """
-    return ~kin(list(names))
+    return ~related(list(names))
 
 
 def draw_pairs(

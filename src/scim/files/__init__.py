@@ -1,6 +1,0 @@
-"""Files of AnnData, h5ad and zarr: their cells are read by rows, and never loaded whole."""
-
-from scim.files._cells import Cells, Opener
-from scim.files._open import opened
-
-__all__ = ["Cells", "Opener", "opened"]

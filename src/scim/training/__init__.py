@@ -1,0 +1,1 @@
+"""Training and evaluation of models: data, losses, the training loop, linear metrics, evaluation."""

@@ -1,0 +1,6 @@
+"""Batches, and the loop."""
+
+from scim.training.loop._config import TrainConfig
+from scim.training.loop._train import train
+
+__all__ = ["TrainConfig", "train"]

@@ -1,0 +1,167 @@
+"""The state of a training run on disk, from which it goes on as if it had not stopped. Tensors and JSON, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from scim._core.errors import FormatError
+from scim._core.folder import new_folder, read_json, write_json
+from scim._core.log import logger
+
+if TYPE_CHECKING:
+    import os
+
+    import torch
+
+    from scim.training.data import TrainingCells
+
+STATE, TENSORS = "state.json", "tensors.safetensors"
+SEED = "seed.json"
+_FORMAT = "scim training state 1"
+_LONG = ("data", "seed")
+"""What is too long to be shown when it differs."""
+
+
+class State(NamedTuple):
+    """All that a run has beside its data and settings."""
+
+    step: int
+    """Batches done."""
+    tensors: dict[str, torch.Tensor]
+    values: dict[str, Any]
+    """What JSON can hold."""
+
+
+class Checkpoints:
+    """A folder with the last state of one run.
+
+    Parameters
+    ----------
+    folder
+        Made if it does not exist.
+    run
+        What the run depends on: settings, and a digest of the data. A state of another run is refused.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        self._run: dict[str, Any] = json.loads(json.dumps(run))  # tuples are lists on disk
+
+    def save(self, state: State) -> None:
+        """Write a state, and then remove the one before: there is a whole one at every moment.
+
+        Raises
+        ------
+        OSError
+            The disk is full, or may not be written; the state before is kept.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        older = self._states()
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
+        content = {"format": _FORMAT, "step": state.step, "run": self._run, "values": state.values}
+        try:
+            with new_folder(self.folder / f"step_{state.step:09d}", marker=STATE, overwrite=True) as folder:
+                save_file(tensors, folder / TENSORS)
+                write_json(folder / STATE, content)
+        except (SafetensorError, OSError) as error:
+            msg = f"No state of training could be written to {str(self.folder)!r} ({error}); the one before is kept."
+            raise OSError(msg) from error
+        for path in [*older, *self.folder.glob(".step_*")]:  # the latter: what a process that was killed left
+            if path.name != f"step_{state.step:09d}":
+                shutil.rmtree(path, ignore_errors=True)
+
+    def load(self) -> State | None:
+        """Read the last state; `None` if there is none.
+
+        Raises
+        ------
+        ValueError
+            It is of another run.
+        FormatError
+            It is damaged.
+        """
+        states = self._states()
+        if not states:
+            return None
+        content = read_json(states[-1] / STATE, kind="training state")
+        if content.get("format") != _FORMAT:
+            msg = f"{str(states[-1])!r} is not a training state that this scim reads; name another folder."
+            raise FormatError(msg)
+        try:
+            self._check_run(content["run"])
+            state = State(content["step"], load_file(states[-1] / TENSORS), content["values"])
+        except (SafetensorError, OSError, KeyError) as error:
+            msg = f"{str(states[-1])!r} is damaged ({error}); delete it to begin anew."
+            raise FormatError(msg) from error
+        logger.info("training goes on after %d batches, from %s", state.step, states[-1])
+        return state
+
+    def _states(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("step_*") if (path / STATE).exists())
+
+    def _check_run(self, run: dict[str, Any]) -> None:
+        other = _differences(run, self._run)
+        if other:
+            msg = (
+                f"{str(self.folder)!r} has the state of another training; what differs: {', '.join(other)}. "
+                "Name another folder with checkpoint=, or delete this one."
+            )
+            raise ValueError(msg)
+
+
+def seed_of(folder: str | os.PathLike[str]) -> int:
+    """Return the seed of a run that was given none: the same at each call, so that the run can go on."""
+    path = Path(folder) / SEED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_json(path, {"seed": int(np.random.default_rng().integers(2**62))})
+    return int(read_json(path, kind="training state")["seed"])
+
+
+def digest_of(cells: TrainingCells) -> str:
+    """Return a digest of what training sees of the cells: counts, by their checksums, codes, panels and genes."""
+    digest = hashlib.sha256()
+    for array in (cells.X.indptr, cells.panels, cells.panel, cells.label, cells.study, cells.mean_square):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    words = [cells.labels.names, cells.studies, cells.genes.tolist(), cells.X.checksums]
+    digest.update(json.dumps(words).encode())
+    return digest.hexdigest()
+
+
+def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Name what differs, and if it is short, how."""
+    found = []
+    for key in sorted(was.keys() | now.keys()):
+        before, after = was.get(key), now.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after)
+        elif before != after:
+            found.append(key if key in _LONG else f"{key} (was {before!r}, is {after!r})")
+    return found
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return the state of an optimizer as tensors by name."""
+    states = optimizer.state_dict()["state"]
+    return {f"optimizer.{i}.{name}": value for i, state in states.items() for name, value in state.items()}
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]
+) -> None:
+    """Put back what :func:`optimizer_tensors` returned, and the settings of its groups of parameters."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        kind, _, rest = key.partition(".")
+        if kind == "optimizer":
+            number, _, name = rest.partition(".")
+            state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": [{**one, "betas": (*one["betas"],)} for one in groups]})

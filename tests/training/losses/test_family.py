@@ -1,0 +1,180 @@
+"""What holds for every objective."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from scim.model import Encoder, ModelConfig, TrainConfig
+from scim.training.loop._config import OBJECTIVES
+from scim.training.losses import View, make_objective, relations
+
+LABELS = ("T cell", "CD4-positive, alpha-beta T cell", "B cell", "monocyte")
+CONFIG = TrainConfig(queue_size=50, margin=1.0, temperature=0.2)
+N, N_GENES, LATENT = 24, 30, 6
+LABELLED = tuple(name for name in OBJECTIVES if name not in ("simclr", "moco"))
+PAIRED = tuple(name for name in LABELLED if name != "prototypes")
+
+
+def build(name, *, lone=False, seed=0, **changes):
+    generator = torch.Generator().manual_seed(seed)
+    encoder = Encoder(ModelConfig(N_GENES, hidden=(16,), latent_dim=LATENT, input_dropout=0), generator).train()
+    config = dataclasses.replace(CONFIG, objective=name, **changes)
+    flags = torch.full((len(LABELS),), lone)
+    return make_objective(config, relations(LABELS), flags, encoder, LATENT, generator), encoder
+
+
+def views(n_views, seed=0, n=N):
+    generator = torch.Generator().manual_seed(seed)
+    return [View(torch.rand(n, N_GENES, generator=generator), torch.ones(n, N_GENES)) for _ in range(n_views)]
+
+
+def codes(seed=0):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.integers(0, len(LABELS), N)), torch.from_numpy(rng.integers(0, 3, N))
+
+
+def loss_of(objective, embeddings, labels=None, studies=None, seed=0):
+    labels, studies = (x if y is None else y for x, y in zip(codes(), (labels, studies), strict=True))
+    return objective(embeddings, labels, studies, torch.Generator().manual_seed(seed))
+
+
+def points(seed=0, n=N):
+    X = torch.randn(n, LATENT, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(X).requires_grad_()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_step_makes_the_loss_smaller(name):
+    objective, encoder = build(name)
+    seen = views(objective.n_views)
+    optimizer = torch.optim.SGD([*encoder.parameters(), *objective.parameters()], lr=0.02)
+    values = []
+    for _ in range(4):
+        objective.load_state_dict(build(name)[0].state_dict())  # the queue of moco as it was, and its keys
+        embeddings = objective.embed(encoder, seen)
+        assert len(embeddings) == objective.n_views
+        for embedding in embeddings:
+            assert embedding.shape == (N, LATENT)
+            assert torch.allclose(embedding.norm(dim=1), torch.ones(N), atol=1e-5)
+        loss = loss_of(objective, embeddings)
+        values.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in encoder.parameters())
+        assert encoder.first.weight.grad.abs().sum() > 0
+        optimizer.step()
+        objective.after_step(encoder)
+    assert values[-1] < values[0]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_state_dict_is_all_that_has_to_survive(name):
+    (one, encoder), (other, _) = build(name), build(name, seed=1)
+    with torch.no_grad():
+        one.forward([points(), points(1)][: one.n_views], *codes(), torch.Generator().manual_seed(0))
+        one.after_step(encoder)
+    other.load_state_dict(one.state_dict())
+    embeddings = [points(2), points(3)][: one.n_views]
+    assert loss_of(one, embeddings).item() == loss_of(other, embeddings).item()
+    for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_same_random_numbers_give_the_same_loss(name):
+    embeddings = [points(), points(1)][: build(name)[0].n_views]
+    values = {loss_of(build(name, label_perturbation=0.5)[0], embeddings).item() for _ in range(3)}
+    assert len(values) == 1
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_mixed_precision_changes_nothing(name):
+    embeddings = [points(), points(1)][: build(name)[0].n_views]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = loss_of(build(name)[0], embeddings)
+    assert mixed.dtype == torch.float32
+    assert mixed.item() == loss_of(build(name)[0], embeddings).item()
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_kin_neither_pull_nor_push(name):
+    objective, _ = build(name)
+    X = points(n=4)
+    loss = objective([X], torch.tensor([1, 1, 1, 0]), torch.arange(4), torch.Generator())
+    loss.backward()
+    assert (X.grad[3] == 0).all()  # the T cell is kin to the CD4 T cells
+    without = objective([X[:3]], torch.tensor([1, 1, 1]), torch.arange(3), torch.Generator())
+    assert loss.item() == pytest.approx(without.item())
+
+
+@pytest.mark.parametrize("name", PAIRED)
+@pytest.mark.parametrize("lone", [False, True])
+def test_positives_are_of_other_studies_unless_the_label_is_lone(name, lone):
+    objective, _ = build(name, lone=lone)
+    X = torch.eye(LATENT)[[0, 1, 2, 3]].requires_grad_()
+    labels, studies = torch.tensor([0, 0, 2, 2]), torch.tensor([0, 0, 1, 1])
+    objective([X], labels, studies, torch.Generator().manual_seed(0)).backward()
+    pulled = -(X.grad @ X.T.detach())  # how far each cell goes towards each other one
+    assert bool(pulled[0, 1] > 0) == bool(pulled[2, 3] > 0) == lone
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_without_positives_the_loss_is_zero_and_has_a_gradient(name):
+    objective, _ = build(name)
+    X = torch.eye(LATENT)[:4].requires_grad_()
+    loss = objective([X], torch.tensor([0, 2, 3, 3]), torch.zeros(4, dtype=torch.int64), torch.Generator())
+    assert loss.item() == 0
+    loss.backward()
+    assert (X.grad == 0).all()
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_labels_are_perturbed(name):
+    labels, studies = torch.tensor([1] * 6 + [0] * 6 + [2] * 12), torch.arange(N)
+    embedding = points()
+    objective, _ = build(name, label_perturbation=1.0, per_anchor=N, mining="hardest")
+    as_it_is, _ = build(name, per_anchor=N, mining="hardest")
+    coarse = torch.tensor([0] * 12 + [2] * 12)
+    assert loss_of(objective, [embedding], labels, studies).item() == pytest.approx(
+        loss_of(as_it_is, [embedding], coarse, studies).item()
+    )
+    assert loss_of(objective, [embedding], labels, studies).item() != pytest.approx(
+        loss_of(as_it_is, [embedding], labels, studies).item()
+    )
+
+
+@pytest.mark.parametrize("name", ["simclr", "moco"])
+def test_two_views_need_no_labels(name):
+    embeddings = [points(), points(1)]
+    values = {loss_of(build(name)[0], embeddings, *codes(seed)).item() for seed in range(3)}
+    assert len(values) == 1
+    assert not build(name)[0].needs_labels
+
+
+def test_lone_must_say_something_of_each_label():
+    generator = torch.Generator().manual_seed(0)
+    encoder = Encoder(ModelConfig(N_GENES, hidden=(16,), latent_dim=LATENT), generator)
+    with pytest.raises(ValueError, match="lone must say something of each of the 4 labels, got 2 entries"):
+        make_objective(CONFIG, relations(LABELS), torch.zeros(2, dtype=torch.bool), encoder, LATENT, generator)
+
+
+def test_an_objective_that_does_not_exist():
+    config = dataclasses.replace(CONFIG)
+    object.__setattr__(config, "objective", "magic")
+    generator = torch.Generator().manual_seed(0)
+    encoder = Encoder(ModelConfig(N_GENES, hidden=(16,), latent_dim=LATENT), generator)
+    with pytest.raises(ValueError, match="There is no objective 'magic'"):
+        make_objective(config, relations(LABELS), torch.zeros(4, dtype=torch.bool), encoder, LATENT, generator)
+
+
+def test_whoever_only_embeds_does_not_wait_for_the_losses():
+    # in a process of its own, because this one has imported them: a second or two
+    code = "import sys, scim.model; print('pytorch_metric_learning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

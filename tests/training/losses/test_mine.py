@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import oracles
+from scim.training.loop._config import MINING
+from scim.training.losses._choose import choose
+from scim.training.losses._choose_kernel import choose_on_cpu
+from scim.training.losses._mine import mine, positive_pairs, squared_distances
+
+N_LABELS = 5
+
+# Unit vectors whose squared distances are 0, 1, 2, 3 or 4 to the last bit: many cells at one place, many ties.
+CORNERS = np.concatenate([np.eye(4), -np.eye(4), np.array(np.meshgrid(*[(-0.5, 0.5)] * 4)).reshape(4, -1).T])
+
+
+def torch_choose(distances, enemies, anchor, positive, *, margin, farther, uniform):
+    given = (distances, enemies, anchor, positive)
+    given = (torch.from_numpy(np.ascontiguousarray(x)) for x in given)
+    return choose(*given, margin=margin, farther=farther, uniform=torch.from_numpy(uniform)).numpy()
+
+
+@pytest.fixture(params=[torch_choose, choose_on_cpu], ids=["any device", "cpu"])
+def chooser(request):
+    return request.param
+
+
+def relations():
+    kin = np.eye(N_LABELS, dtype=bool)
+    kin[0, 1] = kin[1, 0] = True
+    return kin, np.arange(N_LABELS) == 2
+
+
+def batch(seed, n=40):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3)).astype(np.float32)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    return X, rng.integers(0, N_LABELS, n), rng.integers(0, 3, n)
+
+
+def tied_batch(draw):
+    cell = st.tuples(st.sampled_from(range(len(CORNERS))), st.sampled_from(range(N_LABELS)), st.integers(0, 2))
+    cells = np.array(draw(st.lists(cell, min_size=1, max_size=25)))
+    return CORNERS[cells[:, 0]].astype(np.float32), cells[:, 1], cells[:, 2]
+
+
+def mined(data, mining, margin, seed=0, **kwargs):
+    kin, lone = relations()
+    given = (torch.from_numpy(x) for x in (*data, kin))
+    generator = torch.Generator().manual_seed(seed)
+    triplets = mine(*given, lone=torch.from_numpy(lone), margin=margin, mining=mining, generator=generator, **kwargs)
+    return list(zip(*(part.tolist() for part in triplets), strict=True))
+
+
+def admitted(data, mining, margin):
+    X, labels, studies = data
+    return oracles.triplets(squared_distances(torch.from_numpy(X)), labels, studies, *relations(), margin, mining)
+
+
+def draws(chooser, data, mining, margin):
+    """The admissible negatives of each pair, and a function from random numbers, one a pair, to what is chosen."""
+    X, labels, studies = data
+    kin, lone = relations()
+    distances = squared_distances(torch.from_numpy(X)).numpy()
+    enemies = ~kin[labels][:, labels]
+    anchor, positive = (x.numpy() for x in positive_pairs(*map(torch.from_numpy, (labels, studies, lone))))
+    found = oracles.triplets(distances, labels, studies, kin, lone, margin, mining)
+    expected = [found.get(pair, []) for pair in zip(anchor.tolist(), positive.tolist(), strict=True)]
+
+    def choice(uniform):
+        uniform = np.asarray(uniform, dtype=np.float32)
+        farther = mining == "semihard"
+        return chooser(distances, enemies, anchor, positive, margin=margin, farther=farther, uniform=uniform)
+
+    return expected, choice
+
+
+def check_each_alike(chooser, data, mining, margin):
+    """That k equal parts of the random numbers give the k admissible negatives, each once."""
+    expected, choice = draws(chooser, data, mining, margin)
+    sizes = np.array([len(some) for some in expected], dtype=int)
+    rounds = [choice((r % np.maximum(sizes, 1) + 0.5) / np.maximum(sizes, 1)) for r in range(sizes.max(initial=1))]
+    assert all(((negatives < 0) == (sizes == 0)).all() for negatives in rounds)
+    for negatives, some in zip(np.transpose(rounds).tolist(), expected, strict=True):
+        assert sorted(negatives[: len(some)]) == some
+
+
+@pytest.mark.parametrize("mining", ["semihard", "random"])
+@pytest.mark.parametrize(("seed", "n", "margin"), [(0, 40, 0.4), (1, 40, 0.05), (2, 90, 0.4), (3, 2, 1.0)])
+def test_admissible_negatives_are_those_of_plain_loops_and_drawn_alike(chooser, mining, seed, n, margin):
+    check_each_alike(chooser, batch(seed, n), mining, margin)
+
+
+@pytest.mark.parametrize("mining", ["semihard", "random"])
+@given(data=st.data(), margin=st.sampled_from([0.5, 1.0, 2.0]))
+def test_ties_and_duplicates(mining, data, margin):
+    cells = tied_batch(data.draw)
+    for chooser in (torch_choose, choose_on_cpu):
+        check_each_alike(chooser, cells, mining, margin)
+
+
+@given(data=st.data(), margin=st.sampled_from([0.5, 1.0, 2.0]))
+def test_hardest_with_ties(data, margin):
+    cells = tied_batch(data.draw)
+    expected = admitted(cells, "hardest", margin)
+    triplets = mined(cells, "hardest", margin)
+    assert [(a, p) for a, p, _ in triplets] == list(expected)
+    assert all(n in expected[a, p] for a, p, n in triplets)
+
+
+def test_the_ends_of_the_random_numbers(chooser):
+    data = batch(5)
+    last = np.float32(1) - np.finfo(np.float32).eps / 2
+    expected, choice = draws(chooser, data, "random", 0.4)
+    for u in (0.0, last):
+        for negative, some in zip(choice(np.full(len(expected), u)).tolist(), expected, strict=True):
+            assert negative in (some or [-1])
+
+
+@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("seed", range(3))
+def test_mine_takes_every_pair_once_with_an_admissible_negative(mining, seed):
+    data = batch(seed)
+    triplets, expected = mined(data, mining, 0.4, seed), admitted(data, mining, 0.4)
+    assert [(a, p) for a, p, _ in triplets] == list(expected)
+    assert all(n in expected[a, p] for a, p, n in triplets)
+
+
+def test_the_generator_alone_draws():
+    data = batch(6)
+    assert mined(data, "random", 0.4, 1) == mined(data, "random", 0.4, 1) != mined(data, "random", 0.4, 2)
+
+
+def test_far_positives_have_only_farther_semihard_negatives():
+    X = np.array(
+        [[1, 0], [0, 1], [0.6, 0.8], [-1, 0], [-0.6, 0.8]], np.float32
+    )  # at 0, 2, 0.8, 4 and 3.2 from the first
+    labels, studies = np.array([3, 3, 4, 4, 4]), np.array([0, 1, 0, 0, 0])
+    data = X, labels, studies
+    assert (0, 1, 4) in mined(data, "semihard", 1.5)
+    assert not [triplet for triplet in mined(data, "semihard", 1.0) if triplet[0] == 0]
+    assert (0, 1, 2) in mined(data, "hardest", 1.0)
+
+
+def test_a_study_by_itself_has_pairs_of_lone_labels_only():
+    X, labels, _ = batch(7)
+    triplets = mined((X, labels, np.zeros_like(labels)), "random", 2.0)
+    assert {labels[a] for a, _, _ in triplets} == {2}
+
+
+def test_kin_are_no_negatives():
+    X, labels, studies = batch(8)
+    pairs = {(labels[a], labels[n]) for a, _, n in mined((X, labels, studies), "random", 4.0)}
+    assert not pairs & {(i, i) for i in range(N_LABELS)} | {(0, 1), (1, 0)} & pairs
+    assert {(0, 2), (1, 2), (3, 4)} <= pairs
+
+
+def test_positives_per_anchor():
+    _, labels, studies = map(torch.from_numpy, batch(2))
+    lone = torch.from_numpy(relations()[1])
+    every = set(zip(*(part.tolist() for part in positive_pairs(labels, studies, lone)), strict=True))
+    generator = torch.Generator().manual_seed(0)
+    anchor, positive = positive_pairs(labels, studies, lone, per_anchor=3, generator=generator)
+    assert set(zip(anchor.tolist(), positive.tolist(), strict=True)) <= every
+    available = np.bincount([a for a, _ in every], minlength=40)
+    assert np.bincount(anchor, minlength=40).tolist() == np.minimum(available, 3).tolist()
+    assert len(mined(batch(2), "random", 4.0, per_anchor=3)) == len(anchor)
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_no_positive_no_triplet(mining):
+    data = np.eye(4, dtype=np.float32), np.array([0, 1, 3, 4]), np.zeros(4, dtype=np.int64)
+    assert mined(data, mining, 1.0) == []
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_no_negative_no_triplet(mining):
+    data = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]), np.arange(4)  # 0 and 1 are kin
+    assert mined(data, mining, 1.0) == []
