@@ -1,4 +1,4 @@
-"""The only place where numba is imported: every kernel of the project is compiled with one of these two decorators."""
+"""The one place where numba is imported: two decorators for all kernels, and the number of their threads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., object]")
 
-# `fastmath=True` would let the compiler assume that no NaN or infinity exists, and both are values we promise
-# ("missing = inf"); these flags allow what vectorised sums and multiplications need, and no more.
+# `fastmath=True` would let the compiler assume that no NaN or infinity exists, and both are values we promise.
 _REASSOCIATE = {"reassoc", "contract", "arcp", "nsz"}
+_WORTH = 1 << 20  # multiplications, about 0.1 ms: less work does not repay another thread
 
 prange = numba.prange
 
@@ -34,12 +34,12 @@ def njit_parallel(function: F) -> F:
 
 
 @contextlib.contextmanager
-def threads(n: int | None = None) -> Iterator[None]:
-    """Run the parallel kernels called inside with `n` threads (default: `scim.settings.n_threads`)."""
+def threads(n: int | None = None, *, work: int | None = None) -> Iterator[None]:
+    """Run kernels with `n` threads (default: `scim.settings.n_threads`), fewer for little `work` (multiplications)."""
     before = numba.get_num_threads()
     wanted = settings.n_threads if n is None else n
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set when numba starts
-    numba.set_num_threads(max(1, min(wanted, most)))
+    numba.set_num_threads(max(1, min(wanted, most, most if work is None else work // _WORTH)))
     try:
         yield
     finally:

@@ -1,0 +1,114 @@
+"""Rows of unit length, and the cosine distances between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scim._core.numba import njit, njit_parallel, prange
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CHUNK = 2048  # rows of one task, so that a single query is shared between threads too
+
+
+def normalize(X: NDArray[Any]) -> NDArray[Any]:
+    """Return rows (n, dim) divided by their length, in their own precision; rows of zeros stay."""
+    length = np.linalg.norm(X, axis=1, keepdims=True)
+    return np.divide(X, length, out=np.zeros_like(X), where=length > 0)
+
+
+def unit_rows(
+    X: NDArray[Any], *, what: str, first: int = 0, numbers: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """Return any floats as finite rows of unit length, measured in double precision, C-contiguous; rows of zeros stay.
+
+    In errors the rows are `what`, numbered from `first` on, or by `numbers`.
+
+    Raises
+    ------
+    ValueError
+        A row holds NaN or infinity.
+    """
+    rows = np.ascontiguousarray(X, dtype=np.float64 if X.dtype == np.float64 else np.float32)
+    out = np.empty(rows.shape, dtype=np.float32)
+    bad = np.zeros(len(rows), dtype=np.bool_)
+    if scale(rows, out, bad):
+        at = int(np.argmax(bad))
+        row = first + at if numbers is None else numbers[at]
+        msg = f"{bad.sum()} of {len(rows)} {what} hold NaN or infinity, the first is row {row}; leave them out."
+        raise ValueError(msg)
+    return out
+
+
+@njit
+def scale(rows: NDArray[Any], out: NDArray[np.float32], bad: NDArray[np.bool_]) -> int:
+    """Write the rows scaled to unit length, flag those that are not finite, and return how many those are."""
+    n_bad = 0
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        largest, nothing = 0.0, 0.0
+        for d in range(row.shape[0]):
+            largest = max(largest, abs(np.float64(row[d])))
+            nothing += np.float64(row[d]) * 0.0  # NaN as soon as one entry is not finite
+        if nothing != 0.0:
+            bad[i] = True
+            n_bad += 1
+            continue
+        # Scaled by the largest entry first: squares of very large or very small numbers would over- or underflow.
+        total = 0.0
+        factor = 1.0 / largest if largest > 0 else 0.0
+        huge = factor * largest != 1.0  # the reciprocal itself over- or underflows
+        for d in range(row.shape[0]):
+            value = np.float64(row[d]) / largest if huge and largest > 0 else np.float64(row[d]) * factor
+            total += value * value
+        length = 1.0 / np.sqrt(total) if total > 0 else 0.0
+        for d in range(row.shape[0]):
+            value = np.float64(row[d]) / largest if huge and largest > 0 else np.float64(row[d]) * factor
+            out[i, d] = value * length
+    return n_bad
+
+
+def measure(X: NDArray[np.float32], rows: NDArray[np.float32], which: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the cosine distances of each query to chosen rows.
+
+    Floating sums depend on their order, which a compiler may choose anew each time it inlines a function. So
+    candidates may be found in any way, but their distances come from this one kernel, for single queries and batches
+    and any number of threads: equal rows get equal distances, bit for bit.
+
+    Parameters
+    ----------
+    X
+        Unit queries (n, dim).
+    rows
+        Unit rows (n_rows, dim).
+    which
+        Positions of the rows to measure, (n, m), or (1, m) for the same rows for every query; -1 gives `inf`.
+    """
+    out = np.empty((len(X), which.shape[1]), dtype=np.float32)
+    distances(X, rows, which, out)
+    return out
+
+
+@njit_parallel
+def distances(
+    X: NDArray[np.float32], rows: NDArray[np.float32], which: NDArray[np.int64], out: NDArray[np.float32]
+) -> None:
+    """Write 1 - dot, summed in double precision, clipped to [0, 2]."""
+    n_chunks = (which.shape[1] + _CHUNK - 1) // _CHUNK
+    for task in prange(X.shape[0] * n_chunks):
+        i = task // n_chunks
+        start = (task % n_chunks) * _CHUNK
+        query = X[i]
+        for j in range(start, min(start + _CHUNK, which.shape[1])):
+            position = which[i % which.shape[0], j]
+            if position < 0:
+                out[i, j] = np.inf
+                continue
+            row = rows[position]
+            dot = 0.0
+            for d in range(query.shape[0]):
+                dot += np.float64(query[d]) * np.float64(row[d])
+            out[i, j] = min(max(1.0 - dot, 0.0), 2.0)
