@@ -1,4 +1,4 @@
-"""How the library talks: one logger, one warning function, one progress bar."""
+"""Provide the logger, warnings and progress bars of scim."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 def warn(message: str) -> None:
-    """Warn of a likely wrong result, pointing at the line of the user's code that led to it."""
+    """Warn of a likely wrong result, at the line of the user's code."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, contextlib.__file__)):
         frame = frame.f_back
@@ -37,11 +37,12 @@ def progress(
     initial: int = 0,
     desc: str = "",
     unit: str = "it",
+    disable: bool = False,
 ) -> Any:
-    """Return a `tqdm` bar that obeys `scim.settings.progress`; `initial` is what was done before."""
+    """Return a `tqdm` bar that follows `scim.settings.progress`; `initial` is the number already done."""
     from tqdm.auto import tqdm  # noqa: PLC0415  (`tqdm.auto` looks for a notebook when it is imported)
 
-    disable = None if settings.progress is None else not settings.progress
+    hidden = True if disable else None if settings.progress is None else not settings.progress
     return tqdm(
-        iterable, total=total, initial=initial, desc=desc, unit=unit, unit_scale=True, disable=disable, leave=False
+        iterable, total=total, initial=initial, desc=desc, unit=unit, unit_scale=True, disable=hidden, leave=False
     )

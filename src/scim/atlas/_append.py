@@ -15,7 +15,7 @@ from scim.atlas._parts import extend
 from scim.atlas.commit import Counted, store_array
 from scim.atlas.soma import VAR_PATH, Guard, Writer, damage_named, open_experiment
 from scim.atlas.source import TEXT, arrow_type, as_type
-from scim.pp import align, lognorm_chunks, match_genes
+from scim.pp import align, match_genes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -241,10 +241,7 @@ def _embedded(
     cells: Cells, block: Block, keep: NDArray[np.bool_], counts: Counts | None, model: Model | None
 ) -> NDArray[np.float32]:
     if model is not None and cells.genes is not None and counts is not None:
-        rows = np.zeros((counts.n_obs, model.latent_dim), dtype=np.float32)
-        for chunk in lognorm_chunks(counts, cells.genes, target_sum=model.config.target_sum):
-            rows[chunk.rows] = model.encode(chunk.X, observed=cells.genes.observed)
-        return rows
+        return model.embed(counts, cells.genes, quiet=True)
     given = np.asarray(cells.source.embedding[block.start : block.stop], dtype=np.float32)[keep]  # type: ignore[index]
     if not np.isfinite(given).all():
         wrong = int((~np.isfinite(given).all(axis=1)).sum())

@@ -22,7 +22,7 @@ from scim.atlas.soma import (
     open_experiment,
     read_counts,
 )
-from scim.pp import Counts, lognorm_chunks, match_genes
+from scim.pp import Counts, match_genes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,9 +106,7 @@ def _embed(transaction: Transaction, writer: Writer, model: Model, draft: Space)
             for start in range(max(cells.start, done), cells.stop, _ROWS):
                 stop = min(start + _ROWS, cells.stop)
                 block = Counts(read_counts(experiment, start, stop), var, "X", "counts")
-                rows = np.zeros((stop - start, model.latent_dim), dtype=np.float32)
-                for chunk in lognorm_chunks(block, genes, target_sum=model.config.target_sum):
-                    rows[chunk.rows] = model.encode(chunk.X, observed=observed)
+                rows = model.embed(block, genes._replace(observed=observed), quiet=True)
                 writer.block(np.arange(start, stop), embedding=(draft.embedding, rows))
                 transaction.reached(stop)
                 bar.update(stop - start)

@@ -129,28 +129,29 @@ class Model:
         """
         return self._folded.encode(X, observed=observed, n_threads=n_threads)
 
-    def embed(self, counts: Counts, genes: GeneMap) -> NDArray[np.float32]:
-        """Embed counts, chunk by chunk; cells without counts among the model's genes become zero, with a warning.
+    def embed(self, counts: Counts, genes: GeneMap, *, quiet: bool = False) -> NDArray[np.float32]:
+        """Align, log-normalise and embed counts in chunks: memory grows with the embedding alone.
 
         Parameters
         ----------
         counts
-            From :func:`scim.pp.find_counts`.
+            From :func:`scim.pp.find_counts`, or rows of them.
         genes
             From :func:`scim.pp.match_genes` with the genes of this model.
+        quiet
+            Whether to show no progress bar and not to warn of zero rows, as for one block of many.
 
         Returns
         -------
-        float32, shape (n_obs, latent_dim).
+        float32, shape (n_obs, latent_dim): unit rows; zeros for a cell without counts among the model's genes.
         """
         out = np.zeros((counts.n_obs, self.latent_dim), dtype=np.float32)
-        with progress(total=counts.n_obs, desc="embed", unit="cell") as bar:
-            for chunk in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
-                out[chunk.rows] = self.encode(chunk.X, observed=genes.observed)
-                bar.update(chunk.X.shape[0])
-        empty = int((~out.any(axis=1)).sum())
-        if empty:
-            warn(f"{empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
+        with progress(total=counts.n_obs, desc="embed", unit="cell", disable=quiet) as bar:
+            for rows, X in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
+                out[rows] = self.encode(X, observed=genes.observed)
+                bar.update(X.shape[0])
+        if not quiet and (n_empty := int((~out.any(axis=1)).sum())):
+            warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
         return out
 
     def decode(self, Z: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

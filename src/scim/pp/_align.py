@@ -47,12 +47,11 @@ def align(X: sparse.csr_matrix, genes: GeneMap) -> sparse.csr_matrix:
 
 
 def lognorm(X: sparse.csr_matrix, target_sum: float = 1e4) -> sparse.csr_matrix:
-    """Normalise every row to a total of `target_sum` and take log(1 + x), in place; empty rows stay empty."""
+    """Return :math:`\\log(1 + x \\cdot target\\_sum / \\sum x)` of each row; empty rows stay empty."""
     totals = np.asarray(X.sum(axis=1)).ravel()
     scale = np.divide(target_sum, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
-    X.data *= np.repeat(scale, np.diff(X.indptr))
-    np.log1p(X.data, out=X.data)
-    return X
+    data = X.data * np.repeat(scale, np.diff(X.indptr))
+    return sparse.csr_matrix((np.log1p(data, out=data), X.indices, X.indptr), shape=X.shape)
 
 
 class Chunk(NamedTuple):

@@ -6,7 +6,7 @@ import doctest
 
 import pytest
 
-from scim.model import evaluation
+from scim.training import evaluation
 
 
 @pytest.mark.parametrize("name", sorted(set(evaluation.__all__) - {"evaluate"}))
