@@ -1,7 +1,7 @@
 """One job of one package, in a process of its own: prints seconds to be ready and of each round, and its memory.
 
 Run by run.py, with the interpreter of the package: `worker.py PACKAGE JOB FOLDER QUERY ROUNDS`. PACKAGE is
-`scimilarity`, `compat` (the same calls of scim.scimilarity.classes) or `scim` (the way of scim); QUERY holds raw counts.
+`scimilarity`, `compat` (the same calls of scim.scimilarity) or `scim` (the way of scim); QUERY holds raw counts.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> None:
     package, job, folder, query, rounds = sys.argv[1:]
     begun = time.perf_counter()
     cells = ad.read_h5ad(query)
-    name = {"compat": "scim.scimilarity.classes"}.get(package, package)
+    name = {"compat": "scim.scimilarity"}.get(package, package)
     run = ours(job, folder, cells) if package == "scim" else theirs(name, job, folder, cells)
     ready, held = time.perf_counter() - begun, memory("VmRSS")
     seconds = []

@@ -125,12 +125,12 @@ def rows_that_pass(tree, table):
     )
 
 
-def claim(there, their_groups, asked, groups, may, tolerance):
-    """Give each vector asked for the first free one that is as near, of its own group if there is one."""
-    free, out = np.ones(len(there), bool), np.full(len(asked), -1)
-    for i in np.flatnonzero(may):
-        near = np.flatnonzero(free & (abs(there - asked[i]) <= tolerance).all(axis=1))
-        own = near[their_groups[near] == groups[i]]
-        out[i] = next(iter([*own, *near]), -1)
+def match_once(reference, reference_groups, queries, groups, eligible, tolerance):
+    """Match each eligible query with the first free row that is as near, of its group if there is one."""
+    free, out = np.ones(len(reference), bool), np.full(len(queries), -1)
+    for i in np.flatnonzero(eligible):
+        near = np.flatnonzero(free & (abs(reference - queries[i]) <= tolerance).all(axis=1))
+        same_group = near[reference_groups[near] == groups[i]]
+        out[i] = next(iter([*same_group, *near]), -1)
         free[out[i]] &= out[i] < 0
     return out

@@ -177,7 +177,7 @@ def imported(trained) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def ask_ours(imported, query) -> Callable[..., dict]:
     """What scim.compat answers to the same questions: `ask_ours(part)`."""
-    from scim.compat import scimilarity
+    from scim import scimilarity
 
     def ask(part: str, name: str = "model") -> dict:
         return answer.PARTS[part](scimilarity, str(imported(name)), anndata.read_h5ad(query))

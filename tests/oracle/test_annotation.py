@@ -13,7 +13,7 @@ import scim
 from oracle.compare import assert_same_hits
 from scim.index import Neighbors
 from scim.label_transfer import count, label_weights, near_labels
-from scim.scimilarity.classes._statistics import vote
+from scim.scimilarity._statistics import predict
 
 STATISTICS = ["min_dist", "max_dist", "vs2nd", "vsAll", "vs2nd_weighted", "vsAll_weighted"]
 FOLDERS = ["model", "model_deleted"]
@@ -62,7 +62,7 @@ def test_the_same_neighbours_give_the_same_statistics(weighting, asked, neighbou
     codes = np.full(int(reference.index.max()) + 1, -1)
     codes[reference.index] = reference.cat.codes
     names = reference.cat.categories.to_numpy(object)
-    predictions, stats = vote(neighbours, codes[neighbours.ids].astype(np.int32), names, weighting=weighting)
+    predictions, stats = predict(neighbours, codes[neighbours.ids].astype(np.int32), names, weighting=weighting)
     theirs = package[f"{kind}_stats"]
     assert predictions.tolist() == package[f"{kind}_predictions"]
     for column in STATISTICS:

@@ -51,9 +51,8 @@ def test_the_encoder_gives_the_packages_embeddings(asked, model):
 
 
 def test_compat_gives_the_packages_embeddings(asked, full_shape):
-    from scim.compat import scimilarity
-
     from oracle.package import answer
+    from scim import scimilarity
 
     cells, package = asked
     ours = answer.embed(scimilarity, str(full_shape), cells.copy())

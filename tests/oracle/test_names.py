@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from scim.compat import scimilarity
 
 from helpers import package_names
 from oracle.package.names import names
+from scim import scimilarity
 
 CLASSES = ("CellEmbedding", "CellSearchKNN", "CellAnnotation", "CellQuery", "Interpreter")
 LEFT_OUT = {

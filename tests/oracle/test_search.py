@@ -55,7 +55,7 @@ def large(imported, tmp_path):
 
 
 def test_recall_of_compat_on_a_large_index_is_at_least_the_packages(trained, query, answers, large, embedded):
-    from scim.scimilarity.classes import CellQuery
+    from scim.scimilarity import CellQuery
 
     X = answers(trained, query, "embed")["embeddings"]
     package = answers(trained, query, "search")
@@ -83,7 +83,7 @@ def same_rows(ours, package):
 
 def test_summaries_by_sample_are_the_packages(trained, query, answers, imported):
     """Of the package's own neighbours: numbers of cells, shares and totals, all equal."""
-    from scim.scimilarity.classes import CellQuery
+    from scim.scimilarity import CellQuery
 
     package = answers(trained, query, "search")
     model = CellQuery(str(imported()))

@@ -11,7 +11,7 @@ import scim
 from helpers import imported
 from helpers.packaged_vote import packaged_vote
 from scim._core.errors import ScimWarning
-from scim.scimilarity.classes import CellAnnotation
+from scim.scimilarity import CellAnnotation
 
 K = 12
 

@@ -9,7 +9,7 @@ import scim
 from helpers import fakes, imported
 from helpers.published import embed, random_encoder, write_model
 from scim._core.errors import ScimWarning
-from scim.scimilarity.classes import CellEmbedding
+from scim.scimilarity import CellEmbedding
 
 
 @pytest.fixture(scope="module")

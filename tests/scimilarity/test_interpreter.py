@@ -6,7 +6,7 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients
 
-from scim.scimilarity.classes import CellEmbedding, Interpreter
+from scim.scimilarity import CellEmbedding, Interpreter
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 import scim
 from helpers import imported
-from scim.scimilarity.classes import CellAnnotation, CellQuery
+from scim.scimilarity import CellAnnotation, CellQuery
 
 N = 210
 

@@ -8,8 +8,8 @@ from scipy.cluster.vq import kmeans
 import scim
 from helpers import imported
 from scim._core.errors import FilterError
-from scim.scimilarity.classes import CellQuery
-from scim.scimilarity.classes.utils import get_centroid
+from scim.scimilarity import CellQuery
+from scim.scimilarity.utils import get_centroid
 
 COLUMNS = [
     "index", "study", "data_type", "disease", "in_vivo", "label", "sample", "tissue", "total_counts",
@@ -244,7 +244,10 @@ def test_a_cell_that_is_called_otherwise_has_no_number(tmp_path):
     adata = imported.cells()
     adata.obs_names = [f"cell{i}" if i == 7 else name for i, name in enumerate(adata.obs_names)]
     cq = CellQuery(imported.imported_atlas(tmp_path / "a.scim", adata))
-    with pytest.raises(ValueError, match=r"called by their row numbers, got cell_id \['cell7'\] at .*import-scim"):
+    with pytest.raises(
+        ValueError,
+        match=r"row numbers as names of the cells of in_cellsearch, got cell_id \['cell7'\] at .*import-scim",
+    ):
         cq.get_precomputed_embeddings([0])
 
 

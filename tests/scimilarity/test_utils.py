@@ -9,8 +9,8 @@ from scipy import sparse
 
 import scim
 from scim._core.errors import CountsError, GeneOverlapError, ScimWarning
-from scim.scimilarity.classes import utils
-from scim.scimilarity.classes.utils import (
+from scim.scimilarity import utils
+from scim.scimilarity.utils import (
     align_dataset,
     consolidate_duplicate_symbols,
     convert_id2symbol,
@@ -141,7 +141,7 @@ def test_ids_to_symbols(tmp_path):
     column = small(genes=["1", "2", "3", "4"])
     column.var["symbol"] = ["LYZ", "CD19", "x", "y"]
     assert convert_id2symbol(column).var_names.tolist() == ["LYZ", "CD19"]
-    with pytest.raises(ValueError, match="knows none of the genes; expected Ensembl ids, got names like"):
+    with pytest.raises(ValueError, match="has none of the genes; expected Ensembl ids, got names like"):
         convert_id2symbol(small(genes=["1", "2", "3", "4"]))
     table.write_text("id\tname\n")
     with pytest.raises(ValueError, match=r"has no column \['Gene name', 'Gene stable ID'\]"):

@@ -1,0 +1,264 @@
+"""`CellAnnotation`: the label of most of the nearest reference cells."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scim._core import keys
+from scim._core.checks import check_adata, check_names
+from scim._core.log import progress, warn
+from scim.index import Neighbors
+from scim.scimilarity._filter import match_texts
+from scim.scimilarity._genes import align_dataset
+from scim.scimilarity._numbering import Numbering
+from scim.scimilarity._search import CellSearchKNN
+from scim.scimilarity._statistics import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import ArrayLike, NDArray
+
+    from scim.scimilarity._embedding import ModelPath
+
+_CHUNK = 65_536  # queries between two steps of the progress bar
+
+
+class CellAnnotation(CellSearchKNN):
+    """Annotate cells by the reference cells of an imported atlas.
+
+    Parameters
+    ----------
+    model_path
+        The atlas, made by `scim import-scimilarity`, or its open :class:`scim.atlas.Atlas`.
+    use_gpu, filenames
+        Accepted and not used.
+
+    Attributes
+    ----------
+    safelist, blocklist
+        The labels given last, as a set, or `None`.
+
+    Raises
+    ------
+    ValueError
+        `model_path` is a published folder, which has to be imported first, or another atlas.
+    """
+
+    _where = keys.IN_ANNOTATION
+
+    def __init__(
+        self, model_path: ModelPath, use_gpu: bool = False, filenames: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(model_path, use_gpu=use_gpu)
+        self._eligible: dict[str, Any] = super()._filter()
+
+    @property
+    def classes(self) -> set[str]:
+        """The published labels the model was trained on."""
+        return set(self.label2int)
+
+    @cached_property
+    def idx2label(self) -> Mapping[int, str]:
+        """Label of each reference cell, by its number; made at first use."""
+        return self._by_number(*self._labels)
+
+    @cached_property
+    def idx2study(self) -> Mapping[int, str]:
+        """Study of each reference cell, by its number."""
+        return self._by_number(*self._encode(keys.ATLAS_STUDY))
+
+    def reset_knn(self) -> None:
+        """Make all reference cells eligible again."""
+        self.safelist = self.blocklist = None
+        self._eligible = super()._filter()
+
+    def safelist_celltypes(self, labels: Iterable[str]) -> None:
+        """Restrict the following predictions to these labels; an earlier list is replaced.
+
+        Parameters
+        ----------
+        labels
+            Labels of the reference. A warning names those that it does not have.
+
+        Raises
+        ------
+        ValueError
+            The reference has none of them.
+        """
+        wanted = self._check_labels("safelist_celltypes", labels)
+        eligible = self._cells_labelled(wanted)
+        self.reset_knn()
+        self.safelist, self._eligible = wanted, eligible
+
+    def blocklist_celltypes(self, labels: Iterable[str]) -> None:
+        """Exclude these labels from the following predictions; an earlier list is replaced.
+
+        Parameters
+        ----------
+        labels
+            Labels of the reference. A warning names those that it does not have.
+
+        Raises
+        ------
+        ValueError
+            No label of the reference is left, or it has none of them.
+        """
+        wanted = self._check_labels("blocklist_celltypes", labels)
+        present = set(self._labels[1].tolist())
+        if present <= wanted:
+            msg = f"blocklist_celltypes leaves none of the {len(present)} labels of the reference; list fewer."
+            raise ValueError(msg)
+        eligible = self._cells_labelled(present - wanted)
+        self.reset_knn()
+        self.blocklist, self._eligible = wanted, eligible
+
+    def get_predictions_knn(
+        self,
+        embeddings: ArrayLike,
+        k: int = 50,
+        ef: int = 100,
+        weighting: bool = False,
+        disable_progress: bool = False,
+    ) -> tuple[pd.Series[str], NDArray[np.int64], NDArray[np.float32], pd.DataFrame]:
+        """Predict labels by a vote of the nearest reference cells.
+
+        Parameters
+        ----------
+        embeddings
+            (n, dim).
+        k
+            Number of neighbours.
+        ef
+            As for :meth:`get_nearest_neighbors`.
+        weighting
+            Whether a neighbour at distance d weighs 1 / max(d, 1e-6) instead of 1. Of labels with equal votes that of
+            the nearest neighbour wins.
+        disable_progress
+            Whether to show no bar.
+
+        Returns
+        -------
+        predictions
+            Series of labels; missing for an embedding of zeros.
+        nn_idxs, nn_dists
+            int64 and float32, shape (n, k): the neighbours, by number of the reference cell, and their distances.
+            Where fewer are eligible, the rest is -1 and inf.
+        stats
+            Frame with a row a cell: `hits` and `hits_weighted` (votes of every label as JSON), `min_dist` and
+            `max_dist` (float32), and for both kinds of vote `vs2nd`, best / (best + second), and `vsAll`, best / all.
+        """
+        found, predictions, stats = self._predict(embeddings, k, ef, weighting=weighting, show_bar=not disable_progress)
+        return predictions, self._numbering.numbers_of(found.ids), found.distances, stats
+
+    def annotate_dataset(self, data: AnnData) -> AnnData:
+        """Write labels and embeddings into cells.
+
+        Parameters
+        ----------
+        data
+            Cells with log-normalised values in `X`, see `lognorm_counts`; genes are aligned first.
+
+        Returns
+        -------
+        `data`, with `obsm["X_scimilarity"]`, `obs["celltype_hint"]` (missing for a cell without counts),
+        `["min_dist"]`, `["celltype_hits"]`, `["celltype_hits_weighted"]`, `["celltype_hint_stat"]` (share of the label
+        among the neighbours), `["celltype_hint_weighted_stat"]` (the same, neighbours weighted).
+        """
+        check_adata(data)
+        embeddings = self.get_embeddings(align_dataset(data, self.gene_order).X)
+        _, predictions, stats = self._predict(embeddings, 50, 100, weighting=False, show_bar=True)
+        data.obsm["X_scimilarity"] = embeddings
+        data.obs["celltype_hint"] = predictions.to_numpy()
+        names = {"min_dist": "min_dist", "celltype_hits": "hits", "celltype_hits_weighted": "hits_weighted"}
+        names |= {"celltype_hint_stat": "vsAll", "celltype_hint_weighted_stat": "vsAll_weighted"}
+        for column, statistic in names.items():
+            data.obs[column] = stats[statistic].to_numpy()
+        return data
+
+    def _predict(
+        self, embeddings: ArrayLike, k: int, ef: int, *, weighting: bool, show_bar: bool
+    ) -> tuple[Neighbors, pd.Series[str], pd.DataFrame]:
+        X = np.atleast_2d(np.asarray(embeddings))
+        starts = progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk", disable=not show_bar)
+        parts = [self._nearest(X[start : start + _CHUNK], k, ef) for start in starts]
+        found = Neighbors(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        codes, names = self._labels
+        labels = np.where(found.ids >= 0, codes[found.ids], -1).astype(np.int32)
+        return found, *predict(found, labels, names, weighting=weighting)
+
+    def _filter(self) -> dict[str, Any]:
+        return self._eligible
+
+    def _cells_labelled(self, labels: set[str]) -> dict[str, Any]:
+        """Return the arguments of a query that restrict it to reference cells with some labels."""
+        names = [name for name in self._labels[1] if name in labels]
+        return match_texts(self._atlas, keys.IN_ANNOTATION, {keys.REFERENCE_LABEL: names})
+
+    def _check_labels(self, method: str, labels: Iterable[str]) -> set[str]:
+        """Return the labels as a set, and warn of those that the reference does not have."""
+        wanted, present = check_names("labels", list([labels] if isinstance(labels, str) else labels)), self._labels[1]
+        absent = [label for label in wanted if label not in present]
+        close = sorted({name for label in absent for name in difflib.get_close_matches(label, present.tolist(), n=1)})
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"Present: {sorted(present)[:20]}."
+        if len(absent) == len(wanted):
+            msg = f"{method} expected labels of the reference, got {wanted}; {hint}"
+            raise ValueError(msg)
+        if absent:
+            warn(f"{method}: the reference has no cells labelled {absent}; {hint}")
+        return set(wanted)
+
+    @cached_property
+    def _labels(self) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
+        """Published label codes of reference cells by id, -1 = none, and the labels."""
+        codes, names = self._encode(keys.REFERENCE_LABEL)
+        inside = np.zeros(len(codes), dtype=np.bool_)
+        inside[self._numbering.ids] = True
+        return np.where(inside, codes, -1).astype(np.int32), names
+
+    def _encode(self, column: str) -> tuple[NDArray[np.int32], NDArray[np.object_]]:
+        """Return a column of text as codes by id, -1 = missing, and its values."""
+        ids = self._atlas.ids
+        values = self.knn.obs(ids, [column])[column].astype("category")
+        codes = np.full(int(ids[-1]) + 1 if len(ids) else 1, -1, dtype=np.int32)
+        codes[ids] = values.cat.codes
+        return codes, np.array([str(name) for name in values.cat.categories], dtype=object)
+
+    def _by_number(self, codes: NDArray[np.int32], names: NDArray[np.object_]) -> Mapping[int, str]:
+        ids = self._numbering.ids
+        return _TextOfNumber(self._numbering.numbers_of(ids), codes[ids], names)
+
+    @cached_property
+    def _numbering(self) -> Numbering:
+        return Numbering.of_annotation(self._atlas)
+
+
+class _TextOfNumber(Mapping[int, str]):
+    """A mapping from many numbers to few texts, in the memory of their codes; numbers of code -1 are not in it."""
+
+    def __init__(self, numbers: NDArray[np.int64], codes: NDArray[np.int32], names: NDArray[np.object_]) -> None:
+        order = np.flatnonzero(codes >= 0)
+        order = order[np.argsort(numbers[order], kind="stable")]
+        self._numbers, self._codes, self._names = numbers[order], codes[order], names
+
+    def __getitem__(self, number: int) -> str:
+        row = int(np.searchsorted(self._numbers, number))
+        if row == len(self._numbers) or self._numbers[row] != number:
+            raise KeyError(number)
+        return str(self._names[self._codes[row]])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers.tolist())
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} reference cells, {len(self._names)} values>"

@@ -1,0 +1,189 @@
+"""All cells of a published folder as rows of an atlas: those of its search index, then the other labelled cells."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pandas as pd
+
+from scim import ontology
+from scim._core import keys
+from scim._core.errors import FormatError
+from scim._core.log import logger
+from scim.atlas.source import Source
+from scim.scimilarity._metadata import STUDY, PublishedMetadata
+from scim.scimilarity._reference import Reference
+from scim.scimilarity._tiledb import n_rows, open_array, open_vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from scim.scimilarity._tiledb import Vectors
+
+STEP = 1 << 17  # positions that are read together: 64 MB of embeddings at 128 dimensions
+_ANNOTATION, _SEARCH, _METADATA = "annotation", "cellsearch", "cell_metadata"
+_UNKNOWN_STUDY = "unknown"
+
+
+class PublishedCells:
+    """The cells of a folder by position.
+
+    Row i of the metadata has position i; from the next multiple of `STEP` on follow the lines of the labelled cells,
+    of which those without a row are cells of their own.
+
+    Attributes
+    ----------
+    n
+        Number of positions.
+    """
+
+    def __init__(
+        self, folder: Path, metadata: PublishedMetadata | None, vectors: Vectors | None, reference: Reference | None
+    ) -> None:
+        self.folder, self._metadata, self._vectors, self._reference = folder, metadata, vectors, reference
+        n_rows, n_lines = 0 if metadata is None else metadata.n, 0 if reference is None else len(reference.codes)
+        self._first_line = -(-n_rows // STEP) * STEP
+        self.n = self._first_line + n_lines if n_lines else n_rows
+        self._mtimes = [file.stat().st_mtime_ns for file in sorted(folder.rglob("*.bin")) if file.is_file()]
+        self._published = [] if reference is None else [name or None for name in reference.names]
+        labels = [name if name and name.lower() not in keys.NO_LABEL else None for name in self._published]
+        self._names: list[str | None] = ontology.standardize(pd.Series(labels, dtype=object)).tolist()
+        self._terms = [None if label is None else ontology.term_id(label) for label in labels]
+        unmapped = [x for x, term in zip(labels, self._terms, strict=True) if x is not None and term is None]
+        if unmapped:
+            logger.info("%d labels are not in the Cell Ontology and stay as they are: %s", len(unmapped), unmapped)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, folder: Path, dim: int, *, columns: Sequence[str] | None, scratch: Path) -> Iterator[Self]:
+        """Open the files of a folder and check that they agree.
+
+        Parameters
+        ----------
+        folder
+            The published folder.
+        dim
+            Length of an embedding.
+        columns
+            Which columns of the metadata to keep; default: all.
+        scratch
+            Folder with room for a copy of the embeddings, if one is needed.
+
+        Raises
+        ------
+        FormatError
+            A file is missing or damaged, or does not agree with the others.
+        """
+        reference = Reference(folder / _ANNOTATION, dim) if (folder / _ANNOTATION).is_dir() else None
+        with contextlib.ExitStack() as stack:
+            metadata = vectors = None
+            if (folder / _SEARCH).is_dir():
+                path = folder / _SEARCH / _METADATA
+                array = stack.enter_context(open_array(path))
+                # Vectors first: a data frame that claims more rows than they have is not scanned.
+                vectors = stack.enter_context(open_vectors(folder / _SEARCH, n_rows(array, path), dim, scratch))
+                metadata = PublishedMetadata(path, array, columns)
+            elif reference is None:
+                msg = f"{str(folder)!r} has a model but no cells: neither {_ANNOTATION!r} nor {_SEARCH!r} is a folder."
+                raise FormatError(msg)
+            yield cls(folder, metadata, vectors, reference)
+
+    @property
+    def columns(self) -> set[str]:
+        """Names of all columns of the atlas."""
+        return {*keys.ATLAS_COLUMNS, *keys.REFERENCE_COLUMNS, *(self._metadata.columns if self._metadata else ())}
+
+    def source(self, start: int) -> Source | None:
+        """Return the cells of the `STEP` positions from `start` on, or `None`; to be called once a step, in order."""
+        source = self._rows(start) if start < self._first_line else self._lines(start - self._first_line)
+        return source if source.n_obs else None
+
+    def position(self, n: int, line: int | None) -> int | None:
+        """Return the position of the `n`-th cell, from 0 on, and its line; `None` if there is no such cell."""
+        rows = np.empty(0, dtype=np.int64) if self._vectors is None else np.flatnonzero(self._vectors.present)
+        if n < len(rows):
+            return int(rows[n])
+        has_cell = line is not None and self._reference is not None and self._reference.has(line)
+        return self._first_line + line if line is not None and has_cell else None
+
+    def vector(self, position: int) -> NDArray[np.float32]:
+        """Return the embedding at a position, scaled to length 1, shape (dim,)."""
+        if position < self._first_line:
+            assert self._vectors is not None
+            vector = self._vectors.read(np.array([position]))[0]
+        else:
+            assert self._reference is not None
+            vector = self._reference.vectors(np.array([position - self._first_line]))[0]
+        unit: NDArray[np.float32] = vector / (np.linalg.norm(vector) or 1)
+        return unit
+
+    def mark_imported(self, lines: NDArray[np.int64]) -> None:
+        """Exclude lines of labelled cells that are in the atlas already."""
+        if self._reference is not None:
+            self._reference.mark_matched(lines)
+
+    def _rows(self, start: int) -> Source:
+        assert self._metadata is not None
+        assert self._vectors is not None
+        stop = min(start + STEP, self._metadata.n)
+        present = self._vectors.present[start:stop]
+        frame, rows = self._metadata.read(start, stop)[present], start + np.flatnonzero(present)
+        vectors = self._vectors.read(rows)
+        lines = np.full(len(rows), -1, dtype=np.int64)
+        if self._reference is not None:
+            eligible = np.ones(len(rows), dtype=np.bool_)
+            if self._metadata.n_train == self._reference.n:  # then copies of the cells that were trained on are not
+                eligible = self._metadata.is_train(start, stop)[present]
+            lines = self._reference.match(vectors, frame[STUDY], eligible)
+        obs = self._obs([str(row) for row in rows], frame[STUDY], lines, in_search=True)
+        for name in self._metadata.columns:
+            obs[name] = frame[name].array
+        return Source(obs, None, vectors, self._token(start))
+
+    def _lines(self, start: int) -> Source:
+        assert self._reference is not None
+        left = self._reference.unmatched()
+        lines = left[(left >= start) & (left < start + STEP)]
+        if start == 0 and len(left):
+            logger.info("%d of %d labelled cells are not in %s and follow", len(left), self._reference.n, _SEARCH)
+        study_names = [name or None for name in self._reference.studies]
+        studies = pd.Series(_categorical(self._reference.study_codes[lines], study_names))
+        obs = self._obs([f"{_ANNOTATION}-{line}" for line in lines], studies, lines, in_search=False)
+        return Source(obs, None, self._reference.vectors(lines), self._token(self._first_line + start))
+
+    def _obs(self, names: list[str], studies: pd.Series, lines: NDArray[np.int64], *, in_search: bool) -> pd.DataFrame:
+        """Return the columns that do not come from the metadata."""
+        labelled = lines >= 0
+        frame = pd.DataFrame({keys.ATLAS_CELL_ID: np.array(names, dtype=object)})
+        if _UNKNOWN_STUDY not in studies.cat.categories:
+            studies = studies.cat.add_categories([_UNKNOWN_STUDY])
+        frame[keys.ATLAS_STUDY] = studies.fillna(_UNKNOWN_STUDY).array
+        codes = np.full(len(lines), -1, dtype=np.int32)
+        if self._reference is not None:
+            codes[labelled] = self._reference.codes[lines[labelled]]
+        frame[keys.ATLAS_LABEL] = _categorical(codes, self._names)
+        frame[keys.ATLAS_LABEL_ID] = _categorical(codes, self._terms)
+        frame[keys.REFERENCE_LABEL] = _categorical(codes, self._published)
+        frame[keys.IN_ANNOTATION] = labelled
+        frame[keys.IN_SEARCH] = in_search
+        frame[keys.ANNOTATION_INDEX] = pd.array(np.where(labelled, lines, 0), dtype="Int64")
+        frame.loc[~labelled, keys.ANNOTATION_INDEX] = pd.NA
+        return frame
+
+    def _token(self, start: int) -> str:
+        """Return the resume token of a step."""
+        columns = [] if self._metadata is None else list(self._metadata.columns)
+        return f"scimilarity {self.folder.resolve()} {self._mtimes} {columns} {start}"
+
+
+def _categorical(codes: NDArray[np.int32], values: Sequence[str | None]) -> pd.Categorical:
+    """Return the value of each code, -1 = missing; several codes may have the same value."""
+    categories = pd.Index([value for value in dict.fromkeys(values) if value is not None], dtype=object)
+    # The last entry is that of code -1.
+    new_codes = np.append(categories.get_indexer(pd.Index([*values], dtype=object)), -1)
+    return pd.Categorical.from_codes(new_codes[codes], categories=categories)

@@ -1,0 +1,108 @@
+"""Filters of whole texts and of published values, as those of the package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_object_dtype
+
+from scim._core import keys
+from scim._core.checks import refuse_absent
+from scim._core.errors import FilterError
+from scim.index.filter import JOINT, Where
+from scim.scimilarity._metadata import BOOLEANS, INDEX, MISSING, AtlasMetadata
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from scim.atlas import Atlas
+
+
+def match_texts(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    """Return the arguments of a query that restrict it to cells with whole texts.
+
+    Parameters
+    ----------
+    atlas
+        The atlas.
+    condition
+        A filter that the cells pass.
+    texts
+        Allowed values of columns of text. `"asthma"` is not `"asthma || fibrosis"`.
+
+    Returns
+    -------
+    `{"where": ...}`, or `{"allowed": ids}` where the index cannot tell whole texts from their parts.
+
+    Raises
+    ------
+    FilterError
+        No cell has such a value.
+    """
+    where = " and ".join([condition, *(f"`{name}` in {sorted(values)!r}" for name, values in texts.items())])
+    if atlas.indexes(Where(where).columns) and not any(_has_joint_values(atlas, name) for name in texts):
+        return {"where": where}
+    ids = atlas.select(where)  # also cells with such a value as a part
+    for name, values in texts.items():
+        # As a column of the index it is categorical and takes little memory.
+        obs = atlas.index.obs(ids, [name]) if atlas.indexes([name]) else atlas.obs(ids, columns=[name])
+        equal = obs[name].isin(list(values)).to_numpy(dtype=np.bool_)
+        if len(ids) and not equal.any():
+            present = sorted(set(obs[name].dropna()))[:5]
+            msg = f"No cell has {name} == {' or '.join(map(repr, sorted(values)))} alone; expected one of {present}."
+            raise FilterError(msg)
+        ids = ids[equal]
+    return {"allowed": ids}
+
+
+def match_metadata(atlas: Atlas, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a query that restrict it to cells of `cellsearch` with published values.
+
+    `"NA"`, which became a missing value, and `"True"` and `"False"`, which became booleans, are understood.
+
+    Parameters
+    ----------
+    atlas
+        The atlas.
+    values
+        Required values of published columns.
+
+    Raises
+    ------
+    KeyError
+        A column does not exist.
+    FilterError
+        No cell has such a value.
+    """
+    metadata = AtlasMetadata(atlas)
+    columns = metadata.columns | {INDEX: metadata.index_column}
+    refuse_absent(list(values), list(columns), of="metadata_filter: the published metadata")
+    conditions, texts = [keys.IN_SEARCH], {}
+    for published, value in values.items():
+        name = columns[published]
+        dtype = metadata.dtype(name)
+        if is_object_dtype(dtype) and isinstance(value, str) and value != MISSING:
+            texts[name] = [str(value)]
+        else:
+            conditions.append(_equals(name, value, dtype))
+    return match_texts(atlas, " and ".join(conditions), texts)
+
+
+def _has_joint_values(atlas: Atlas, column: str) -> bool:
+    values = atlas.index.obs([], [column])[column].astype("category")
+    return any(JOINT in str(value) for value in values.cat.categories)
+
+
+def _equals(column: str, value: Any, dtype: Any) -> str:
+    """Return the filter for a value that is not stored as text."""
+    if column == keys.ATLAS_CELL_ID:
+        return f"`{column}` == {str(value)!r}"
+    if value == MISSING or pd.isna(value):
+        return f"`{column}` == None"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str) and dtype == "boolean":
+        value = BOOLEANS.get(value, value)
+    return f"`{column}` == {value!r}"

@@ -1,0 +1,228 @@
+"""Metadata of cells: the published data frame, and the columns of the atlas that it becomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pandas.api.types import is_object_dtype
+
+from scim._core import keys
+from scim._core.checks import refuse_absent
+from scim._core.errors import FormatError
+from scim.scimilarity._tiledb import n_rows, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from scim.atlas import Atlas
+
+INDEX, STUDY = "index", "study"
+MISSING = "NA"
+BOOLEANS = {"True": True, "False": False}
+_DATA_TYPE, _TRAIN = "data_type", "train"
+_PREFIX = "metadata_"  # begins the names of columns that cannot keep theirs
+_KEPT_INDEX = f"{_PREFIX}{INDEX}"
+_RESERVED = {*keys.ATLAS_COLUMNS, *keys.REFERENCE_COLUMNS, "obs_id"}
+_OF_THE_IMPORT = _RESERVED - {STUDY}
+_CHUNK = 1 << 18
+_WHOLE_NUMBERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+
+
+class PublishedMetadata:
+    """The data frame `cell_metadata` of a published folder.
+
+    Parameters
+    ----------
+    path
+        The array, for messages.
+    array
+        The open array.
+    columns
+        Which columns to keep; default: all. `study` is always read, and `index` kept if it is not the row number.
+
+    Attributes
+    ----------
+    n
+        Number of rows.
+    columns
+        Published names of the columns that are kept, by their names in the atlas; `study` aside.
+    n_train
+        Number of cells the model was trained on, by the column `data_type`; `None` without it.
+
+    Raises
+    ------
+    KeyError
+        One of `columns` does not exist.
+    FormatError
+        The array is no data frame.
+    """
+
+    def __init__(self, path: Path, array: Any, columns: Sequence[str] | None) -> None:
+        self._path, self._array = path, array
+        names = [array.schema.attr(i).name for i in range(array.schema.nattr)]
+        if array.schema.ndim != 1:
+            msg = f"{str(path)!r} has {array.schema.ndim} dimensions; expected a data frame."
+            raise FormatError(msg)
+        if columns is not None:
+            refuse_absent(columns, names)
+        self.n = n_rows(array, path)
+        self._has_study = STUDY in names
+        kept = [name for name in (names if columns is None else columns) if name not in (INDEX, STUDY)]
+        self.columns = {_atlas_name(name): name for name in kept}
+        texts = [name for name in kept if _is_text(self._column(name, 0, min(1, self.n)).type)]
+        self._booleans = frozenset(name for name in texts if self._is_boolean(name))
+        starts = range(0, self.n, _CHUNK)
+        train = (int(self.is_train(start, min(start + _CHUNK, self.n)).sum()) for start in starts)
+        self.n_train = sum(train) if _DATA_TYPE in names else None
+        if INDEX in names and not self._index_is_row_number():
+            self.columns = {_KEPT_INDEX: INDEX} | self.columns
+
+    def read(self, start: int, stop: int) -> pd.DataFrame:
+        """Return `study` and the kept columns of a range of rows, under their names in the atlas.
+
+        "NA" is missing; text is categorical.
+        """
+        table = self._table([*dict.fromkeys([*([STUDY] * self._has_study), *self.columns.values()])], start, stop)
+        missing = pd.Series(pd.Categorical([None] * (stop - start), categories=[]))
+        frame = {STUDY: _to_pandas(table[STUDY]).astype("category") if self._has_study else missing}
+        for name, published in self.columns.items():
+            column = _to_pandas(table[published])
+            frame[name] = column.map(BOOLEANS).astype("boolean") if published in self._booleans else column
+        return pd.DataFrame(frame)
+
+    def is_train(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Return which cells of a range of rows the model was trained on."""
+        return np.array([value == _TRAIN for value in self._column(_DATA_TYPE, start, stop).to_pylist()], np.bool_)
+
+    def _is_boolean(self, name: str) -> bool:
+        """Return whether a column of text holds True, False and NA only."""
+        seen = set()
+        for _, column in self._chunks(name):
+            seen.update(column.unique().to_pylist())
+            if not seen <= {*BOOLEANS, MISSING, None}:
+                return False
+        return bool(seen & set(BOOLEANS))
+
+    def _index_is_row_number(self) -> bool:
+        return all(
+            pa.types.is_integer(column.type) and (column.to_numpy() == np.arange(start, start + len(column))).all()
+            for start, column in self._chunks(INDEX)
+        )
+
+    def _chunks(self, name: str) -> Iterator[tuple[int, Any]]:
+        for start in range(0, self.n, _CHUNK):
+            yield start, self._column(name, start, min(start + _CHUNK, self.n))
+
+    def _column(self, name: str, start: int, stop: int) -> Any:
+        return self._table([name], start, stop)[name]
+
+    def _table(self, names: list[str], start: int, stop: int) -> pa.Table:
+        with reading(self._path):
+            query = self._array.query(attrs=names, dims=[], return_arrow=True)
+            table = query.df[start : stop - 1]  # labels: both ends are included
+        if table.num_rows != stop - start:
+            msg = f"{str(self._path)!r} gave {table.num_rows:,} of the rows {start:,} to {stop:,}; it is damaged."
+            raise FormatError(msg)
+        return pa.table({name: self._as_plain(name, table[name]) for name in names})
+
+    def _as_plain(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return a column as text, numbers, or booleans."""
+        kind = column.type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or _is_text(kind):
+            kind = pa.large_string()
+        elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+            msg = f"{str(self._path)!r}: column {name!r} is {kind}, not text, numbers, or true and false; see columns=."
+            raise FormatError(msg)
+        try:
+            return column.cast(kind)
+        except pa.ArrowInvalid as error:
+            msg = f"{str(self._path)!r}: column {name!r} is not text ({error}). Leave it out with columns=."
+            raise FormatError(msg) from error
+
+
+class AtlasMetadata:
+    """The published columns of an imported atlas.
+
+    Attributes
+    ----------
+    columns
+        Names in the atlas of the published columns but `index`, by their published names.
+    """
+
+    def __init__(self, atlas: Atlas) -> None:
+        self._atlas = atlas
+        kept = [name for name in atlas.columns if name not in _OF_THE_IMPORT and name != _KEPT_INDEX]
+        self.columns = {name.removeprefix(_PREFIX): name for name in kept}
+
+    @property
+    def index_column(self) -> str:
+        """Name in the atlas of the published column `index`; row numbers are kept as the names of cells only."""
+        return _KEPT_INDEX if _KEPT_INDEX in self._atlas.columns else keys.ATLAS_CELL_ID
+
+    def index(self, ids: NDArray[np.int64], numbers: NDArray[np.int64]) -> Any:
+        """Return the published column `index` of cells, by default their row numbers."""
+        name = self.index_column
+        return numbers if name == keys.ATLAS_CELL_ID else self._atlas.obs(ids, columns=[name])[name].array
+
+    def rows(self, ids: NDArray[np.int64], numbers: NDArray[np.int64]) -> pd.DataFrame:
+        """Return the metadata of cells in their order, `index` first, labelled from 0."""
+        obs = self._atlas.obs(ids, columns=list(self.columns.values()))
+        frame = obs.set_axis(list(self.columns), axis=1).reset_index(drop=True)
+        frame.insert(0, INDEX, self.index(ids, numbers))
+        return frame
+
+    def categories(self, ids: NDArray[np.int64], columns: Sequence[str]) -> pd.DataFrame:
+        """Return published columns of many cells, text as categories, indexed by id.
+
+        Raises
+        ------
+        KeyError
+            A column does not exist.
+        """
+        absent = [name for name in columns if name not in self.columns]
+        if absent:
+            msg = f"The published metadata has no column {absent}. Present: {[INDEX, *self.columns]}."
+            raise KeyError(msg)
+        frame = pd.DataFrame(index=pd.Index(ids))
+        for published in columns:
+            name = self.columns[published]
+            if is_object_dtype(self.dtype(name)) and self._atlas.indexes([name]):
+                frame[published] = self._atlas.index.obs(ids, [name])[name].array
+            else:
+                frame[published] = self._atlas.obs(ids, columns=[name])[name].array
+        return frame
+
+    def dtype(self, name: str) -> Any:
+        """Return the dtype of a column of the atlas."""
+        return self._atlas.obs([], columns=[name])[name].dtype
+
+
+def _atlas_name(name: str) -> str:
+    """Return the name of a published column in the atlas."""
+    taken = name in _RESERVED or name.startswith(("soma_", _PREFIX))
+    return f"{_PREFIX}{name}" if taken else name
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _to_pandas(column: pa.ChunkedArray) -> pd.Series[Any]:
+    if _is_text(column.type):
+        coded = column.dictionary_encode().combine_chunks()
+        coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+        values: pd.Series[Any] = coded.to_pandas()
+        if MISSING in values.cat.categories:
+            values = values.cat.remove_categories([MISSING])
+        return values.astype(pd.CategoricalDtype(values.cat.categories.astype(object)))
+    types: dict[Any, Any] = {pa.bool_(): pd.BooleanDtype()}
+    types |= {kind: pd.Int64Dtype() for kind in _WHOLE_NUMBERS if column.null_count}
+    other: pd.Series[Any] = column.to_pandas(types_mapper=types.get)
+    return other

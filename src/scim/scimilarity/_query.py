@@ -1,0 +1,326 @@
+"""`CellQuery`: the cells of an imported atlas that are most similar to a query."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from scipy.cluster.vq import kmeans
+
+from scim._core.checks import check_count, check_range
+from scim.scimilarity._cellsearch import CellSearch
+from scim.scimilarity._centroids import get_centroid, get_cluster_centroids, marked_cells
+from scim.scimilarity._filter import match_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import ArrayLike, NDArray
+
+    from scim.index import Index
+    from scim.scimilarity._embedding import ModelPath
+
+    Arrays: TypeAlias = list[NDArray[Any]]
+    Embeddings: TypeAlias = NDArray[np.float32]
+    Hits: TypeAlias = tuple[list[NDArray[np.int64]], Arrays, pd.DataFrame]
+    Search: TypeAlias = Callable[[Embeddings], Hits]
+    CentroidHits: TypeAlias = tuple[Embeddings, list[NDArray[np.int64]], Arrays, pd.DataFrame, dict[str, float]]
+    ClusterHits: TypeAlias = tuple[
+        Embeddings, list[str], dict[str, list[NDArray[np.int64]]], dict[str, Arrays], pd.DataFrame
+    ]
+
+_MAX_HITS = 1_000_000  # of a search by distance, as in the package
+_N_NEAREST = 100  # of a centre, for the coherence of a query
+K_CLUSTERS = {"k_clusters": 10}
+
+
+class CellQuery(CellSearch):
+    """Find the cells of an imported atlas that are most similar to a query.
+
+    Numbers of cells, in all arguments and results, are rows of the published metadata.
+
+    Parameters
+    ----------
+    model_path
+        The atlas, made by `scim import-scimilarity`, or its open :class:`scim.atlas.Atlas`.
+    use_gpu, filenames, metadata_tiledb_uri, embedding_tiledb_uri, knn_type, load_knn
+        Accepted and not used: everything is in the atlas, and read at first use.
+
+    Raises
+    ------
+    ValueError
+        `model_path` is a published folder, which has to be imported first, or another atlas.
+    """
+
+    def __init__(
+        self,
+        model_path: ModelPath,
+        use_gpu: bool = False,
+        filenames: Mapping[str, str] | None = None,
+        metadata_tiledb_uri: str = "cell_metadata",
+        embedding_tiledb_uri: str = "cell_embedding",
+        knn_type: str = "hnswlib",
+        load_knn: bool = True,
+    ) -> None:
+        super().__init__(model_path, knn_type=knn_type, use_gpu=use_gpu)
+
+    def search_nearest(
+        self, embeddings: ArrayLike, k: int = 10000, ef: int | None = None, max_dist: float | None = None
+    ) -> Hits:
+        """Find the nearest cells of each embedding.
+
+        Parameters
+        ----------
+        embeddings
+            (n, dim), or one of shape (dim,).
+        k
+            Number of hits.
+        ef
+            Accepted and not used: hardly any hit is missed, but for cells that are like no cell of the atlas.
+        max_dist
+            Instead of `k`: all cells within this cosine distance, a million at most.
+
+        Returns
+        -------
+        nn_idxs, nn_dists
+            For each embedding, numbers of its hits, nearest first, and their distances. None for an embedding of zeros.
+        metadata
+            A row for each hit: `index`, the published columns, `embedding_idx`, `query_nn_dist`.
+        """
+        if max_dist is not None:
+            check_range("max_dist", max_dist, 2.0)
+            return self._with_metadata(*self._within(embeddings, max_dist, _MAX_HITS, **self._search_parameters(k, ef)))
+        found = self._nearest(embeddings, k, ef)
+        inside = found.ids >= 0
+        ids = [row[kept] for row, kept in zip(found.ids, inside, strict=True)]
+        return self._with_metadata(ids, [row[kept] for row, kept in zip(found.distances, inside, strict=True)])
+
+    def search_exhaustive(
+        self,
+        embeddings: ArrayLike,
+        max_dist: float = 0.03,
+        metadata_filter: Mapping[str, Any] | None = None,
+        buffer_size: int = 100000,
+    ) -> Hits:
+        """Find all cells within a distance, by probing every list of the index.
+
+        Hardly any is missed: cells are ordered by compressed embeddings, and the nearest are re-ranked.
+
+        Parameters
+        ----------
+        embeddings
+            (n, dim), or one of shape (dim,).
+        max_dist
+            Cosine distance, 0 to 2.
+        metadata_filter
+            Required values of published columns.
+        buffer_size
+            Accepted and not used.
+
+        Returns
+        -------
+        As of :meth:`search_nearest`, with no limit to the number of hits; distances, float64, are good to about 1e-6.
+
+        Raises
+        ------
+        KeyError
+            A column does not exist.
+        FilterError
+            No cell has such a value.
+        """
+        check_range("max_dist", max_dist, 2.0)
+        check_count("buffer_size", buffer_size)
+        how = match_metadata(self._atlas, metadata_filter) if metadata_filter else self._filter()
+        ids, distances = self._within(embeddings, max_dist, None, **how, **_exhaustive(self.knn))
+        return self._with_metadata(ids, [row.astype(np.float64) for row in distances])
+
+    def search_centroid_nearest(
+        self,
+        adata: AnnData,
+        centroid_key: str,
+        k: int = 10000,
+        ef: int | None = None,
+        max_dist: float | None = None,
+        qc: bool = True,
+        qc_params: Mapping[str, int] = K_CLUSTERS,
+        random_seed: int = 4,
+    ) -> CentroidHits:
+        """Find the nearest cells of the centroid of marked cells.
+
+        Parameters
+        ----------
+        adata
+            Cells aligned to `gene_order`, with log-normalised values in `X` and raw counts in `layers["counts"]`.
+        centroid_key
+            Column of obs that is 1 for the cells of the query.
+        k, ef, max_dist
+            As for :meth:`search_nearest`.
+        qc
+            Whether to measure the coherence of the query.
+        qc_params
+            `k_clusters`, the number of k-means centres for that, at most one for each cell.
+        random_seed
+            Seed of k-means.
+
+        Returns
+        -------
+        centroid_embedding
+            float32, shape (1, dim): summed counts, log-normalised as one cell, embedded.
+        nn_idxs, nn_dists, metadata
+            As of :meth:`search_nearest`.
+        qc_stats
+            `query_coherence`, 0 to 100: mean number of the 100 nearest of each centre of the cells that are hits.
+        """
+
+        def search(X: Embeddings) -> Hits:
+            return self.search_nearest(X, k, ef, max_dist)
+
+        return self._of_marked(adata, centroid_key, search, qc_params if qc else None, random_seed)
+
+    def search_centroid_exhaustive(
+        self,
+        adata: AnnData,
+        centroid_key: str,
+        max_dist: float = 0.03,
+        metadata_filter: Mapping[str, Any] | None = None,
+        qc: bool = True,
+        qc_params: Mapping[str, int] = K_CLUSTERS,
+        buffer_size: int = 100000,
+        random_seed: int = 4,
+    ) -> CentroidHits:
+        """Find all cells within a distance of the centroid of marked cells.
+
+        Parameters and results are those of :meth:`search_centroid_nearest` and :meth:`search_exhaustive`.
+        """
+
+        def search(X: Embeddings) -> Hits:
+            return self.search_exhaustive(X, max_dist, metadata_filter, buffer_size)
+
+        return self._of_marked(adata, centroid_key, search, qc_params if qc else None, random_seed)
+
+    def search_cluster_centroids_nearest(
+        self,
+        adata: AnnData,
+        cluster_key: str,
+        cluster_label: str | None = None,
+        k: int = 10000,
+        ef: int | None = None,
+        skip_null: bool = True,
+        max_dist: float | None = None,
+    ) -> ClusterHits:
+        """Find the nearest cells of the centroid of each cluster.
+
+        Parameters
+        ----------
+        adata
+            Cells with raw counts in `layers["counts"]`; genes are aligned first.
+        cluster_key
+            Column of obs with the clusters.
+        cluster_label
+            One cluster. Default: all.
+        k, ef, max_dist
+            As for :meth:`search_nearest`.
+        skip_null
+            Whether to leave out cells without a cluster.
+
+        Returns
+        -------
+        centroid_embeddings
+            float32, shape (n_clusters, dim).
+        cluster_idx
+            The clusters, sorted.
+        nn_idxs, nn_dists
+            For each cluster, a list of one array.
+        metadata
+            As of :meth:`search_nearest`, with the column `centroid`.
+        """
+
+        def search(X: Embeddings) -> Hits:
+            return self.search_nearest(X, k, ef, max_dist)
+
+        return self._of_clusters(adata, cluster_key, cluster_label, skip_null, search)
+
+    def search_cluster_centroids_exhaustive(
+        self,
+        adata: AnnData,
+        cluster_key: str,
+        cluster_label: str | None = None,
+        max_dist: float = 0.03,
+        metadata_filter: Mapping[str, Any] | None = None,
+        buffer_size: int = 100000,
+        skip_null: bool = True,
+    ) -> ClusterHits:
+        """Find all cells within a distance of the centroid of each cluster.
+
+        Parameters and results are those of :meth:`search_cluster_centroids_nearest` and :meth:`search_exhaustive`.
+        """
+
+        def search(X: Embeddings) -> Hits:
+            return self.search_exhaustive(X, max_dist, metadata_filter, buffer_size)
+
+        return self._of_clusters(adata, cluster_key, cluster_label, skip_null, search)
+
+    def _of_marked(
+        self, adata: AnnData, key: str, search: Search, qc_params: Mapping[str, int] | None, random_seed: int
+    ) -> CentroidHits:
+        cells = marked_cells(adata, key, self.gene_order)
+        centroid = self.get_embeddings(get_centroid(cells.layers["counts"]))
+        numbers, distances, metadata = search(centroid)
+        stats: dict[str, float] = {}
+        if qc_params is not None:
+            embedded = self.get_embeddings(cells.X)
+            stats["query_coherence"] = self._coherence(embedded, numbers[0], random_seed, **qc_params)
+        return centroid, numbers, distances, metadata, stats
+
+    def _coherence(self, cells: Embeddings, hits: NDArray[np.int64], seed: int, **params: Any) -> float:
+        """Return the mean number of the 100 nearest of each k-means centre of the cells that are hits."""
+        unknown = sorted(set(params) - set(K_CLUSTERS))
+        if unknown:
+            msg = f"qc_params takes 'k_clusters', got {unknown}."
+            raise TypeError(msg)
+        n_clusters = min(check_count("k_clusters", (K_CLUSTERS | params)["k_clusters"]), len(cells))
+        # The call of the package, seed included: another k-means would give other centres, and another number.
+        centres = kmeans(cells, n_clusters, seed=seed)[0]
+        nearest, _ = self.get_nearest_neighbors(centres, _N_NEAREST)
+        inside = np.isin(nearest, hits) & (nearest >= 0)
+        return float(inside.sum(axis=1).mean())
+
+    def _of_clusters(self, adata: AnnData, key: str, label: str | None, skip_null: bool, search: Search) -> ClusterHits:
+        centroids, clusters = get_cluster_centroids(adata, self.gene_order, key, label, skip_null=skip_null)
+        embedded = self.get_embeddings(centroids)
+        numbers, distances, metadata = search(embedded)
+        metadata["centroid"] = np.array(clusters, dtype=object)[metadata["embedding_idx"]]
+        numbers_of = {cluster: [row] for cluster, row in zip(clusters, numbers, strict=True)}
+        distances_of = {cluster: [row] for cluster, row in zip(clusters, distances, strict=True)}
+        return embedded, clusters, numbers_of, distances_of, metadata
+
+    def _within(
+        self, embeddings: ArrayLike, max_dist: float, limit: int | None, **how: Any
+    ) -> tuple[list[NDArray[np.int64]], Arrays]:
+        """Return ids within a distance; an embedding of zeros has none."""
+        X = np.atleast_2d(np.asarray(embeddings))
+        found = self.knn.query_radius(X, max_dist, limit=limit, **how)
+        hits = [slice(a, b if row.any() else a) for (a, b), row in zip(pairwise(found.starts), X, strict=True)]
+        return [found.ids[rows] for rows in hits], [found.distances[rows] for rows in hits]
+
+    def _with_metadata(self, ids: list[NDArray[np.int64]], distances: Arrays) -> Hits:
+        """Return hits by number, their distances, and a frame of all of them."""
+        numbers = [self._numbering.numbers_of(row) for row in ids]
+        frame = self._metadata.rows(np.concatenate(ids), np.concatenate(numbers))
+        frame["embedding_idx"] = np.repeat(np.arange(len(ids)), [len(row) for row in ids])
+        frame["query_nn_dist"] = np.concatenate(distances)
+        return numbers, distances, frame
+
+
+def _exhaustive(index: Index) -> dict[str, Any]:
+    """Return search parameters that skip no row.
+
+    An `ivf` index probes all of its lists, and re-ranks 17 times as many candidates as there are hits: they are ordered
+    by distances good to a few per cent, so that of 100,000 hits 1 is missed (benchmarks/NOTES.md).
+    """
+    if index.kind == "ivf":
+        return {"reach": 1e6, "depth": 16.0}
+    return {"effort": index.n_rows} if index.kind == "graph" else {}

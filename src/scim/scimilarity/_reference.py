@@ -1,0 +1,236 @@
+"""Labelled cells of a published folder, and the cells of its search index that are the same."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scim._core.errors import FormatError
+from scim._core.log import progress
+from scim._core.numba import njit
+from scim.scimilarity._hnsw import HnswFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_KNN, _LABELS = "labelled_kNN.bin", "reference_labels.tsv"
+_CHUNK = 1 << 18
+_TOLERANCE = 5e-7
+"""The same vector, scaled to length 1 once or twice in float32, moves by less. Numbers that spread over 0.3 are as near
+by chance in one of 3e5 pairs, all three in one of 3e16: for 8 million cells and 23 million, less than once in a hundred
+times."""
+
+_MAX_NAMES = 65_536
+_MAX_TRIES = 10_000  # as many vectors of almost the same numbers are copies of one cell
+
+
+class Reference:
+    """The cells of `annotation`.
+
+    Its vectors were taken from the search index, but their rows are not recorded: they are matched by value, by the
+    products of each vector with three random ones.
+
+    Parameters
+    ----------
+    folder
+        `annotation`.
+    dim
+        Length of an embedding.
+
+    Attributes
+    ----------
+    names
+        Published names of the labels.
+    codes
+        (n_lines,) int32 label code of each line of `reference_labels.tsv`.
+    studies
+        Names of the studies, if the lines have them.
+    study_codes
+        (n_lines,) int32 study code of each line.
+    n
+        Number of cells, without deleted ones.
+
+    Raises
+    ------
+    FormatError
+        A file is missing or damaged, or the two do not agree.
+    """
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        for name in (_KNN, _LABELS):
+            if not (folder / name).is_file():
+                msg = f"{str(folder)!r} has no file {name!r}."
+                raise FormatError(msg)
+        self.codes, self.names, self.study_codes, self.studies = _read_lines(folder / _LABELS)
+        self._index = HnswFile(folder / _KNN, dim)
+        self._positions = self._index.positions(len(self.codes))
+        lines = np.flatnonzero(self._positions >= 0).astype(np.int32)
+        self.n = len(lines)
+        products = np.empty((self.n, 3), dtype=np.float32)
+        for start in progress(range(0, self.n, _CHUNK), desc="labelled cells", unit="block"):
+            products[start : start + _CHUNK] = _products(self.vectors(lines[start : start + _CHUNK]))
+        order = np.argsort(products[:, 0], kind="stable")
+        self._lines, self._products = lines[order], products[order]
+        self._next_free = np.arange(self.n + 1)
+
+    def has(self, line: int) -> bool:
+        """Return whether a line has a cell."""
+        return line < len(self._positions) and self._positions[line] >= 0
+
+    def vectors(self, lines: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Return the embeddings of lines, float32, shape (n, dim)."""
+        return self._index.vectors(self._positions[lines])
+
+    def match(self, vectors: NDArray[np.float32], studies: pd.Series, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the lines of cells of the search index; a line is matched once.
+
+        Parameters
+        ----------
+        vectors
+            (n, dim) embeddings.
+        studies
+            (n,) names of their studies, categorical.
+        eligible
+            (n,) which cells may be labelled cells.
+
+        Returns
+        -------
+        int64, shape (n,): the line, -1 = none.
+        """
+        code_of_study = {name: code for code, name in enumerate(self.studies)}
+        codes = np.array([code_of_study.get(name, -1) for name in studies.cat.categories] + [-1], dtype=np.int32)
+        groups, reference_groups = codes[studies.cat.codes.to_numpy()], self.study_codes[self._lines]
+        out = np.empty(len(vectors), dtype=np.int64)
+        queries = _products(vectors)
+        match_once(self._products, reference_groups, self._next_free, queries, groups, eligible, _TOLERANCE, out)
+        lines: NDArray[np.int64] = np.where(out >= 0, self._lines[out], -1)
+        return lines
+
+    def mark_matched(self, lines: NDArray[np.int64]) -> None:
+        """Exclude lines from further matches.
+
+        Raises
+        ------
+        FormatError
+            A line has no cell.
+        """
+        position = np.full(len(self.codes), -1, dtype=np.int64)
+        position[self._lines] = np.arange(self.n)
+        matched = position[lines]
+        if (matched < 0).any():
+            msg = f"The annotation has no cells of lines {lines[matched < 0][:3].tolist()}, which the atlas has."
+            raise FormatError(msg)
+        self._next_free[matched] = matched + 1
+
+    def unmatched(self) -> NDArray[np.int64]:
+        """Return the lines without a match, ascending."""
+        free = self._next_free[:-1] == np.arange(self.n)
+        return np.sort(self._lines[free]).astype(np.int64)
+
+
+@njit
+def match_once(
+    reference: Any, reference_groups: Any, next_free: Any, queries: Any, groups: Any, eligible: Any,
+    tolerance: float, out: Any,
+) -> None:  # fmt: skip
+    """Match each query with a reference row that is as near as `tolerance` and not matched yet.
+
+    Parameters
+    ----------
+    reference
+        (m, 3) float32, ascending by the first column.
+    reference_groups, groups
+        (m,), (n,) int32: a reference row of the same group is preferred.
+    next_free
+        (m + 1,) int64: the first row at or behind each that is known to be unmatched; changed.
+    queries
+        (n, 3) float32.
+    eligible
+        (n,) bool: which queries are matched.
+    tolerance
+        How much each of the three numbers may differ.
+    out
+        (n,) int64, written: the matched reference row; -1 = none.
+    """
+    m = reference.shape[0]
+    for i in range(queries.shape[0]):
+        out[i] = -1
+        if not eligible[i]:
+            continue
+        low, high = queries[i, 0] - tolerance, queries[i, 0] + tolerance
+        best = -1
+        row = _first_free(next_free, np.searchsorted(reference[:, 0], low))
+        for _ in range(_MAX_TRIES):
+            if row >= m or reference[row, 0] > high:
+                break
+            near = abs(reference[row, 1] - queries[i, 1]) <= tolerance
+            if near and abs(reference[row, 2] - queries[i, 2]) <= tolerance:
+                if reference_groups[row] == groups[i]:
+                    best = row
+                    break
+                if best < 0:
+                    best = row
+            row = _first_free(next_free, row + 1)
+        if best >= 0:
+            next_free[best] = best + 1
+            out[i] = best
+
+
+@njit
+def _first_free(next_free: Any, row: int) -> int:
+    """Return the first unmatched row from `row` on, and shorten the path to it."""
+    end = row
+    while next_free[end] != end:
+        end = next_free[end]
+    while next_free[row] != end:
+        following = next_free[row]
+        next_free[row] = end
+        row = following
+    return end
+
+
+def _products(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the products of vectors, scaled to length 1, with three random ones; float32, shape (n, 3)."""
+    directions = np.random.default_rng(0).normal(size=(vectors.shape[1], 3))
+    exact = vectors.astype(np.float64)
+    length = np.linalg.norm(exact, axis=1, keepdims=True)
+    products: NDArray[np.float64] = exact @ directions
+    np.divide(products, length, out=products, where=length > 0)
+    return products.astype(np.float32)
+
+
+def _read_lines(file: Path) -> tuple[NDArray[np.int32], list[str], NDArray[np.int32], list[str]]:
+    """Return the label of each line, and its study if the lines have a second column, as codes and their names."""
+    how: dict[str, Any] = {"sep": "\t", "header": None, "names": ["label", "study"], "dtype": str}
+    how |= {"quoting": csv.QUOTE_NONE, "keep_default_na": False, "skip_blank_lines": False}
+    columns: dict[str, list[NDArray[np.int32]]] = {name: [np.empty(0, dtype=np.int32)] for name in how["names"]}
+    codes: dict[str, dict[str, int]] = {name: {} for name in how["names"]}
+    try:
+        with warnings.catch_warnings(), pd.read_csv(file, chunksize=_CHUNK, index_col=False, **how) as chunks:
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # columns beyond the second
+            for chunk in chunks:
+                for name, parts in columns.items():
+                    parts.append(_encode(chunk[name].fillna(""), codes[name], file))
+    except pd.errors.EmptyDataError:
+        pass
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
+        msg = f"{str(file)!r} must have a label and a study in each line, or a label alone ({error})."
+        raise FormatError(msg) from error
+    labels, studies = (np.concatenate(parts) for parts in columns.values())
+    return labels, list(codes["label"]), studies, list(codes["study"])
+
+
+def _encode(values: pd.Series, codes: dict[str, int], file: Path) -> NDArray[np.int32]:
+    """Return the codes of values; new values are added to `codes`."""
+    factors, names = pd.factorize(values)
+    code_of_factor = np.array([codes.setdefault(str(name), len(codes)) for name in names], dtype=np.int32)
+    if len(codes) > _MAX_NAMES:
+        msg = f"{str(file)!r} has more than {_MAX_NAMES:,} labels or studies; these are no types of cells."
+        raise FormatError(msg)
+    return code_of_factor[factors]
