@@ -1,22 +1,30 @@
-"""The Cell Ontology: ids, names, ancestors, descendants, next of kin; labels as its terms, and in its order."""
+"""The Cell Ontology: ids, names, ancestors, descendants and siblings of terms; labels as terms, related and sorted."""
 
-from scim.ontology._cell_ontology import ancestors, depth, descendants, related, term_id, term_name
-from scim.ontology._labels import is_descendant, standardize
-from scim.ontology._lineage import children, lowest_common_ancestors, parents, siblings
-from scim.ontology._order import sort_terms
+from scim.ontology._cell_ontology import (
+    ancestors,
+    children,
+    depth,
+    descendants,
+    lowest_common_ancestors,
+    parents,
+    siblings,
+    term_id,
+    term_name,
+)
+from scim.ontology._labels import is_descendant, related, sort_terms, standardize
 
 __all__ = [
     "ancestors",
-    "is_descendant",
     "children",
     "depth",
     "descendants",
-    "related",
+    "is_descendant",
     "lowest_common_ancestors",
-    "standardize",
     "parents",
+    "related",
     "siblings",
     "sort_terms",
+    "standardize",
     "term_id",
     "term_name",
 ]

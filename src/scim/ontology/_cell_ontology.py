@@ -1,4 +1,4 @@
-"""The Cell Ontology as a graph: names to ids, who is whose kin. It comes with `cellxgene-ontology-guide`, on disk."""
+"""The Cell Ontology as a graph of terms; it comes with `cellxgene-ontology-guide`, on disk."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable
 
 _ROOT = "CL:0000000"
 _ID = re.compile(r"CL[:_]\d{7}", re.ASCII)
@@ -19,7 +15,7 @@ _ID = re.compile(r"CL[:_]\d{7}", re.ASCII)
 
 @functools.cache
 def _parser() -> Any:
-    from cellxgene_ontology_guide.ontology_parser import OntologyParser  # noqa: PLC0415  (0.1 s, only when asked)
+    from cellxgene_ontology_guide.ontology_parser import OntologyParser  # noqa: PLC0415  (0.1 s, only on first use)
 
     return OntologyParser()
 
@@ -40,6 +36,14 @@ def _id_of_name() -> dict[str, str]:
 @functools.cache
 def _is_term(term: str) -> bool:
     return bool(_parser().is_valid_term_id(term)) and not _parser().is_term_deprecated(term)
+
+
+def _check(term: str) -> None:
+    if not _ID.fullmatch(term) or not _is_term(term):
+        msg = (
+            f"{term!r} is not an id of the Cell Ontology (like 'CL:0000084'); scim.ontology.term_id finds ids of names."
+        )
+        raise KeyError(msg)
 
 
 def term_id(label: str) -> str | None:
@@ -120,34 +124,59 @@ def depth(term: str) -> int:
     return int(_parser().get_term_ancestors_with_distances(term, include_self=True).get(_ROOT, 0))
 
 
-def related(labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Say which labels may be the same cell type seen at another depth.
+@functools.cache
+def parents(term: str) -> frozenset[str]:
+    """Return the ids of the terms directly above `term`.
 
-    Parameters
-    ----------
-    labels
-        Cell Ontology ids or names, or free words.
+    Examples
+    --------
+    >>> import scim
+    >>> [scim.ontology.term_name(term) for term in scim.ontology.parents("CL:0000623")]
+    ['group 1 innate lymphoid cell']
 
-    Returns
-    -------
-    Array (n, n): true where two labels are the same, or one is an ancestor of the other in the Cell Ontology.
-    A label that the ontology does not know is kin to itself only.
+    Raises
+    ------
+    KeyError
+        `term` is not an id of the Cell Ontology.
     """
-    terms = [term_id(label) for label in labels]
-    above = [frozenset() if term is None else ancestors(term) for term in terms]
-    related = np.eye(len(labels), dtype=np.bool_)
-    for i, term in enumerate(terms):
-        for j, other in enumerate(terms):
-            if term is not None and other is not None:
-                related[i, j] = term == other or term in above[j] or other in above[i]
-            else:
-                related[i, j] = labels[i] == labels[j]
-    return related
+    return _most_specific(ancestors(term))
 
 
-def _check(term: str) -> None:
-    if not _ID.fullmatch(term) or not _is_term(term):
-        msg = (
-            f"{term!r} is not an id of the Cell Ontology (like 'CL:0000084'); scim.ontology.term_id finds ids of names."
-        )
-        raise KeyError(msg)
+@functools.cache
+def children(term: str) -> frozenset[str]:
+    """Return the ids of the terms directly below `term`.
+
+    Raises
+    ------
+    KeyError
+        `term` is not an id of the Cell Ontology.
+    """
+    below = descendants(term)
+    return frozenset(descendant for descendant in below if not ancestors(descendant) & below)
+
+
+def siblings(term: str) -> frozenset[str]:
+    """Return the ids of the other children of the parents of `term`.
+
+    Raises
+    ------
+    KeyError
+        `term` is not an id of the Cell Ontology.
+    """
+    return frozenset().union(*map(children, parents(term))) - {term}
+
+
+def lowest_common_ancestors(term: str, other: str) -> frozenset[str]:
+    """Return the ids of the most specific terms at or above both of two terms; there may be several.
+
+    Raises
+    ------
+    KeyError
+        `term` or `other` is not an id of the Cell Ontology.
+    """
+    return _most_specific((ancestors(term) | {term}) & (ancestors(other) | {other}))
+
+
+def _most_specific(terms: Iterable[str]) -> frozenset[str]:
+    """Return the terms that are above no other of them."""
+    return frozenset(terms) - frozenset().union(*map(ancestors, terms))

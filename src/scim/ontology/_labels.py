@@ -1,22 +1,23 @@
-"""Labels as terms: one name for all words of a term, and which label is below which."""
+"""Labels as terms of the Cell Ontology: standardised, compared and sorted."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from scim.ontology._cell_ontology import descendants, term_id, term_name
+from scim.ontology._cell_ontology import ancestors, descendants, term_id, term_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
 
 def standardize(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[np.object_]:
-    """Return the name of the term of each label, the label itself where the ontology does not know it, or `None`.
+    """Return the name of the term of each label, the label itself where it is not a term, or `None`.
 
     Parameters
     ----------
@@ -34,15 +35,43 @@ def standardize(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[
     ['T cell', 'T cell', 'my cells', None]
     """
     column = pd.Series(labels).astype(object)
-    names = {word: _name(str(word)) for word in column.dropna().unique()}
-    known = column.notna()
+    present = column.notna()
+    names = {}
+    for label in column[present].unique():
+        term = term_id(str(label))
+        names[label] = str(label) if term is None else term_name(term)
     out = np.full(len(column), None, dtype=object)
-    out[known] = column[known].map(names)
+    out[present] = column[present].map(names)
+    return out
+
+
+def related(labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which labels may name the same cell type at different depths of the Cell Ontology.
+
+    Parameters
+    ----------
+    labels
+        Cell Ontology ids or names, or free words.
+
+    Returns
+    -------
+    Array (n, n): true where two labels are the same, or one is an ancestor of the other. A label that is not a term
+    of the ontology is related to itself only.
+    """
+    terms = [term_id(label) for label in labels]
+    above = [frozenset[str]() if term is None else ancestors(term) for term in terms]
+    out = np.eye(len(labels), dtype=np.bool_)
+    for i, term in enumerate(terms):
+        for j, other in enumerate(terms):
+            if term is not None and other is not None:
+                out[i, j] = term == other or term in above[j] or other in above[i]
+            else:
+                out[i, j] = labels[i] == labels[j]
     return out
 
 
 def is_descendant(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:
-    """Say which of some other labels are a label itself or a descendant of it.
+    """Return which other labels name the same term as each label, or a descendant of it.
 
     Parameters
     ----------
@@ -51,8 +80,7 @@ def is_descendant(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.bo
 
     Returns
     -------
-    Array (n_labels, n_others): true where the other label names the same term or one below it. A label that the
-    ontology does not know has only itself below it.
+    Array (n_labels, n_others). A label that is not a term of the ontology has itself as its only descendant.
 
     Examples
     --------
@@ -64,11 +92,55 @@ def is_descendant(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.bo
     terms = [term_id(other) for other in others]
     for i, label in enumerate(labels):
         term = term_id(label)
-        under = frozenset[str]() if term is None else descendants(term) | {term}
-        out[i] = [other == label or other_term in under for other, other_term in zip(others, terms, strict=True)]
+        below = frozenset[str]() if term is None else descendants(term) | {term}
+        out[i] = [other == label or other_term in below for other, other_term in zip(others, terms, strict=True)]
     return out
 
 
-def _name(word: str) -> str:
-    term = term_id(word)
-    return word if term is None else term_name(term)
+def sort_terms(labels: Sequence[str]) -> list[str]:
+    """Sort labels so that related ones are adjacent, each behind its ancestors.
+
+    The terms above the labels in the Cell Ontology are walked depth first, from groups of many labels to groups of
+    few. A term has several parents there, so the walk needs a rule to make it a tree: of the terms above some but not
+    all labels of a group, the one above the most of them comes next with all its labels, then the remaining labels.
+
+    Parameters
+    ----------
+    labels
+        Cell Ontology ids or names, or free words.
+
+    Returns
+    -------
+    The same labels, as often as they were given. Words of one term are adjacent; words that are not terms of the
+    ontology are last, in alphabetical order. The order does not depend on that of the input, but for words of one term.
+
+    Examples
+    --------
+    >>> import scim
+    >>> scim.ontology.sort_terms(["monocyte", "mature T cell", "odd", "B cell", "non-classical monocyte", "T cell"])
+    ['T cell', 'mature T cell', 'B cell', 'monocyte', 'non-classical monocyte', 'odd']
+    """
+    terms = {label: term_id(label) for label in labels}
+    lineage = {term: ancestors(term) | {term} for term in terms.values() if term is not None}
+    position = {term: i for i, term in enumerate(_walk(lineage, lineage))}
+    last = len(position)
+    return sorted(labels, key=lambda label: (position.get(terms[label] or "", last), "" if terms[label] else label))
+
+
+def _walk(group: Collection[str], lineage: dict[str, frozenset[str]]) -> list[str]:
+    """Return the terms of a group in the order of the walk; the lineage of a term is itself and all its ancestors."""
+    remaining, walked = set(group), []
+    while remaining:
+        counts = Counter(ancestor for term in remaining for ancestor in lineage[term])
+        heads = sorted((term for term in remaining if counts[term] == len(remaining)), key=term_name)
+        partial = {ancestor: n for ancestor, n in counts.items() if n < len(remaining)}
+        if heads or not partial:
+            walked += heads or sorted(remaining, key=term_name)
+            remaining -= set(heads or remaining)
+            continue
+        # Of terms above equally many, the most specific.
+        best = min(partial, key=lambda term: (-partial[term], -len(ancestors(term)), term_name(term)))
+        branch = {term for term in remaining if best in lineage[term]}
+        walked += _walk(branch, lineage)
+        remaining -= branch
+    return walked
