@@ -55,7 +55,7 @@ def test_columns_are_mapped_by_any_name():
     assert (found.n_matched, found.share, found.source) == (3, 0.75, "var_names")
 
 
-def test_the_column_of_var_that_knows_most_genes_is_used():
+def test_the_column_of_var_with_most_genes_is_used():
     var = pd.DataFrame({"gene_ids": ["ENSG00000198851", "ENSG00000010610"]}, index=["one", "two"])
     found = scim.pp.match_genes(var, GENES)
     assert (found.source, found.kind, found.columns.tolist()) == ("var['gene_ids']", "ensembl", [0, 1])

@@ -12,7 +12,7 @@ from scipy import sparse
 
 import scim
 from scim._core.errors import GeneOverlapError, ScimWarning
-from scim.pp import species_token
+from scim.pp._species import species_token
 
 
 def ids(*symbols: str) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_a_count_goes_to_one_of_several_orthologs():
 def test_a_mapping_serves_any_species(form):
     mapping = form({"cd4-1": "CD4", "mll": "MLL", "by-id": "ENSG00000198851.4", "none": None, "hole": np.nan})
     genes = found(["mll", "CD8A", "none", "cd4-1", "hole", "by-id"], ids("CD3E", "CD4", "CD8A", "KMT2A"), mapping)
-    assert genes.columns.tolist() == [3, -1, -1, 1, -1, 0]  # CD8A is no name of theirs
+    assert genes.columns.tolist() == [3, -1, -1, 1, -1, 0]  # CD8A is not in the mapping
     prefix, _, _ = genes.names[1].partition(":")
     assert re.fullmatch("mapping-[0-9a-f]{8}", prefix)
     assert genes.names[[1, 2, 4]].tolist() == [f"{prefix}:CD8A", f"{prefix}:none", f"{prefix}:hole"]
@@ -81,7 +81,7 @@ def test_species_share_no_gene_that_neither_maps():
     assert of_fish[0] == of_fly[0] == ids("CD4")[0]
     assert not set(of_fish[1:]) & set(of_fly[1:])
     again = scim.pp.canonical_genes(names, species=pd.Series(dict(reversed(fish.items()))))
-    assert again.tolist() == of_fish.tolist()  # the species is the same, in whatever order
+    assert again.tolist() == of_fish.tolist()  # the same pairs in another order
     assert found(names, ids("CD4"), fish).n_mapped == 1
 
 
@@ -90,7 +90,7 @@ def test_human_genes_are_all_mapped():
     assert (genes.species, genes.n_mapped) == ("human", 2)
 
 
-def test_the_share_that_was_mapped_is_told(caplog):
+def test_the_mapped_share_is_logged(caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
         found(["Cd4", "Cd8a", "Ins1", "Gm42418"], ids("CD4", "CD8A"))
     assert "3 of 4 genes (75.0%) have a human ortholog" in caplog.text
@@ -117,15 +117,15 @@ def test_a_column_of_human_ids_is_what_training_reads():
         (["old", "new"], {"old": "MLL", "new": "KMT2A"}, [2, 0]),
     ],
 )
-def test_a_name_by_which_the_model_calls_a_gene_is_that_gene(names, species, expected):
-    # Of two published symbols with one id, the older stays a symbol: the model tells them apart, so must we.
+def test_a_name_that_the_model_uses_is_that_gene(names, species, expected):
+    # Of two published symbols with one id, the older stays a symbol: the model has both.
     genes = np.array([*ids("KMT2A", "CD4"), "MLL"], dtype=object)
     match = found(names, genes, species)
     assert match.columns.tolist() == expected
     assert match.onto(genes[::-1]).columns.tolist() == [2 - column for column in expected]
 
 
-def test_a_name_that_the_model_does_not_use_is_read_as_everybody_does():
+def test_a_name_that_the_model_does_not_use_is_translated():
     assert found(["MLL"], ids("KMT2A"), "human").columns.tolist() == [0]
 
 
@@ -181,7 +181,7 @@ def test_tokens_are_those_of_equal_mappings():
     mapping = {"a": "CD4", "b": "CD8A"}
     assert species_token(mapping) == species_token(pd.Series({"b": "CD8A", "a": "CD4"}))
     tokens = ["human", "mouse", mapping, {"a": "CD4"}, {"a": "CD8A", "b": "CD4"}]
-    assert len({species_token(one) for one in tokens}) == len(tokens)
+    assert len({species_token(species) for species in tokens}) == len(tokens)
     assert len(species_token({f"g{i}": "CD4" for i in range(20_000)})) < 100  # it is part of a file
 
 

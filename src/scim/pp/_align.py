@@ -1,4 +1,4 @@
-"""Counts of any genes to log-normalised values of the model's genes, chunk by chunk."""
+"""Counts of any genes as log-normalised values of a model's genes, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from scim.pp._kernels import align_rows
+from scim._core.numba import njit_parallel, prange, threads
+from scim._core.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from scim.pp._counts import Counts
     from scim.pp._match import GeneMap
 
-CHUNK_VALUES = 4_000_000
-"""Non-zero values in flight at a time: 32 MB as csr, whatever the size of the data."""
-
+_CHUNK_VALUES = 4_000_000  # non-zero values of a chunk: 32 MB as csr
 _BLOCK_ROWS = 4096
 
 
@@ -40,14 +39,13 @@ def align(X: sparse.csr_matrix, genes: GeneMap) -> sparse.csr_matrix:
     csr matrix of float32, shape (n, n_genes).
     """
     shape = (X.shape[0], genes.observed.size)
-    # Unsorted rows may name a column twice; only sorted ones are known not to.
-    repeated = not X.has_canonical_format
+    repeated = not X.has_canonical_format  # unsorted rows may hold a column twice
     indptr, indices, data = align_rows(X.indptr, X.indices, X.data, genes.columns, shape[1], repeated=repeated)
     return sparse.csr_matrix((data, indices, indptr), shape=shape)
 
 
 def lognorm(X: sparse.csr_matrix, target_sum: float = 1e4) -> sparse.csr_matrix:
-    """Return :math:`\\log(1 + x \\cdot target\\_sum / \\sum x)` of each row; empty rows stay empty."""
+    r"""Return :math:`\log(1 + c \, x / \sum x)` of each row, with :math:`c` = `target_sum`; empty rows stay empty."""
     totals = np.asarray(X.sum(axis=1)).ravel()
     scale = np.divide(target_sum, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
     data = X.data * np.repeat(scale, np.diff(X.indptr))
@@ -59,13 +57,14 @@ class Chunk(NamedTuple):
 
     rows: slice
     X: sparse.csr_matrix
-    """(n, n_genes) values of the model's genes."""
+    """(n, n_genes) values of the model's genes"""
 
 
 def aligned_chunks(counts: Counts, genes: GeneMap) -> Iterator[Chunk]:
     """Yield all cells of `counts`, aligned, in chunks of bounded size."""
-    per_row = _values_per_row(counts)
-    step = int(max(256, min(16_384, CHUNK_VALUES // per_row)))
+    head = counts.rows(0, min(200, counts.n_obs))
+    values_per_row = max(1.0, head.nnz / max(1, head.shape[0]))
+    step = int(max(256, min(16_384, _CHUNK_VALUES // values_per_row)))
     for start in range(0, counts.n_obs, step):
         stop = min(counts.n_obs, start + step)
         yield Chunk(slice(start, stop), align(counts.rows(start, stop), genes))
@@ -80,7 +79,7 @@ def lognorm_chunks(counts: Counts, genes: GeneMap, *, target_sum: float = 1e4) -
 def lognorm_rows(
     counts: Counts, genes: GeneMap, rows: NDArray[np.integer[Any]], *, target_sum: float = 1e4
 ) -> sparse.csr_matrix:
-    """Return some cells, aligned and log-normalised; of data on disk, blocks without any of them are not read.
+    """Return chosen cells, aligned and log-normalised; of data on disk, blocks without any of them are not read.
 
     Parameters
     ----------
@@ -89,7 +88,7 @@ def lognorm_rows(
     genes
         From :func:`match_genes`.
     rows
-        Numbers of the cells, ascending, shape (n,).
+        Positions of the cells, ascending, shape (n,).
     target_sum
         Total of a cell's counts before log(1 + x).
 
@@ -97,16 +96,102 @@ def lognorm_rows(
     -------
     csr matrix of float32, shape (n, n_genes).
     """
-    blocks = np.split(rows, np.flatnonzero(np.diff(rows // _BLOCK_ROWS)) + 1)
-    parts = [align(_taken(counts, block), genes) for block in blocks]
+    parts = []
+    for block in np.split(rows, np.flatnonzero(np.diff(rows // _BLOCK_ROWS)) + 1):
+        start = int(block[0])
+        parts.append(align(counts.rows(start, int(block[-1]) + 1)[block - start], genes))
     return lognorm(sparse.vstack(parts, format="csr"), target_sum)
 
 
-def _taken(counts: Counts, rows: NDArray[np.integer[Any]]) -> sparse.csr_matrix:
-    start = int(rows[0])
-    return counts.rows(start, int(rows[-1]) + 1)[rows - start]
+def align_rows(
+    indptr: NDArray[np.integer[Any]],
+    indices: NDArray[np.integer[Any]],
+    data: NDArray[np.floating[Any]],
+    columns: NDArray[np.integer[Any]],
+    n_genes: int,
+    *,
+    repeated: bool = False,
+    n_threads: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """Rename the columns of csr rows to genes; drop columns that are no gene and sum those of the same gene.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        The rows; values of any float dtype.
+    columns
+        Gene of each column, shape (n_columns,); -1 where it has none.
+    n_genes
+        Number of genes.
+    repeated
+        Whether a row may hold a column more than once.
+    n_threads
+        Default: `scim.settings.n_threads`.
+
+    Returns
+    -------
+    indptr : int64
+        Starts of the new rows, from 0.
+    indices : int32
+        Genes, each at most once a row, in the order of their first column.
+    data : float32
+        Values; those of one gene are summed.
+    """
+    columns = np.ascontiguousarray(columns, dtype=np.int32)
+    shared = repeated or bool(np.bincount(columns[columns >= 0], minlength=1).max() > 1)
+    n_blocks = settings.n_threads if n_threads is None else n_threads
+    slots = np.full((n_blocks, n_genes), -1, dtype=np.int64)
+    new_indptr = np.zeros(indptr.size, dtype=np.int64)
+    with threads(n_blocks):
+        _count_rows(indptr, indices, columns, shared, slots, new_indptr[1:])
+        np.cumsum(new_indptr, out=new_indptr)
+        new_indices = np.empty(new_indptr[-1], dtype=np.int32)
+        new_data = np.empty(new_indptr[-1], dtype=np.float32)
+        slots.fill(-1)
+        _fill_rows(indptr, indices, data, columns, shared, slots, new_indptr, new_indices, new_data)
+    return new_indptr, new_indices, new_data
 
 
-def _values_per_row(counts: Counts) -> float:
-    head = counts.rows(0, min(200, counts.n_obs))
-    return max(1.0, head.nnz / max(1, head.shape[0]))
+@njit_parallel
+def _count_rows(indptr: Any, indices: Any, columns: Any, shared: Any, slots: Any, out: Any) -> None:
+    n = out.shape[0]
+    n_blocks = slots.shape[0]
+    for block in prange(n_blocks):
+        seen = slots[block]
+        for i in range(block * n // n_blocks, (block + 1) * n // n_blocks):
+            count = 0
+            for q in range(indptr[i], indptr[i + 1]):
+                gene = columns[indices[q]]
+                if gene < 0 or (shared and seen[gene] == i):
+                    continue
+                count += 1
+                if shared:
+                    seen[gene] = i
+            out[i] = count
+
+
+@njit_parallel
+def _fill_rows(
+    indptr: Any, indices: Any, data: Any, columns: Any, shared: Any, slots: Any, new_indptr: Any, new_indices: Any,
+    new_data: Any,
+) -> None:  # fmt: skip
+    n = indptr.shape[0] - 1
+    n_blocks = slots.shape[0]
+    for block in prange(n_blocks):
+        slot = slots[block]
+        for i in range(block * n // n_blocks, (block + 1) * n // n_blocks):
+            start = new_indptr[i]
+            end = start
+            for q in range(indptr[i], indptr[i + 1]):
+                gene = columns[indices[q]]
+                if gene < 0:
+                    continue
+                value = data[q]
+                if shared and slot[gene] >= start:  # the row has the gene already
+                    new_data[slot[gene]] += value
+                    continue
+                if shared:
+                    slot[gene] = end
+                new_indices[end] = gene
+                new_data[end] = value
+                end += 1

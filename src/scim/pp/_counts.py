@@ -1,4 +1,4 @@
-"""Where an AnnData keeps its counts, and whether they are counts."""
+"""The counts of an AnnData: their place, and whether they are counts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 Kind = Literal["counts", "normalised", "lognorm"]
 
-COUNT_LAYERS = ("counts", "raw_counts", "count", "raw")
-"""Names of layers that are looked at before X, because people keep their counts there."""
+COUNT_LAYERS = ("counts", "raw_counts", "count", "raw")  # usual names of layers of counts, tried before X
 
 _SAMPLE_ROWS = 2000
-_MAX_LOG = 20.0  # log1p of half a billion: no cell has so many copies of one gene
+_MAX_LOG = 20.0  # log1p of half a billion: more copies of one gene than a cell has
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Counts:
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Return cells `start` to `stop` as csr float32 of (relative) counts; a logarithm is undone.
 
-        The arrays may be those of the data: read them, and write into copies.
+        The arrays may be views of the data: do not write into them.
 
         Raises
         ------
@@ -76,8 +75,8 @@ class Counts:
 def find_counts(adata: AnnData, layer: str | None = None) -> Counts:
     """Find the counts of an AnnData.
 
-    Looks at the layers in which counts are usually kept, then `X`, then `raw`, and takes the first that holds
-    counts. Without counts anywhere, log-normalised values are taken, with a warning.
+    The layers in which counts are usually kept, `X` and `raw` are tried in this order, and the first that holds counts
+    is used. If none does, log-normalised values are used, with a warning.
 
     Parameters
     ----------
@@ -96,7 +95,7 @@ def find_counts(adata: AnnData, layer: str | None = None) -> Counts:
     if adata.n_obs == 0 or adata.n_vars == 0:
         msg = f"Expected cells and genes, got an AnnData of {adata.n_obs} cells x {adata.n_vars} genes."
         raise CountsError(msg)
-    found: list[Counts] = []
+    candidates: list[Counts] = []
     problems: list[str] = []
     for source, matrix, var in _candidates(adata, layer):
         try:
@@ -104,18 +103,15 @@ def find_counts(adata: AnnData, layer: str | None = None) -> Counts:
         except CountsError as error:
             problems.append(str(error))
             continue
-        found.append(Counts(_by_row(matrix), var, source, kind, _log_base(adata)))
+        by_row = matrix.tocsr() if hasattr(matrix, "tocsr") else matrix  # its row slices are cheap
+        candidates.append(Counts(by_row, var, source, kind, _log_base(adata)))
         if kind == "counts":
             break
-    if not found:
+    if not candidates:
         msg = "; ".join(problems) or "X is None and neither a layer of counts nor raw exists"
         msg += ". Expected counts: keep them in adata.layers['counts'] or adata.raw, or name their layer with layer=."
         raise CountsError(msg)
-    return _best(found)
-
-
-def _best(found: list[Counts]) -> Counts:
-    best = min(found, key=lambda counts: ("counts", "normalised", "lognorm").index(counts.kind))
+    best = min(candidates, key=lambda counts: ("counts", "normalised", "lognorm").index(counts.kind))
     if best.kind == "lognorm":
         warn(
             f"No counts found; {best.source} looks log-normalised and is used with its logarithm undone. "
@@ -130,7 +126,7 @@ def _candidates(adata: AnnData, layer: str | None) -> Iterator[tuple[str, Any, p
         msg = f"layer={layer!r} not found. Present: {list(adata.layers)}, 'X', 'raw'."
         raise KeyError(msg)
     if layer == "raw" and adata.raw is None:
-        msg = f"layer='raw' asked for, but adata.raw is None. Present: {list(adata.layers)}, 'X'."
+        msg = f"layer='raw' was given, but adata.raw is None. Present: {list(adata.layers)}, 'X'."
         raise KeyError(msg)
     names = COUNT_LAYERS if layer is None else (layer,)
     for name in names:
@@ -145,20 +141,15 @@ def _candidates(adata: AnnData, layer: str | None) -> Iterator[tuple[str, Any, p
 
 
 def _log_base(adata: AnnData) -> float:
-    log1p = adata.uns.get("log1p")  # scanpy.pp.log1p notes its base here; None or no note = natural
+    log1p = adata.uns.get("log1p")  # scanpy.pp.log1p stores its base here; None or no entry = natural
     base = log1p.get("base") if isinstance(log1p, dict) else None
     return math.e if base is None else float(base)
-
-
-def _by_row(matrix: Any) -> Any:
-    """Return the matrix in a form whose row slices are cheap."""
-    return matrix.tocsr() if hasattr(matrix, "tocsr") else matrix
 
 
 def _rows(matrix: Any, start: int, stop: int) -> sparse.csr_matrix:
     if not isinstance(matrix, sparse.csr_matrix | sparse.csr_array):  # dense, or on disk
         return sparse.csr_matrix(matrix[start:stop], dtype=np.float32)
-    # A slice of a csr matrix would copy; its arrays can be cut without.
+    # Slicing a csr matrix copies; slices of its arrays are views.
     indptr = matrix.indptr[start : stop + 1]
     values = slice(indptr[0], indptr[-1])
     data = matrix.data[values].astype(np.float32, copy=False)

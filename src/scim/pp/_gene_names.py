@@ -1,4 +1,4 @@
-"""Gene names: Ensembl ids, symbols and previous symbols to one canonical id."""
+"""Canonical ids of genes, from Ensembl ids, symbols and previous symbols."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _ensembl_of_name() -> pd.Series[str]:
     current = table.drop_duplicates("symbol").set_index("symbol")["ensembl"]
     previous = table.assign(previous=table["previous"].str.split("|")).explode("previous")
     previous = previous[previous["previous"] != ""]
-    # A name that two genes have borne, or that is another gene's today, says nothing.
+    # A name of two genes, or that is another gene's today, is ambiguous.
     previous = previous.drop_duplicates("previous", keep=False)
     previous = previous[~previous["previous"].isin(current.index)]
     retired = table[table["retired"] != ""].drop_duplicates("retired", keep=False).set_index("retired")["ensembl"]
@@ -45,14 +45,13 @@ def _ensembl_of_name() -> pd.Series[str]:
 
 
 def gene_id_kind(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> Literal["ensembl", "symbol"]:
-    """Say whether gene names are Ensembl ids (most of them) or symbols."""
-    sample = [str(name) for name in names]
-    hits = sum(_is_ensembl(name) for name in sample)
-    return "ensembl" if hits * 2 > len(sample) else "symbol"
+    """Return whether most gene names are Ensembl ids, or symbols."""
+    n_ensembl = sum(_is_ensembl(str(name)) for name in names)
+    return "ensembl" if n_ensembl * 2 > len(names) else "symbol"
 
 
 def _is_ensembl(name: str) -> bool:
-    return name.startswith("ENSG") and _ENSEMBL.fullmatch(name) is not None  # most names need no pattern
+    return name.startswith("ENSG") and _ENSEMBL.fullmatch(name) is not None  # quicker than the pattern alone
 
 
 def canonical_genes(
@@ -65,7 +64,7 @@ def canonical_genes(
     names
         Human gene names of any mix: Ensembl ids with or without version or retired, symbols, previous symbols.
     species
-        Whose names they are instead, see :func:`match_genes`: the id is that of the human ortholog.
+        Species of the names, see :func:`match_genes`: the id is that of the human ortholog.
 
     Returns
     -------
@@ -75,7 +74,7 @@ def canonical_genes(
     Raises
     ------
     ValueError, TypeError
-        `species` is no species that is known, and no mapping of names.
+        `species` is neither a known species nor a mapping of names.
 
     Examples
     --------
@@ -93,7 +92,7 @@ def canonical_genes(
 
 
 def known_genes(ids: Sequence[str] | NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Say which canonical ids are those of human genes."""
+    """Return which canonical ids are those of human genes."""
     return np.isin(np.asarray(ids, dtype=object).astype(str), _table()["ensembl"].to_numpy(dtype=str))
 
 

@@ -1,4 +1,4 @@
-"""Which column of the data is which gene of the model."""
+"""The genes of a model among the columns of a data set, and whether they are enough."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core.log import logger
+from scim._core.errors import GeneOverlapError
+from scim._core.log import logger, warn
 from scim.pp._gene_names import canonical_genes, gene_id_kind, known_genes
-from scim.pp._overlap import check_overlap
 from scim.pp._species import human_names, n_unmapped, species_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from scim.pp._species import Species
@@ -22,14 +24,28 @@ _NAME_COLUMNS = (
     "gene_name", "gene_names", "symbol",
 )  # fmt: skip
 
+FEW_GENES = 50  # fewer do not tell cell types apart, whatever the model; the smallest marker panels have about 100
+LOW_SHARE = 0.25  # of the model's genes, below which labels get visibly worse (benchmarks/NOTES.md, Quality)
+_HINT_NAMES = 200  # names that choose a hint, evenly spaced: the first of a sorted list may be clones, as 0610007P14Rik
+
+_EXPECTED = {
+    "human": "human Ensembl ids or symbols",
+    "mouse": "mouse symbols",
+    "mapping": "the names that species= maps to human genes",
+}
+_LOOKS_LIKE: dict[str, Callable[[str], bool]] = {
+    "human": lambda name: name.startswith("ENSG") or name.isupper(),
+    "mouse": lambda name: name[:1].isupper() and name[1:].islower(),
+}
+
 
 class GeneMap(NamedTuple):
-    """How the columns of a data set meet the genes of a model."""
+    """The columns of a data set as genes of a model."""
 
     names: NDArray[np.object_]
-    """(n_vars,) name of each column: that of the model's gene where it is one, else the canonical id. A gene of another
-    species has those of its human ortholog, or its own behind the name of the species, as `mouse:Gm42418`, or behind
-    that of the mapping, as `mapping-1f8ac10f:zgc:56493`, which other mappings do not share."""
+    """(n_vars,) the model's gene of each column if there is one, else the canonical id. A gene of another species has
+    the id of its human ortholog; without one, its name with a prefix: `mouse:Gm42418`, or `mapping-1f8ac10f:zgc:56493`
+    with the hash of the mapping."""
 
     columns: NDArray[np.int32]
     """(n_vars,) position of each column among the model's genes; -1 = not one of them."""
@@ -38,16 +54,16 @@ class GeneMap(NamedTuple):
     """(n_genes,) which of the model's genes the data measured."""
 
     source: str
-    """Where the gene names were: `var_names` or `var['...']`."""
+    """Place of the gene names: `var_names` or `var['...']`."""
 
     kind: str
     """`"ensembl"` or `"symbol"`."""
 
     species: str = "human"
-    """Whose genes they are: `"human"`, `"mouse"`, or `"mapping"` for any other."""
+    """Species of the genes: `"human"`, `"mouse"`, or `"mapping"` for any other."""
 
     def onto(self, genes: NDArray[np.object_]) -> GeneMap:
-        """Return how the same columns meet another list of canonical genes."""
+        """Return the map of the same columns to another list of canonical genes."""
         columns = pd.Index(genes).get_indexer(pd.Index(self.names)).astype(np.int32)
         observed = np.zeros(len(genes), dtype=np.bool_)
         observed[columns[columns >= 0]] = True
@@ -76,8 +92,8 @@ def match_genes(
 ) -> GeneMap:
     """Find the model's genes among the columns of a data set.
 
-    A name by which the model itself calls a gene is that gene. Other names are translated: human ones to canonical
-    ids, those of other species to their human orthologs.
+    A name that the model itself uses is that gene. Other names are translated: human ones to canonical ids, those of
+    other species to their human orthologs.
 
     Parameters
     ----------
@@ -87,21 +103,21 @@ def match_genes(
         Names of the model's genes, canonical ids as far as they are known (see :func:`canonical_genes`),
         shape (n_genes,).
     gene_key
-        Column of `var` that holds the gene names. By default the index and the columns that usually hold names
-        are tried, and the one that knows most genes is used.
+        Column of `var` that holds the gene names. Default: of the index and the columns that usually hold names, the
+        one with most of the model's genes.
     species
-        Whose genes they are: `"human"`; `"mouse"`, by symbol; or for any other species a dict or Series,
-        `{gene name: human gene name}`. Genes without an ortholog are left out. A gene is one human gene, so that no
-        count is counted twice: a mouse gene is the human gene of the same name that codes for a protein, else the
-        ortholog of Ensembl 105, and of several that of the same name or the first by the alphabet. Genes with the same
-        ortholog, as Ins1 and Ins2, are one: their counts are summed (:func:`align`), before they are normalised.
+        Species of the genes: `"human"`; `"mouse"`, by symbol; or for any other species a dict or Series,
+        `{gene name: human gene name}`. Genes without an ortholog are left out. Each gene maps to one human gene, so
+        that no count is counted twice: a mouse gene to the protein-coding human gene of the same name, else to the
+        ortholog of Ensembl 105, and of several to that of the same name or the first by the alphabet. The counts of
+        genes with the same ortholog, as Ins1 and Ins2, are summed (:func:`align`) before they are normalised.
 
     Raises
     ------
     KeyError
         `gene_key` is not a column of `var`.
     ValueError, TypeError
-        `species` is no species that is known, and no mapping of names.
+        `species` is neither a known species nor a mapping of names.
     GeneOverlapError
         Fewer than 50 genes (or a tenth of a smaller model) are shared.
 
@@ -110,14 +126,14 @@ def match_genes(
     >>> import pandas as pd
     >>> import scim
     >>> var = pd.DataFrame(index=["Cd3e", "Ins1", "Ins2", "Gm42418"])
-    >>> found = scim.pp.match_genes(var, scim.pp.canonical_genes(["INS", "CD3E"]), species="mouse")
-    >>> found.columns.tolist(), found.n_mapped
+    >>> genes = scim.pp.match_genes(var, scim.pp.canonical_genes(["INS", "CD3E"]), species="mouse")
+    >>> genes.columns.tolist(), genes.n_mapped
     ([1, 0, 0, -1], 3)
     """
     candidates = _name_columns(var, gene_key)
     maps = [_map_names(names, genes, source, species) for source, names in candidates.items()]
     best = max(maps, key=lambda candidate: candidate.n_matched)  # the first of equals: var_names
-    check_overlap(best, candidates[best.source], genes)
+    _check_overlap(best, candidates[best.source], genes)
     if best.species != "human":
         share = best.n_mapped / len(best.names)
         logger.info("%d of %d genes (%.1f%%) have a human ortholog", best.n_mapped, len(best.names), 100 * share)
@@ -132,8 +148,8 @@ def genes_of(var: pd.DataFrame, *, gene_key: str | None = None) -> NDArray[np.ob
     var
         Description of the columns, as `adata.var`.
     gene_key
-        Column of `var` that holds the gene names. By default the index and the columns that usually hold names are
-        tried, and the one with most human genes is used.
+        Column of `var` that holds the gene names. Default: of the index and the columns that usually hold names, the
+        one with most human genes.
 
     Raises
     ------
@@ -145,7 +161,7 @@ def genes_of(var: pd.DataFrame, *, gene_key: str | None = None) -> NDArray[np.ob
 
 
 def _name_columns(var: pd.DataFrame, gene_key: str | None) -> dict[str, pd.Index]:
-    """Return where gene names may be, the likeliest place first."""
+    """Return the places that may hold gene names, the likeliest first."""
     if gene_key is not None:
         if gene_key not in var:
             msg = f"gene_key={gene_key!r} is not a column of var. Present: {list(var.columns)}."
@@ -156,8 +172,38 @@ def _name_columns(var: pd.DataFrame, gene_key: str | None) -> dict[str, pd.Index
 
 def _map_names(names: pd.Index, genes: NDArray[np.object_], source: str, species: Species) -> GeneMap:
     human = human_names(names, species)
-    # A model may call a gene by a name that is translated otherwise: an old symbol, kept because another has its id.
-    known = np.where(pd.Index(human).isin(genes), human, canonical_genes(human))
-    nowhere = np.empty(0, dtype=np.int32)
-    unmapped = GeneMap(known, nowhere, nowhere.astype(np.bool_), source, gene_id_kind(names), species_name(species))
+    # A model may use a name that is translated otherwise: an old symbol, kept because another gene has its id.
+    canonical = np.where(pd.Index(human).isin(genes), human, canonical_genes(human))
+    none = np.empty(0, dtype=np.int32)
+    unmapped = GeneMap(canonical, none, none.astype(np.bool_), source, gene_id_kind(names), species_name(species))
     return unmapped.onto(genes)
+
+
+def _check_overlap(found: GeneMap, names: pd.Index, genes: NDArray[np.object_]) -> None:
+    """Raise an error if a data set has too few of a model's genes, and warn if it has few; show the names as given."""
+    share = f"{found.n_matched} of the model's {len(genes)} genes ({found.share:.1%}) are in {found.source}"
+    hint = _hint([str(name) for name in names[:: len(names) // _HINT_NAMES + 1]], found.species)
+    if found.n_matched < min(FEW_GENES, max(1, len(genes) // 10)):
+        examples = [str(name) for name in names[:3]]
+        msg = (
+            f"Only {share}, too few to embed. Expected {_EXPECTED[found.species]}, got names like {examples}"
+            f"{hint or '; if a column of var holds the gene names, pass gene_key='}."
+        )
+        raise GeneOverlapError(msg)
+    if found.share < LOW_SHARE:
+        warn(f"Only {share}{hint}: labels and neighbours may be less certain than with a full gene set.")
+
+
+def _hint(names: list[str], species: str) -> str:
+    """Return what the names look like and the remedy; empty if they look as expected."""
+    if all(name.isdigit() for name in names):
+        return " (row numbers: set adata.var_names, or name a column of var with gene_key=)"
+    if species == "mapping":
+        return ""
+    if any(name.startswith("ENSMUSG") for name in names):
+        remedy = "name the column of var that holds mouse symbols with gene_key="
+        return f" (ids of mouse genes: {remedy}" + (")" if species == "mouse" else ', and pass species="mouse")')
+    looks = max(("human", "mouse"), key=lambda kind: sum(map(_LOOKS_LIKE[kind], names)))
+    if species == looks or sum(map(_LOOKS_LIKE[looks], names)) * 2 < len(names):
+        return ""
+    return f" (they look like {looks} genes: pass species={looks!r})"

@@ -1,4 +1,4 @@
-"""Genes of other species by the names of their human orthologs."""
+"""Genes of other species as their human orthologs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Species: TypeAlias = "SpeciesName | Mapping[str, str] | pd.Series[str]"
-"""Whose genes a data set has; see :func:`match_genes`."""
+"""Species of the genes of a data set; see :func:`match_genes`."""
 
-MAPPED = "mapping"
-"""What stands for the name of a species that came as a mapping."""
-
-_N_DIGITS = 8
-"""Of the hash of a mapping, in the names of the genes that it lacks."""
+MAPPED = "mapping"  # the name of a species that is given as a mapping
+_N_DIGITS = 8  # of the hash of a mapping, in the names of genes without an ortholog
 
 
 def species_name(species: Species) -> str:
@@ -38,7 +35,7 @@ def species_name(species: Species) -> str:
     ValueError
         Another text, an empty mapping, or a Series that names a gene twice.
     TypeError
-        Neither a text nor a mapping, or a mapping to what is not one name a gene.
+        Neither a text nor a mapping, or a mapping to other values than one name a gene.
     """
     if isinstance(species, str):
         if species not in get_args(SpeciesName):
@@ -50,20 +47,20 @@ def species_name(species: Species) -> str:
 
 
 def human_names(names: Iterable[object], species: Species) -> NDArray[np.object_]:
-    """Return for genes of a species the names of their human orthologs, one for each.
+    """Return the name of the human ortholog of each gene of a species.
 
     Parameters
     ----------
     names
-        Gene names as the species has them; symbols for `"mouse"`.
+        Gene names of the species; symbols for `"mouse"`.
     species
         See :func:`match_genes`.
 
     Returns
     -------
-    Array of str, as long as `names`. What has no ortholog keeps its name behind that of the species, as
-    `"mouse:Gm42418"`, so that it is never taken for a human gene of that name. Behind a mapping it is that of the
-    mapping, as `"mapping-1f8ac10f:zgc:56493"`, other for other pairs: two species share no gene that neither maps.
+    Array of str, as long as `names`. A gene without an ortholog keeps its name with a prefix, as `"mouse:Gm42418"`, so
+    that it is never taken for a human gene of that name. The prefix of a mapping has a hash of its pairs, as
+    `"mapping-1f8ac10f:zgc:56493"`, so that two mapped species do not share the genes that neither maps.
 
     Raises
     ------
@@ -74,26 +71,17 @@ def human_names(names: Iterable[object], species: Species) -> NDArray[np.object_
     name = species_name(species)
     if name == "human":
         return given
-    known = _mouse() if name == "mouse" else _orthologs(species)
-    prefix = name if name == "mouse" else f"{MAPPED}-{_digest(known)[:_N_DIGITS]}"
-    found = [known.get(name) for name in given]
+    orthologs = _mouse() if name == "mouse" else _orthologs(species)
+    prefix = name if name == "mouse" else f"{MAPPED}-{_digest(orthologs)[:_N_DIGITS]}"
     out = np.empty(given.size, dtype=object)
-    out[:] = [f"{prefix}:{own}" if human is None else human for own, human in zip(given, found, strict=True)]
+    out[:] = [orthologs.get(gene, f"{prefix}:{gene}") for gene in given]
     return out
 
 
 def n_unmapped(names: Iterable[object], name: str) -> int:
-    """Return how many of the names that :func:`human_names` gave are of genes without an ortholog.
-
-    Parameters
-    ----------
-    names
-        What it returned, translated further or not.
-    name
-        Of the species, from :func:`species_name`.
-    """
+    """Return the number of genes without an ortholog among names from :func:`human_names`, of the species `name`."""
     prefix = re.compile(f"{MAPPED}-[0-9a-f]{{{_N_DIGITS}}}:" if name == MAPPED else f"{name}:")
-    return sum(prefix.match(str(one)) is not None for one in names)
+    return sum(prefix.match(str(gene)) is not None for gene in names)
 
 
 def species_token(species: Species) -> str:
@@ -131,20 +119,20 @@ def _orthologs(mapping: Any) -> dict[str, str]:
         )
         raise TypeError(msg)
     if isinstance(mapping, pd.Series) and not mapping.index.is_unique:
-        twice = mapping.index[mapping.index.duplicated()].unique()[:3].tolist()
-        msg = f"species names genes twice, as {twice}; give each gene one human ortholog."
+        repeated = mapping.index[mapping.index.duplicated()].unique()[:3].tolist()
+        msg = f"species names genes twice, as {repeated}; give each gene one human ortholog."
         raise ValueError(msg)
-    pairs = {str(own): human for own, human in mapping.items()}
-    wrong = {own: human for own, human in pairs.items() if not isinstance(human, str) and not _missing(human)}
+    pairs = {str(gene): human for gene, human in mapping.items()}
+    wrong = {gene: human for gene, human in pairs.items() if not isinstance(human, str) and not _is_missing(human)}
     if wrong:
-        own, human = next(iter(wrong.items()))
-        msg = f"species maps {own!r} to {human!r}; expected the name of one human gene, or None."
+        gene, human = next(iter(wrong.items()))
+        msg = f"species maps {gene!r} to {human!r}; expected the name of one human gene, or None."
         raise TypeError(msg)
     if not pairs:
         msg = "species is an empty mapping; expected {gene name: human gene name}."
         raise ValueError(msg)
-    return {own: human for own, human in pairs.items() if isinstance(human, str)}
+    return {gene: human for gene, human in pairs.items() if isinstance(human, str)}
 
 
-def _missing(value: object) -> bool:
+def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
