@@ -10,8 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import scim
 from scim._core.errors import FormatError
-from scim.model import Decoder, Encoder, Model, ModelConfig, load
-from scim.model._labels import Labels
+from scim.model import Decoder, Encoder, Labels, Model, ModelConfig, load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,28 +1,20 @@
-"""The metric-learning model: train, evaluate, save, load, encode.
-
-What only training needs, above all Lightning, is loaded when it is first asked for: who embeds should not wait for it.
-"""
+"""The metric-learning model: train, evaluate, save, load, encode; what only training needs is imported on first use."""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scim.model._config import ModelConfig
-from scim.model._load import load
-from scim.model._model import Model
+from scim.model._config import Labels, ModelConfig
+from scim.model._model import Model, load
 from scim.model.net import Decoder, Encoder
-
-if TYPE_CHECKING:
-    from scim.training.data import CellFilters
-    from scim.training.evaluation import Evaluation, evaluate
-    from scim.training.loop import TrainConfig, train
 
 __all__ = [
     "CellFilters",
     "Decoder",
     "Encoder",
     "Evaluation",
+    "Labels",
     "Model",
     "ModelConfig",
     "TrainConfig",
@@ -31,19 +23,18 @@ __all__ = [
     "train",
 ]
 
-_LATER = {
+_TRAINING = {
     "CellFilters": "data",
     "Evaluation": "evaluation",
     "TrainConfig": "loop",
     "evaluate": "evaluation",
     "train": "loop",
-}
-"""In which room each is."""
+}  # name: folder of scim.training
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(importlib.import_module(f"scim.training.{_LATER[name]}"), name)
+    if name in _TRAINING:
+        return getattr(importlib.import_module(f"scim.training.{_TRAINING[name]}"), name)
     msg = f"module 'scim.model' has no attribute {name!r}"
     raise AttributeError(msg)
 

@@ -1,16 +1,26 @@
-"""What a model looks like; saved beside its weights."""
+"""Sizes of the nets and labels of a model, saved beside its weights."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from typing import Self
 
 
+class Labels(NamedTuple):
+    """The labels of a model; code i is entry i."""
+
+    names: tuple[str, ...]
+    ids: tuple[str | None, ...]
+    """Cell Ontology ids; `None` where the ontology has no such name"""
+
+
 @dataclass(frozen=True)
 class Config:
+    """A configuration that is stored as JSON."""
+
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
@@ -36,12 +46,12 @@ class Config:
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """The net. Its defaults are those of the paper, except for the input, which is standardised.
+    """The net. The defaults are those of :func:`scim.model.train`; :meth:`paper` has the net of the paper.
 
     Attributes
     ----------
     n_genes
-        Number of genes that the model reads.
+        Number of genes that the model reads; in training, of the marker genes that are chosen.
     hidden
         Widths of the encoder's hidden layers, the first beside the input; the decoder has them in reverse. Empty: the
         encoder is one affine map, without dropout, and rows are brought to length 1.
@@ -61,11 +71,11 @@ class ModelConfig(Config):
         that were made of several have it.
     """
 
-    n_genes: int
-    hidden: tuple[int, ...] = (1024, 1024, 1024)
-    latent_dim: int = 128
-    input_dropout: float = 0.4
-    dropout: float = 0.5
+    n_genes: int = 2000
+    hidden: tuple[int, ...] = (256,)
+    latent_dim: int = 64
+    input_dropout: float = 0.0
+    dropout: float = 0.2
     target_sum: float = 1e4
     standardize: bool = True
     unit_slopes: bool = False
@@ -81,6 +91,12 @@ class ModelConfig(Config):
         for name in ("input_dropout", "dropout"):
             check_number(name, getattr(self, name), most=0.99)
         check_number("target_sum", self.target_sum, least=1e-6)
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Self:
+        """Return the net of :cite:t:`Heimberg2025`, with `changes`; its input is not standardised."""
+        net: dict[str, Any] = {"hidden": (1024, 1024, 1024), "latent_dim": 128, "input_dropout": 0.4, "dropout": 0.5}
+        return cls(**{**net, "standardize": False, **changes})
 
 
 def check_number(

@@ -1,4 +1,4 @@
-"""A trained model: what it reads, what it knows, and the nets."""
+"""A trained model: its nets, the genes that it reads, and the labels that it was trained on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from scim._core.log import progress, warn
-from scim.model._save import Parts, write_folder
-from scim.model.net._encode import FoldedEncoder
+from scim.model._files import read_folder, write_folder
+from scim.model.net import FoldedEncoder
 from scim.pp import gene_symbols, lognorm_chunks
 
 if TYPE_CHECKING:
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-    from scipy import sparse
 
-    from scim.model._config import ModelConfig
-    from scim.model._labels import Labels
-    from scim.model._save import WeightType
-    from scim.model.net._net import Decoder, Encoder
+    from scim.model._config import Labels, ModelConfig
+    from scim.model._files import WeightType
+    from scim.model.net import Decoder, Encoder
+    from scim.model.net._encode import Rows
     from scim.pp import Counts, GeneMap
 
 
@@ -41,15 +40,15 @@ class Model:
     labels
         Names of the labels that it was trained on.
     label_ids
-        Their Cell Ontology ids; `None` where the ontology does not know the name.
+        Their Cell Ontology ids; `None` where the ontology has no such name.
     encoder
-        The net, in evaluation mode. A model is for use as it is: later changes of the net are not seen by `encode`.
+        The net, in evaluation mode. `encode` does not follow later changes of it.
     decoder
-        The net back, or `None`.
+        The net from embeddings back to genes, or `None`.
     name
         A name for people.
     metadata
-        What the model was trained on, and how: anything that JSON can hold.
+        Training data and settings: anything that JSON can hold.
     """
 
     def __init__(
@@ -105,21 +104,21 @@ class Model:
             digest.update(tensor.detach().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def _folded(self) -> FoldedEncoder:
+        return FoldedEncoder(self.encoder)
+
     def encode(
-        self,
-        X: sparse.csr_matrix[Any] | sparse.csr_array[Any] | NDArray[np.floating[Any]],
-        observed: NDArray[np.bool_] | None = None,
-        *,
-        n_threads: int | None = None,
+        self, X: Rows, observed: NDArray[np.bool_] | None = None, *, n_threads: int | None = None
     ) -> NDArray[np.float32]:
         """Embed log-normalised cells.
 
         Parameters
         ----------
         X
-            Values of the model's genes, normalised over the genes observed, shape (n, n_genes).
+            Values of the model's genes, normalised over the observed genes, shape (n, n_genes).
         observed
-            (n_genes,) which of them were measured; default: all.
+            Which genes were measured, shape (n_genes,); default: all.
         n_threads
             Default: `scim.settings.n_threads`.
 
@@ -150,12 +149,12 @@ class Model:
             for rows, X in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
                 out[rows] = self.encode(X, observed=genes.observed)
                 bar.update(X.shape[0])
-        if not quiet and (n_empty := int((~out.any(axis=1)).sum())):
-            warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
+        if not quiet and (empty := int((~out.any(axis=1)).sum())):
+            warn(f"{empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
         return out
 
     def decode(self, Z: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Return what the encoder would have read for given embeddings, for all genes of the model.
+        """Decode embeddings to the input of the encoder, for all genes of the model.
 
         Parameters
         ----------
@@ -197,7 +196,7 @@ class Model:
         path
             The folder.
         overwrite
-            Whether to replace what is there.
+            Whether to replace an existing folder.
         dtype
             `"float16"` halves the folder; embeddings change by about 1e-3, and so does `uid`. Default: `"float16"` if
             that changes nothing, because the weights were rounded before, else `"float32"`.
@@ -209,18 +208,31 @@ class Model:
         FileExistsError
             `path` exists and `overwrite` is false.
         """
-        ids = ["" if term is None else term for term in self.label_ids]
-        nets: dict[str, torch.nn.Module] = {"encoder": self.encoder}
-        if decoder and self.decoder is not None:
-            nets["decoder"] = self.decoder
-        parts = Parts(
-            {"name": self.name, "config": self.config.to_dict(), "metadata": self.metadata},
-            list(zip(self.genes, self.symbols, strict=True)),
-            list(zip(self.labels, ids, strict=True)),
-            nets,
-        )
-        write_folder(path, parts, overwrite=overwrite, dtype=dtype)
+        write_folder(path, self, overwrite=overwrite, dtype=dtype, decoder=decoder)
 
-    @cached_property
-    def _folded(self) -> FoldedEncoder:
-        return FoldedEncoder(self.encoder)
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model from its folder.
+
+    Parameters
+    ----------
+    path
+        A folder that :meth:`Model.save` wrote. Weights of 32 bits are mapped into memory: replace the folder as a
+        whole (`save(overwrite=True)` does), and do not write into the files of one that is in use.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no model.
+    FormatError
+        A file is damaged, foreign, newer than this package, or does not agree with the others.
+
+    Examples
+    --------
+    >>> import scim
+    >>> model = scim.model.load("my_model")  # doctest: +SKIP
+    """
+    parts = read_folder(path)
+    return Model(
+        parts.config, parts.genes, parts.labels, parts.encoder, parts.decoder, name=parts.name, metadata=parts.metadata
+    )

@@ -7,9 +7,9 @@ from scipy import sparse
 from torch import nn
 
 from scim.model._config import ModelConfig
+from scim.model.net import Encoder
 from scim.model.net._encode import FoldedEncoder, _DenseLinear, encode
 from scim.model.net._fold import fold
-from scim.model.net._net import Encoder
 
 N_GENES = 40
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from scim.model import Decoder, Encoder, ModelConfig
-from scim.model.net._encode import FoldedEncoder
-from scim.model.net._net import Dropout, standardize
+from scim.model.net import Dropout, FoldedEncoder, standardize
 
 CONFIG = ModelConfig(30, (16, 8), 4, input_dropout=0.4, dropout=0.5)
 
@@ -17,7 +16,7 @@ def generator(seed=0):
 
 def test_the_net_of_the_paper_has_its_number_of_parameters():
     # Encoders are linear in the number of genes: 1,024 weights each.
-    n = sum(p.numel() for p in Encoder(ModelConfig(100), generator()).parameters())
+    n = sum(p.numel() for p in Encoder(ModelConfig.paper(n_genes=100), generator()).parameters())
     assert n + (28_231 - 100) * 1024 == 31_146_115
 
 

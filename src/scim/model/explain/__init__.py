@@ -1,8 +1,14 @@
-"""Which genes set a cell apart from cells of other types: arrays in, arrays out."""
+"""The genes that set a cell apart from cells of other types: arrays in, arrays out."""
 
-from scim.model.explain._average import Attribution, average_attributions
-from scim.model.explain._gradients import Method, attributions, integrated_gradients
-from scim.model.explain._pairs import Pairs, draw_pairs, rivals
+from scim.model.explain._attribution import (
+    Attribution,
+    Method,
+    Pairs,
+    attributions,
+    average_attributions,
+    draw_pairs,
+    integrated_gradients,
+)
 
 __all__ = [
     "Attribution",
@@ -12,5 +18,4 @@ __all__ = [
     "average_attributions",
     "draw_pairs",
     "integrated_gradients",
-    "rivals",
 ]

@@ -1,18 +1,18 @@
-"""The nets, and running them fast."""
+"""The nets, and fast inference with them."""
 
-from scim.model.net._dense import DenseEncoder
 from scim.model.net._encode import FoldedEncoder, encode, torch_threads
-from scim.model.net._filled import bare, fill
-from scim.model.net._net import Decoder, Encoder, standardize
+from scim.model.net._fold import DenseEncoder
+from scim.model.net._net import Decoder, Dropout, Encoder, empty_net, set_weights, standardize
 
 __all__ = [
     "Decoder",
     "DenseEncoder",
+    "Dropout",
     "Encoder",
     "FoldedEncoder",
-    "bare",
+    "empty_net",
     "encode",
-    "fill",
+    "set_weights",
     "standardize",
     "torch_threads",
 ]

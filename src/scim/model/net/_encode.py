@@ -1,4 +1,4 @@
-"""Log-normalised rows to embeddings, in batches, without a dense copy of the rows."""
+"""Embedding of log-normalised rows in batches, without a dense copy of the rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from scim._core.numba import njit_parallel, prange, threads
 from scim._core.settings import settings
-from scim.model.net._fold import Layer, fold
+from scim.model.net._fold import apply_layers, fold
 from scim.model.net._sparse_linear import SparseLinear
 
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     from scim.model.net._net import Encoder
 
-BATCH_SIZE = 4096
-"""Cells in flight: three activations of 16 MB at a width of 1024, and few passes over the first layer's weights."""
+    Rows = sparse.csr_matrix[Any] | sparse.csr_array[Any] | NDArray[np.floating[Any]]
+
+BATCH_SIZE = 4096  # three activations of 16 MB at a width of 1024, and few passes over the first layer's weights
 
 
 def encode(
     encoder: Encoder | FoldedEncoder,
-    X: sparse.csr_matrix[Any] | sparse.csr_array[Any] | NDArray[np.floating[Any]],
+    X: Rows,
     *,
     observed: NDArray[np.bool_] | None = None,
     n_threads: int | None = None,
@@ -42,7 +43,7 @@ def encode(
     Parameters
     ----------
     encoder
-        The net; whatever its mode, dropout is off and the normalisation uses the running statistics.
+        The net, in any mode: dropout is off and the normalisation uses the running statistics.
         To encode many chunks, prepare it once as a :class:`FoldedEncoder`.
     X
         Log-normalised values of the model's genes, shape (n, n_genes).
@@ -53,7 +54,7 @@ def encode(
     batch_size
         Number of cells encoded at a time.
     device
-        Where an unprepared encoder runs. On a GPU batches are made dense there.
+        Where an unprepared encoder runs; on a GPU batches are made dense.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def encode(
     return folded.encode(X, observed=observed, n_threads=n_threads, batch_size=batch_size)
 
 
-class _Rows(NamedTuple):
+class _Batch(NamedTuple):
     indptr: NDArray[np.integer[Any]]
     indices: NDArray[np.integer[Any]]
     data: NDArray[np.float32]
@@ -93,12 +94,12 @@ class FoldedEncoder:
             self._first = SparseLinear(first.weight.T.numpy(), first.bias.numpy())
         else:
             self._first = _DenseLinear(first.weight.to(self.device), first.bias.to(self.device))
-        self._slope = _to(first.slope, self.device)
-        self._rest = [Layer(*(_to(part, self.device) for part in layer)) for layer in rest]  # type: ignore[arg-type]  # only a slope can be None
+        self._slope = None if first.slope is None else first.slope.to(self.device)
+        self._rest = [layer.to(self.device) for layer in rest]
 
     def encode(
         self,
-        X: sparse.csr_matrix[Any] | sparse.csr_array[Any] | NDArray[np.floating[Any]],
+        X: Rows,
         *,
         observed: NDArray[np.bool_] | None = None,
         n_threads: int | None = None,
@@ -115,7 +116,7 @@ class FoldedEncoder:
             weight_sum = self._weight_sum(observed, n_threads) if self.standardize else None
             for start in range(0, X.shape[0], batch_size):
                 batch = slice(start, start + batch_size)
-                out[batch] = self._encode_batch(_rows(X, batch), observed, weight_sum, n_threads)
+                out[batch] = self._encode_batch(_batch(X, batch), observed, weight_sum, n_threads)
         return out
 
     def _weight_sum(self, observed: NDArray[np.bool_], n_threads: int) -> torch.Tensor:
@@ -126,30 +127,26 @@ class FoldedEncoder:
         return torch.as_tensor(total[0] - self._first.bias)
 
     def _encode_batch(
-        self, rows: _Rows, observed: NDArray[np.bool_], weight_sum: torch.Tensor | None, n_threads: int
+        self, batch: _Batch, observed: NDArray[np.bool_], weight_sum: torch.Tensor | None, n_threads: int
     ) -> NDArray[np.float32]:
-        n_values, mean, sd = _moments(rows, observed)
+        n_values, mean, sd = _moments(batch, observed)
         if weight_sum is None:
-            h = torch.as_tensor(self._first(*rows, n_threads=n_threads))
+            h = torch.as_tensor(self._first(*batch, n_threads=n_threads))
         else:
             # ((x - mean) / sd) @ W over the observed genes, from x @ W and the sum of W: x stays sparse.
             scale = np.divide(1, sd, out=np.zeros_like(sd), where=sd > 0)
-            h = torch.as_tensor(self._first(*rows, scale=scale.astype(np.float32), n_threads=n_threads))
+            h = torch.as_tensor(self._first(*batch, scale=scale.astype(np.float32), n_threads=n_threads))
             shift = torch.from_numpy((-mean * scale).astype(np.float32)).to(self.device)
             h = h.addr_(shift, weight_sum)
         if self._slope is not None:
             h = functional.prelu(h, self._slope)
-        for layer in self._rest:
-            h = functional.linear(h, layer.weight, layer.bias)
-            if layer.slope is not None:
-                h = functional.prelu(h, layer.slope)
-        unit: NDArray[np.float32] = functional.normalize(h).cpu().numpy()
+        unit: NDArray[np.float32] = apply_layers(h, self._rest).cpu().numpy()
         unit[n_values == 0] = 0
         return unit
 
 
 class _DenseLinear:
-    """The first layer on a GPU, on rows made dense there."""
+    """The first layer on a GPU, where rows are made dense."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         self._weight = weight
@@ -174,25 +171,21 @@ class _DenseLinear:
         return functional.linear(x, self._weight, self.bias)
 
 
-def _to(tensor: torch.Tensor | None, device: torch.device) -> torch.Tensor | None:
-    return None if tensor is None else tensor.to(device)
-
-
-def _rows(X: Any, batch: slice) -> _Rows:
+def _batch(X: Any, rows: slice) -> _Batch:
     if not sparse.issparse(X):
-        X, batch = sparse.csr_matrix(X[batch]), slice(None)
-    indptr = X.indptr[batch.start : None if batch.stop is None else batch.stop + 1]
+        X, rows = sparse.csr_matrix(X[rows]), slice(None)
+    indptr = X.indptr[rows.start : None if rows.stop is None else rows.stop + 1]
     values = slice(indptr[0], indptr[-1])
-    return _Rows(indptr - indptr[0], X.indices[values], X.data[values].astype(np.float32, copy=False))
+    return _Batch(indptr - indptr[0], X.indices[values], X.data[values].astype(np.float32, copy=False))
 
 
 def _moments(
-    rows: _Rows, observed: NDArray[np.bool_]
+    batch: _Batch, observed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Count the values that are not zero, and take mean and standard deviation over the observed genes, by row."""
-    n_values = np.empty(rows.indptr.size - 1, dtype=np.int64)
+    """Return of each row the number of values other than zero, and mean and standard deviation over observed genes."""
+    n_values = np.empty(batch.indptr.size - 1, dtype=np.int64)
     n_hidden, total, squares = np.empty_like(n_values), np.empty(n_values.size), np.empty(n_values.size)
-    _sum_rows(*rows, observed, n_values, n_hidden, total, squares)
+    _sum_rows(*batch, observed, n_values, n_hidden, total, squares)
     if n_hidden.any():
         msg = f"{n_hidden.sum()} values lie in genes that `observed` says are not measured."
         raise ValueError(msg)
@@ -204,14 +197,7 @@ def _moments(
 
 @njit_parallel
 def _sum_rows(
-    indptr: Any,
-    indices: Any,
-    data: Any,
-    observed: Any,
-    n_values: Any,
-    n_hidden: Any,
-    total: Any,
-    squares: Any,
+    indptr: Any, indices: Any, data: Any, observed: Any, n_values: Any, n_hidden: Any, total: Any, squares: Any
 ) -> None:
     for i in prange(n_values.shape[0]):
         count, hidden, s, ss = 0, 0, 0.0, 0.0
@@ -228,6 +214,7 @@ def _sum_rows(
 
 @contextlib.contextmanager
 def torch_threads(n: int) -> Iterator[None]:
+    """Set torch to `n` threads within a block."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from scim.model._config import ModelConfig
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from a generator of its own, so that no global seed is needed or moved."""
+    """Dropout that draws from a given generator, so that no global seed is needed or moved."""
 
     def __init__(self, p: float, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -22,7 +26,7 @@ class Dropout(nn.Module):
         self.generator = generator
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Set a share `p` of the values to zero and scale the others, in training only."""
+        """Set a share `p` of the values to zero and scale the rest, in training only."""
         if not self.training or self.p == 0:
             return x
         kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
@@ -30,7 +34,7 @@ class Dropout(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Log-normalised cells to unit vectors.
+    """The net from log-normalised cells to unit rows.
 
     Parameters
     ----------
@@ -86,7 +90,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embeddings back to what the encoder read.
+    """The net from embeddings back to the input of the encoder.
 
     Parameters
     ----------
@@ -112,7 +116,7 @@ class Decoder(nn.Module):
 
 
 def standardize(x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.Tensor:
-    """Bring each row to mean 0 and standard deviation 1 over its observed genes; the others, and flat rows, are 0."""
+    """Bring each row to mean 0 and standard deviation 1 over its observed genes; other genes, and flat rows, are 0."""
     mask = torch.ones_like(x) if observed is None else observed.to(x.dtype).expand_as(x)
     n = mask.sum(1, keepdim=True).clamp(min=1)
     mean = (x * mask).sum(1, keepdim=True) / n
@@ -127,12 +131,27 @@ def _block(n_in: int, n_out: int, p: float, config: ModelConfig, generator: torc
 
 
 def _linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linear:
-    # torch's own default, +-1/sqrt(n_in), but drawn from our generator.
+    # torch's own default, +-1/sqrt(n_in), but drawn from the given generator.
     linear = nn.Linear(n_in, n_out, device="meta")
-    if torch.get_default_device().type == "meta":  # weights will be given to it
+    if torch.get_default_device().type == "meta":  # see `empty_net`
         return linear
     linear = linear.to_empty(device="cpu")
     bound = n_in**-0.5
     nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
     nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
     return linear
+
+
+def empty_net(kind: Callable[[ModelConfig], Net], config: ModelConfig) -> Net:
+    """Return an encoder or a decoder without weights: its tensors have shapes, and no memory."""
+    with torch.device("meta"):
+        return kind(config)
+
+
+def set_weights(net: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give weights to an empty net, without a copy where the type is right; missing numbers of batches are zero."""
+    given = {
+        name: tensors[name].to(empty.dtype) if name in tensors else torch.zeros(empty.shape, dtype=empty.dtype)
+        for name, empty in net.state_dict().items()
+    }
+    net.load_state_dict(given, assign=True)

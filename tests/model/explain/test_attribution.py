@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import scim
 from helpers import fakes
 from scim.model import Encoder, ModelConfig
-from scim.model.explain import attributions, average_attributions, integrated_gradients
+from scim.model.explain import attributions, average_attributions, draw_pairs, integrated_gradients
 from scim.model.net import DenseEncoder, encode, standardize
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def rows(n: int = 12) -> sparse.csr_matrix:
     return scim.pp.lognorm(scim.datasets.toy(n, rng=3).X.copy())
 
 
-def net(seed: int = 0, **how) -> Encoder:
+def make_encoder(seed: int = 0, **how) -> Encoder:
     """An encoder whose batch normalisation does something."""
     random = torch.Generator().manual_seed(seed)
     encoder = Encoder(ModelConfig(n_genes=how.pop("n_genes", 111), latent_dim=6, **how), random).eval()
@@ -53,7 +54,7 @@ def within(X: sparse.csr_matrix, observed: np.ndarray) -> np.ndarray:
 )
 @pytest.mark.parametrize("panel", ["all", "some"])
 def test_the_dense_encoder_is_the_one_in_use(how, panel, observed):
-    encoder = net(**how)
+    encoder = make_encoder(**how)
     seen = observed if panel == "some" else None
     X = within(rows(), observed) if panel == "some" else rows().toarray()
     dense = DenseEncoder(encoder, seen)
@@ -64,7 +65,7 @@ def test_the_dense_encoder_is_the_one_in_use(how, panel, observed):
 
 
 def test_an_encoder_in_training_is_explained_without_dropout():
-    encoder = net(hidden=(16,))
+    encoder = make_encoder(hidden=(16,))
     before = integrated_gradients(DenseEncoder(encoder), rows()[:3], rows()[3:6])
     again = integrated_gradients(DenseEncoder(encoder.train()), rows()[:3], rows()[3:6])
     np.testing.assert_array_equal(before, again)
@@ -86,7 +87,7 @@ def by_hand(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, start: np.ndarr
 
 
 def test_an_affine_encoder_by_hand():
-    encoder = net(hidden=(), standardize=False, n_genes=7)
+    encoder = make_encoder(hidden=(), standardize=False, n_genes=7)
     random = np.random.default_rng(0)
     X = random.random((6, 7)).astype(np.float32) * 3
     found = integrated_gradients(DenseEncoder(encoder), X[:3], X[3:])
@@ -98,7 +99,7 @@ def test_an_affine_encoder_by_hand():
 
 
 def trapezoid(encoder: Encoder, x: torch.Tensor, start: torch.Tensor, n: int) -> np.ndarray:
-    """The same for one pair and any net, by its gradients in float64."""
+    """Integrated gradients of one pair and any net, by its gradients in float64."""
     weights = torch.full((n + 1, 1), 1 / n, dtype=torch.float64)
     weights[[0, -1]] /= 2
     path = (start + torch.linspace(0, 1, n + 1, dtype=torch.float64)[:, None] * (x - start)).requires_grad_()
@@ -106,8 +107,8 @@ def trapezoid(encoder: Encoder, x: torch.Tensor, start: torch.Tensor, n: int) ->
     return ((path.grad * weights).sum(0) * (x - start)).numpy()
 
 
-def test_captum_against_a_trapezoid_of_ones_own():
-    encoder, X = net(hidden=(16,), unit_slopes=True), rows(6).toarray()
+def test_captum_against_the_trapezoid_rule():
+    encoder, X = make_encoder(hidden=(16,), unit_slopes=True), rows(6).toarray()
     dense = DenseEncoder(encoder)
     found = integrated_gradients(dense, X[:3], X[3:], n_steps=300)
     rough = integrated_gradients(dense, X[:3], X[3:], n_steps=300, method="riemann_trapezoid")
@@ -120,8 +121,8 @@ def test_captum_against_a_trapezoid_of_ones_own():
 
 
 @pytest.mark.parametrize("how", [{"hidden": (16,)}, {"hidden": (), "standardize": False}, {"hidden": (9, 9)}])
-def test_the_genes_make_up_the_distance(how, observed):
-    encoder, X = net(seed=2, **how), within(rows(40), observed)
+def test_attributions_sum_to_the_squared_distance(how, observed):
+    encoder, X = make_encoder(seed=2, **how), within(rows(40), observed)
     found = integrated_gradients(DenseEncoder(encoder, observed), X[:20], X[20:], n_steps=200)
     assert np.isnan(found[:, ~observed]).all()
     Z = encode(encoder, X, observed=observed)
@@ -129,7 +130,7 @@ def test_the_genes_make_up_the_distance(how, observed):
 
 
 def test_kept_where_the_anchor_has_more(observed):
-    encoder, X = DenseEncoder(net(hidden=(16,)), observed), within(rows(20), observed)
+    encoder, X = DenseEncoder(make_encoder(hidden=(16,)), observed), within(rows(20), observed)
     signed, kept = integrated_gradients(encoder, X[:10], X[10:]), attributions(encoder, X[:10], X[10:])
     expected = np.where(X[:10] > X[10:], np.abs(signed), 0)
     np.testing.assert_array_equal(kept[:, observed], expected[:, observed])
@@ -138,16 +139,16 @@ def test_kept_where_the_anchor_has_more(observed):
 
 
 def test_sparse_dense_and_chunks_are_the_same(monkeypatch):
-    encoder, X = DenseEncoder(net(hidden=(16,))), rows(20)
+    encoder, X = DenseEncoder(make_encoder(hidden=(16,))), rows(20)
     dense = integrated_gradients(encoder, X[:10].toarray(), X[10:].toarray())
     np.testing.assert_array_equal(integrated_gradients(encoder, X[:10], X[10:]), dense)
-    monkeypatch.setattr("scim.model.explain._gradients._BYTES", 1)  # one pair at a time
+    monkeypatch.setattr("scim.model.explain._attribution._BYTES", 1)  # one pair at a time
     np.testing.assert_allclose(integrated_gradients(encoder, X[:10], X[10:]), dense, atol=1e-6)
 
 
 def test_a_cell_and_itself_differ_in_nothing():
     X = rows(4)
-    assert not integrated_gradients(DenseEncoder(net(hidden=(16,))), X, X).any()
+    assert not integrated_gradients(DenseEncoder(make_encoder(hidden=(16,))), X, X).any()
 
 
 def test_gradients_that_were_switched_off_are_on():
@@ -158,9 +159,9 @@ def test_gradients_that_were_switched_off_are_on():
 
 
 def test_mean_spread_and_interval(monkeypatch):
-    encoder, X = DenseEncoder(net(hidden=(16,))), rows(20)
+    encoder, X = DenseEncoder(make_encoder(hidden=(16,))), rows(20)
     values = attributions(encoder, X[:10], X[10:])
-    monkeypatch.setattr("scim.model.explain._average._BLOCK", 3)
+    monkeypatch.setattr("scim.model.explain._attribution._BLOCK", 3)
     found = average_attributions(encoder, X[:10], X[10:])
     std = values.std(axis=0, ddof=1)
     np.testing.assert_allclose(found.mean, values.mean(axis=0), atol=1e-6)
@@ -168,11 +169,11 @@ def test_mean_spread_and_interval(monkeypatch):
     np.testing.assert_allclose(found.ci, 2.262157 * std / np.sqrt(10), atol=1e-5)  # Student's t, 9 degrees of freedom
 
 
-def test_one_pair_has_no_spread_and_none_no_mean():
-    encoder, X = DenseEncoder(net(hidden=(16,))), rows(4)
-    one, none = (average_attributions(encoder, X[:n], X[2 : 2 + n]) for n in (1, 0))
-    assert np.isfinite(one.mean).all()
-    assert np.isnan([one.std, one.ci, none.mean, none.std, none.ci]).all()
+def test_one_pair_has_no_spread_and_no_pair_no_mean():
+    encoder, X = DenseEncoder(make_encoder(hidden=(16,))), rows(4)
+    of_one, of_none = (average_attributions(encoder, X[:n], X[2 : 2 + n]) for n in (1, 0))
+    assert np.isfinite(of_one.mean).all()
+    assert np.isnan([of_one.std, of_one.ci, of_none.mean, of_none.std, of_none.ci]).all()
 
 
 @pytest.mark.parametrize(
@@ -185,10 +186,46 @@ def test_one_pair_has_no_spread_and_none_no_mean():
 )
 def test_what_is_refused(anchors, negatives, message):
     with pytest.raises(ValueError, match=message):
-        integrated_gradients(DenseEncoder(net(hidden=(4,))), anchors, negatives)
+        integrated_gradients(DenseEncoder(make_encoder(hidden=(4,))), anchors, negatives)
 
 
 def test_the_oracle_standardises_as_the_net_does():
     X = rows(3).toarray()
     expected = (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True)
     np.testing.assert_allclose(standardize(torch.from_numpy(X)).numpy(), expected, atol=1e-5)
+
+
+def test_without_captum_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum", None)
+    with pytest.raises(ImportError, match=r'pip install "scim-atlas\[explain\]"'):
+        attributions(DenseEncoder(make_encoder(hidden=(4,))), rows()[:2], rows()[2:4])
+
+
+CODES = np.repeat([0, 1, 2, -1], [7, 40, 5, 9])
+
+
+def test_each_other_type_is_as_frequent_however_many_cells_it_has():
+    pairs = draw_pairs(CODES, 0, [1, 2], 200, np.random.default_rng(0))
+    assert set(CODES[pairs.anchors]) == {0}
+    assert np.bincount(CODES[pairs.negatives]).tolist() == [0, 100, 100]
+
+
+def test_no_cell_is_drawn_twice_more_often_than_another():
+    pairs = draw_pairs(CODES, 0, [1, 2], 68, np.random.default_rng(0))
+    assert set(np.unique(pairs.anchors, return_counts=True)[1]) <= {9, 10}
+    drawn, times = np.unique(pairs.negatives, return_counts=True)
+    assert set(times[CODES[drawn] == 1]) == {1}
+    assert set(times[CODES[drawn] == 2]) <= {6, 7}
+
+
+def test_anchors_are_paired_with_all_types_though_their_numbers_are_equal():
+    codes = np.repeat([0, 1, 2], 2)
+    pairs = draw_pairs(codes, 0, [1, 2], 60, np.random.default_rng(0))
+    paired = {(int(a), int(codes[n])) for a, n in zip(*pairs, strict=True)}
+    assert paired == {(0, 1), (0, 2), (1, 1), (1, 2)}
+
+
+def test_pairs_are_those_of_the_seed():
+    pairs, same, other = (draw_pairs(CODES, 1, [0, 2], 30, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(pairs, same)
+    assert not np.array_equal(pairs, other)
