@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,7 +35,7 @@ def folders(tmp_path):
 
 def test_a_local_folder_is_not_copied(tmp_path):
     storage = Storage.of(tmp_path)
-    assert cached(storage, "index/v1", "k", lambda folder: pytest.fail("not asked")) == tmp_path / "index" / "v1"
+    assert cached(storage, "index/v1", "k", lambda folder: pytest.fail("not checked")) == tmp_path / "index" / "v1"
 
 
 def test_a_remote_folder_is_downloaded_once(storage, tmp_path, monkeypatch):
@@ -162,3 +163,10 @@ def test_the_cache_is_the_users_by_default(storage, tmp_path, monkeypatch):
     monkeypatch.setattr(scim.settings.storage, "cache", None)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "user" / name))
     assert cached(storage, "index/v1", "uid", fine) == Path(tmp_path / "user" / "scim" / "uid" / "index+v1")
+
+
+def test_without_platformdirs_the_error_names_the_extra(storage, monkeypatch):
+    monkeypatch.setattr(scim.settings.storage, "cache", None)
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    with pytest.raises(ImportError, match=r'pip install "scim-atlas\[s3\]".*SCIM_CACHE'):
+        cached(storage, "index/v1", "uid", fine)

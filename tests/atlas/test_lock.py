@@ -10,15 +10,15 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from helpers import writers
 from scim._core.errors import LockedError, StorageError
 from scim.atlas.storage import Lock, Storage
-from scim.atlas.storage._claim import Claim
+from scim.atlas.storage._lock import Lease, _process
 
 ENDS = 60  # seconds in which a process must have ended; usually three
+OTHER = {"machine": "another", "owner": "anna", "host": "node7"}
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -33,23 +33,23 @@ def _short_looks(monkeypatch):
     monkeypatch.setattr("scim.atlas.storage._lock.SHORTEST_LOOK", 0.05)
 
 
-def claims(storage):
+def leases(storage):
     return [json.loads(storage.read(file.name)) for file in storage.files("lock")]
 
 
-def claim(storage, *, name="0", **changes):
-    """Put the claim of another machine, or one that differs in `changes`."""
-    fields = {**vars(Claim.mine("append study 'b'")), "machine": "another", "owner": "anna", "host": "node7", **changes}
+def put_lease(storage, *, name="0", **changes):
+    """Put the lease of another machine, or one that differs in `changes`."""
+    fields = {**Lease.of_this_process("append study 'b'")._asdict(), **OTHER, **changes}
     storage.write(f"lock/{name}.json", json.dumps(fields).encode())
     return fields
 
 
-def test_the_owner_says_who_it_is_and_gives_the_lock_back(storage):
+def test_a_lease_names_its_owner_and_is_given_back(storage):
     with Lock(storage, "append study 'a'") as lock:
         lock.check()
-        (mine,) = claims(storage)
+        (mine,) = leases(storage)
         assert (mine["pid"], mine["what"]) == (os.getpid(), "append study 'a'")
-    assert claims(storage) == []
+    assert leases(storage) == []
     with Lock(storage, "again"):
         pass
 
@@ -57,54 +57,54 @@ def test_the_owner_says_who_it_is_and_gives_the_lock_back(storage):
 def test_the_lock_is_given_back_after_an_error(storage):
     with pytest.raises(KeyError, match="mine"), Lock(storage, "append"):
         {}["mine"]
-    assert claims(storage) == []
+    assert leases(storage) == []
 
 
 def test_a_live_owner_is_named(storage):
-    fields = claim(storage)
+    fields = put_lease(storage)
     with pytest.raises(
         LockedError, match=r"is being written: anna on node7 \(process \d+\): append study 'b', since 20.*"
     ):
         Lock(storage, "append").__enter__()
-    assert claims(storage) == [fields]
+    assert leases(storage) == [fields]
 
 
-def test_who_waits_gets_it_when_it_is_free(storage):
-    claim(storage)
+def test_a_waiting_writer_gets_the_lock_when_it_is_free(storage):
+    put_lease(storage)
     timer = threading.Timer(0.3, storage.delete, [["lock/0.json"]])
     timer.start()
     with Lock(storage, "append", timeout=30):
-        assert [mine["what"] for mine in claims(storage)] == ["append"]
+        assert [mine["what"] for mine in leases(storage)] == ["append"]
     timer.join()
 
 
-@pytest.mark.parametrize("name", ["0", "g"])  # names of claims are hexadecimal: before and after all of them
-def test_who_waited_in_vain_says_for_how_long(tmp_path, name):
+@pytest.mark.parametrize("name", ["0", "g"])  # names of leases are hexadecimal: before and after all of them
+def test_the_error_of_a_writer_that_waited_names_the_seconds(tmp_path, name):
     storage = Storage.of(tmp_path)
-    claim(storage, name=name)
+    put_lease(storage, name=name)
     with pytest.raises(LockedError, match=r"Waited 0\.6 s\. Try again"):
         Lock(storage, "append", timeout=0.6).__enter__()
-    assert len(claims(storage)) == 1
+    assert len(leases(storage)) == 1
 
 
-def test_a_claim_without_a_sign_of_life_is_taken_over(tmp_path):
+def test_a_lease_without_a_heartbeat_is_taken_over(tmp_path):
     storage = Storage.of(tmp_path)
-    claim(storage)
+    put_lease(storage)
     old = time.time() - 61
     os.utime(tmp_path / "lock" / "0.json", (old, old))
     with Lock(storage, "append"):
-        assert [mine["what"] for mine in claims(storage)] == ["append"]
+        assert [mine["what"] for mine in leases(storage)] == ["append"]
 
 
-def test_a_claim_without_a_sign_of_life_is_taken_over_on_s3(s3, monkeypatch):
+def test_a_lease_without_a_heartbeat_is_taken_over_on_s3(s3, monkeypatch):
     storage = Storage.of(s3.uri())
-    claim(storage)
-    monkeypatch.setattr("scim.atlas.storage._lock.DEAD_AFTER", 0.5)  # nobody makes a file of S3 older
+    put_lease(storage)
+    monkeypatch.setattr("scim.atlas.storage._lock.LEASE_TIMEOUT", 0.5)  # the time of a file on S3 cannot be set
     with Lock(storage, "append", timeout=30):
-        assert [mine["what"] for mine in claims(storage)] == ["append"]
+        assert [mine["what"] for mine in leases(storage)] == ["append"]
 
 
-def test_a_claim_of_another_version_counts_as_long_as_it_lives(tmp_path):
+def test_a_lease_of_another_version_counts_until_its_timeout(tmp_path):
     storage = Storage.of(tmp_path)
     storage.write("lock/0.json", b'{"version": 2}')
     with pytest.raises(LockedError, match=r"by an unknown version of scim \(lock/0\.json\)"):
@@ -115,20 +115,20 @@ def test_a_claim_of_another_version_counts_as_long_as_it_lives(tmp_path):
         pass
 
 
-def test_a_process_that_is_gone_holds_nothing(tmp_path):
+def test_the_lease_of_a_process_that_ended_is_removed(tmp_path):
     storage = Storage.of(tmp_path)
-    here = Claim.mine("").machine
+    here = Lease.of_this_process("").machine
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait(ENDS)
-    claim(storage, machine=here, pid=done.pid)
+    put_lease(storage, machine=here, pid=done.pid)
     with Lock(storage, "append"):
-        assert [mine["what"] for mine in claims(storage)] == ["append"]
+        assert [mine["what"] for mine in leases(storage)] == ["append"]
 
 
-def test_another_process_of_the_same_number_holds_nothing(tmp_path):
+def test_the_lease_of_a_reused_process_id_is_removed(tmp_path):
     storage = Storage.of(tmp_path)
-    claim(storage, machine=Claim.mine("").machine, started=psutil.Process().create_time() - 100)
-    with pytest.raises(LockedError):  # perhaps the clock was set: who gave a sign of life lives
+    put_lease(storage, machine=Lease.of_this_process("").machine, started=_process(os.getpid())[1] - 100)
+    with pytest.raises(LockedError):  # perhaps the clock was set: a fresh heartbeat counts
         Lock(storage, "append").__enter__()
     old = time.time() - 30
     os.utime(tmp_path / "lock" / "0.json", (old, old))
@@ -137,13 +137,40 @@ def test_another_process_of_the_same_number_holds_nothing(tmp_path):
 
 
 def test_a_process_of_another_user_may_live(monkeypatch):
-    mine = Claim.mine("")
+    mine = Lease.of_this_process("")
 
-    def denied(pid):
-        raise psutil.AccessDenied(pid)
+    def denied(pid, signal):
+        raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(psutil, "Process", denied)
-    assert not mine.is_gone(59)
+    monkeypatch.setattr(os, "kill", denied)
+    assert not mine.has_ended(59)
+
+
+def test_a_zombie_has_ended():
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    process.stdout.read()  # it closes its output at its end, and stays a zombie until `wait`
+    lease = Lease.of_this_process("")._replace(pid=process.pid, started=_process(process.pid)[1])
+    end = time.monotonic() + ENDS
+    while not lease.has_ended(0) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert lease.has_ended(0)
+    process.communicate()
+
+
+def test_the_start_of_a_process_is_that_of_the_system():
+    psutil = pytest.importorskip("psutil")
+    assert _process(os.getpid())[1] == pytest.approx(psutil.Process().create_time(), abs=1)
+
+
+def test_without_proc_a_running_process_holds_its_lease(monkeypatch):
+    monkeypatch.setattr("scim.atlas.storage._lock._process", lambda pid: ("", 0.0))
+    lease = Lease.of_this_process("")
+    assert lease.started == 0
+    assert not lease.has_ended(59)
+    assert not lease._replace(started=1e9).has_ended(59)
+    assert lease._replace(pid=2**70).has_ended(0)
+    monkeypatch.setattr("os.name", "nt")  # a signal would end the process there: only heartbeats count
+    assert not lease._replace(pid=2**70).has_ended(0)
 
 
 def test_a_user_without_a_name_has_a_number(monkeypatch):
@@ -152,23 +179,23 @@ def test_a_user_without_a_name_has_a_number(monkeypatch):
         raise KeyError(msg)
 
     monkeypatch.setattr("getpass.getuser", none)
-    assert Claim.mine("").owner == str(os.getuid())
+    assert Lease.of_this_process("").owner == str(os.getuid())
 
 
-def test_a_lost_claim_is_noticed_and_not_made_again(storage, monkeypatch):
-    monkeypatch.setattr("scim.atlas.storage._lock.BEAT", 0.05)
+def test_a_lost_lease_is_noticed_and_not_written_again(storage, monkeypatch):
+    monkeypatch.setattr("scim.atlas.storage._lock.HEARTBEAT", 0.05)
     with Lock(storage, "append") as lock:
         lock.check()
         storage.delete([file.name for file in storage.files("lock")])
-        with pytest.raises(LockedError, match="was taken over: another writer removed our claim"):
+        with pytest.raises(LockedError, match="was taken over: another writer removed our lease"):
             lock.check()
         lock._thread.join(ENDS)
         assert not lock._thread.is_alive()
-        assert claims(storage) == []
+        assert leases(storage) == []
 
 
-def test_signs_of_life_are_given(tmp_path, monkeypatch):
-    monkeypatch.setattr("scim.atlas.storage._lock.BEAT", 0.05)
+def test_heartbeats_are_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr("scim.atlas.storage._lock.HEARTBEAT", 0.05)
     storage = Storage.of(tmp_path)
     with Lock(storage, "append"):
         (path,) = (tmp_path / "lock").iterdir()
@@ -179,11 +206,11 @@ def test_signs_of_life_are_given(tmp_path, monkeypatch):
         assert path.stat().st_mtime > 0
 
 
-def test_one_that_slept_too_long_gives_no_sign_of_life_on_s3(s3, monkeypatch):
+def test_a_writer_that_slept_too_long_sends_no_heartbeat_on_s3(s3, monkeypatch):
     storage = Storage.of(s3.uri())
     with Lock(storage, "append") as lock:
-        lock._signed -= 41
-        with pytest.raises(LockedError, match="no sign of life could be given for 41 s"):
+        lock._last_heartbeat -= 41
+        with pytest.raises(LockedError, match="no heartbeat could be sent for 41 s"):
             lock.check()
 
 
@@ -215,7 +242,7 @@ def test_a_machine_that_is_not_linux_has_a_name(monkeypatch):
         raise FileNotFoundError(str(self))
 
     monkeypatch.setattr(Path, "read_text", none)
-    assert platform.node() in Claim.mine("").machine
+    assert platform.node() in Lease.of_this_process("").machine
 
 
 @pytest.mark.slow
@@ -227,9 +254,9 @@ def test_a_killed_owner_is_taken_over_at_once(storage):
             Lock(storage, "append").__enter__()
         owner.send_signal(signal.SIGKILL)
         owner.wait(ENDS)
-        assert len(claims(storage)) == 1
+        assert len(leases(storage)) == 1
         with Lock(storage, "append", timeout=5):
-            assert [mine["what"] for mine in claims(storage)] == ["append"]
+            assert [mine["what"] for mine in leases(storage)] == ["append"]
     finally:
         owner.kill()
         owner.communicate()
@@ -249,4 +276,4 @@ def test_no_writer_is_overtaken(kind, n_writers, rounds, request, tmp_path):
             writer.kill()
             writer.communicate()
     assert int(storage.read("number")) == n_writers * rounds
-    assert claims(storage) == []
+    assert leases(storage) == []

@@ -46,7 +46,7 @@ def test_a_new_file_does_not_replace_another(storage):
     assert [file.name for file in storage.files()] == ["journal.json"]
 
 
-def test_what_is_there_is_listed(storage):
+def test_files_and_folders_are_listed(storage):
     assert storage.files() == []
     assert storage.folders() == []
     before = time.time()
@@ -75,16 +75,16 @@ def test_a_folder_is_deleted_and_its_neighbour_is_not(storage):
     assert [file.name for file in storage.files()] == ["index/v00010/a"]
 
 
-def test_the_digest_is_that_of_the_bytes(storage, monkeypatch):
+def test_the_checksum_is_that_of_the_bytes(storage, monkeypatch):
     for module in ("_local", "_s3"):
         monkeypatch.setattr(f"scim.atlas.storage.{module}.CHUNK", 1000)
     content = os.urandom(3500)
     storage.write("a", content)
     storage.write("empty", b"")
-    assert storage.digest("a") == hashlib.sha256(content).hexdigest()
-    assert storage.digest("empty") == hashlib.sha256().hexdigest()
+    assert storage.checksum("a") == hashlib.sha256(content).hexdigest()
+    assert storage.checksum("empty") == hashlib.sha256().hexdigest()
     with pytest.raises(FileNotFoundError, match="nothing"):
-        storage.digest("nothing")
+        storage.checksum("nothing")
 
 
 def test_a_compressed_name_is_read_as_it_is(storage):
@@ -118,7 +118,7 @@ def test_a_download_that_ends_early_is_an_error(storage, tmp_path, monkeypatch):
         storage.download("model", tmp_path / "there")
 
 
-def test_looking_makes_nothing(tmp_path):
+def test_reading_makes_nothing(tmp_path):
     storage = Storage.of(tmp_path / "none")
     storage.exists("a"), storage.files(), storage.folders(), storage.delete(["a"]), storage.delete_folder("b")
     with pytest.raises(FileNotFoundError):
@@ -312,7 +312,7 @@ def test_tiledb_has_the_same_settings(monkeypatch):
     }
 
 
-def test_a_proxy_is_asked(s3, monkeypatch):
+def test_a_proxy_is_used(s3, monkeypatch):
     monkeypatch.setattr(scim.settings.storage, "proxy", s3.endpoint)
     monkeypatch.setattr(scim.settings.storage, "endpoint", "http://s3.amazonaws.com")
     storage = Storage.of(s3.uri())

@@ -1,4 +1,4 @@
-"""A server that speaks S3, as a process of its own: it can be stopped in the middle of what a test does."""
+"""An S3 server in a separate process, which a test can stop at any time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BUCKET = "atlases"
 REGION = "us-east-1"
 UP_WITHIN = 60.0  # seconds; usually one
-# moto looks whether a request is signed, not by whom.
+# moto checks that a request is signed, not by which account.
 SIGNED = {"Authorization": f"AWS4-HMAC-SHA256 Credential=testing/20260101/{REGION}/s3/aws4_request, Signature=0"}
 
 
@@ -33,7 +33,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
-        """What a process must know to reach it, and nothing of the machine's own account."""
+        """Return the variables with which a process reaches it, and no account of the machine."""
         return {
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
@@ -61,7 +61,7 @@ class Server:
                 return
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None) -> bytes:
-        """Ask it for something without any of the code that is tested."""
+        """Send a request without any of the code under test."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request(method, path, headers={**SIGNED, **(headers or {})})
@@ -70,7 +70,7 @@ class Server:
             connection.close()
 
     def uri(self, name: str = "atlas") -> str:
-        """An address that nobody else has."""
+        """Return a new address."""
         return f"s3://{BUCKET}/{uuid.uuid4().hex[:8]}/{name}"
 
     def stop(self) -> None:
@@ -81,12 +81,12 @@ class Server:
             self._process = None
 
     def pause(self) -> None:
-        """Let it hang: connections are taken, and nothing is answered."""
+        """Make it hang: connections are accepted, and no response is sent."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Resume it after `pause`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 

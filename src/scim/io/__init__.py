@@ -1,6 +1,7 @@
-"""Files of AnnData, h5ad and zarr: their cells are read by rows, and never loaded whole."""
+"""Cells of h5ad and zarr files and of SOMA experiments, read by rows and never loaded whole."""
 
-from scim.io._cells import Cells, Opener
-from scim.io._open import opened
+from scim.io._cells import Cells
+from scim.io._experiment import Experiment, SparseRows
+from scim.io._files import opened
 
-__all__ = ["Cells", "Opener", "opened"]
+__all__ = ["Cells", "Experiment", "SparseRows", "opened"]

@@ -1,4 +1,4 @@
-"""Cells that are not in memory, with the names that an AnnData has for its parts."""
+"""Cells that are not in memory, under the names that an AnnData has for its parts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Opener = Callable[[], Any]
-"""Opens a matrix; its rows are read by slice, later."""
+"""Opens a matrix, of which rows are read by slice."""
 
 
 class Lazy(Mapping[str, Any]):
-    """Matrices by name, each opened when it is asked for."""
+    """Matrices by name, each opened at its first use."""
 
     def __init__(self, openers: Mapping[str, Opener]) -> None:
         self._openers = dict(openers)
@@ -50,7 +50,7 @@ class Cells:
     Attributes
     ----------
     obs
-        Only the columns that were asked for.
+        Only the columns that were named.
     var
         All columns.
     open_x
@@ -78,20 +78,16 @@ class Cells:
 
     @property
     def n_obs(self) -> int:
-        """Number of cells."""
         return len(self.obs)
 
     @property
     def n_vars(self) -> int:
-        """Number of genes."""
         return len(self.var)
 
     @property
     def obs_names(self) -> pd.Index:
-        """Names of the cells."""
         return self.obs.index
 
     @property
     def var_names(self) -> pd.Index:
-        """Names of the genes."""
         return self.var.index

@@ -1,7 +1,7 @@
 """The files of an atlas, in a folder or on S3; the cache of remote folders; the lock of writers."""
 
 from scim.atlas.storage._cache import cached
-from scim.atlas.storage._files import StoredFile
+from scim.atlas.storage._local import StoredFile
 from scim.atlas.storage._lock import Lock
 from scim.atlas.storage._storage import Storage
 

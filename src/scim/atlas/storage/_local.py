@@ -1,4 +1,4 @@
-"""Files in a folder: each appears whole or not at all, and is on the disk before its name is."""
+"""The files of an atlas in a folder: each appears whole or not at all, and is on the disk before its name is."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ import os
 import shutil
 import time
 import uuid
-from typing import TYPE_CHECKING
-
-from scim.atlas.storage._files import CHUNK, StoredFile
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+CHUNK = 8 << 20
+"""Bytes read at once: on S3 each is a request."""
+
 ABANDONED_AFTER = 3600.0
-"""Seconds after which nobody can still be writing a file of a few bytes."""
+"""Seconds after which the write of a file of a few bytes must have ended."""
+
+
+class StoredFile(NamedTuple):
+    """A file of an atlas."""
+
+    name: str
+    """Its path within the atlas, with `/`."""
+    n_bytes: int
+    modified: float
+    """When it was last written, in seconds since 1970 by the clock of the storage."""
 
 
 class LocalFiles:
@@ -24,6 +35,9 @@ class LocalFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def tiledb_config(self) -> dict[str, str]:
+        return {}
 
     def exists(self, name: str) -> bool:
         return (self.root / name).exists()
@@ -58,11 +72,11 @@ class LocalFiles:
 
     def files(self, folder: str) -> list[StoredFile]:
         found = []
-        for where, folders, names in os.walk(self.root / folder):
+        for parent, folders, names in os.walk(self.root / folder):
             folders[:] = [name for name in folders if not _is_temporary(name)]
             for name in names:
-                path = os.path.join(where, name)  # noqa: PTH118  (half a million files: Path costs more than the disk)
-                with contextlib.suppress(FileNotFoundError):  # it went while we looked
+                path = os.path.join(parent, name)  # noqa: PTH118  (half a million files: Path costs more than the disk)
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                     if not _is_temporary(name):
                         stat = os.stat(path)  # noqa: PTH116  (as above)
                         relative = path[len(str(self.root)) + 1 :].replace(os.sep, "/")
@@ -92,7 +106,7 @@ class LocalFiles:
 
 
 def sweep(root: Path, *, spare: str) -> None:
-    """Delete what writes that were killed had begun; folders of a store have none, and in `spare` others may write."""
+    """Delete temporary files of writes that were killed; in the folder `spare` other writers may be at work."""
     folders = [path for path in root.iterdir() if path.is_dir() and path.name not in ("soma", spare)]
     for folder in (root, *(path for path in folders if not _is_temporary(path.name))):
         for path in folder.iterdir():
@@ -110,14 +124,11 @@ def _link(temporary: Path, path: Path) -> None:
     # A link fails where the name is taken, a rename would replace the file.
     try:
         path.hardlink_to(temporary)
-    except FileExistsError:
-        msg = f"{str(path)!r} exists already."
-        raise FileExistsError(msg) from None
-    except OSError:  # a file system without links
+    except OSError:
         if path.exists():
             msg = f"{str(path)!r} exists already."
             raise FileExistsError(msg) from None
-        temporary.replace(path)
+        temporary.replace(path)  # a file system without links
 
 
 def _flush_folder(folder: Path) -> None:

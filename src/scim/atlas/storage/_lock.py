@@ -1,23 +1,22 @@
-"""One writer at a time, on any storage that can list what was just written.
-
-A writer puts a claim into the folder and then looks: it holds the lock if no other claim is there. Of two that look
-at the same moment each sees the other, so that never both hold it. Of several that wait the one whose name sorts
-first leaves its claim, the others withdraw theirs. The owner gives signs of life; a claim without is removed.
-"""
+"""One writer at a time, on any storage that lists a file as soon as it is written."""
 
 from __future__ import annotations
 
 import contextlib
+import getpass
+import json
 import os
+import platform
 import random
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Self
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self, get_type_hints
 
 from scim._core.errors import LockedError, StorageError
 from scim._core.log import logger
-from scim.atlas.storage._claim import BEAT, DEAD_AFTER, Claim, seconds
 from scim.atlas.storage._storage import LOCKS
 
 if TYPE_CHECKING:
@@ -25,42 +24,94 @@ if TYPE_CHECKING:
 
     from scim.atlas.storage._storage import Storage
 
-REMOVED = "another writer removed our claim"
-# On S3 a sign of life is written anew, so that one that comes late could bring back a claim that others removed
-# after DEAD_AFTER. A request takes up to 17 s, and the clock of the store counts whole seconds.
-LOST_AFTER = DEAD_AFTER - 20
-_LEFT: set[tuple[str, str]] = set()
-"""Claims of this process, by address and name, that it gave up and could not delete because nothing answered."""
-
+HEARTBEAT = 10.0
+"""Seconds between two heartbeats."""
+LEASE_TIMEOUT = 60.0
+"""Seconds without a heartbeat after which other writers remove a lease."""
+LOST_AFTER = LEASE_TIMEOUT - 20
+"""Seconds after which a heartbeat on S3, a write of up to 17 s, could bring back a lease that was removed."""
 SHORTEST_LOOK, FIRST_WAIT, LONGEST_WAIT = 0.5, 0.02, 1.0
+
+_UNDELETED: set[tuple[str, str]] = set()
+"""Leases of this process, by address and name, that ended while the storage did not respond."""
+
+
+class Lease(NamedTuple):
+    """The owner of a lease file: one that writes, or waits to."""
+
+    owner: str
+    host: str
+    machine: str
+    pid: int
+    started: float
+    what: str
+    since: str
+
+    @classmethod
+    def of_this_process(cls, what: str) -> Lease:
+        """Return the lease of this process."""
+        pid = os.getpid()
+        since = datetime.now(UTC).isoformat(timespec="microseconds")
+        return cls(_user(), platform.node(), _machine(), pid, _process(pid)[1], what, since)
+
+    @classmethod
+    def load(cls, content: bytes) -> Lease | None:
+        """Return the lease in a file; `None` if it cannot be read, as one of another version."""
+        try:
+            fields = json.loads(content)
+            return cls(**{name: kind(fields[name]) for name, kind in get_type_hints(cls).items()})
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def has_ended(self, age: float) -> bool:
+        """Return whether its process ended, as far as this machine can tell, `age` seconds after its heartbeat."""
+        if os.name != "posix" or self.machine != _machine():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:  # it runs, under another user
+            pass
+        state, started = _process(self.pid)
+        # The id may be another process's by now. Setting the clock moves start times too, so a fresh heartbeat counts.
+        reused = age > 2 * HEARTBEAT and min(started, self.started) > 0 and abs(started - self.started) > 1
+        return state == "Z" or reused
+
+    def describe(self, age: float) -> str:
+        """Return a line for an error."""
+        owner = f"{self.owner} on {self.host} (process {self.pid})"
+        return f"{owner}: {self.what}, since {self.since[:19]} UTC, last heartbeat {max(age, 0):.0f} s ago"
 
 
 class Lock:
     """The right to write into an atlas, for the time of a `with` block.
+
+    A writer puts a lease into a folder and then lists the folder: it holds the lock if no other lease is there. Of two
+    that list at the same moment each sees the other, so that both never hold it. Of several that wait, the one with the
+    first name keeps its lease, the others withdraw theirs. The owner sends heartbeats; a lease without them is removed.
 
     Parameters
     ----------
     storage
         The atlas.
     what
-        What the owner does with it, for the error that others get: `"append study 'a'"`.
+        What the owner does with it, for the error of other writers: `"append study 'a'"`.
     timeout
-        Seconds to wait for another writer; 0 looks once.
+        Seconds to wait for another writer; 0 tries once.
 
     Raises
     ------
     LockedError
-        Another writer has it, and kept it for `timeout` seconds; it says who.
+        Another writer kept it for `timeout` seconds; the message names it.
     """
 
     def __init__(self, storage: Storage, what: str, timeout: float = 0.0) -> None:
-        self.storage = storage
-        self.what = what
-        self.timeout = timeout
+        self.storage, self.what, self.timeout = storage, what, timeout
         self._name = ""
         self._lost = ""
         self._content = b""
-        self._signed = 0.0
+        self._last_heartbeat = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -68,7 +119,15 @@ class Lock:
         if self._thread is not None:
             msg = f"This lock of {self.storage.uri!r} is held already; make another Lock."
             raise RuntimeError(msg)
-        self._acquire()
+        self._lost, self._stop = "", threading.Event()
+        try:
+            self._wait()
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the cause
+                self._withdraw()
+            raise
+        self._thread = threading.Thread(target=self._send_heartbeats, name="scim-lock", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(
@@ -82,42 +141,31 @@ class Lock:
         try:
             self._withdraw()
         except OSError as problem:
-            _LEFT.add((self.storage.uri, name))
-            # What the block did is done or has its own error; others take over when no sign of life comes.
+            _UNDELETED.add((self.storage.uri, name))
+            # What the block did is done or has its own error; the lease ends without heartbeats.
             logger.warning("the lock of %s could not be given back: %s", self.storage.uri, problem)
 
     def check(self) -> None:
-        """Give a sign of life now, so that what follows at once has the lock; call it before a commit.
+        """Send a heartbeat now, so that what follows at once has the lock; call it before a commit.
 
         Raises
         ------
         LockedError
-            The lock was taken over, or no sign of life could be given for so long that it may have been.
+            The lock was taken over, or no heartbeat could be sent for so long that it may have been.
         StorageError
-            The storage does not answer.
+            The storage does not respond.
         """
         if not self._lost:
-            self._sign()
+            self._heartbeat()
         if self._lost:
             msg = f"The lock of {self.storage.uri!r} was taken over: {self._lost}. What was not committed is not kept;"
             msg += " start again."
             raise LockedError(msg)
 
-    def _acquire(self) -> None:
-        self._lost, self._stop = "", threading.Event()
-        try:
-            self._wait()
-        except BaseException:
-            with contextlib.suppress(OSError):  # the first error says more
-                self._withdraw()
-            raise
-        self._thread = threading.Thread(target=self._beat, name="scim-lock", daemon=True)
-        self._thread.start()
-
     def _wait(self) -> None:
-        # Two that look at the same moment see each other: also who does not wait looks again before it gives up.
+        # Two that list at the same moment see each other: also one that does not wait lists again before it gives up.
         end, wait = time.monotonic() + max(self.timeout, SHORTEST_LOOK), FIRST_WAIT
-        while rivals := self._claim():
+        while rivals := self._put_lease():
             left = end - time.monotonic()
             if left <= 0:
                 raise LockedError(self._explain(rivals))
@@ -126,63 +174,97 @@ class Lock:
             time.sleep(min(left, wait * random.uniform(0.5, 1)))
             wait = min(2 * wait, LONGEST_WAIT)
 
-    def _claim(self) -> dict[str, tuple[Claim | None, float]]:
-        """Put our claim, and return those of others that live, with the age of their last sign of life."""
+    def _put_lease(self) -> dict[str, tuple[Lease | None, float]]:
+        """Write our lease, and return the valid leases of other writers with the age of their last heartbeat."""
         self._name = self._name or f"{LOCKS}/{uuid.uuid4().hex}.json"
-        self._content = Claim.mine(self.what).dump()
-        self._signed = seconds()
+        self._content = json.dumps(Lease.of_this_process(self.what)._asdict(), indent=1).encode()
+        self._last_heartbeat = _clock()
         self.storage.write(self._name, self._content)
         modified = {file.name: file.modified for file in self.storage.files(LOCKS)}
         if self._name not in modified:
             msg = f"{self.storage.uri!r} does not list what was just written into it; it cannot be locked."
             raise StorageError(msg)
-        now = modified.pop(self._name)  # by the clock of the store: ours may differ
-        return {name: found for name, then in modified.items() if (found := self._look(name, now - then)) is not None}
+        now = modified.pop(self._name)  # by the clock of the storage: ours may differ
+        rivals = {name: self._valid_lease(name, now - time_of) for name, time_of in modified.items()}
+        return {name: rival for name, rival in rivals.items() if rival is not None}
 
-    def _look(self, name: str, age: float) -> tuple[Claim | None, float] | None:
+    def _valid_lease(self, name: str, age: float) -> tuple[Lease | None, float] | None:
+        """Return another writer's lease; one that has ended is removed."""
         try:
-            claim = Claim.load(self.storage.read(name))
-        except FileNotFoundError:  # withdrawn since we looked
+            lease = Lease.load(self.storage.read(name))
+        except FileNotFoundError:  # withdrawn meanwhile
             return None
-        given_up = (self.storage.uri, name) in _LEFT
-        if given_up or age > DEAD_AFTER or (claim is not None and claim.is_gone(age)):
-            logger.info("removed the claim of a writer that is gone: %s", claim.describe(age) if claim else name)
+        undeleted = (self.storage.uri, name) in _UNDELETED
+        if undeleted or age > LEASE_TIMEOUT or (lease is not None and lease.has_ended(age)):
+            logger.info("removed the lease of a writer that has ended: %s", lease.describe(age) if lease else name)
             self.storage.delete([name])
             return None
-        return claim, age
+        return lease, age
 
-    def _explain(self, rivals: dict[str, tuple[Claim | None, float]]) -> str:
-        # The owner put its claim before all that wait for it.
-        known = [(claim, age) for claim, age in rivals.values() if claim is not None]
+    def _explain(self, rivals: dict[str, tuple[Lease | None, float]]) -> str:
+        # The owner wrote its lease before all that wait.
+        known = [(lease, age) for lease, age in rivals.values() if lease is not None]
         first = min(known, key=lambda pair: pair[0].since, default=None)
-        who = first[0].describe(first[1]) if first else f"by an unknown version of scim ({min(rivals)})"
+        owner = first[0].describe(first[1]) if first else f"by an unknown version of scim ({min(rivals)})"
         waited = f" Waited {self.timeout:g} s." if self.timeout else ""
-        return f"{self.storage.uri!r} is being written: {who}.{waited} Try again when that is done."
+        return f"{self.storage.uri!r} is being written: {owner}.{waited} Try again when that is done."
 
     def _withdraw(self) -> None:
         if self._name:
             name, self._name = self._name, ""
             self.storage.delete([name])
 
-    def _beat(self) -> None:
-        while not self._lost and not self._stop.wait(BEAT):
+    def _send_heartbeats(self) -> None:
+        while not self._lost and not self._stop.wait(HEARTBEAT):
             try:
-                self._sign()
+                self._heartbeat()
             except OSError as error:
-                logger.warning("no sign of life could be given to %s: %s", self.storage.uri, error)
+                logger.warning("no heartbeat could be sent to %s: %s", self.storage.uri, error)
 
-    def _sign(self) -> None:
-        """Give a sign of life, or find the lock lost; a claim that was removed is never made again."""
-        begun = seconds()
+    def _heartbeat(self) -> None:
+        """Renew the lease, or find it lost; a lease that was removed is never written again."""
+        begun, lost = _clock(), "another writer removed our lease"
         if self.storage.path is not None:
             try:
                 os.utime(self.storage.path / self._name)
             except FileNotFoundError:
-                self._lost = REMOVED
+                self._lost = lost
         elif not self.storage.exists(self._name):
-            self._lost = REMOVED
-        elif (age := seconds() - self._signed) > LOST_AFTER:
-            self._lost = f"no sign of life could be given for {age:.0f} s"
+            self._lost = lost
+        elif (age := _clock() - self._last_heartbeat) > LOST_AFTER:
+            self._lost = f"no heartbeat could be sent for {age:.0f} s"
         else:
             self.storage.write(self._name, self._content)
-        self._signed = begun
+        self._last_heartbeat = begun
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container may run under a number that has no name
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+
+
+def _machine() -> str:
+    """Return a name within which a process id means one process: containers share a host and even a host name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not Linux
+        boot, namespace = f"{uuid.getnode():x}", platform.system()
+    return f"{platform.node()} {boot} {namespace}"
+
+
+def _process(pid: int) -> tuple[str, float]:
+    """Return state and start (seconds since 1970) of a process; an empty text and 0 without `/proc`."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode("ascii").split()
+        boot = next(line for line in Path("/proc/stat").read_bytes().splitlines() if line.startswith(b"btime"))
+    except OSError:
+        return "", 0.0
+    return state, int(boot.split()[1]) + int(fields[18]) / os.sysconf("SC_CLK_TCK")
+
+
+def _clock() -> float:
+    """Return seconds that never run backwards; time asleep counts where the system measures it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -1,4 +1,4 @@
-"""Files in a bucket, by pyarrow; every error of the network says what was tried and is a `StorageError`."""
+"""The files of an atlas in a bucket, by pyarrow; an error of the network is a `StorageError` naming what was tried."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileType, S3FileSystem
 
 from scim._core.errors import StorageError
 from scim._core.settings import settings
-from scim.atlas.storage._files import CHUNK, StoredFile
+from scim.atlas.storage._local import CHUNK, StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
     from urllib.parse import SplitResult
 
-# A server that stopped in the middle is an error after 3 × 5 s. "Request" is the time without a single byte.
-CONNECT_SECONDS = 3
-REQUEST_SECONDS = 5
-TRIES = 3
+CONNECT_SECONDS, REQUEST_SECONDS, TRIES = 3, 5, 3  # "request" is the time without a single byte
 N_PARALLEL = 16
 
 
@@ -33,18 +31,42 @@ class S3Files:
         self.root = root  # "bucket/prefix"
         self.system = _system()
 
-    def exists(self, name: str) -> bool:
-        from pyarrow.fs import FileType  # noqa: PLC0415  (those who read a folder need no S3)
+    def tiledb_config(self) -> dict[str, str]:
+        """Return the options with which TileDB reaches the same bucket."""
+        chosen = settings.storage
+        options = {
+            "connect_timeout_ms": str(CONNECT_SECONDS * 1000),
+            "request_timeout_ms": str(REQUEST_SECONDS * 1000),
+            "connect_max_tries": str(TRIES - 1),  # TileDB counts those after the first
+        }
+        if region := _region():
+            options["region"] = region
+        if chosen.endpoint:
+            address = _address("endpoint", chosen.endpoint)
+            options |= {"endpoint_override": address.netloc, "scheme": address.scheme}
+            options["use_virtual_addressing"] = "false"
+        if chosen.proxy:
+            proxy = _address("proxy", chosen.proxy)
+            options |= {
+                "proxy_scheme": proxy.scheme,
+                "proxy_host": str(proxy.hostname),
+                "proxy_port": str(_port(proxy)),
+            }
+            options |= {"proxy_username": proxy.username or "", "proxy_password": proxy.password or ""}
+        if chosen.anonymous:
+            options["no_sign_request"] = "true"
+        return {f"vfs.s3.{name}": value for name, value in options.items()}
 
+    def exists(self, name: str) -> bool:
         with self._tried("look for", name):
             return bool(self.system.get_file_info(self._key(name)).type != FileType.NotFound)
 
     def read(self, name: str) -> bytes:
-        # pyarrow asks for the size first and then for so many bytes: of a file that grew in between it reads a part.
+        # pyarrow reads the size first and then so many bytes: of a file that grew in between, a part.
         for _ in range(TRIES):
             content = b"".join(self.chunks(name))
             with self._tried("read", name):
-                if self.system.get_file_info(self._key(name)).size in (len(content), None):  # None: it went since
+                if self.system.get_file_info(self._key(name)).size in (len(content), None):  # None: deleted since
                     return content
         msg = f"'s3://{self._key(name)}' changes while it is read; try again."
         raise StorageError(msg)
@@ -53,10 +75,7 @@ class S3Files:
         with self._tried("read", name):
             stream = self.system.open_input_stream(self._key(name), compression=None)
         with stream:
-            while True:
-                chunk = self._next(stream, name)
-                if not chunk:
-                    return
+            while chunk := self._next(stream, name):
                 yield chunk
 
     def _next(self, stream: Any, name: str) -> bytes:
@@ -64,7 +83,7 @@ class S3Files:
             with self._tried("read", name):
                 return bytes(stream.read(CHUNK))
         except StorageError:
-            # Of a file that was deleted since it was opened pyarrow says "Failed to flush response stream".
+            # A file that was deleted since it was opened is "Failed to flush response stream" to pyarrow.
             if self.exists(name):
                 raise
             msg = f"No 's3://{self._key(name)}'."
@@ -82,33 +101,26 @@ class S3Files:
             shutil.copyfileobj(source, stream, CHUNK)
 
     def delete(self, names: Iterable[str]) -> None:
-        with ThreadPoolExecutor(N_PARALLEL) as pool:
-            list(pool.map(self._delete, names))
+        def delete(name: str) -> None:
+            with contextlib.suppress(FileNotFoundError), self._tried("delete", name):
+                self.system.delete_file(self._key(name))
 
-    def _delete(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError), self._tried("delete", name):
-            self.system.delete_file(self._key(name))
+        with ThreadPoolExecutor(N_PARALLEL) as pool:
+            list(pool.map(delete, names))
 
     def delete_folder(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError), self._tried("delete", name):
             self.system.delete_dir(self._key(name))
 
     def files(self, folder: str) -> list[StoredFile]:
-        start = len(self.root) + 1
-        found = [
-            StoredFile(info.path[start:], info.size, info.mtime_ns / 1e9)
-            for info in self._list(folder, recursive=True)
-            if info.is_file
-        ]
-        return sorted(found)
+        start, infos = len(self.root) + 1, self._list(folder, recursive=True)
+        return sorted(StoredFile(info.path[start:], info.size, info.mtime_ns / 1e9) for info in infos if info.is_file)
 
     def folders(self, folder: str) -> list[str]:
         return sorted(info.base_name for info in self._list(folder, recursive=False) if not info.is_file)
 
     def _list(self, folder: str, *, recursive: bool) -> list[Any]:
-        from pyarrow.fs import FileSelector  # noqa: PLC0415  (as above)
-
-        # Not allow_not_found: a bucket that is not there would be an empty folder as well.
+        # Not allow_not_found: a missing bucket would be an empty folder as well.
         selector = FileSelector(self._key(folder), recursive=recursive)
         with contextlib.suppress(FileNotFoundError), self._tried("list", folder):
             return list(self.system.get_file_info(selector))
@@ -129,42 +141,14 @@ class S3Files:
             msg = f"No {uri!r}."
             raise FileNotFoundError(msg) from error
         except (OSError, pa.ArrowException) as error:
-            chosen = settings.storage  # not the proxy: its password is nobody's business
+            chosen = settings.storage  # not the proxy, which may have a password
             how = f"endpoint={chosen.endpoint!r}, region={chosen.region!r}, anonymous={chosen.anonymous}"
-            msg = f"Could not {what} {uri!r}: {_line(error)}. Check scim.settings.storage: {how}."
+            cause = " ".join(str(error).split()).rstrip(".")
+            msg = f"Could not {what} {uri!r}: {cause}. Check scim.settings.storage: {how}."
             raise StorageError(msg) from error
 
 
-def tiledb_config() -> dict[str, str]:
-    """Return what TileDB must know to reach the same bucket."""
-    chosen = settings.storage
-    config = {
-        "vfs.s3.connect_timeout_ms": str(CONNECT_SECONDS * 1000),
-        "vfs.s3.request_timeout_ms": str(REQUEST_SECONDS * 1000),
-        "vfs.s3.connect_max_tries": str(TRIES - 1),  # TileDB counts those after the first
-    }
-    if region := _region():
-        config["vfs.s3.region"] = region
-    if chosen.endpoint:
-        address = _address("endpoint", chosen.endpoint)
-        config["vfs.s3.endpoint_override"] = address.netloc
-        config["vfs.s3.scheme"] = address.scheme
-        config["vfs.s3.use_virtual_addressing"] = "false"
-    if chosen.proxy:
-        proxy = _address("proxy", chosen.proxy)
-        config["vfs.s3.proxy_scheme"] = proxy.scheme
-        config["vfs.s3.proxy_host"] = str(proxy.hostname)
-        config["vfs.s3.proxy_port"] = str(_port(proxy))
-        config["vfs.s3.proxy_username"] = proxy.username or ""
-        config["vfs.s3.proxy_password"] = proxy.password or ""
-    if chosen.anonymous:
-        config["vfs.s3.no_sign_request"] = "true"
-    return config
-
-
 def _system() -> Any:
-    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem  # noqa: PLC0415  (as above)
-
     chosen = settings.storage
     options: dict[str, Any] = {}
     if chosen.endpoint:
@@ -189,7 +173,7 @@ def _system() -> Any:
 
 
 def _region() -> str | None:
-    # A server of one's own has no regions, but the signature names one; without it AWS's library would ask around.
+    # Other servers have no regions, but the signature names one; without it AWS's library would search for it.
     return settings.storage.region or ("us-east-1" if settings.storage.endpoint else None)
 
 
@@ -203,7 +187,3 @@ def _address(name: str, text: str) -> SplitResult:
 
 def _port(address: SplitResult) -> int:
     return address.port or (443 if address.scheme == "https" else 80)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".")

@@ -15,19 +15,20 @@ from scim.atlas.storage._local import LocalFiles, sweep
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from scim.atlas.storage._files import Files, StoredFile
+    from scim.atlas.storage._local import StoredFile
+    from scim.atlas.storage._s3 import S3Files
 
 N_PARALLEL = 8
 
 LOCKS = "lock"
-"""Folder of the claims of writers."""
+"""Folder of the leases of writers."""
 
 
 class Storage:
     """The files of one atlas, in a folder or under a prefix of a bucket.
 
-    Names of files are relative to the atlas, with `/`. What goes wrong in a folder is the `OSError` of Python;
-    what goes wrong on S3 is a `StorageError` that says what was tried.
+    Names of files are relative to the atlas, with `/`. An error in a folder is Python's `OSError`, an error on S3 a
+    `StorageError` that names what was tried.
 
     Attributes
     ----------
@@ -38,8 +39,7 @@ class Storage:
     """
 
     def __init__(self, uri: str, path: Path | None) -> None:
-        self.uri = uri
-        self.path = path
+        self.uri, self.path = uri, path
 
     def __repr__(self) -> str:
         return f"Storage({self.uri!r})"
@@ -53,12 +53,13 @@ class Storage:
         TypeError, ValueError
             It is neither a path nor an address on S3.
         """
+        expected = "Expected the folder of an atlas or an address as 's3://bucket/name', got"
         if not isinstance(uri, str | os.PathLike):
-            msg = f"Expected the folder of an atlas or an address as 's3://bucket/name', got {type(uri).__name__}."
+            msg = f"{expected} {type(uri).__name__}."
             raise TypeError(msg)
         text = os.fspath(uri)
         if not text:
-            msg = "Expected the folder of an atlas or an address as 's3://bucket/name', got an empty text."
+            msg = f"{expected} an empty text."
             raise ValueError(msg)
         if "://" not in text:
             path = Path(text).expanduser().resolve()  # TileDB takes a relative path from where the process started
@@ -66,10 +67,10 @@ class Storage:
         return cls(_check_address(text), None)
 
     @cached_property
-    def _files(self) -> Files:
+    def _files(self) -> LocalFiles | S3Files:
         if self.path is not None:
             return LocalFiles(self.path)
-        from scim.atlas.storage._s3 import S3Files  # noqa: PLC0415  (those who read a folder need no S3)
+        from scim.atlas.storage._s3 import S3Files  # noqa: PLC0415  (reading a folder needs no S3)
 
         return S3Files(self.uri.removeprefix("s3://"))
 
@@ -79,38 +80,20 @@ class Storage:
 
     def tiledb_config(self) -> dict[str, str]:
         """Return the options with which TileDB reaches this storage, from `scim.settings.storage`."""
-        if self.path is not None:
-            return {}
-        from scim.atlas.storage._s3 import tiledb_config  # noqa: PLC0415  (as above)
-
-        return tiledb_config()
+        return self._files.tiledb_config()
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file or folder of that name."""
         return self._files.exists(_check_name(name))
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is none.
-        """
+        """Return the content of a file; `FileNotFoundError` if there is none."""
         return self._files.read(_check_name(name))
 
     def write(self, name: str, content: bytes, *, new: bool = False) -> None:
-        """Write a file whole or not at all, replacing what was there.
+        """Write a file whole or not at all, replacing what was there; with `new` an existing one is an error.
 
-        Parameters
-        ----------
-        name
-            Its name.
-        content
-            What it is to hold.
-        new
-            Whether to refuse to replace a file. In a folder two writers at once are told apart;
-            on S3, which is asked first, only those that hold the lock are.
+        In a folder `new` also holds for two writers at once; on S3 it needs the lock.
 
         Raises
         ------
@@ -120,11 +103,11 @@ class Storage:
         self._files.write(_check_name(name), content, new=new)
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files; those that are not there are fine."""
+        """Delete files; missing ones are ignored."""
         self._files.delete([_check_name(name) for name in names])
 
     def delete_folder(self, name: str) -> None:
-        """Delete a folder and all in it; it need not be there."""
+        """Delete a folder and all in it; a missing one is ignored."""
         self._files.delete_folder(_check_name(name))
 
     def files(self, folder: str = "") -> list[StoredFile]:
@@ -136,19 +119,19 @@ class Storage:
         return self._files.folders(_check_name(folder) if folder else "")
 
     def sweep(self) -> None:
-        """Delete what writers that were killed had begun to write; for who holds the lock."""
+        """Delete temporary files of writers that were killed; needs the lock."""
         if self.path is not None:  # on S3 files appear whole
             sweep(self.path, spare=LOCKS)
 
-    def digest(self, name: str) -> str:
+    def checksum(self, name: str) -> str:
         """Return the SHA-256 of a file, in hexadecimal; it is read in parts."""
-        digest = hashlib.sha256()
+        checksum = hashlib.sha256()
         for chunk in self._files.chunks(_check_name(name)):
-            digest.update(chunk)
-        return digest.hexdigest()
+            checksum.update(chunk)
+        return checksum.hexdigest()
 
     def upload(self, folder: Path, name: str) -> None:
-        """Copy what is in a folder of this machine to the folder `name`, over what is there."""
+        """Copy a folder of this machine to the folder `name`, replacing its files."""
         _check_name(name)
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
         with ThreadPoolExecutor(N_PARALLEL) as pool:
@@ -161,24 +144,26 @@ class Storage:
         Raises
         ------
         FileNotFoundError
-            There is nothing of that name.
+            There is none.
         StorageError
-            A file is not as long as the storage said.
+            A file ended early.
         """
         files = self.files(name)
         if not files:
             msg = f"{self.child(name)!r} has no files; it is no folder of this atlas, or it was deleted."
             raise FileNotFoundError(msg)
-        with ThreadPoolExecutor(N_PARALLEL) as pool:
-            list(pool.map(lambda file: self._fetch(file, to / file.name.removeprefix(f"{name}/")), files))
 
-    def _fetch(self, file: StoredFile, to: Path) -> None:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with to.open("wb") as target:
-            n_bytes = sum(target.write(chunk) for chunk in self._files.chunks(file.name))
-        if n_bytes != file.n_bytes:
-            msg = f"{self.child(file.name)!r} ended after {n_bytes} of {file.n_bytes} bytes; try again."
-            raise StorageError(msg)
+        def fetch(file: StoredFile) -> None:
+            path = to / file.name.removeprefix(f"{name}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as target:
+                n_bytes = sum(target.write(chunk) for chunk in self._files.chunks(file.name))
+            if n_bytes != file.n_bytes:
+                msg = f"{self.child(file.name)!r} ended after {n_bytes} of {file.n_bytes} bytes; try again."
+                raise StorageError(msg)
+
+        with ThreadPoolExecutor(N_PARALLEL) as pool:
+            list(pool.map(fetch, files))
 
 
 def _check_address(text: str) -> str:

@@ -14,8 +14,8 @@ from scipy import sparse
 import scim
 from helpers import fakes
 from scim._core.errors import FormatError
-from scim.atlas.source import Source, token_of
-from scim.io import _on_disk, opened
+from scim.atlas._source import Source, resume_token
+from scim.io import _files, opened
 
 KEEP = ["cell_type", "n", "note"]
 
@@ -199,7 +199,7 @@ def test_a_large_matrix_by_column_is_refused(tmp_path, monkeypatch):
     adata = fakes.cells(9)
     adata.X = adata.X.tocsc()
     adata.write_h5ad(tmp_path / "a.h5ad")
-    monkeypatch.setattr(_on_disk, "MAX_CSC_BYTES", 100)
+    monkeypatch.setattr(_files, "MAX_CSC_BYTES", 100)
     with (
         opened(tmp_path / "a.h5ad", []) as cells,
         pytest.raises(ValueError, match=r"X of '.*a.h5ad' is stored by column \(csc, .* adata.X = adata.X.tocsr\(\)"),
@@ -312,17 +312,17 @@ def test_tokens_tell_the_same_files_from_others(tmp_path, monkeypatch):
     adata = fakes.cells(5)
     adata.write_h5ad(tmp_path / "a.h5ad")
     write_zarr(adata, tmp_path / "a.zarr", 3)
-    assert token_of(adata) is None
+    assert resume_token(adata) is None
     monkeypatch.chdir(tmp_path)
     for name in ("a.h5ad", "a.zarr"):
-        token = token_of(tmp_path / name, study="s", obs_columns=["n"])
-        assert token == token_of(name, obs_columns=["n"], study="s")
-        assert token != token_of(name, study="t", obs_columns=["n"])
+        token = resume_token(tmp_path / name, study="s", obs_columns=["n"])
+        assert token == resume_token(name, obs_columns=["n"], study="s")
+        assert token != resume_token(name, study="t", obs_columns=["n"])
         file = tmp_path / name if name == "a.h5ad" else next(f for f in (tmp_path / name).rglob("*") if f.is_file())
         file.write_bytes(file.read_bytes() + b" ")
-        assert token != token_of(name, study="s", obs_columns=["n"])
+        assert token != resume_token(name, study="s", obs_columns=["n"])
     with pytest.raises(FileNotFoundError):
-        token_of("nope")
+        resume_token("nope")
 
 
 def test_counts_of_a_file_are_embedded_as_in_memory(tmp_path):

@@ -1,8 +1,8 @@
-"""Columns of `obs`, from pandas to the few types that an atlas keeps."""
+"""The types in which an atlas keeps columns of obs: text, bool, int64 and float64."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api import types as is_
 
-from scim._core.checks import refuse_absent
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 TEXT = pa.large_string()
-_PANDAS = {pa.bool_(): "boolean", pa.int64(): "Int64", pa.float64(): "Float64", TEXT: "object"}
 _INFERRED = {
     "string": TEXT,
     "empty": TEXT,
@@ -25,7 +19,7 @@ _INFERRED = {
     "floating": pa.float64(),
     "mixed-integer-float": pa.float64(),
 }
-"""What pandas finds in a column of Python objects."""
+"""Types by what pandas infers of a column of Python objects."""
 
 
 def arrow_type(column: pd.Series) -> pa.DataType:
@@ -45,18 +39,17 @@ def arrow_type(column: pd.Series) -> pa.DataType:
         return pa.int64()
     if is_.is_float_dtype(values.dtype):
         return pa.float64()
-    found = _INFERRED.get(is_.infer_dtype(values, skipna=True))
-    if found is None:
+    inferred = _INFERRED.get(is_.infer_dtype(values, skipna=True))
+    if inferred is None:
         msg = (
             f"obs[{column.name!r}] has dtype {column.dtype} and holds more than text; expected text, a categorical, "
             f"bool, int or float. Convert it first, for example with .astype(str)."
         )
         raise TypeError(msg)
-    return found
+    return inferred
 
 
 def _is_coded_text(dtype: Any) -> bool:
-    """Say whether a column of arrow's is dictionary-coded text."""
     kind = dtype.pyarrow_dtype if isinstance(dtype, pd.ArrowDtype) else pa.null()
     return isinstance(kind, pa.DictionaryType) and kind.value_type in (pa.string(), TEXT)
 
@@ -71,21 +64,21 @@ def as_type(column: pd.Series, kind: pa.DataType) -> pa.Array:
     TypeError
         The atlas keeps this column in another type.
     """
-    own = arrow_type(column)
-    if own != kind and column.isna().all():
+    found = arrow_type(column)
+    if found != kind and column.isna().all():
         return pa.nulls(len(column), kind)
-    if {own, kind} != {pa.int64(), pa.float64()} and own != kind:
-        _refuse(column, own, kind)
+    if {found, kind} != {pa.int64(), pa.float64()} and found != kind:
+        _refuse(column, found, kind)
     if isinstance(column.dtype, pd.CategoricalDtype):
         values = as_type(pd.Series(column.cat.categories, name=column.name), kind)
         codes = np.asarray(column.cat.codes)
         return values.take(pa.array(codes, mask=codes < 0))
-    if own == TEXT or own == pa.bool_():
+    if found == TEXT or found == pa.bool_():
         return _array(column, kind)
-    return _numbers(column, own, kind)
+    return _numbers(column, found, kind)
 
 
-def _numbers(column: pd.Series, own: pa.DataType, kind: pa.DataType) -> pa.Array:
+def _numbers(column: pd.Series, found: pa.DataType, kind: pa.DataType) -> pa.Array:
     if column.dtype == np.float16 or column.dtype == object:
         column = column.astype("Float64")  # arrow reads neither half floats nor whole numbers beside fractions
     elif column.dtype == np.longdouble:
@@ -93,7 +86,7 @@ def _numbers(column: pd.Series, own: pa.DataType, kind: pa.DataType) -> pa.Array
     try:
         return pc.cast(_array(column), kind)
     except pa.ArrowInvalid:  # a fraction, or a number that the type cannot hold
-        _refuse(column, own, kind, _unfit(column, kind))
+        _refuse(column, found, kind, _unfit(column, kind))
 
 
 def _unfit(column: pd.Series, kind: pa.DataType) -> str:
@@ -113,25 +106,9 @@ def _array(column: pd.Series, kind: pa.DataType | None = None) -> pa.Array:
     return array if kind is None or array.type == kind else array.cast(kind)
 
 
-def _refuse(column: pd.Series, own: pa.DataType, kind: pa.DataType, why: str = "") -> NoReturn:
+def _refuse(column: pd.Series, found: pa.DataType, kind: pa.DataType, why: str = "") -> NoReturn:
     msg = (
-        f"obs[{column.name!r}] is {own}{why}, but the atlas keeps this column as {kind}; "
+        f"obs[{column.name!r}] is {found}{why}, but the atlas keeps this column as {kind}; "
         f"convert it, or append it under another name."
     )
     raise TypeError(msg)
-
-
-def missing(name: str, n: int, kind: pa.DataType) -> pd.Series:
-    """Return a column of missing values that pandas will hand on as `kind`."""
-    return pd.Series([None] * n, dtype=_PANDAS[kind], name=name)
-
-
-def check_columns(obs: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse names that `obs` does not have.
-
-    Raises
-    ------
-    KeyError
-        Naming them, and those that exist.
-    """
-    refuse_absent(columns, list(obs.columns))

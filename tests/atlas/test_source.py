@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 from helpers import fakes
-from scim.atlas.source import Source
+from scim.atlas._source import Source
 
 ARGUMENTS = {"study": "s", "study_key": None, "label_key": None, "obs_columns": [], "layer": None}
 

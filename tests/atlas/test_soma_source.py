@@ -12,7 +12,9 @@ import tiledbsoma.io
 import scim
 from helpers import census
 from scim._core.errors import FilterError, FormatError
-from scim.atlas.source import DenseRows, ExperimentMatrix, _experiment_obs, _experiment_rows, read_experiment
+from scim.atlas._soma_source import read_experiment
+from scim.io import Experiment, SparseRows
+from scim.io._experiment import DenseRows
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_all_cells_with_the_defaults(experiment, truth):
     assert source.obs["source_joinid"].tolist() == list(range(120))
     assert source.obs["source_joinid"].dtype == np.int64
     assert (source.counts.source, source.counts.kind, source.embedding) == ("X['raw']", "counts", None)
-    assert isinstance(source.counts.matrix, ExperimentMatrix)
+    assert isinstance(source.counts.matrix, SparseRows)
     np.testing.assert_array_equal(source.counts.rows(0, 120).toarray(), X.toarray())
     assert source.counts.var.index.tolist() == truth.var["feature_id"].tolist()
     assert source.counts.var["feature_name"].tolist() == truth.var["feature_name"].tolist()
@@ -99,16 +101,16 @@ def test_a_filter_chooses_cells_and_their_rows(experiment, truth, where, mask, l
 
 def test_reading_in_many_batches_changes_nothing(experiment, monkeypatch):
     once = read_experiment(experiment, where="disease == 'asthma'")
-    real, batches = _experiment_obs._batches, []
+    real, batches = Experiment._batches, []
 
-    def small(obs, columns, ids):
-        for table in real(obs, columns, ids):
+    def small(self, columns, ids):
+        for table in real(self, columns, ids):
             for start in range(0, len(table), 17):
                 batches.append(table.slice(start, 17))
                 yield batches[-1]
 
-    monkeypatch.setattr(_experiment_obs, "_batches", small)
-    monkeypatch.setattr(_experiment_rows, "BUFFER_BYTES", 4096)
+    monkeypatch.setattr(Experiment, "_batches", small)
+    monkeypatch.setattr("scim.io._experiment.BUFFER_BYTES", 4096)
     again = read_experiment(experiment, where="disease == 'asthma'")
     assert len(batches) > 10
     pd.testing.assert_frame_equal(once.obs, again.obs, check_categorical=False)
@@ -117,18 +119,18 @@ def test_reading_in_many_batches_changes_nothing(experiment, monkeypatch):
 
 
 def test_batches_are_small_whatever_the_buffers_of_the_caller(experiment, monkeypatch):
-    monkeypatch.setattr(_experiment_rows, "BUFFER_BYTES", 512)
-    sizes = [len(table) for table in _experiment_obs._batches(experiment.obs, ["sex"], None)]
+    monkeypatch.setattr("scim.io._experiment.BUFFER_BYTES", 512)
+    sizes = [len(frame) for frame in Experiment(experiment).frames(["sex"])]
     assert sum(sizes) == 120
     assert max(sizes) <= 512 // 8
 
 
 def test_few_cells_are_read_by_their_ids(experiment, monkeypatch):
-    ids = np.array([3, 70])
-    monkeypatch.setattr(_experiment_obs, "_FEW", 0.5)
-    few = _experiment_obs.read_columns(experiment.obs, ids, ["sex", "nnz"])
-    monkeypatch.setattr(_experiment_obs, "_FEW", 0.0)
-    pd.testing.assert_frame_equal(few, _experiment_obs.read_columns(experiment.obs, ids, ["sex", "nnz"]))
+    ids, cells = np.array([3, 70]), Experiment(experiment)
+    monkeypatch.setattr("scim.io._experiment._FEW", 0.5)
+    few = cells.read(["sex", "nnz"], ids).obs
+    monkeypatch.setattr("scim.io._experiment._FEW", 0.0)
+    pd.testing.assert_frame_equal(few, cells.read(["sex", "nnz"], ids).obs)
     assert few.index.tolist() == [3, 70]
 
 
@@ -198,7 +200,7 @@ def test_cells_with_names_keep_them(tmp_path):
         (FilterError, "there is no column 'tisue'. Did you mean 'tissue'", {"where": "tisue == 'lung'"}),
         (FilterError, "no cell has tissue_general == 'lnug'; did you mean 'lung'", {"where": "tissue_general == 'lnug'"}),
         (FilterError, "column 'nnz' holds numbers, got 'a'", {"where": "nnz == 'a'"}),
-        (ValueError, r"No cell of '.*obs' passes where='nnz < 0'; ask for less", {"where": "nnz < 0"}),
+        (ValueError, r"No cell of '.*obs' passes where='nnz < 0'; widen it", {"where": "nnz < 0"}),
         (ValueError, "Expected study= .* got neither", {"study_key": None}),
     ],
 )  # fmt: skip

@@ -1,12 +1,17 @@
-"""The parts of an AnnData in an HDF5 file or a zarr store; matrices are opened, not loaded."""
+"""Files of AnnData: h5ad, zarr folders, zarr in a zip; matrices are opened, not loaded."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anndata
+import h5py  # type: ignore[import-untyped]  # has no types
 import pandas as pd
+import zarr
 
 from scim._core.checks import refuse_absent
 from scim._core.errors import FormatError
@@ -15,10 +20,59 @@ from scim.io._cells import Cells, Lazy, Raw
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from anndata import AnnData
+
     from scim.io._cells import Opener
 
 MAX_CSC_BYTES = 10**9
-"""A matrix by column gives no single row without all of it: up to this size it is loaded and turned."""
+"""A matrix stored by column is loaded whole to read rows of it, up to this size."""
+
+_READERS = {
+    ".loom": "anndata.io.read_loom(path)",
+    ".h5": "scanpy.read_10x_h5(path)",
+    ".csv": "scanpy.read_csv(path)",
+    ".tsv": "scanpy.read_text(path)",
+    ".txt": "scanpy.read_text(path)",
+    ".mtx": "scanpy.read_10x_mtx(folder)",
+}
+"""Functions that read files that are not AnnData, by suffix."""
+
+
+@contextlib.contextmanager
+def opened(data: AnnData | str | os.PathLike[str], keep: Sequence[str]) -> Iterator[AnnData | Cells]:
+    """Yield an AnnData as it is, and of a file its cells, of which little is loaded; it is closed at the end.
+
+    Parameters
+    ----------
+    data
+        AnnData, or path of an h5ad file, of a zarr folder or of a zip of one.
+    keep
+        Columns of obs to read; others stay on disk.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    FormatError
+        The file holds no AnnData, or is damaged.
+    KeyError
+        A column does not exist.
+    """
+    if not isinstance(data, str | os.PathLike):
+        yield data
+        return
+    path = _existing(data)
+    with contextlib.ExitStack() as stack:
+        if path.is_dir() or path.suffix == ".zip":
+            root = _open_zarr(path, stack)
+        elif path.suffix == ".h5ad" or h5py.is_hdf5(path):
+            with _named_damage(str(path)):
+                root = stack.enter_context(h5py.File(path, "r"))
+        else:
+            raise _foreign(path)
+        if path.suffix in _READERS and "obs" not in root:
+            raise _foreign(path)
+        yield _read_cells(root, str(path), keep)
 
 
 class DiskMatrix:
@@ -43,22 +97,14 @@ class DiskMatrix:
         return f"DiskMatrix({self.shape}, {self.dtype}, of {self._file!r})"
 
     def __getitem__(self, rows: slice) -> Any:
-        with damage_named(self._file):
+        with _named_damage(self._file):
             part = self._matrix[rows]
         return part.toarray() if self._dense and hasattr(part, "toarray") else part
 
 
-def read_cells(root: Any, file: str, keep: Sequence[str]) -> Cells:
-    """Return the cells of an open HDF5 file or zarr group.
-
-    Raises
-    ------
-    FormatError
-        It holds no AnnData, or is damaged.
-    KeyError
-        A column of `keep` does not exist.
-    """
-    with damage_named(file):
+def _read_cells(root: Any, file: str, keep: Sequence[str]) -> Cells:
+    """Return the cells of an open HDF5 file or zarr group."""
+    with _named_damage(file):
         absent = [name for name in ("obs", "var") if name not in root]
         present = sorted(root)
     if "mod" in present:
@@ -68,7 +114,7 @@ def read_cells(root: Any, file: str, keep: Sequence[str]) -> Cells:
         msg = f"{file!r} holds no AnnData: it has no {' and no '.join(absent)}. Present: {present}."
         raise FormatError(msg)
     obs = _read_obs(root, file, keep)
-    with damage_named(file):
+    with _named_damage(file):
         var = _frame(root["var"], file)
         raw = Raw(_frame(root["raw/var"], file), _opener(root, "raw/X", file)) if "raw/X" in root else None
         layers = {name: _opener(root, f"layers/{name}", file) for name in root.get("layers", ())}
@@ -78,23 +124,22 @@ def read_cells(root: Any, file: str, keep: Sequence[str]) -> Cells:
 
 
 @contextlib.contextmanager
-def damage_named(file: str) -> Iterator[None]:
-    """Say which file it is that cannot be read."""
+def _named_damage(file: str) -> Iterator[None]:
+    """Raise errors of a damaged file as a `FormatError` with its name."""
     try:
         yield
     except FormatError:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # no permission, another process has it open: not the file's fault
+            raise  # no permission, or another process has it open
         cause = str(error).partition("\n")[0]
         msg = f"{file!r} cannot be read ({cause}): it is damaged or incomplete. Write or copy it again."
         raise FormatError(msg) from error
 
 
 def _read_obs(root: Any, file: str, keep: Sequence[str]) -> pd.DataFrame:
-    """Read the index and some columns of obs."""
-    with damage_named(file):
+    with _named_damage(file):
         obs = root["obs"]
         modern = obs.attrs.get("encoding-version") == "0.2.0"
         frame = None if modern else _frame(obs, file)
@@ -102,7 +147,7 @@ def _read_obs(root: Any, file: str, keep: Sequence[str]) -> pd.DataFrame:
     refuse_absent(keep, columns, of=f"obs of {file!r}")
     if frame is not None:
         return frame[list(keep)]
-    with damage_named(file):
+    with _named_damage(file):
         values = {name: anndata.io.read_elem(obs[name]) for name in keep}
         return pd.DataFrame(values, index=anndata.io.read_elem(obs[obs.attrs["_index"]]))
 
@@ -121,10 +166,10 @@ def _opener(root: Any, name: str, file: str, *, dense: bool = False) -> Opener:
 
 
 def _open_matrix(root: Any, name: str, file: str, *, dense: bool) -> Any:
-    """Open a matrix; what has no rows to be read by slice, as a frame, is loaded."""
+    """Open a matrix; one without rows to slice, as a frame, is loaded."""
     if name not in root:
         return None
-    with damage_named(file):
+    with _named_damage(file):
         element = root[name]
         kind = element.attrs.get("encoding-type", element.attrs.get("h5sparse_format", "array"))
         if kind in ("array", "string-array"):
@@ -142,6 +187,37 @@ def _open_matrix(root: Any, name: str, file: str, *, dense: bool) -> Any:
             "another matrix."
         )
         raise ValueError(msg)
-    with damage_named(file):
+    with _named_damage(file):
         loaded = matrix.to_memory()
     return loaded.toarray() if dense else loaded.tocsr()
+
+
+def _existing(data: str | os.PathLike[str]) -> Path:
+    if "://" in str(data):
+        msg = f"{str(data)!r}: files are read from this machine; copy it here first."
+        raise ValueError(msg)
+    path = Path(data).expanduser()
+    if not path.exists():
+        msg = f"{str(path)!r}: no such file; expected an h5ad file or a zarr folder."
+        raise FileNotFoundError(msg)
+    return path
+
+
+def _open_zarr(path: Path, stack: contextlib.ExitStack) -> Any:
+    if not path.is_dir() and not zipfile.is_zipfile(path):
+        msg = f"{str(path)!r} cannot be read: it is no zip, or incomplete. Write or copy it again."
+        raise FormatError(msg)
+    try:
+        store = str(path) if path.is_dir() else stack.enter_context(zarr.storage.ZipStore(path, mode="r"))
+        return zarr.open_group(store, mode="r")
+    except (OSError, KeyError, ValueError) as error:
+        is_tiledb = path.is_dir() and any(path.glob("__tiledb_group.tdb"))
+        hint = "; it is a TileDB folder: open it with tiledbsoma.Experiment.open(path)" if is_tiledb else ""
+        msg = f"{str(path)!r} is no zarr store{hint}. Expected an h5ad file or what adata.write_zarr(path) makes."
+        raise FormatError(msg) from error
+
+
+def _foreign(path: Path) -> FormatError:
+    reader = _READERS.get(path.suffix)
+    todo = f"read it with {reader} and pass the AnnData" if reader else "read it into an AnnData and pass that"
+    return FormatError(f"{str(path)!r} is not a file of AnnData. Expected .h5ad or .zarr; {todo}.")

@@ -1,8 +1,12 @@
-"""What is appended: the obs rows of cells, and their counts or embedding, checked before anything is written."""
+"""Cells to be appended: rows of obs with counts or an embedding, checked before anything is written."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,35 +14,34 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import keys
-from scim._core.checks import check_adata, check_names
-from scim.atlas.source._columns import arrow_type, check_columns
+from scim._core.checks import check_adata, check_names, refuse_absent
+from scim.atlas._columns import arrow_type
 from scim.io import Cells
 from scim.pp import Counts, find_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
 
-
-_TAKEN = {*keys.ATLAS_COLUMNS, "obs_id", "index"}  # the last two have a meaning of their own to tiledbsoma
+_RESERVED = {*keys.ATLAS_COLUMNS, "obs_id", "index"}  # the last two are reserved by tiledbsoma
 
 
 @dataclass(frozen=True)
 class Source:
-    """Cells on their way into an atlas.
+    """Cells to be appended to an atlas.
 
     Attributes
     ----------
     obs
-        The standard columns and those asked for, one row a cell. Study, label and label id are categoricals.
+        The standard columns and those named, one row a cell. Study, label and label id are categoricals.
     counts
         Their counts; or `None`, and there is
     embedding
         (n_obs, dim), rows readable by slice, in memory or on disk.
     token
-        Says that the same input came again; `None` where that cannot be known. See :func:`token_of`.
+        Resume token, see :func:`resume_token`; `None` for input in memory.
     """
 
     obs: pd.DataFrame
@@ -48,7 +51,6 @@ class Source:
 
     @property
     def n_obs(self) -> int:
-        """Number of cells."""
         return len(self.obs)
 
     @classmethod
@@ -83,7 +85,7 @@ class Source:
         obsm
             Name of an embedding to take in place of counts.
         token
-            Kept as it is.
+            Resume token.
 
         Raises
         ------
@@ -97,7 +99,8 @@ class Source:
         if not isinstance(adata, Cells):
             check_adata(adata)
         obs_columns = check_names("obs_columns", obs_columns)
-        check_columns(adata.obs, [key for key in (study_key, label_key, *obs_columns) if key is not None])
+        needed = [key for key in (study_key, label_key, *obs_columns) if key is not None]
+        refuse_absent(needed, list(adata.obs.columns))
         _check_names(obs_columns)
         frame = pd.DataFrame({keys.ATLAS_CELL_ID: adata.obs_names.astype(str)})
         frame[keys.ATLAS_STUDY] = _studies(adata.obs, study, study_key)
@@ -105,7 +108,7 @@ class Source:
         for name in obs_columns:
             arrow_type(adata.obs[name])
             frame[name] = adata.obs[name].array
-        _refuse_twice(frame)
+        _refuse_duplicates(frame)
         if obsm is None:
             return cls(frame, find_counts(adata, layer), None, token)
         if layer is not None:
@@ -115,9 +118,9 @@ class Source:
 
 
 def _check_names(obs_columns: Sequence[str]) -> None:
-    taken = [name for name in obs_columns if name in _TAKEN or name.startswith("soma_")]
-    if taken:
-        msg = f"obs_columns {taken} are names that the atlas uses itself ({sorted(_TAKEN)}); rename them."
+    reserved = [name for name in obs_columns if name in _RESERVED or name.startswith("soma_")]
+    if reserved:
+        msg = f"obs_columns {reserved} are names that the atlas uses itself ({sorted(_RESERVED)}); rename them."
         raise ValueError(msg)
 
 
@@ -130,30 +133,30 @@ def _studies(obs: pd.DataFrame, study: str | None, study_key: str | None) -> pd.
         if not isinstance(study, str) or not study.strip():
             msg = f"study must be a name, got {study!r}."
             raise ValueError(msg)
-        return _spread([study], np.zeros(len(obs), dtype=np.int8))
+        return _categorical([study], np.zeros(len(obs), dtype=np.int8))
     codes, values = _coded(obs[study_key])
     n_missing = int((codes < 0).sum())
     if n_missing:
         msg = f"obs[{study_key!r}] has {n_missing} missing values; every cell needs a study."
         raise ValueError(msg)
-    return _spread([str(value) for value in values], codes)
+    return _categorical([str(value) for value in values], codes)
 
 
 def _labels(obs: pd.DataFrame, label_key: str | None) -> tuple[pd.Categorical, pd.Categorical]:
     if label_key is None:
-        none = np.full(len(obs), -1, dtype=np.int8)
-        return _spread([], none), _spread([], none)
+        missing = np.full(len(obs), -1, dtype=np.int8)
+        return _categorical([], missing), _categorical([], missing)
     column = obs[label_key]
     codes, values = _coded(column.where(~column.isin(keys.NO_LABEL)))
     terms = [ontology.term_id(str(value)) for value in values]
     names = [
         str(value) if term is None else ontology.term_name(term) for value, term in zip(values, terms, strict=True)
     ]
-    return _spread(names, codes), _spread(terms, codes)
+    return _categorical(names, codes), _categorical(terms, codes)
 
 
 def _coded(column: pd.Series) -> tuple[NDArray[Any], list[Any]]:
-    """Return the values that occur in a column, and the place of each cell's value among them; -1 = missing."""
+    """Return for each cell the position of its value, -1 = missing, and the values that occur in a column."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
         return np.asarray(column.cat.codes), column.cat.categories.tolist()
@@ -161,21 +164,23 @@ def _coded(column: pd.Series) -> tuple[NDArray[Any], list[Any]]:
     return codes, list(values)
 
 
-def _spread(values: Sequence[str | None], codes: NDArray[Any]) -> pd.Categorical:
+def _categorical(values: Sequence[str | None], codes: NDArray[Any]) -> pd.Categorical:
     """Return for each cell the value at its code; several codes may have the same value."""
     categories = pd.Index([value for value in dict.fromkeys(values) if value is not None], dtype=object)
-    new = np.append(categories.get_indexer(pd.Index(values, dtype=object)), -1)  # -1 is the place behind the last
+    new = np.append(categories.get_indexer(pd.Index(values, dtype=object)), -1)  # position -1 is the last
     return pd.Categorical.from_codes(new[codes], categories=categories)
 
 
-def _refuse_twice(frame: pd.DataFrame) -> None:
+def _refuse_duplicates(frame: pd.DataFrame) -> None:
     names = frame[keys.ATLAS_CELL_ID]
-    if not names.duplicated().any():  # the quick question first
+    if not names.duplicated().any():  # the faster check first
         return
-    twice = frame.duplicated([keys.ATLAS_STUDY, keys.ATLAS_CELL_ID])
-    if twice.any():
-        examples = names[twice].head(3).tolist()
-        msg = f"{twice.sum()} cell names occur twice in a study, as {examples}; call adata.obs_names_make_unique()."
+    duplicated = frame.duplicated([keys.ATLAS_STUDY, keys.ATLAS_CELL_ID])
+    if duplicated.any():
+        examples = names[duplicated].head(3).tolist()
+        msg = (
+            f"{duplicated.sum()} cell names occur twice in a study, as {examples}; call adata.obs_names_make_unique()."
+        )
         raise ValueError(msg)
 
 
@@ -193,3 +198,45 @@ def _embedding(adata: AnnData | Cells, obsm: str) -> Any:
         msg = f"obsm[{obsm!r}] must be a table of numbers, {adata.n_obs} cells x dimensions, got {dtype} of {shape}."
         raise ValueError(msg)
     return values
+
+
+def resume_token(data: Any, **arguments: object) -> str | None:
+    """Return the same text for the same files with the same arguments; `None` for data in memory.
+
+    An append that was interrupted resumes when the same input, with the same arguments, is appended again.
+
+    Parameters
+    ----------
+    data
+        Path of a file or folder; names, sizes and modification times of its files count, contents are not read.
+    **arguments
+        Texts, numbers, lists of these, `None`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return None
+    path = Path(data).expanduser().resolve()
+    files = sorted(_files(path, "")) if path.is_dir() else [("", *_size_and_time(path.stat()))]
+    return hash_values(str(path), files, arguments)
+
+
+def hash_values(*values: object) -> str:
+    """Return the SHA-256 of values that JSON can write."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
+            else:
+                yield (prefix + entry.name, *_size_and_time(entry.stat()))
+
+
+def _size_and_time(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_size, stat.st_mtime_ns
