@@ -45,7 +45,7 @@ def test_neighbours_of_a_large_ef(path, embedded, source):
 
 
 def test_columns_that_the_index_does_not_keep(path, embedded, source, monkeypatch):
-    monkeypatch.setattr("scim.atlas._indexed.MOST_VALUES", 2)
+    monkeypatch.setattr("scim.atlas._index.MOST_VALUES", 2)
     with scim.atlas.open(path, "w") as atlas:
         atlas.build_index()
         assert not atlas.indexes(["study"])

@@ -12,7 +12,7 @@ from scim import ontology
 from scim._core import keys
 from scim._core.errors import FormatError
 from scim._core.log import logger
-from scim.atlas.source import Source
+from scim.atlas._source import Source
 from scim.scimilarity._metadata import STUDY, PublishedMetadata
 from scim.scimilarity._reference import Reference
 from scim.scimilarity._tiledb import n_rows, open_array, open_vectors

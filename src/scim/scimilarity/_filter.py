@@ -11,7 +11,7 @@ from pandas.api.types import is_object_dtype
 from scim._core import keys
 from scim._core.checks import refuse_absent
 from scim._core.errors import FilterError
-from scim.index.filter import JOINT, Where
+from scim.index.filter import SEPARATOR, Filter
 from scim.scimilarity._metadata import BOOLEANS, INDEX, MISSING, AtlasMetadata
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def match_texts(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str
         No cell has such a value.
     """
     where = " and ".join([condition, *(f"`{name}` in {sorted(values)!r}" for name, values in texts.items())])
-    if atlas.indexes(Where(where).columns) and not any(_has_joint_values(atlas, name) for name in texts):
+    if atlas.indexes(Filter(where).columns) and not any(_has_joint_values(atlas, name) for name in texts):
         return {"where": where}
     ids = atlas.select(where)  # also cells with such a value as a part
     for name, values in texts.items():
@@ -92,7 +92,7 @@ def match_metadata(atlas: Atlas, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _has_joint_values(atlas: Atlas, column: str) -> bool:
     values = atlas.index.obs([], [column])[column].astype("category")
-    return any(JOINT in str(value) for value in values.cat.categories)
+    return any(SEPARATOR in str(value) for value in values.cat.categories)
 
 
 def _equals(column: str, value: Any, dtype: Any) -> str:

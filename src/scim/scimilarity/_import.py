@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ import pandas as pd
 from scim._core import keys
 from scim._core.errors import FormatError
 from scim._core.log import logger, progress
-from scim.atlas._open import create, open_atlas
-from scim.atlas.commit import FILE, commits
+from scim.atlas._import import resume_or_create
+from scim.atlas._open import create
+from scim.atlas.commit import commits
 from scim.atlas.storage import Storage
 from scim.scimilarity import _cells
 from scim.scimilarity._cells import PublishedCells
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scim.atlas._atlas import Atlas
-    from scim.model import Model
 
 
 def import_atlas(
@@ -98,10 +99,11 @@ def import_atlas(
     scratch = Path(tempfile.gettempdir()) if target is None else target.parent
     with contextlib.ExitStack() as stack:
         with PublishedCells.open(folder, model.latent_dim, columns=columns, scratch=scratch) as cells:
-            atlas = _open_or_create(out, model, overwrite=overwrite)
+            make = partial(create, out, model=model, overwrite=overwrite)
+            atlas = resume_or_create(out, model.uid, make, overwrite=overwrite, unfinished=_is_unfinished)
             stack.callback(atlas.close)
-            del model  # hundreds of megabytes
-            indexed = atlas._space.index is not None
+            del model, make  # hundreds of megabytes
+            indexed = atlas.snapshot.embedding.index is not None
             if not indexed:
                 _append_all(atlas, cells)
         del cells  # as many
@@ -113,15 +115,9 @@ def import_atlas(
     return atlas
 
 
-def _open_or_create(out: Any, model: Model, *, overwrite: bool) -> Atlas:
-    """Open the atlas of an interrupted import, or create one."""
-    if not overwrite and Storage.of(out).exists(FILE):
-        atlas = open_atlas(out, "w")
-        # The last step vacuums: while the first version exists, it is not done.
-        if atlas.model_uid == model.uid and (atlas._space.index is None or 1 in commits(atlas._storage)):
-            return atlas
-        atlas.close()
-    return create(out, model=model, overwrite=overwrite)
+def _is_unfinished(atlas: Atlas) -> bool:
+    """Return whether the last step was not taken, which vacuums the first version."""
+    return atlas.snapshot.embedding.index is None or 1 in commits(atlas.snapshot.storage)
 
 
 def _append_all(atlas: Atlas, cells: PublishedCells) -> None:
@@ -131,7 +127,7 @@ def _append_all(atlas: Atlas, cells: PublishedCells) -> None:
         for start in range(n_done, cells.n, _cells.STEP):
             source = cells.source(start)
             if source is not None:
-                atlas._append([source], gene_key=None, counts=False, skip=False, embedded=True)
+                atlas._append([source], embedded=True)
             bar.update(min(_cells.STEP, cells.n - start))
 
 

@@ -14,10 +14,8 @@ import numpy as np
 from scim import ontology
 from scim._core.errors import FormatError
 from scim._core.log import logger, warn
-from scim.model._config import ModelConfig
-from scim.model._labels import Labels
-from scim.model._model import Model
-from scim.model.net import Decoder, Encoder, bare, fill
+from scim.model import Decoder, Encoder, Labels, Model, ModelConfig
+from scim.model.net import empty_net, set_weights
 from scim.pp import canonical_genes, gene_symbols
 from scim.scimilarity._checkpoint import check_exists, read_tensors
 
@@ -70,7 +68,7 @@ def import_model(folder: str | os.PathLike[str]) -> Model:
     tensors = read_tensors(folder / "encoder.ckpt")
     sizes, (gene_order, genes) = _read_layer_sizes(folder), _read_gene_order(folder)
     config = _config(folder, tensors, sizes, len(genes))
-    encoder = bare(Encoder, config)
+    encoder = empty_net(Encoder, config)
     _fill(folder / "encoder.ckpt", encoder, tensors, _published_names(len(config.hidden), first_linear=1))
     labels = _read_labels(folder)
     names, terms = ontology.standardize(labels), [ontology.term_id(label) for label in labels]
@@ -122,7 +120,7 @@ def _read_decoder(folder: Path, config: ModelConfig) -> Decoder | None:
     if not file.exists():
         warn(f"{str(folder)!r} has no decoder.ckpt: the model embeds and annotates, but Model.decode cannot be called.")
         return None
-    decoder = bare(Decoder, config)
+    decoder = empty_net(Decoder, config)
     _fill(file, decoder, read_tensors(file), _published_names(len(config.hidden), first_linear=0))
     return decoder
 
@@ -155,7 +153,7 @@ def _fill(file: Path, net: torch.nn.Module, tensors: Mapping[str, torch.Tensor],
             msg = f"{str(file)!r}: {published} has values that are not finite."
             raise FormatError(msg)
     # Clones, so that the file is not kept open.
-    fill(net, {name: tensors[published].clone() for name, published in names.items()})
+    set_weights(net, {name: tensors[published].clone() for name, published in names.items()})
 
 
 def _read_layer_sizes(folder: Path) -> dict[str, tuple[int, ...]]:

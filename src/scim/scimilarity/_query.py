@@ -322,5 +322,5 @@ def _exhaustive(index: Index) -> dict[str, Any]:
     by distances good to a few per cent, so that of 100,000 hits 1 is missed (benchmarks/NOTES.md).
     """
     if index.kind == "ivf":
-        return {"reach": 1e6, "depth": 16.0}
-    return {"effort": index.n_rows} if index.kind == "graph" else {}
+        return {"probe_factor": 1e6, "rerank_factor": 16.0}
+    return {"ef_search": index.n_rows} if index.kind == "graph" else {}

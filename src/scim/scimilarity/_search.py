@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from scim.scimilarity._embedding import ModelPath
     from scim.scimilarity._numbering import Numbering
 
-_FAST = {"reach": 0.3, "depth": 6.0}
+_FAST = {"probe_factor": 0.3, "rerank_factor": 6.0}
 """Of 2,000 cells of other studies 1 got another label than from all of its neighbours among a million, by `ef=100` of
 the package 38 (benchmarks/NOTES.md)."""
 
-_THOROUGH = {"reach": 0.5, "depth": 16.0}
+_THOROUGH = {"probe_factor": 0.5, "rerank_factor": 16.0}
 """Of 100,000 neighbours of such cells 1 was missed among labelled cells, and 339 among all: those of 23 cells, most of
 tumours, that are like no cell of the atlas."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim.label_transfer import totals
+from scim.label_transfer import count_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,21 +39,21 @@ def predict(
     stats
         `hits`, `hits_weighted`, `min_dist`, `max_dist`, `vs2nd`, `vsAll`, `vs2nd_weighted`, `vsAll_weighted`.
     """
-    votes = totals(neighbors.distances, labels)
-    best = (votes.sums if weighting else votes.counts).argmax(axis=1)
-    codes = votes.codes[np.arange(len(best)), best]
+    label_codes, counts, weights = count_labels(neighbors.distances, labels)
+    best = (weights if weighting else counts).argmax(axis=1)
+    codes = label_codes[np.arange(len(best)), best]
     predicted = np.where(codes >= 0, names[codes], None) if len(names) else np.full(len(codes), None)
     quoted = [json.dumps(str(name)) for name in names]
     inside = neighbors.ids >= 0
     has_neighbors: NDArray[np.bool_] = np.any(inside, axis=1)
     farthest = np.where(inside, neighbors.distances, 0).max(axis=1)
     stats = {
-        "hits": _as_json(votes.codes, votes.counts, quoted),
-        "hits_weighted": _as_json(votes.codes, votes.sums, quoted),
+        "hits": _as_json(label_codes, counts, quoted),
+        "hits_weighted": _as_json(label_codes, weights, quoted),
         "min_dist": np.where(has_neighbors, neighbors.distances[:, 0], np.float32(np.nan)),
         "max_dist": np.where(has_neighbors, farthest, np.float32(np.nan)),
     }
-    stats |= _shares(votes.counts, "") | _shares(votes.sums, "_weighted")
+    stats |= _shares(counts, "") | _shares(weights, "_weighted")
     return pd.Series(predicted, dtype=object), pd.DataFrame(stats)
 
 
