@@ -42,7 +42,7 @@ def label_sums(rows, labels, n_labels):
     return np.stack([rows[labels == label].sum(axis=0, dtype=np.float64) for label in range(n_labels)])
 
 
-def twins(distances, which, rows):
+def duplicates(distances, which, rows):
     """Which hits, numbered by `which` among the rows, equal an earlier one that is as far."""
     real = which >= 0
     gap = np.flatnonzero(~real)  # a hit that was not looked up parts those before from those behind
@@ -81,18 +81,20 @@ def unpacked(codes):
     return np.concatenate([blocks & 15, blocks >> 4], axis=2).reshape(len(codes), -1)
 
 
-def triplets(distances, labels, studies, kin, lone, margin, mining):
+def triplets(distances, labels, studies, related, within_study, margin, mining):
     """For each anchor and positive, the negatives that the rule of the paper admits; in plain loops over lists."""
-    distances, labels, studies, kin, lone = (np.asarray(x).tolist() for x in (distances, labels, studies, kin, lone))
+    distances, labels, studies, related, within_study = (
+        np.asarray(x).tolist() for x in (distances, labels, studies, related, within_study)
+    )
     cells, found = range(len(labels)), {}
     for a in cells:
-        others = [i for i in cells if not kin[labels[a]][labels[i]]]
+        negatives = [i for i in cells if not related[labels[a]][labels[i]]]
         for p in cells:
-            if a == p or labels[a] != labels[p] or (studies[a] == studies[p] and not lone[labels[a]]):
+            if a == p or labels[a] != labels[p] or (studies[a] == studies[p] and not within_study[labels[a]]):
                 continue
-            violations = [distances[a][p] - distances[a][i] + margin for i in others]
+            violations = [distances[a][p] - distances[a][i] + margin for i in negatives]
             highest = margin if mining == "semihard" else math.inf
-            admitted = [i for i, v in zip(others, violations, strict=True) if 0 < v < highest]
+            admitted = [i for i, v in zip(negatives, violations, strict=True) if 0 < v < highest]
             if mining == "hardest":
                 admitted = [i for i in admitted if distances[a][i] == min(distances[a][j] for j in admitted)]
             if admitted:

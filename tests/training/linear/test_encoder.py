@@ -8,11 +8,9 @@ import torch
 
 import scim
 from helpers import fakes
-from scim.model import Model, ModelConfig, load
-from scim.model._labels import Labels
-from scim.model.net._encode import encode
+from scim.model import Labels, Model, ModelConfig, load
+from scim.model.net import Decoder, Encoder, FoldedEncoder, standardize
 from scim.model.net._fold import fold
-from scim.model.net._net import Decoder, Encoder, standardize
 from scim.training.linear import LINEAR, Affine, Block, encoder_of, fit_linear
 
 
@@ -37,7 +35,7 @@ def test_the_encoder_applies_the_map_to_sparse_rows(method):
     Z = x @ affine.weight.T + affine.bias
     expected = Z / np.linalg.norm(Z, axis=1, keepdims=True)
     np.testing.assert_allclose(model.encode(X), expected, atol=1e-5)
-    np.testing.assert_allclose(encode(model.encoder, X.toarray()), expected, atol=1e-5)
+    np.testing.assert_allclose(FoldedEncoder(model.encoder).encode(X.toarray()), expected, atol=1e-5)
     assert model.config.hidden == ()
     assert model.latent_dim == len(affine.bias)
     assert model.decoder is None

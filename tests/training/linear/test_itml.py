@@ -5,9 +5,14 @@ import pytest
 from sklearn.datasets import load_iris
 
 from helpers.metrics import class_separation
-from scim.training.linear._across import distances
-from scim.training.linear._itml import Pairs, components, itml, project
-from scim.training.linear._pairs import draw_pairs
+from scim.training.linear._pairwise import (
+    Pairs,
+    bregman_projection,
+    components,
+    draw_pairs,
+    itml,
+    squared_distances,
+)
 
 HARD = np.inf
 
@@ -27,7 +32,7 @@ def reached(A, pairs):
 def test_one_projection_by_hand():
     # v = (2, 0) is to have length 1: alpha = 1/4 - 1, beta = -3/16, A v v' A = diag(4, 0).
     A = np.eye(2)
-    step = project(A, np.array([2.0, 0.0]), 1.0, 1.0, 0.0, HARD)
+    step = bregman_projection(A, np.array([2.0, 0.0]), 1.0, 1.0, 0.0, HARD)
     assert step == pytest.approx(-0.75)
     np.testing.assert_allclose(A, np.diag([0.25, 1.0]))
 
@@ -36,23 +41,23 @@ def test_one_projection_is_the_nearest_matrix():
     """Sherman-Morrison: the inverse changes by a multiple of v v', which is what stationarity asks for."""
     v, B = np.array([1.0, -2.0, 0.5]), np.diag([1.0, 0.5, 2.0]) + 0.2
     A = B.copy()
-    step = project(A, v, -1.0, 7.0, 0.0, HARD)
+    step = bregman_projection(A, v, -1.0, 7.0, 0.0, HARD)
     assert v @ A @ v == pytest.approx(7.0)
     np.testing.assert_allclose(np.linalg.inv(A), np.linalg.inv(B) + step * np.outer(v, v), atol=1e-12)
 
 
 def test_with_slack_distance_and_bound_meet():
     v, A, bound, slack = np.array([2.0, 0.0]), np.eye(2), 1.0, 3.0
-    step = project(A, v, 1.0, bound, 0.0, slack)
+    step = bregman_projection(A, v, 1.0, bound, 0.0, slack)
     assert v @ A @ v == pytest.approx(1 / (1 / bound + step / slack))
     assert 1 < v @ A @ v < 4
 
 
 def test_a_constraint_that_holds_changes_nothing():
     A = np.eye(2)
-    assert project(A, np.array([2.0, 0.0]), 1.0, 5.0, 0.0, HARD) == 0
-    assert project(A, np.array([2.0, 0.0]), -1.0, 3.0, 0.0, HARD) == 0
-    assert project(A, np.zeros(2), -1.0, 3.0, 0.0, HARD) == 0
+    assert bregman_projection(A, np.array([2.0, 0.0]), 1.0, 5.0, 0.0, HARD) == 0
+    assert bregman_projection(A, np.array([2.0, 0.0]), -1.0, 3.0, 0.0, HARD) == 0
+    assert bregman_projection(A, np.zeros(2), -1.0, 3.0, 0.0, HARD) == 0
     np.testing.assert_array_equal(A, np.eye(2))
 
 
@@ -77,7 +82,7 @@ def test_the_metric_is_optimal():
     dual, left, _, _ = np.linalg.lstsq(outer, (np.linalg.inv(A) - np.eye(4)).ravel(), rcond=None)
     assert left.sum() < 1e-12
     assert (np.where(pairs.similar, dual, -dual) > -1e-6).all()
-    assert np.abs(dual * (kept - bound)).max() < 1e-3  # what is not at its bound has no say
+    assert np.abs(dual * (kept - bound)).max() < 1e-3  # a constraint that is not at its bound has a dual variable of 0
 
 
 @pytest.mark.parametrize("slack", [0.1, 1.0, 100.0])
@@ -124,4 +129,6 @@ def test_components_keep_the_distances():
     np.testing.assert_allclose(L.T @ L, A, atol=1e-8)
     flat = Z * [1, 1, 1, 0, 0]  # cells in three dimensions need no more
     L = components(A, flat, 3)
-    np.testing.assert_allclose(distances(flat @ L.T, flat @ L.T), distances(flat @ root, flat @ root), atol=1e-6)
+    np.testing.assert_allclose(
+        squared_distances(flat @ L.T, flat @ L.T), squared_distances(flat @ root, flat @ root), atol=1e-6
+    )

@@ -1,4 +1,4 @@
-"""The two readings of the cells against whole matrices in numpy."""
+"""The two passes over the cells against whole matrices in numpy."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import pytest
 from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
 
 from scim.training.linear import Block
-from scim.training.linear._basis import SKETCH, find_basis
-from scim.training.linear._project import project
-from scim.training.linear._shrink import ledoit_wolf, shrink
+from scim.training.linear._fit import ledoit_wolf, shrink
+from scim.training.linear._moments import SKETCH, find_basis, project
 
 
 def cells(n=400, n_genes=12, n_labels=3, seed=0):
@@ -103,7 +102,7 @@ def test_the_sample_is_drawn_by_weight_without_replacement():
     np.testing.assert_array_equal(everything.labels, labels)
 
 
-def test_the_sample_knows_its_studies():
+def test_the_sample_has_its_studies():
     X, labels = cells(90)
     studies = np.arange(90) % 4
     blocks = [Block(X[r], labels[r], None, studies[r]) for r in (slice(0, 50), slice(50, 90))]
@@ -163,5 +162,5 @@ def test_bad_blocks_are_named(blocks, match):
 def test_blocks_that_come_once_only_are_named():
     once = iter([Block(X, LABELS)])
     basis = find_basis(lambda: once, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="is called twice and must start anew"):
+    with pytest.raises(ValueError, match="is called twice and must start again"):
         project(lambda: once, basis, n_sample=5, random=np.random.default_rng(0))

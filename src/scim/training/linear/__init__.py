@@ -1,8 +1,6 @@
 """Linear metrics, as encoders without hidden layers."""
 
-from scim.training.linear._affine import Affine, encoder_of
-from scim.training.linear._block import Block
-from scim.training.linear._fit import fit_linear
-from scim.training.linear._methods import LINEAR, LinearObjective
+from scim.training.linear._fit import LINEAR, Affine, encoder_of, fit_linear
+from scim.training.linear._moments import Block
 
-__all__ = ["LINEAR", "Affine", "Block", "LinearObjective", "encoder_of", "fit_linear"]
+__all__ = ["LINEAR", "Affine", "Block", "encoder_of", "fit_linear"]

@@ -1,90 +1,87 @@
-"""From cells to a linear metric."""
+"""From cells to a linear metric: the door, and the metrics with a closed form (whitening, LDA)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
+from scipy import linalg
 
 from scim._core.checks import check_choice, check_count
 from scim._core.log import logger
-from scim.training.linear._affine import Affine
-from scim.training.linear._basis import find_basis
-from scim.training.linear._itml import components, itml
-from scim.training.linear._lda import lda
-from scim.training.linear._lmnn import lmnn
-from scim.training.linear._methods import LINEAR
-from scim.training.linear._nca import nca
-from scim.training.linear._pairs import draw_pairs
-from scim.training.linear._project import project
-from scim.training.linear._start import start
-from scim.training.linear._whitening import whitening
+from scim.model.net import Encoder
+from scim.training.linear._moments import find_basis, leading, project
+from scim.training.linear._pairwise import components, draw_pairs, itml, lmnn, nca, squared_distances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from scim.training.linear._block import Block
-    from scim.training.linear._methods import LinearObjective
-    from scim.training.linear._project import Projected
+    from scim.model._config import ModelConfig
+    from scim.training.linear._moments import Block, Projected
 
-N_SAMPLE = 2000
-"""Cells that the methods see which compare them pair by pair."""
+LINEAR = ("whitening", "lda", "linear_nca", "lmnn", "itml")
 
-STEPS = 30
-"""Of those that descend by steps."""
+N_SAMPLE, MOST_DIMENSIONS, STEPS = 2000, 100, 30  # cells, components and steps of the methods that compare pairs
 
 STAY_LMNN, STAY_NCA = 0.1, 0.01
-"""How strongly they are held at the whitening they start from. Left free, they fit the sample: on studies left out the
+"""How strongly they are held at the whitening they start from. Left free, they fit the sample: on held-out studies the
 macro-F1 of the same method then lay anywhere between .61 and .86, depending on the seed."""
 
 
+class Affine(NamedTuple):
+    """The map z = weight @ x + bias; rows are then brought to length 1."""
+
+    weight: NDArray[np.float32]
+    """(latent_dim, n_genes)"""
+    bias: NDArray[np.float32]
+    """(latent_dim,)"""
+
+
 def fit_linear(
-    method: LinearObjective,
-    blocks: Callable[[], Iterable[Block]],
-    *,
-    latent_dim: int,
-    random: np.random.Generator,
+    method: str, blocks: Callable[[], Iterable[Block]], *, latent_dim: int, random: np.random.Generator
 ) -> Affine:
-    r"""Fit a linear metric :math:`z = L (x - m)`, in two readings of the cells.
+    r"""Fit a linear metric :math:`z = L (x - m)`, in two passes over the cells.
 
     Parameters
     ----------
     method
         `"whitening"` (Mahalanobis), `"lda"` (Fisher), `"linear_nca"`, `"lmnn"`, `"itml"`.
     blocks
-        Called twice; returns the same cells each time, some at a time, with their weights. Weights that make labels
-        alike within studies make the metric one of labels, not of numbers of cells.
+        Called twice; returns the same cells each time, in parts, with their weights. Weights that make labels alike
+        within studies make the metric one of labels, not of numbers of cells.
     latent_dim
-        Rows of L. There may be fewer, which is said in the log: at most one fewer than labels for `"lda"`, at most
-        100 for the methods that compare cells.
+        Rows of L. There may be fewer, with a line in the log: at most one fewer than labels for `"lda"`, at most 100
+        for the methods that compare pairs.
     random
         Draws the random directions, the sample, the pairs.
 
     Returns
     -------
     The map; :func:`encoder_of` makes an encoder of it. The encoder brings rows to length 1, and an index compares
-    them by cosine, so what is compared is not :math:`\lVert L (x - y) \rVert` but the angle at which the two cells
-    are seen from the mean of all, :math:`\lVert z_x / \lVert z_x \rVert - z_y / \lVert z_y \rVert \rVert`: how far
-    a cell lies from the mean does not count, only in which direction.
+    them by cosine, so what is compared is not :math:`\lVert L (x - y) \rVert` but the angle between the two cells seen
+    from the mean of all, :math:`\lVert z_x / \lVert z_x \rVert - z_y / \lVert z_y \rVert \rVert`: only the direction
+    of a cell from the mean counts, not its distance.
 
     Raises
     ------
     ValueError
-        The method is unknown, all cells that it should tell apart have one label, or blocks are not what they should
-        be: see :class:`Block`.
+        The method is unknown, all cells that it should tell apart have one label, or a block is invalid: see
+        :class:`Block`.
 
     Notes
     -----
-    The first reading finds a basis of at most 256 directions and the means of the labels, the second the covariances
-    in it: memory 2 (n_genes x 256) numbers beside a block, whatever the number of cells. `"whitening"` and `"lda"`
-    need no more. The others see a sample of 2,000 cells, drawn by weight, in 100 whitened components: in steps of
+    The first pass finds a basis of at most 256 directions and the means of the labels, the second the covariances in
+    it: memory 2 (n_genes x 256) numbers beside a block, whatever the number of cells. `"whitening"` and `"lda"` need
+    no more. The others use a sample of 2,000 cells, drawn by weight, in 100 whitened components: in steps of
     2,000 x 2,000 x 100 operations and memory for a few matrices of 2,000 x 512; `"itml"` for at most 10,000 pairs.
 
-    What to choose: on studies left out `"lda"` did best or nearly. `"whitening"` is the Mahalanobis distance by the
-    covariance within labels, since that of all cells keeps the differences between studies. `"linear_nca"` and
-    `"lmnn"` start from it and are held near it.
+    On held-out studies `"lda"` did best or nearly. `"whitening"` is the Mahalanobis distance by the covariance within
+    labels, since that of all cells keeps the differences between studies. `"linear_nca"` and `"lmnn"` start from it
+    and are held near it.
     """
     check_choice("objective", method, LINEAR)
     check_count("latent_dim", latent_dim)
@@ -100,16 +97,108 @@ def fit_linear(
     return Affine(weight.astype(np.float32), (-weight @ basis.mean).astype(np.float32))
 
 
-def _solve(
-    method: LinearObjective, cells: Projected, latent_dim: int, random: np.random.Generator
-) -> NDArray[np.float64]:
+def encoder_of(affine: Affine, config: ModelConfig) -> Encoder:
+    """Make the encoder that applies a map.
+
+    Parameters
+    ----------
+    affine
+        From :func:`fit_linear`.
+    config
+        The genes and the form of the input; `hidden` and `latent_dim` are replaced by those of the map.
+
+    Returns
+    -------
+    An encoder in evaluation mode; its `config` is the one to save.
+
+    Raises
+    ------
+    ValueError
+        The map was fitted to another number of genes.
+    """
+    latent_dim, n_genes = affine.weight.shape
+    if n_genes != config.n_genes:
+        msg = f"The map reads {n_genes} genes, config.n_genes is {config.n_genes}; fit it to cells of those genes."
+        raise ValueError(msg)
+    encoder = Encoder(replace(config, hidden=(), latent_dim=latent_dim), torch.Generator())
+    with torch.no_grad():
+        encoder.head.weight.copy_(torch.from_numpy(affine.weight))
+        encoder.head.bias.copy_(torch.from_numpy(affine.bias))
+    return encoder.eval()
+
+
+def _solve(method: str, cells: Projected, latent_dim: int, random: np.random.Generator) -> NDArray[np.float64]:
     if method == "whitening":
         return whitening(cells, latent_dim)
     if method == "lda":
         return lda(cells, latent_dim)
-    T, Z, L = start(cells, latent_dim)
+    T, Z, L = _whitened_sample(cells, latent_dim)
     if method == "linear_nca":
         return nca(Z, cells.labels, L, studies=cells.studies, stay=STAY_NCA, max_steps=STEPS) @ T
     if method == "lmnn":
-        return lmnn(Z, cells.labels, L, studies=cells.studies, stay=STAY_LMNN, max_steps=STEPS).L @ T
+        return lmnn(Z, cells.labels, L, studies=cells.studies, stay=STAY_LMNN, max_steps=STEPS) @ T
     return components(itml(draw_pairs(Z, cells.labels, random)), Z, latent_dim) @ T
+
+
+def _whitened_sample(cells: Projected, latent_dim: int) -> tuple[NDArray[np.float64], ...]:
+    """Whiten the sample in few components.
+
+    Returns
+    -------
+    The map from the basis to the components, (dim, rank); the sample, (n, dim), scaled so that the nearest cell of a
+    cell lies at a distance of about 1, the margin of `"lmnn"`; and the first map, (latent_dim, dim).
+    """
+    T = whitening(cells, MOST_DIMENSIONS)
+    _, V = np.linalg.eigh(T @ (cells.within + cells.between) @ T.T)
+    Z = cells.Z @ T.T
+    d = squared_distances(Z, Z)
+    np.fill_diagonal(d, np.inf)
+    near = float(np.median(d.min(axis=1)))
+    scale = near**-0.5 if 0 < near < np.inf else 1.0
+    return T * scale, Z * scale, leading(V, latent_dim)
+
+
+def whitening(cells: Projected, latent_dim: int, *, shrinkage: float | None = None) -> NDArray[np.float64]:
+    r"""Return :math:`(V^T S V)^{-1/2} V^T`, shape (latent_dim, rank).
+
+    V has the first principal components of all cells, S is the shrunk covariance within labels: directions along
+    which cells of a label vary, whatever the reason, count less (:cite:t:`Mahalanobis1936`).
+    """
+    S = shrink(cells.within, ledoit_wolf(cells) if shrinkage is None else shrinkage)
+    _, V = np.linalg.eigh(cells.within + cells.between)
+    V = leading(V, latent_dim).T
+    size, U = np.linalg.eigh(V.T @ S @ V)
+    T: NDArray[np.float64] = (U / np.sqrt(size)) @ U.T @ V.T
+    return T
+
+
+def lda(cells: Projected, latent_dim: int, *, shrinkage: float | None = None) -> NDArray[np.float64]:
+    r"""Return the directions of the largest :math:`v^T S_B v / v^T S_W v`, shape (latent_dim, rank).
+
+    They solve :math:`S_B v = \lambda S_W v` and have :math:`v^T S_W v = 1` (:cite:t:`Fisher1936`). There are no more
+    than one fewer than labels.
+    """
+    S = shrink(cells.within, ledoit_wolf(cells) if shrinkage is None else shrinkage)
+    _, V = linalg.eigh(cells.between, S)
+    return leading(V, min(latent_dim, len(cells.share) - 1, len(S)))
+
+
+def ledoit_wolf(cells: Projected) -> float:
+    r"""Return the shrinkage of :cite:t:`Ledoit2004` for the covariance within labels.
+
+    :math:`\min(1, \frac{\frac1n (\overline{\lVert x \rVert^4} - \lVert S \rVert_F^2)}{\lVert S - \mu I \rVert_F^2})`
+    with :math:`\mu = \operatorname{tr} S / p`; n counts cells of equal weight.
+    """
+    S = cells.within
+    squares = float((S**2).sum())
+    spread = squares - np.trace(S) ** 2 / len(S)
+    error = (cells.fourth - squares) / cells.n_cells
+    return float(np.clip(error / spread, 0.0, 1.0)) if spread > 0 else 0.0
+
+
+def shrink(S: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
+    r"""Return :math:`(1 - s) S + s \mu I` with :math:`\mu = \operatorname{tr} S / p`, so that it can be inverted."""
+    mean = np.trace(S) / len(S)
+    floor = max(1e-9 * mean, np.finfo(float).tiny)  # directions without any variance would have an infinite weight
+    shrunk: NDArray[np.float64] = (1 - shrinkage) * S + (shrinkage * mean + floor) * np.eye(len(S))
+    return shrunk

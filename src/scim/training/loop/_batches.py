@@ -1,4 +1,4 @@
-"""Batches of cells, drawn by label and study, and changed as other experiments might have seen them."""
+"""Batches of cells, drawn by label and study and augmented: fewer counts, other genes, more counts of a type."""
 
 from __future__ import annotations
 
@@ -6,49 +6,55 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 
-from scim.training.loop import _augment as augment
-from scim.training.loop._sample import balanced_weights, paper_weights
 from scim.training.losses import View
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
-    from scipy import sparse
 
     from scim.training.data import TrainingCells
     from scim.training.loop._config import TrainConfig
 
+MOST_PARTNERS, NEXT_PARTNER = 5, 0.7  # partners of a mixed cell, and the probability of each after the first
+LEAST_KEPT = 0.05  # share of its counts that a thinned cell keeps at least; shares are log-uniform
+N_PLATFORMS, PLAIN = 16, 4  # virtual platforms in a batch; those of them that leave the counts as they are
+N_PANELS = 32  # random panels in a batch: one for each cell would cost more than the first layer
+FEW_GENES = 60  # a panel that leaves a cell fewer genes is not used
+
 
 class Batch(NamedTuple):
-    """What one step of training sees; tensors are on the device that trains."""
+    """One step's input, on the device that trains."""
 
     target: torch.Tensor
     """(n, n_genes) log-normalised values of the first view, of all genes that were measured"""
     observed: torch.Tensor
     """(n, n_genes) genes that were measured, 0 or 1"""
     views: list[View]
-    """what the encoder is shown"""
+    """input of the encoder"""
     labels: torch.Tensor
     studies: torch.Tensor
 
 
 class Batches:
-    """Draws cells and changes them.
+    """Draws cells and augments them.
 
     Parameters
     ----------
     cells
         All cells.
     config
-        How they are drawn and changed.
+        How they are drawn and augmented.
     random, generator
-        Draw them, and what is done to them.
+        Sources of all random numbers.
     n_views
-        How many views of each cell.
+        Views of each cell.
     target_sum
         Total of a cell's counts after normalisation.
     device
-        Where batches go.
+        Device of the batches.
     """
 
     def __init__(
@@ -64,7 +70,13 @@ class Batches:
     ) -> None:
         self.cells, self.config, self.random, self.generator = cells, config, random, generator
         self.n_views, self.target_sum, self.device = n_views, target_sum, torch.device(device)
-        self._cumulative = np.cumsum(_weights(cells, config))
+        balance = {"class_balance": config.class_balance, "study_balance": config.study_balance}
+        weights = (
+            paper_weights(cells.label, cells.study)
+            if config.sampling == "paper"
+            else balanced_weights(cells.label, cells.study, **balance)
+        )
+        self._cumulative = np.cumsum(weights)
         self._panels = torch.from_numpy(cells.panels.astype(np.float32)).to(self.device)
         self._gene_weight = _gene_weight(cells.mean_square)
         # Cells by study, label and data set: partners for mixing have the genes of the cell in common.
@@ -75,37 +87,29 @@ class Batches:
 
     def draw(self) -> Batch:
         """Draw a batch, with replacement, so that rare labels keep their share."""
-        cells = self.cells
-        rows = np.searchsorted(self._cumulative, self.random.random(self.config.batch_size) * self._cumulative[-1])
+        cells, config = self.cells, self.config
+        rows = np.searchsorted(self._cumulative, self.random.random(config.batch_size) * self._cumulative[-1])
         X = cells.X[rows]
         observed = self._panels[torch.from_numpy(cells.panel[rows]).to(self.device)]
         views, targets = [], []
         for _ in range(self.n_views):
-            counts = _dense(self._changed(X, rows), self.device)
-            if self.config.platform > 0:
-                counts = augment.shift_platform(counts, self.config.platform, self.generator)
-            seen = self._seen(observed)
+            counts = _dense(self._augmented(X, rows), self.device)
+            if config.platform > 0:
+                counts = shift_platform(counts, config.platform, self.generator)
+            seen = hide_genes(
+                observed, self._panels, self._gene_weight, random_panel=config.random_panel,
+                study_panel=config.study_panel, least_panel=config.least_panel, generator=self.generator,
+            )  # fmt: skip
             views.append(View(_lognorm(counts * seen, self.target_sum), seen))
             targets.append(counts)
         labels, studies = (torch.from_numpy(codes[rows]).to(self.device) for codes in (cells.label, cells.study))
         return Batch(_lognorm(targets[0], self.target_sum), observed, views, labels, studies)
 
-    def _changed(self, X: sparse.csr_matrix, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+    def _augmented(self, X: sparse.csr_matrix, rows: NDArray[np.int64]) -> sparse.csr_matrix:
         config = self.config
         if config.mix > 0:
-            X = augment.mix(X, lambda chosen: self.cells.X[self._partners(rows[chosen])], config.mix, self.random)
-        return augment.thin(X, config.thin, self.random) if config.thin > 0 else X
-
-    def _seen(self, observed: torch.Tensor) -> torch.Tensor:
-        return augment.hide_genes(
-            observed,
-            self._panels,
-            self._gene_weight,
-            random_panel=self.config.random_panel,
-            study_panel=self.config.study_panel,
-            least_panel=self.config.least_panel,
-            generator=self.generator,
-        )
+            X = mix(X, lambda chosen: self.cells.X[self._partners(rows[chosen])], config.mix, self.random)
+        return thin(X, config.thin, self.random) if config.thin > 0 else X
 
     def _partners(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         group = self._group[rows]
@@ -114,29 +118,161 @@ class Batches:
         return partners
 
 
-def _weights(cells: TrainingCells, config: TrainConfig) -> NDArray[np.float64]:
-    if config.sampling == "paper":
-        return paper_weights(cells.label, cells.study)
-    return balanced_weights(
-        cells.label, cells.study, class_balance=config.class_balance, study_balance=config.study_balance
-    )
+def paper_weights(labels: NDArray[np.int64], studies: NDArray[np.int64]) -> NDArray[np.float64]:
+    r"""Return the weights of :cite:t:`Heimberg2025`: :math:`1/\log(1 + n_c/10^4) \cdot 1/\log(1 + n_s/10^6)`.
+
+    :math:`n_c` and :math:`n_s` count the cells of the label and of the study. Weights are clipped at twice their
+    99.9 % quantile and add up to 1. They suit millions of cells; on thousands they are nearly inverse frequencies.
+    """
+    of_label, of_study = np.bincount(labels)[labels], np.bincount(studies)[studies]
+    weights = 1 / np.log1p(of_label / 1e4) / np.log1p(of_study / 1e6)
+    weights = np.minimum(weights, 2 * np.quantile(weights, 0.999))
+    return np.asarray(weights / weights.sum())
+
+
+def balanced_weights(
+    labels: NDArray[np.int64], studies: NDArray[np.int64], *, class_balance: float, study_balance: float
+) -> NDArray[np.float64]:
+    """Return weights by label within study, and by study; they add up to 1.
+
+    Parameters
+    ----------
+    labels, studies
+        (n,) codes.
+    class_balance
+        0: all cells of a study have one weight; 1: all of its labels have.
+    study_balance
+        0: the weight of a study is its number of cells; 1: all studies have one weight.
+    """
+    group = studies * (labels.max() + 1) + labels
+    _, codes, counts = np.unique(group, return_inverse=True, return_counts=True)
+    weights = counts[codes] ** -float(class_balance)
+    per_study = np.bincount(studies)
+    total = np.bincount(studies, weights=weights)
+    wanted = np.where(per_study > 0, per_study ** (1.0 - study_balance), 0)
+    weights = weights * (wanted / np.where(total > 0, total, 1))[studies]
+    return np.asarray(weights / weights.sum())
+
+
+def mix(
+    X: sparse.csr_matrix,
+    draw_partners: Callable[[NDArray[np.int64]], sparse.csr_matrix],
+    share: float,
+    random: np.random.Generator,
+) -> sparse.csr_matrix:
+    """Add to a share of the cells the counts of one to five others of their type.
+
+    The sum is what one cell with more counts could have looked like; small classes gain most. Without deep cells of
+    every type, depth itself looks like a type: precursors have three times the counts of T cells.
+
+    Parameters
+    ----------
+    X
+        Cells.
+    draw_partners
+        Returns a random partner for each of the given rows.
+    share
+        Share of the cells that are mixed.
+    random
+        Draws them.
+    """
+    n = X.shape[0]
+    chosen = random.random(n) < share
+    for _ in range(MOST_PARTNERS):
+        rows = np.flatnonzero(chosen)
+        expand = sparse.csr_matrix((np.ones(rows.size, np.float32), (rows, np.arange(rows.size))), (n, rows.size))
+        X = sparse.csr_matrix(X + expand @ draw_partners(rows))
+        chosen &= random.random(n) < NEXT_PARTNER
+    return X
+
+
+def thin(X: sparse.csr_matrix, share: float, random: np.random.Generator) -> sparse.csr_matrix:
+    """Keep each count of a share of the cells with a probability drawn for the cell (binomial thinning)."""
+    n = X.shape[0]
+    kept = np.where(random.random(n) < share, LEAST_KEPT ** random.random(n), 1.0)
+    rate = np.repeat(kept, np.diff(X.indptr))
+    counts = np.round(X.data).astype(np.int64)
+    thinned = np.where(rate < 1, random.binomial(counts, rate), X.data).astype(np.float32)
+    return sparse.csr_matrix((thinned, X.indices, X.indptr), shape=X.shape)
+
+
+def shift_platform(counts: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
+    """Multiply the counts of each gene, (n, n_genes), by a factor of the virtual platform of the cell.
+
+    Chemistries and protocols catch the same molecules with different yields, gene by gene. The standard deviation of
+    the logarithm of a platform's factors lies between 0 and `most`.
+    """
+    n, n_genes = counts.shape
+    device = generator.device
+    sd = most * torch.rand(N_PLATFORMS, 1, generator=generator, device=device)
+    sd[:PLAIN] = 0
+    factors = (sd * torch.randn(N_PLATFORMS, n_genes, generator=generator, device=device)).exp().to(counts.device)
+    return counts * factors[torch.randint(N_PLATFORMS, (n,), generator=generator, device=device).to(counts.device)]
+
+
+def hide_genes(
+    observed: torch.Tensor,
+    panels: torch.Tensor,
+    gene_weight: torch.Tensor,
+    *,
+    random_panel: float,
+    study_panel: float,
+    least_panel: int,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Choose the genes that the encoder sees of each cell of a batch.
+
+    Parameters
+    ----------
+    observed
+        (n, n_genes) genes that were measured, 0 or 1.
+    panels
+        (n_panels, n_genes) panels of the studies, 0 or 1.
+    gene_weight
+        (N_PANELS, n_genes) relative probability of a gene in each random panel, around 1.
+    random_panel
+        Share of the panels that are random; the others show all genes.
+    study_panel
+        Share of the cells that are seen through the panel of a random study instead.
+    least_panel
+        Expected size of the smallest random panel; sizes are log-uniform.
+    generator
+        Source of all random numbers.
+
+    Returns
+    -------
+    (n, n_genes), 0 or 1, nowhere more than `observed`.
+    """
+    n, n_genes = observed.shape
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator, device=generator.device)
+
+    def pick(n_choices: int) -> torch.Tensor:
+        return torch.randint(n_choices, (n,), generator=generator, device=generator.device).to(observed.device)
+
+    least = min(least_panel, n_genes) / n_genes
+    size = least ** uniform(N_PANELS, 1)  # log-uniform between `least` and 1
+    size[uniform(N_PANELS) >= random_panel] = torch.inf
+    random_panels = (uniform(N_PANELS, n_genes) < size * gene_weight).to(observed)
+    seen = observed * random_panels[pick(N_PANELS)]
+    through_study = observed * panels[pick(len(panels))]
+    seen = torch.where((uniform(n, 1) < study_panel).to(observed.device), through_study, seen)
+    few = seen.sum(1, keepdim=True) < min(FEW_GENES, n_genes // 10)
+    return torch.where(few, observed, seen)
 
 
 def _gene_weight(mean_square: NDArray[np.float64]) -> torch.Tensor:
-    """Weigh genes for each panel by the rank of their mean square: panels are made of genes that say something.
-
-    Between 0.2 and 2, and in every second panel the square of that, as in a panel of markers. Over all cells, so that
-    genes which few data sets measured are rare in panels too.
-    """
+    """Weight genes by the rank of their mean square, 0.2 to 2, squared in every second panel as if of markers."""
     rank = np.argsort(np.argsort(mean_square, kind="stable"), kind="stable") / len(mean_square)
     weight = torch.from_numpy(np.clip(2 * rank, 0.2, 2).astype(np.float32))
-    return torch.stack([weight ** (1 + i % 2) for i in range(augment.N_PANELS)])
+    return torch.stack([weight ** (1 + i % 2) for i in range(N_PANELS)])
 
 
 def _dense(X: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
     if device.type == "cpu":
         return torch.from_numpy(X.toarray())
-    # Made dense where it is needed: a tenth of the bytes travel.
+    # Made dense on the device: a tenth of the bytes travel.
     row = torch.from_numpy(np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))).to(device)
     gene, values = (torch.from_numpy(part).to(device) for part in (X.indices.astype(np.int64), X.data))
     return torch.zeros(X.shape, device=device).index_put_((row, gene), values, accumulate=True)

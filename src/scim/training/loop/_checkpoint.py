@@ -1,4 +1,4 @@
-"""The state of a training run on disk, from which it goes on as if it had not stopped. Tensors and JSON, no pickle."""
+"""The state of a training run on disk, from which it resumes to the last bit. Tensors and JSON, no pickle."""
 
 from __future__ import annotations
 
@@ -23,32 +23,30 @@ if TYPE_CHECKING:
 
     from scim.training.data import TrainingCells
 
-STATE, TENSORS = "state.json", "tensors.safetensors"
-SEED = "seed.json"
+STATE, TENSORS, SEED = "state.json", "tensors.safetensors", "seed.json"
 _FORMAT = "scim training state 1"
-_LONG = ("data", "seed")
-"""What is too long to be shown when it differs."""
+_LONG = ("data", "seed")  # too long to be shown when they differ
 
 
 class State(NamedTuple):
-    """All that a run has beside its data and settings."""
+    """The state of a run, besides its data and settings."""
 
     step: int
-    """Batches done."""
+    """batches done"""
     tensors: dict[str, torch.Tensor]
     values: dict[str, Any]
-    """What JSON can hold."""
+    """JSON can hold them"""
 
 
 class Checkpoints:
-    """A folder with the last state of one run.
+    """A folder with the last state of a run.
 
     Parameters
     ----------
     folder
-        Made if it does not exist.
+        Created if it does not exist.
     run
-        What the run depends on: settings, and a digest of the data. A state of another run is refused.
+        What the run depends on: settings, and a digest of the data. The state of another run is refused.
     """
 
     def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:
@@ -56,30 +54,31 @@ class Checkpoints:
         self._run: dict[str, Any] = json.loads(json.dumps(run))  # tuples are lists on disk
 
     def save(self, state: State) -> None:
-        """Write a state, and then remove the one before: there is a whole one at every moment.
+        """Write a state, and then remove the one before: a whole one exists at every moment.
 
         Raises
         ------
         OSError
-            The disk is full, or may not be written; the state before is kept.
+            The disk is full, or cannot be written to; the state before is kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         older = self._states()
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
         content = {"format": _FORMAT, "step": state.step, "run": self._run, "values": state.values}
+        name = f"step_{state.step:09d}"
         try:
-            with new_folder(self.folder / f"step_{state.step:09d}", marker=STATE, overwrite=True) as folder:
+            with new_folder(self.folder / name, marker=STATE, overwrite=True) as folder:
                 save_file(tensors, folder / TENSORS)
                 write_json(folder / STATE, content)
         except (SafetensorError, OSError) as error:
             msg = f"No state of training could be written to {str(self.folder)!r} ({error}); the one before is kept."
             raise OSError(msg) from error
-        for path in [*older, *self.folder.glob(".step_*")]:  # the latter: what a process that was killed left
-            if path.name != f"step_{state.step:09d}":
+        for path in [*older, *self.folder.glob(".step_*")]:  # the latter: leftovers of a process that was killed
+            if path.name != name:
                 shutil.rmtree(path, ignore_errors=True)
 
     def load(self) -> State | None:
-        """Read the last state; `None` if there is none.
+        """Read the last state; `None` if none exists.
 
         Raises
         ------
@@ -99,26 +98,26 @@ class Checkpoints:
             self._check_run(content["run"])
             state = State(content["step"], load_file(states[-1] / TENSORS), content["values"])
         except (SafetensorError, OSError, KeyError) as error:
-            msg = f"{str(states[-1])!r} is damaged ({error}); delete it to begin anew."
+            msg = f"{str(states[-1])!r} is damaged ({error}); delete it to start again."
             raise FormatError(msg) from error
-        logger.info("training goes on after %d batches, from %s", state.step, states[-1])
+        logger.info("training resumes after %d batches, from %s", state.step, states[-1])
         return state
 
     def _states(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("step_*") if (path / STATE).exists())
 
     def _check_run(self, run: dict[str, Any]) -> None:
-        other = _differences(run, self._run)
-        if other:
+        changes = _differences(run, self._run)
+        if changes:
             msg = (
-                f"{str(self.folder)!r} has the state of another training; what differs: {', '.join(other)}. "
+                f"{str(self.folder)!r} has the state of another training; what differs: {', '.join(changes)}. "
                 "Name another folder with checkpoint=, or delete this one."
             )
             raise ValueError(msg)
 
 
 def seed_of(folder: str | os.PathLike[str]) -> int:
-    """Return the seed of a run that was given none: the same at each call, so that the run can go on."""
+    """Return the seed of a run without `rng`: the same at each call, so that the run can resume."""
     path = Path(folder) / SEED
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -127,7 +126,7 @@ def seed_of(folder: str | os.PathLike[str]) -> int:
 
 
 def digest_of(cells: TrainingCells) -> str:
-    """Return a digest of what training sees of the cells: counts, by their checksums, codes, panels and genes."""
+    """Return a digest of the cells: counts, by their checksums, codes, panels and genes."""
     digest = hashlib.sha256()
     for array in (cells.X.indptr, cells.panels, cells.panel, cells.label, cells.study, cells.mean_square):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -137,7 +136,7 @@ def digest_of(cells: TrainingCells) -> str:
 
 
 def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Name what differs, and if it is short, how."""
+    """Name what differs, with the values if they are short."""
     found = []
     for key in sorted(was.keys() | now.keys()):
         before, after = was.get(key), now.get(key)
@@ -157,11 +156,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Put back what :func:`optimizer_tensors` returned, and the settings of its groups of parameters."""
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    """Restore the state that :func:`optimizer_tensors` returned, and the settings of the groups of parameters."""
+    states: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         kind, _, rest = key.partition(".")
         if kind == "optimizer":
             number, _, name = rest.partition(".")
-            state.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": [{**one, "betas": (*one["betas"],)} for one in groups]})
+            states.setdefault(int(number), {})[name] = value
+    param_groups = [{**group, "betas": (*group["betas"],)} for group in groups]
+    optimizer.load_state_dict({"state": states, "param_groups": param_groups})

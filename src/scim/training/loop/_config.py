@@ -3,74 +3,80 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
+from scim._core.checks import check_choice, check_count
 from scim.model._config import Config, check_number
 
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+Objective = Literal[
+    "prototypes", "triplet", "contrastive", "nca", "supcon", "simclr", "moco",
+    "whitening", "lda", "linear_nca", "lmnn", "itml",
+]  # fmt: skip
 Mining = Literal["semihard", "hardest", "random"]
-MINING: tuple[Mining, ...] = ("semihard", "hardest", "random")
-
-Objective = Literal["prototypes", "triplet", "contrastive", "nca", "supcon", "simclr", "moco"]
-OBJECTIVES: tuple[Objective, ...] = ("prototypes", "triplet", "contrastive", "nca", "supcon", "simclr", "moco")
-
-Sampling = Literal["balanced", "paper"]
-SAMPLING: tuple[Sampling, ...] = ("balanced", "paper")
-
 Positives = Literal["across", "any"]
-POSITIVES: tuple[Positives, ...] = ("across", "any")
+Sampling = Literal["balanced", "paper"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+MINING: tuple[Mining, ...] = get_args(Mining)
 
-
+_CHOICES = {"objective": OBJECTIVES, "mining": MINING, "positives": get_args(Positives), "sampling": get_args(Sampling)}
+_COUNTS = ("n_members", "n_steps", "validate_every", "patience", "least_panel", "queue_size")
 _SHARES = (
     "label_perturbation", "momentum", "class_balance", "study_balance", "mix", "thin", "random_panel", "study_panel",
     "averaging",
 )  # fmt: skip
+_NOT_RECIPE = ("genes", "layer", "gene_key", "checkpoint_every", "max_memory", "scratch")
 
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
-    """How a model is trained. The defaults are those that did best on studies left out (benchmarks/NOTES.md).
+    """How a model is trained. The defaults are those that did best on held-out studies (benchmarks/NOTES.md).
 
-    :meth:`paper` gives what :cite:t:`Heimberg2025` did.
+    :meth:`paper` gives the recipe of :cite:t:`Heimberg2025`.
 
     Attributes
     ----------
+    objective
+        The loss. Of labelled cells: `"prototypes"` (cross-entropy of the cosines to one learned direction per label),
+        `"triplet"`, `"contrastive"` (pairs), `"nca"` (soft neighbours), `"supcon"` (supervised contrastive). Of two
+        views of each cell, without labels: `"simclr"` (NT-Xent), `"moco"` (momentum encoder with a queue). Or a linear
+        map, see :func:`scim.training.linear.fit_linear`: `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"`;
+        of the other settings it depends on `class_balance`, `study_balance` and those of the data.
     n_members
-        Encoders that are trained one after the other and become one, see :func:`scim.training.loop._stack.stack`:
-        steadier than any of them. Only one can have a decoder.
+        Encoders that are trained one after the other and merged into one network, see
+        :func:`scim.training.loop._learner.merge_encoders`: steadier than any of them. A decoder needs 1.
     n_steps
-        Number of batches, for each.
+        Number of batches, for each member.
     validate_every
-        Batches between two looks at the studies that do not train, if there are some; and
+        Batches between two validations, if studies are held out.
     patience
-        how many looks may bring no better macro-F1 before training stops. The best weights are kept.
+        Number of validations without a better macro-F1 after which training stops. The best weights are kept.
     batch_size
         Cells in a batch.
     lr
         Highest learning rate: it rises over the first tenth of the steps and falls as a cosine.
     weight_decay
         Of AdamW.
-    objective
-        What brings cells of a label together: `"prototypes"` (cross-entropy of the cosines to one learned direction
-        per label), `"triplet"`, `"contrastive"` (pairs), `"nca"` (soft neighbours),
-        `"supcon"` (supervised contrastive); or, without labels, two views of each cell: `"simclr"` (NT-Xent),
-        `"moco"` (momentum encoder with a queue).
     objective_weight
-        Its weight.
+        Weight of the objective in the total loss.
     margin
-        By how much a negative should be farther than a positive, of `"triplet"` and `"contrastive"`.
+        Distance by which a negative should be farther than a positive, of `"triplet"` and `"contrastive"`.
     temperature
-        By which similarities are divided, of the other objectives.
+        Divides the similarities of the other objectives.
     label_perturbation
         Share of the labels of a batch that are replaced by a random parent in the ontology that the batch has too.
     queue_size
-        Cells that `"moco"` remembers.
+        Keys in the queue of `"moco"`.
     momentum
-        Share of itself that the second encoder of `"moco"` keeps at each step.
+        Share of its weights that the second encoder of `"moco"` keeps at each step.
     mining
-        Which negatives make triplets: see :func:`scim.training.losses._mine.mine`.
+        Which negatives make triplets: see :meth:`scim.training.losses._triplet.TripletLoss.mine`.
     positives
-        `"across"`: pairs of different studies, and within a study only for labels that one study alone has;
-        `"any"`: pairs within a study too.
+        `"across"`: pairs of different studies, and within a study only for labels of a single study; `"any"`: pairs
+        within a study too.
     per_anchor
         Positives drawn for each cell of a batch, so that cells of rare labels weigh as much as those of common ones;
         `None`: all. Of `"triplet"` and `"contrastive"`.
@@ -79,19 +85,19 @@ class TrainConfig(Config):
     l1
         Weight of the sum of the absolute weights of the first layer.
     sampling
-        How often each cell is drawn: `"balanced"` by the next two, `"paper"` by the formula of
-        :func:`scim.training.loop._sample.paper_weights`.
+        How often each cell is drawn: `"balanced"` by `class_balance` and `study_balance`, `"paper"` by
+        :func:`scim.training.loop._batches.paper_weights`.
     class_balance
-        0: cells of a study are drawn alike; 1: its labels are.
+        0: all cells of a study are equally likely; 1: all of its labels are.
     study_balance
-        0: studies are drawn in proportion to their cells; 1: alike.
+        0: studies are drawn in proportion to their cells; 1: all studies are equally likely.
     mix
         Share of cells to which the counts of one to five others of their label and study are added.
     thin
-        Share of cells of which counts are lost at random, down to a twentieth.
+        Share of cells that lose counts at random, down to a twentieth.
     platform
-        Virtual platforms: in each batch some cells have their counts of each gene multiplied by a factor of their
-        platform, whose logarithm is normal with a standard deviation of up to this. 0: none.
+        Largest standard deviation of the logarithm of the factors by which virtual platforms multiply the counts of
+        each gene; 0: none.
     random_panel
         Share of random gene panels among those that hide genes from the encoder.
     study_panel
@@ -100,6 +106,19 @@ class TrainConfig(Config):
         Expected number of genes of the smallest random panel.
     averaging
         Decay of the average of the weights over the steps, which becomes the model; 0: the last weights do.
+    genes
+        Genes that the model reads, except those that no data set measured. Default: `ModelConfig.n_genes` markers of
+        the labels are chosen.
+    layer
+        Where the counts are; default: wherever they are found.
+    gene_key
+        Column of var that holds the gene names; default: the index, or the column with most human genes.
+    checkpoint_every
+        Batches between two checkpoints.
+    max_memory
+        Bytes of counts that are kept in memory, six a value of the chosen genes; more go to a file.
+    scratch
+        Folder of that file; default: the system's for temporary files.
     """
 
     n_members: int = 3
@@ -131,9 +150,15 @@ class TrainConfig(Config):
     study_panel: float = 0.3
     least_panel: int = 100
     averaging: float = 0.98
+    genes: Sequence[str] | None = None
+    layer: str | None = None
+    gene_key: str | None = None
+    checkpoint_every: int = 250
+    max_memory: int = 10**9
+    scratch: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n_members", "n_steps", "validate_every", "patience", "least_panel", "queue_size"):
+        for name in _COUNTS:
             check_number(name, getattr(self, name), whole=True, least=1)
         check_number("batch_size", self.batch_size, whole=True, least=4)
         if self.per_anchor is not None:
@@ -144,15 +169,10 @@ class TrainConfig(Config):
             check_number(name, getattr(self, name))
         for name in _SHARES:
             check_number(name, getattr(self, name), most=1)
-        for name, choices in (
-            ("objective", OBJECTIVES),
-            ("mining", MINING),
-            ("positives", POSITIVES),
-            ("sampling", SAMPLING),
-        ):
-            if getattr(self, name) not in choices:
-                msg = f"{name} must be one of {list(choices)}, got {getattr(self, name)!r}."
-                raise ValueError(msg)
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        check_count("checkpoint_every", self.checkpoint_every)
+        check_count("max_memory", self.max_memory, least=0)
         if self.n_members > 1 and self.reconstruction_weight > 0:
             msg = f"A decoder belongs to one encoder: reconstruction_weight needs n_members=1, got {self.n_members}."
             raise ValueError(msg)
@@ -161,8 +181,8 @@ class TrainConfig(Config):
     def paper(cls, **changes: Any) -> Self:
         """Return the recipe of :cite:t:`Heimberg2025`, with `changes`: semi-hard triplets, no augmentation.
 
-        The nets of the paper are `hidden=(1024, 1024, 1024)`, `latent_dim=128`, `input_dropout=0.4`, `dropout=0.5`,
-        `standardize=False`; its learning rate falls as a cosine, without the rise at the start that ours has.
+        :meth:`ModelConfig.paper` has its net. Its learning rate falls as a cosine, without the rise at the start that
+        ours has.
         """
         recipe: dict[str, Any] = {
             "n_members": 1, "n_steps": 50_000, "batch_size": 1000, "lr": 5e-3, "objective": "triplet",
@@ -171,3 +191,7 @@ class TrainConfig(Config):
             "thin": 0.0, "platform": 0.0, "random_panel": 0.0, "study_panel": 0.0, "averaging": 0.0,
         }  # fmt: skip
         return cls(**{**recipe, **changes})
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the settings that determine the weights of given cells: not those of reading, memory and disk."""
+        return {name: value for name, value in vars(self).items() if name not in _NOT_RECIPE}

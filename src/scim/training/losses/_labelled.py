@@ -1,51 +1,223 @@
-"""What the objectives that look at labels have in common."""
+"""Losses of labelled cells without mining: prototypes, pairs (contrastive), soft neighbours (NCA), SupCon."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scim.training.losses._objective import Objective
-from scim.training.losses._perturb import perturb
-from scim.training.losses._relations import Relations
+import torch
+from pytorch_metric_learning import losses as pml
+from torch import nn
+from torch.nn import functional
+
+from scim.training.losses._loss import LabelledLoss
 
 if TYPE_CHECKING:
-    import torch
+    from scim.training.losses._loss import Relations
 
 
-class Labelled(Objective):
-    """One view of each cell, and labels, of which a share is made coarser first.
+class PrototypeLoss(LabelledLoss):
+    """The cross-entropy of the cosines to one learned direction per label: see :func:`prototype_loss`.
+
+    Attributes
+    ----------
+    prototypes
+        (n_labels, latent_dim), of any length.
 
     Parameters
     ----------
-    relations
-        Of the labels.
-    lone
-        (n_labels,) labels whose pairs within a study are positives too.
-    perturbation
-        Share of the labels that are replaced by a parent: see :func:`perturb`.
+    relations, within_study, label_perturbation
+        See :class:`LabelledLoss`.
+    latent_dim
+        Length of an embedding.
+    temperature
+        Divides the cosines.
+    generator
+        Draws the first directions.
     """
 
-    kin: torch.Tensor
-    below: torch.Tensor
-    parents: torch.Tensor
-    lone: torch.Tensor
+    def __init__(
+        self,
+        relations: Relations,
+        within_study: torch.Tensor,
+        label_perturbation: float = 0.0,
+        *,
+        latent_dim: int,
+        temperature: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(relations, within_study, label_perturbation)
+        drawn = torch.randn(len(self.descendants), latent_dim, generator=generator, device=generator.device)
+        self.prototypes = nn.Parameter(drawn.to(self.descendants.device))
+        self.temperature = temperature
 
-    def __init__(self, relations: Relations, lone: torch.Tensor, *, perturbation: float = 0.0) -> None:
-        super().__init__()
-        # Buffers, because they follow the module to its device; not saved, because the labels say them.
-        for name, table in (*relations._asdict().items(), ("lone", lone)):
-            self.register_buffer(name, table, persistent=False)
-        self.perturbation = perturbation
-
-    def _loss(
-        self, embeddings: list[torch.Tensor], labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
-        if self.perturbation > 0:
-            relations = Relations(self.kin, self.below, self.parents)
-            labels = perturb(labels, relations, self.perturbation, generator)
-        return self._among(embeddings[0], labels, studies, generator)
-
-    def _among(
+    def _labelled_loss(
         self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
-        raise NotImplementedError
+        del studies, generator
+        return prototype_loss(embedding, self.prototypes, labels, self.descendants, self.temperature)
+
+
+def prototype_loss(
+    embedding: torch.Tensor,
+    prototypes: torch.Tensor,
+    labels: torch.Tensor,
+    descendants: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    r"""Return the cross-entropy of the cosines to one direction per label, aware of the ontology.
+
+    A cell of a coarse label may be of any descendant of it, so the probabilities of these are summed; the ancestors of
+    the label are left out, because they are not wrong: with :math:`B` the label and its descendants, and :math:`A` its
+    ancestors,
+
+    .. math:: -\log \frac{\sum_{k \in B} \exp(z \cdot w_k / \tau)}{\sum_{k \notin A} \exp(z \cdot w_k / \tau)}.
+
+    Parameters
+    ----------
+    embedding
+        (n, latent_dim) unit rows.
+    prototypes
+        (n_labels, latent_dim), of any length.
+    labels
+        (n,) label codes.
+    descendants
+        (n_labels, n_labels): whether b is a, or a descendant of a.
+    temperature
+        Divides the cosines.
+    """
+    logits = embedding @ functional.normalize(prototypes).T / temperature  # (n, n_labels)
+    correct = descendants[labels]
+    ancestors = descendants.T[labels] & ~correct
+    right = logits.masked_fill(~correct, -torch.inf).logsumexp(1)
+    return (logits.masked_fill(ancestors, -torch.inf).logsumexp(1) - right).mean()
+
+
+class ContrastiveLoss(LabelledLoss):
+    r"""The loss of :cite:t:`Hadsell2006`, which Siamese networks are trained with.
+
+    With :math:`d = \lVert a - b \rVert`, the mean of :math:`d^2 / 2` over pairs of positives, plus the mean of
+    :math:`\max(0, m - d)^2 / 2` over those pairs of negatives that are nearer than the margin. Over all negatives the
+    second mean would fade as they move apart.
+
+    Parameters
+    ----------
+    relations, within_study, label_perturbation
+        See :class:`LabelledLoss`.
+    margin
+        :math:`m`.
+    per_anchor
+        Positives drawn for each cell; default: all.
+    """
+
+    def __init__(
+        self,
+        relations: Relations,
+        within_study: torch.Tensor,
+        label_perturbation: float = 0.0,
+        *,
+        margin: float,
+        per_anchor: int | None = None,
+    ) -> None:
+        super().__init__(relations, within_study, label_perturbation)
+        self.per_anchor = per_anchor
+        self.pairs = _HalfSquares(neg_margin=margin)
+
+    def _labelled_loss(
+        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        positives = self.draw_positives(labels, studies, self.per_anchor, generator)
+        negatives = self.negatives(labels).nonzero(as_tuple=True)
+        loss: torch.Tensor = self.pairs(embedding, indices_tuple=(*positives, *negatives))
+        return loss
+
+
+class _HalfSquares(pml.ContrastiveLoss):  # type: ignore[misc]  # the package has no types
+    """The pairs and the means of the package's loss, which has :math:`d` and :math:`m - d` unsquared."""
+
+    def pos_calc(self, distances: torch.Tensor, margin: float) -> torch.Tensor:
+        return functional.relu(distances - margin).square() / 2
+
+    def neg_calc(self, distances: torch.Tensor, margin: float) -> torch.Tensor:
+        return functional.relu(margin - distances).square() / 2
+
+
+class NCALoss(LabelledLoss):
+    r"""Neighbourhood components analysis (:cite:t:`Goldberger2004`) on the embedding, its logarithm.
+
+    A cell :math:`a` takes :math:`b` as its neighbour with probability :math:`p_{ab} \propto \exp(a \cdot b / \tau)`,
+    which for unit vectors is :math:`\exp(-\lVert a - b \rVert^2 / 2 \tau)`, among its positives and negatives. The
+    loss is the mean of :math:`-\log \sum_p p_{ap}` over the cells with positives.
+
+    `NCALoss` of pytorch-metric-learning sums over all cells of the batch: related labels would be negatives, and cells
+    of a study positives; where there are neither, the two agree.
+
+    Parameters
+    ----------
+    relations, within_study, label_perturbation
+        See :class:`LabelledLoss`.
+    temperature
+        :math:`\tau`.
+    """
+
+    def __init__(
+        self,
+        relations: Relations,
+        within_study: torch.Tensor,
+        label_perturbation: float = 0.0,
+        *,
+        temperature: float,
+    ) -> None:
+        super().__init__(relations, within_study, label_perturbation)
+        self.temperature = temperature
+
+    def _labelled_loss(
+        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        del generator
+        positives, negatives = self.positives(labels, studies), self.negatives(labels)
+        anchors = positives.any(1)
+        positives, negatives = positives[anchors], negatives[anchors]
+        logits = embedding[anchors] @ embedding.T / self.temperature  # (n with positives, n)
+        right = logits.masked_fill(~positives, -torch.inf).logsumexp(1)
+        losses = logits.masked_fill(~(positives | negatives), -torch.inf).logsumexp(1) - right
+        return losses.sum() / max(1, len(losses))
+
+
+class SupConLoss(LabelledLoss):
+    r"""Supervised contrastive learning, :cite:t:`Khosla2020`.
+
+    With the positives :math:`P` and the negatives :math:`N` of a cell :math:`a`, the mean of
+
+    .. math::
+        -\frac{1}{|P|} \sum_{p \in P}
+        \log \frac{\exp(a \cdot p / \tau)}{\sum_{b \in P \cup N} \exp(a \cdot b / \tau)}
+
+    over the cells with positives.
+
+    Parameters
+    ----------
+    relations, within_study, label_perturbation
+        See :class:`LabelledLoss`.
+    temperature
+        :math:`\tau`.
+    """
+
+    def __init__(
+        self,
+        relations: Relations,
+        within_study: torch.Tensor,
+        label_perturbation: float = 0.0,
+        *,
+        temperature: float,
+    ) -> None:
+        super().__init__(relations, within_study, label_perturbation)
+        self.contrast = pml.SupConLoss(temperature=temperature)
+
+    def _labelled_loss(
+        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        del generator
+        positives, negatives = self.positives(labels, studies), self.negatives(labels)
+        pairs = (*positives.nonzero(as_tuple=True), *negatives.nonzero(as_tuple=True))
+        loss: torch.Tensor = self.contrast(embedding, indices_tuple=pairs)
+        return loss

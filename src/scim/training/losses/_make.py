@@ -1,36 +1,46 @@
-"""The objective that a configuration asks for.
+"""The table of all losses.
 
-pytorch-metric-learning takes half a second to import, for which whoever only embeds should not wait: the files that
-need it are imported when they are asked for.
+To add a loss, write a subclass of `Loss` or `LabelledLoss` in a file beside this one and name it in `LOSSES`, and in
+`scim.training.loop._config.Objective`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from scim.training.losses._moco import MomentumQueue
-from scim.training.losses._nca import NeighbourhoodComponents
-from scim.training.losses._prototype import Prototypes
-from scim.training.losses._triplet import Triplet
+from scim.training.losses._labelled import ContrastiveLoss, NCALoss, PrototypeLoss, SupConLoss
+from scim.training.losses._triplet import TripletLoss
+from scim.training.losses._two_views import MoCoLoss, SimCLRLoss
 
 if TYPE_CHECKING:
     import torch
 
-    from scim.model.net._net import Encoder
+    from scim.model.net import Encoder
     from scim.training.loop._config import TrainConfig
-    from scim.training.losses._objective import Objective
-    from scim.training.losses._relations import Relations
+    from scim.training.losses._loss import Loss, Relations
+
+_LABELS = ("relations", "within_study", "label_perturbation")
+
+LOSSES: dict[str, tuple[type[Loss], tuple[str, ...]]] = {
+    "prototypes": (PrototypeLoss, (*_LABELS, "latent_dim", "temperature", "generator")),
+    "triplet": (TripletLoss, (*_LABELS, "margin", "mining", "per_anchor")),
+    "contrastive": (ContrastiveLoss, (*_LABELS, "margin", "per_anchor")),
+    "nca": (NCALoss, (*_LABELS, "temperature")),
+    "supcon": (SupConLoss, (*_LABELS, "temperature")),
+    "simclr": (SimCLRLoss, ("temperature",)),
+    "moco": (MoCoLoss, ("encoder", "temperature", "queue_size", "momentum", "generator")),
+}
+"""The class of each objective, and the parameters that it takes: settings of `TrainConfig`, or of `make_loss`."""
 
 
-def make_objective(
+def make_loss(
     config: TrainConfig,
     relations: Relations,
-    lone: torch.Tensor,
+    within_study: torch.Tensor,
     encoder: Encoder,
-    latent_dim: int,
     generator: torch.Generator,
-) -> Objective:
-    """Make the objective that `config.objective` names, on the device of the encoder.
+) -> Loss:
+    """Make the loss that `config.objective` names, on the device of the encoder.
 
     Parameters
     ----------
@@ -38,66 +48,26 @@ def make_objective(
         How the model is trained.
     relations
         Of the labels.
-    lone
+    within_study
         (n_labels,) labels whose pairs within a study are positives too.
     encoder
-        Of which some objectives keep a copy that follows it.
-    latent_dim
-        Length of an embedding.
+        The encoder that is trained.
     generator
         Draws first values.
 
     Raises
     ------
     ValueError
-        There is no such objective.
+        There is no such loss, or `within_study` has another number of labels.
     """
-    if len(lone) != len(relations.kin):
-        msg = f"lone must say something of each of the {len(relations.kin)} labels, got {len(lone)} entries."
+    n_labels = len(relations.related)
+    if len(within_study) != n_labels:
+        msg = f"within_study must have one entry for each of the {n_labels} labels, got {len(within_study)}."
         raise ValueError(msg)
-    if config.objective in ("simclr", "moco"):
-        objective = _of_views(config, encoder, latent_dim, generator)
-    elif config.objective == "prototypes":
-        objective = Prototypes(
-            relations, lone, perturbation=config.label_perturbation, latent_dim=latent_dim,
-            temperature=config.temperature, generator=generator,
-        )  # fmt: skip
-    else:
-        objective = _of_labels(config, relations, lone)
-    return objective.to(encoder.head.weight.device)
-
-
-def _of_labels(config: TrainConfig, relations: Relations, lone: torch.Tensor) -> Objective:
-    share, margin, temperature = config.label_perturbation, config.margin, config.temperature
-    match config.objective:
-        case "triplet":
-            return Triplet(
-                relations, lone, perturbation=share, margin=margin, mining=config.mining, per_anchor=config.per_anchor
-            )
-        case "contrastive":
-            from scim.training.losses._contrastive import Contrastive  # noqa: PLC0415  (see above)
-
-            return Contrastive(relations, lone, perturbation=share, margin=margin, per_anchor=config.per_anchor)
-        case "nca":
-            return NeighbourhoodComponents(relations, lone, perturbation=share, temperature=temperature)
-        case "supcon":
-            from scim.training.losses._supcon import SupervisedContrastive  # noqa: PLC0415  (see above)
-
-            return SupervisedContrastive(relations, lone, perturbation=share, temperature=temperature)
-    msg = f"There is no objective {config.objective!r}."
-    raise ValueError(msg)
-
-
-def _of_views(config: TrainConfig, encoder: Encoder, latent_dim: int, generator: torch.Generator) -> Objective:
-    if config.objective == "simclr":
-        from scim.training.losses._simclr import TwoViews  # noqa: PLC0415  (see above)
-
-        return TwoViews(temperature=config.temperature)
-    return MomentumQueue(
-        encoder,
-        latent_dim,
-        temperature=config.temperature,
-        queue_size=config.queue_size,
-        momentum=config.momentum,
-        generator=generator,
-    )
+    if config.objective not in LOSSES:
+        msg = f"There is no loss {config.objective!r}; expected one of {list(LOSSES)}."
+        raise ValueError(msg)
+    given: dict[str, Any] = {**vars(config), "relations": relations, "within_study": within_study, "encoder": encoder}
+    given |= {"latent_dim": encoder.config.latent_dim, "generator": generator}
+    loss, names = LOSSES[config.objective]
+    return loss(**{name: given[name] for name in names}).to(encoder.head.weight.device)

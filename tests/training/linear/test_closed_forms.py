@@ -8,11 +8,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from helpers.metrics import class_separation
 from scim.training.linear import Block
-from scim.training.linear._basis import find_basis
-from scim.training.linear._lda import lda
-from scim.training.linear._project import project
-from scim.training.linear._shrink import ledoit_wolf, shrink
-from scim.training.linear._whitening import signed, whitening
+from scim.training.linear._fit import lda, ledoit_wolf, shrink, whitening
+from scim.training.linear._moments import find_basis, leading, project
 
 
 def read(X, labels, weights=None):
@@ -60,10 +57,10 @@ def test_whitening_keeps_the_first_principal_components(table):
 
 def test_the_directions_are_those_of_scikit_learn(table):
     X, labels = table
-    theirs = LinearDiscriminantAnalysis(solver="eigen").fit(X, labels)
+    expected = LinearDiscriminantAnalysis(solver="eigen").fit(X, labels)
     T = lda(read(X, labels), 10, shrinkage=0)
     assert T.shape == (2, X.shape[1])
-    np.testing.assert_allclose(T, signed(theirs.scalings_[:, :2].T), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(T, leading(expected.scalings_[:, 1::-1], 2), rtol=1e-3, atol=1e-3)
 
 
 def test_directions_are_uncorrelated_within_and_between_labels(table):
@@ -79,14 +76,14 @@ def test_directions_are_uncorrelated_within_and_between_labels(table):
 def test_a_weight_is_a_number_of_cells(table):
     """Cells that come 1 to 4 times, so that labels of different sizes are alike, are cells with that weight."""
     X, labels = table
-    some = np.flatnonzero((labels != 1) | (np.arange(len(X)) % 4 == 0))
-    X, labels = X[some], labels[some]
+    kept = np.flatnonzero((labels != 1) | (np.arange(len(X)) % 4 == 0))
+    X, labels = X[kept], labels[kept]
     weights = np.where(labels == 1, 4, 1)
     many = np.repeat(np.arange(len(X)), weights)
-    theirs = LinearDiscriminantAnalysis(solver="eigen").fit(X[many], labels[many])
+    expected = LinearDiscriminantAnalysis(solver="eigen").fit(X[many], labels[many])
     T = lda(read(X, labels, weights.astype(float)), 2, shrinkage=0)
-    np.testing.assert_allclose(T, signed(theirs.scalings_[:, :2].T), rtol=1e-3, atol=2e-3)
+    np.testing.assert_allclose(T, leading(expected.scalings_[:, 1::-1], 2), rtol=1e-3, atol=2e-3)
 
 
 def test_signs_do_not_depend_on_the_library():
-    assert signed(np.array([[1.0, -2.0], [3.0, 1.0]])).tolist() == [[-1.0, 2.0], [3.0, 1.0]]
+    assert leading(np.array([[9.0, 3.0, 1.0], [9.0, 1.0, -2.0]]), 2).tolist() == [[-1.0, 2.0], [3.0, 1.0]]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,15 @@ from hypothesis import strategies as st
 
 from helpers import oracles
 from scim.training.loop._config import MINING
-from scim.training.losses._choose import choose
-from scim.training.losses._choose_kernel import choose_on_cpu
-from scim.training.losses._mine import mine, positive_pairs, squared_distances
+from scim.training.losses import Relations
+from scim.training.losses._triplet import (
+    TripletLoss,
+    Triplets,
+    choose,
+    choose_on_cpu,
+    squared_distances,
+    triplet_loss,
+)
 
 N_LABELS = 5
 
@@ -18,8 +26,8 @@ N_LABELS = 5
 CORNERS = np.concatenate([np.eye(4), -np.eye(4), np.array(np.meshgrid(*[(-0.5, 0.5)] * 4)).reshape(4, -1).T])
 
 
-def torch_choose(distances, enemies, anchor, positive, *, margin, farther, uniform):
-    given = (distances, enemies, anchor, positive)
+def torch_choose(distances, negatives, anchor, positive, *, margin, farther, uniform):
+    given = (distances, negatives, anchor, positive)
     given = (torch.from_numpy(np.ascontiguousarray(x)) for x in given)
     return choose(*given, margin=margin, farther=farther, uniform=torch.from_numpy(uniform)).numpy()
 
@@ -30,9 +38,15 @@ def chooser(request):
 
 
 def relations():
-    kin = np.eye(N_LABELS, dtype=bool)
-    kin[0, 1] = kin[1, 0] = True
-    return kin, np.arange(N_LABELS) == 2
+    related = np.eye(N_LABELS, dtype=bool)
+    related[0, 1] = related[1, 0] = True
+    return related, np.arange(N_LABELS) == 2
+
+
+def loss_with(related, within_study, **settings):
+    table = torch.from_numpy(related)
+    relations = Relations(table, torch.eye(len(related), dtype=torch.bool), torch.zeros_like(table))
+    return TripletLoss(relations, torch.from_numpy(within_study), **{"margin": 1.0, "mining": "random", **settings})
 
 
 def batch(seed, n=40):
@@ -49,10 +63,8 @@ def tied_batch(draw):
 
 
 def mined(data, mining, margin, seed=0, **kwargs):
-    kin, lone = relations()
-    given = (torch.from_numpy(x) for x in (*data, kin))
-    generator = torch.Generator().manual_seed(seed)
-    triplets = mine(*given, lone=torch.from_numpy(lone), margin=margin, mining=mining, generator=generator, **kwargs)
+    loss = loss_with(*relations(), margin=margin, mining=mining, **kwargs)
+    triplets = loss.mine(*map(torch.from_numpy, data), torch.Generator().manual_seed(seed))
     return list(zip(*(part.tolist() for part in triplets), strict=True))
 
 
@@ -64,17 +76,19 @@ def admitted(data, mining, margin):
 def draws(chooser, data, mining, margin):
     """The admissible negatives of each pair, and a function from random numbers, one a pair, to what is chosen."""
     X, labels, studies = data
-    kin, lone = relations()
+    related, within_study = relations()
     distances = squared_distances(torch.from_numpy(X)).numpy()
-    enemies = ~kin[labels][:, labels]
-    anchor, positive = (x.numpy() for x in positive_pairs(*map(torch.from_numpy, (labels, studies, lone))))
-    found = oracles.triplets(distances, labels, studies, kin, lone, margin, mining)
+    negatives = ~related[labels][:, labels]
+    codes = map(torch.from_numpy, (labels, studies))
+    pairs = loss_with(related, within_study).draw_positives(*codes, None, torch.Generator())
+    anchor, positive = (x.numpy() for x in pairs)
+    found = oracles.triplets(distances, labels, studies, related, within_study, margin, mining)
     expected = [found.get(pair, []) for pair in zip(anchor.tolist(), positive.tolist(), strict=True)]
 
     def choice(uniform):
         uniform = np.asarray(uniform, dtype=np.float32)
         farther = mining == "semihard"
-        return chooser(distances, enemies, anchor, positive, margin=margin, farther=farther, uniform=uniform)
+        return chooser(distances, negatives, anchor, positive, margin=margin, farther=farther, uniform=uniform)
 
     return expected, choice
 
@@ -146,13 +160,13 @@ def test_far_positives_have_only_farther_semihard_negatives():
     assert (0, 1, 2) in mined(data, "hardest", 1.0)
 
 
-def test_a_study_by_itself_has_pairs_of_lone_labels_only():
+def test_a_study_by_itself_has_pairs_of_labels_of_a_single_study_only():
     X, labels, _ = batch(7)
     triplets = mined((X, labels, np.zeros_like(labels)), "random", 2.0)
     assert {labels[a] for a, _, _ in triplets} == {2}
 
 
-def test_kin_are_no_negatives():
+def test_related_labels_are_no_negatives():
     X, labels, studies = batch(8)
     pairs = {(labels[a], labels[n]) for a, _, n in mined((X, labels, studies), "random", 4.0)}
     assert not pairs & {(i, i) for i in range(N_LABELS)} | {(0, 1), (1, 0)} & pairs
@@ -161,10 +175,9 @@ def test_kin_are_no_negatives():
 
 def test_positives_per_anchor():
     _, labels, studies = map(torch.from_numpy, batch(2))
-    lone = torch.from_numpy(relations()[1])
-    every = set(zip(*(part.tolist() for part in positive_pairs(labels, studies, lone)), strict=True))
-    generator = torch.Generator().manual_seed(0)
-    anchor, positive = positive_pairs(labels, studies, lone, per_anchor=3, generator=generator)
+    loss, generator = loss_with(*relations()), torch.Generator().manual_seed(0)
+    every = set(zip(*(part.tolist() for part in loss.draw_positives(labels, studies, None, generator)), strict=True))
+    anchor, positive = loss.draw_positives(labels, studies, 3, generator)
     assert set(zip(anchor.tolist(), positive.tolist(), strict=True)) <= every
     available = np.bincount([a for a, _ in every], minlength=40)
     assert np.bincount(anchor, minlength=40).tolist() == np.minimum(available, 3).tolist()
@@ -179,5 +192,28 @@ def test_no_positive_no_triplet(mining):
 
 @pytest.mark.parametrize("mining", MINING)
 def test_no_negative_no_triplet(mining):
-    data = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]), np.arange(4)  # 0 and 1 are kin
+    data = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]), np.arange(4)  # 0 and 1 are related
     assert mined(data, mining, 1.0) == []
+
+
+def test_triplet_loss_by_hand():
+    X = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    near, far = Triplets(*map(torch.tensor, ([0], [1], [2]))), Triplets(*map(torch.tensor, ([0], [2], [1])))
+    assert triplet_loss(X, near, 0.1).item() == pytest.approx(0)
+    assert triplet_loss(X, far, 0.1).item() == pytest.approx(2 - math.sqrt(2) + 0.1)
+
+
+def test_triplet_objective_by_hand():
+    X = np.array([[1, 0], [0, 1], [0.6, 0.8], [-1, 0]])
+    loss = loss_with(np.eye(4, dtype=bool), np.zeros(4, dtype=bool), margin=0.5, mining="hardest")
+    labels, studies = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 0, 0])
+    value = loss([torch.from_numpy(X).float()], labels, studies, torch.Generator()).item()
+    # (0, 1) with 2, at sqrt(0.8), and (1, 0) with 2, at sqrt(0.4)
+    expected = [math.sqrt(2) - math.sqrt(0.8) + 0.5, math.sqrt(2) - math.sqrt(0.4) + 0.5]
+    assert value == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
+def test_equal_points_have_a_finite_slope():
+    X = torch.ones(3, 2, requires_grad=True)
+    triplet_loss(X, Triplets(*map(torch.tensor, ([0], [1], [2]))), 1.0).backward()
+    assert X.grad.isfinite().all()

@@ -5,12 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning import losses as pml
 from scipy.special import logsumexp
 
 from scim.model import Encoder, ModelConfig
-from scim.model.net._net import Dropout
+from scim.model.net import Dropout
 from scim.training.losses import View
-from scim.training.losses._moco import MomentumQueue
+from scim.training.losses._two_views import MoCoLoss, SimCLRLoss
 
 TEMPERATURE, SIZE, MOMENTUM = 0.5, 5, 0.75
 NOTHING = torch.zeros(2, dtype=torch.int64)
@@ -20,7 +21,7 @@ def build(**changes):
     generator = torch.Generator().manual_seed(0)
     encoder = Encoder(ModelConfig(20, hidden=(8,), latent_dim=2), generator).train()
     given = {"temperature": TEMPERATURE, "queue_size": SIZE, "momentum": MOMENTUM} | changes
-    return MomentumQueue(encoder, 2, generator=generator, **given), encoder
+    return MoCoLoss(encoder, generator=generator, **given), encoder
 
 
 def rows(*angles):
@@ -32,9 +33,9 @@ def loss_of(objective, query, key):
 
 
 def expected(query, key, queue):
-    own = (query * key).sum(1, keepdim=True).numpy() / TEMPERATURE
-    others = (query @ queue.T).numpy() / TEMPERATURE
-    return np.mean(logsumexp(np.hstack([own, others]), axis=1) - own[:, 0])
+    positive = (query * key).sum(1, keepdim=True).numpy() / TEMPERATURE
+    negatives = (query @ queue.T).numpy() / TEMPERATURE
+    return np.mean(logsumexp(np.hstack([positive, negatives]), axis=1) - positive[:, 0])
 
 
 def test_two_steps_by_hand():
@@ -47,16 +48,16 @@ def test_two_steps_by_hand():
     assert torch.equal(objective.queue, queue)
     assert loss_of(objective, queries[1], keys[1]).item() == pytest.approx(expected(queries[1], keys[1], queue))
     assert torch.equal(objective.queue, torch.cat([keys[0], keys[1], start[4:]]))
-    assert objective.place == 4
+    assert objective.oldest == 4
 
 
 def test_the_oldest_keys_go_first():
     objective, _ = build()
     for angle in range(3):
         loss_of(objective, rows(0, 0), rows(angle, angle + 0.5))
-    # six keys in five places: the last one lies where the first was
+    # six keys in five rows: the last one overwrites the first
     assert torch.equal(objective.queue, torch.cat([rows(2.5), rows(0.5), rows(1, 1.5), rows(2)]))
-    assert objective.place == 1
+    assert objective.oldest == 1
 
 
 def test_a_batch_larger_than_the_queue_leaves_its_last_keys():
@@ -99,8 +100,8 @@ def test_keys_have_no_gradient_and_are_normalised_in_parts():
     assert query.requires_grad
     assert not keys.requires_grad
     for group in range(4):
-        own = slice(group, None, 4)
-        torch.testing.assert_close(keys[own], alone(pair[1].x[own], pair[1].seen[own]))
+        part = slice(group, None, 4)
+        torch.testing.assert_close(keys[part], alone(pair[1].x[part], pair[1].seen[part]))
     assert not torch.allclose(keys, alone(*pair[1]))
 
 
@@ -125,3 +126,16 @@ def test_the_copy_draws_its_dropout_from_the_same_generator():
         if isinstance(module, Dropout)
     }
     assert len(generators) == 1
+
+
+def test_simclr_is_ntxent():
+    X = np.random.default_rng(5).normal(size=(30, 3))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    halves = [torch.from_numpy(X[:15]).float(), torch.from_numpy(X[15:]).float()]
+    loss = SimCLRLoss(temperature=TEMPERATURE)(halves, torch.zeros(15), torch.zeros(15), torch.Generator())
+    S = X @ X.T / TEMPERATURE
+    np.fill_diagonal(S, -np.inf)
+    other = np.roll(np.arange(30), 15)
+    assert loss.item() == pytest.approx(np.mean(logsumexp(S, axis=1) - S[np.arange(30), other]), rel=1e-4)
+    package = pml.SelfSupervisedLoss(pml.NTXentLoss(temperature=TEMPERATURE))(*halves)
+    assert loss.item() == pytest.approx(package.item(), rel=1e-4)

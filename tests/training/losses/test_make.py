@@ -1,4 +1,4 @@
-"""What holds for every objective."""
+"""What holds for every loss, and the table of all."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import pytest
 import torch
 
 from scim.model import Encoder, ModelConfig, TrainConfig
+from scim.training.linear import LINEAR
 from scim.training.loop._config import OBJECTIVES
-from scim.training.losses import View, make_objective, relations
+from scim.training.losses import LOSSES, LabelledLoss, View, make_loss, relations
 
 LABELS = ("T cell", "CD4-positive, alpha-beta T cell", "B cell", "monocyte")
 CONFIG = TrainConfig(queue_size=50, margin=1.0, temperature=0.2)
 N, N_GENES, LATENT = 24, 30, 6
-LABELLED = tuple(name for name in OBJECTIVES if name not in ("simclr", "moco"))
+LABELLED = tuple(name for name, (loss, _) in LOSSES.items() if issubclass(loss, LabelledLoss))
 PAIRED = tuple(name for name in LABELLED if name != "prototypes")
 
 
-def build(name, *, lone=False, seed=0, **changes):
+def build(name, *, within_study=False, seed=0, **changes):
     generator = torch.Generator().manual_seed(seed)
     encoder = Encoder(ModelConfig(N_GENES, hidden=(16,), latent_dim=LATENT, input_dropout=0), generator).train()
     config = dataclasses.replace(CONFIG, objective=name, **changes)
-    flags = torch.full((len(LABELS),), lone)
-    return make_objective(config, relations(LABELS), flags, encoder, LATENT, generator), encoder
+    flags = torch.full((len(LABELS),), within_study)
+    return make_loss(config, relations(LABELS), flags, encoder, generator), encoder
 
 
 def views(n_views, seed=0, n=N):
@@ -49,7 +50,7 @@ def points(seed=0, n=N):
     return torch.nn.functional.normalize(X).requires_grad_()
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_step_makes_the_loss_smaller(name):
     objective, encoder = build(name)
     seen = views(objective.n_views)
@@ -73,7 +74,7 @@ def test_a_step_makes_the_loss_smaller(name):
     assert values[-1] < values[0]
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_state_dict_is_all_that_has_to_survive(name):
     (one, encoder), (other, _) = build(name), build(name, seed=1)
     with torch.no_grad():
@@ -86,14 +87,14 @@ def test_state_dict_is_all_that_has_to_survive(name):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_the_same_random_numbers_give_the_same_loss(name):
     embeddings = [points(), points(1)][: build(name)[0].n_views]
     values = {loss_of(build(name, label_perturbation=0.5)[0], embeddings).item() for _ in range(3)}
     assert len(values) == 1
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_mixed_precision_changes_nothing(name):
     embeddings = [points(), points(1)][: build(name)[0].n_views]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -103,25 +104,25 @@ def test_mixed_precision_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", PAIRED)
-def test_kin_neither_pull_nor_push(name):
+def test_related_labels_neither_pull_nor_push(name):
     objective, _ = build(name)
     X = points(n=4)
     loss = objective([X], torch.tensor([1, 1, 1, 0]), torch.arange(4), torch.Generator())
     loss.backward()
-    assert (X.grad[3] == 0).all()  # the T cell is kin to the CD4 T cells
+    assert (X.grad[3] == 0).all()  # the T cell is related to the CD4 T cells
     without = objective([X[:3]], torch.tensor([1, 1, 1]), torch.arange(3), torch.Generator())
     assert loss.item() == pytest.approx(without.item())
 
 
 @pytest.mark.parametrize("name", PAIRED)
-@pytest.mark.parametrize("lone", [False, True])
-def test_positives_are_of_other_studies_unless_the_label_is_lone(name, lone):
-    objective, _ = build(name, lone=lone)
+@pytest.mark.parametrize("within_study", [False, True])
+def test_positives_are_of_other_studies_unless_those_within_a_study_count(name, within_study):
+    objective, _ = build(name, within_study=within_study)
     X = torch.eye(LATENT)[[0, 1, 2, 3]].requires_grad_()
     labels, studies = torch.tensor([0, 0, 2, 2]), torch.tensor([0, 0, 1, 1])
     objective([X], labels, studies, torch.Generator().manual_seed(0)).backward()
     pulled = -(X.grad @ X.T.detach())  # how far each cell goes towards each other one
-    assert bool(pulled[0, 1] > 0) == bool(pulled[2, 3] > 0) == lone
+    assert bool(pulled[0, 1] > 0) == bool(pulled[2, 3] > 0) == within_study
 
 
 @pytest.mark.parametrize("name", PAIRED)
@@ -157,23 +158,27 @@ def test_two_views_need_no_labels(name):
     assert not build(name)[0].needs_labels
 
 
-def test_lone_must_say_something_of_each_label():
+def test_within_study_has_an_entry_for_each_label():
     generator = torch.Generator().manual_seed(0)
     encoder = Encoder(ModelConfig(N_GENES, hidden=(16,), latent_dim=LATENT), generator)
-    with pytest.raises(ValueError, match="lone must say something of each of the 4 labels, got 2 entries"):
-        make_objective(CONFIG, relations(LABELS), torch.zeros(2, dtype=torch.bool), encoder, LATENT, generator)
+    with pytest.raises(ValueError, match="within_study must have one entry for each of the 4 labels, got 2"):
+        make_loss(CONFIG, relations(LABELS), torch.zeros(2, dtype=torch.bool), encoder, generator)
 
 
-def test_an_objective_that_does_not_exist():
+def test_a_loss_that_does_not_exist():
     config = dataclasses.replace(CONFIG)
     object.__setattr__(config, "objective", "magic")
     generator = torch.Generator().manual_seed(0)
     encoder = Encoder(ModelConfig(N_GENES, hidden=(16,), latent_dim=LATENT), generator)
-    with pytest.raises(ValueError, match="There is no objective 'magic'"):
-        make_objective(config, relations(LABELS), torch.zeros(4, dtype=torch.bool), encoder, LATENT, generator)
+    with pytest.raises(ValueError, match="There is no loss 'magic'; expected one of"):
+        make_loss(config, relations(LABELS), torch.zeros(4, dtype=torch.bool), encoder, generator)
 
 
-def test_whoever_only_embeds_does_not_wait_for_the_losses():
+def test_every_objective_is_a_loss_or_a_linear_map():
+    assert (*LOSSES, *LINEAR) == OBJECTIVES
+
+
+def test_embedding_does_not_import_the_losses():
     # in a process of its own, because this one has imported them: a second or two
     code = "import sys, scim.model; print('pytorch_metric_learning' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,210 @@
+"""The base classes of all losses, and which cells of a batch are positives and negatives of each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from scim import ontology
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scim.model.net import Encoder
+
+
+class View(NamedTuple):
+    """Cells as one experiment might have measured them."""
+
+    x: torch.Tensor
+    """(n, n_genes) log-normalised values of the visible genes"""
+    seen: torch.Tensor
+    """(n, n_genes) visible genes, 0 or 1"""
+
+
+class Loss(nn.Module):
+    """A loss that brings cells of a type, or views of a cell, together.
+
+    All that has to survive a checkpoint is in parameters, persistent buffers and submodules: `state_dict` has it.
+
+    Attributes
+    ----------
+    n_views
+        Augmented views of each cell that a step draws.
+    needs_labels
+        Whether the loss depends on the labels.
+    """
+
+    n_views: int = 1
+    needs_labels: bool = True
+
+    def embed(self, encoder: Encoder, views: Sequence[View]) -> list[torch.Tensor]:
+        """Embed `n_views` views of the same cells, each (n, latent_dim); the first by the encoder, with gradient."""
+        return [encoder(view.x, view.seen) for view in views]
+
+    def forward(
+        self,
+        embeddings: Sequence[torch.Tensor],
+        labels: torch.Tensor,
+        studies: torch.Tensor,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """Return the loss of a batch, a scalar.
+
+        Parameters
+        ----------
+        embeddings
+            From :meth:`embed`: unit rows.
+        labels, studies
+            (n,) codes.
+        generator
+            Source of all random numbers; it may live on another device than the embeddings.
+        """
+        device = embeddings[0].device
+        # Distances of unit rows are differences of numbers near 1: half precision would leave two digits of them.
+        with torch.autocast(device.type, enabled=False):
+            return self._loss([z.float() for z in embeddings], labels.to(device), studies.to(device), generator)
+
+    def after_step(self, encoder: Encoder) -> None:
+        """Update what follows the encoder, after each of its steps."""
+
+    def _loss(
+        self, embeddings: list[torch.Tensor], labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class Relations(NamedTuple):
+    """How labels lie to each other in the Cell Ontology: bool tensors, each (n_labels, n_labels)."""
+
+    related: torch.Tensor
+    """labels that are not each other's negatives: the same, or one an ancestor of the other"""
+    descendants: torch.Tensor
+    """`descendants[a, b]`: b is a, or a descendant of a"""
+    parents: torch.Tensor
+    """`parents[a, b]`: b is an ancestor of a, and no other label lies between the two"""
+
+
+def relations(labels: Sequence[str]) -> Relations:
+    """Look labels up in the Cell Ontology: ids, names, or free words, which are related to themselves only."""
+    terms = [ontology.term_id(label) for label in labels]
+    names = np.array([label if term is None else term for label, term in zip(labels, terms, strict=True)], dtype=object)
+    ancestors = [frozenset[str]() if term is None else ontology.ancestors(term) for term in terms]
+    above = np.array([[term in higher for term in terms] for higher in ancestors], dtype=np.bool_)
+    same = names[:, None] == names[None, :]
+    between = above.astype(np.int64) @ above.astype(np.int64) > 0  # a label is above a and below b
+    tables = same | above | above.T, same | above.T, above & ~between
+    return Relations(*(torch.from_numpy(table) for table in tables))
+
+
+class LabelledLoss(Loss):
+    """A loss of one view of each cell and its label; a share of the labels is made coarser first.
+
+    Parameters
+    ----------
+    relations
+        Of the labels.
+    within_study
+        (n_labels,) labels whose pairs within a study are positives too.
+    label_perturbation
+        Share of the labels that are replaced by a parent: see :func:`perturb`.
+    """
+
+    related: torch.Tensor
+    descendants: torch.Tensor
+    parents: torch.Tensor
+    within_study: torch.Tensor
+
+    def __init__(self, relations: Relations, within_study: torch.Tensor, label_perturbation: float = 0.0) -> None:
+        super().__init__()
+        # Buffers follow the module to its device; they are not saved, because the labels determine them.
+        for name, table in (*relations._asdict().items(), ("within_study", within_study)):
+            self.register_buffer(name, table, persistent=False)
+        self.label_perturbation = label_perturbation
+
+    def positives(self, labels: torch.Tensor, studies: torch.Tensor) -> torch.Tensor:
+        """Return the pairs of a label and of different studies, or of a label of `within_study`, bool (n, n)."""
+        allowed = (studies[:, None] != studies[None, :]) | self.within_study[labels][:, None]
+        return ((labels[:, None] == labels[None, :]) & allowed).fill_diagonal_(fill_value=False)
+
+    def negatives(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the pairs of unrelated labels, bool (n, n); pairs that are neither are left out of every loss."""
+        return ~self.related[labels][:, labels]
+
+    def draw_positives(
+        self, labels: torch.Tensor, studies: torch.Tensor, per_anchor: int | None, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """List pairs of positives.
+
+        Parameters
+        ----------
+        labels, studies
+            (n,) codes.
+        per_anchor
+            Most positives drawn for each cell, so that common labels, whose pairs grow as the square of their cells,
+            do not outweigh the rare ones. `None`: all.
+        generator
+            Draws them.
+
+        Returns
+        -------
+        Anchors, ascending, and their positives.
+        """
+        pairs = self.positives(labels, studies)
+        if per_anchor is None or per_anchor >= len(labels):
+            anchor, positive = pairs.nonzero(as_tuple=True)
+            return anchor, positive
+        keys = torch.rand(pairs.shape, generator=generator, device=generator.device)
+        value, cell = keys.to(labels.device).masked_fill(~pairs, -1).topk(per_anchor, dim=1)
+        anchor, column = (value >= 0).nonzero(as_tuple=True)
+        return anchor, cell[anchor, column]
+
+    def _loss(
+        self, embeddings: list[torch.Tensor], labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        if self.label_perturbation > 0:
+            labels = perturb(labels, self.parents, self.label_perturbation, generator)
+        return self._labelled_loss(embeddings[0], labels, studies, generator)
+
+    def _labelled_loss(
+        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        raise NotImplementedError
+
+
+def perturb(labels: torch.Tensor, parents: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Replace a share of the labels of a batch by a random parent that the batch has too, all parents alike.
+
+    Cells of coarse and of fine labels are compared this way. A cell without such a parent keeps its label.
+
+    Parameters
+    ----------
+    labels
+        (n,) label codes.
+    parents
+        See :class:`Relations`.
+    share
+        Probability that a label is replaced.
+    generator
+        Draws the cells and their parents.
+
+    Returns
+    -------
+    (n,) label codes.
+    """
+    present = torch.zeros(len(parents), dtype=torch.bool, device=labels.device)
+    present[labels] = True
+    options = (parents & present)[labels]  # (n, n_labels)
+    chosen = uniform(len(labels), generator, labels.device) < share
+    n_options = options.sum(1)
+    rank = (uniform(len(labels), generator, labels.device) * n_options).long().clamp(max=n_options - 1)
+    parent = (options & (options.cumsum(1) == rank[:, None] + 1)).int().argmax(1)
+    return torch.where(chosen & (n_options > 0), parent, labels)
+
+
+def uniform(n: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    """Draw `n` numbers from [0, 1) on the device of the generator, and move them to `device`."""
+    return torch.rand(n, generator=generator, device=generator.device).to(device)
