@@ -46,7 +46,42 @@ def test_training_runs(tmp_path, monkeypatch):
     assert set(found["found"].studies["study"]) == {"a", "b", "c"}
 
 
-# The page says that its small file has neither counts nor many genes; the others are scanpy's and umap's.
+@pytest.fixture(scope="module")
+def many_cells():
+    """10,000 toy cells: beyond 8,192, scanpy finds neighbours with another package."""
+    adata = scim.datasets.toy(10_000)
+    adata.obs["bulk_labels"] = adata.obs["cell_type"].map(lambda name: "CD19+ B" if name == "B cell" else name)
+    return adata
+
+
+@pytest.mark.slow
+# toy cells have a hundred genes; the other warnings are scanpy's and umap's
+@pytest.mark.filterwarnings("ignore")
+def test_the_readme_runs(many_cells, tmp_path, monkeypatch):
+    mpl.use("agg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scim.settings, "atlas", None)
+    many_cells.write_h5ad("query.h5ad")
+    [block] = re.findall(r"```python\n(.*?)```", (DOCS.parent / "README.md").read_text(), re.DOTALL)
+    Path("readme.py").write_text(block)
+    adata = runpy.run_path("readme.py")["adata"]
+    assert adata.obs["scim_label_group"].notna().mean() > 0.9
+    assert set(adata.uns["scim_search"]["groups"]) == set(adata.obs["leiden"])
+    assert {"X_scim", "X_umap"} <= set(adata.obsm)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_the_quickstart_runs_on_many_cells(many_cells, tmp_path, monkeypatch):
+    mpl.use("agg")
+    monkeypatch.setattr(scim.settings, "atlas", None)
+    monkeypatch.setattr(scim.datasets, "pbmc68k", many_cells.copy)
+    adata = run_page("quickstart.md", tmp_path)["adata"]
+    assert adata.obs["scim_label"].notna().mean() > 0.9
+    assert adata.n_obs == 10_000
+
+
+# The page states that its small file has neither counts nor many genes; the others are scanpy's and umap's.
 @pytest.mark.filterwarnings("ignore")
 def test_the_quickstart_runs(tmp_path, monkeypatch):
     mpl.use("agg")
