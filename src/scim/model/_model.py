@@ -73,10 +73,8 @@ class Model:
 
     def __repr__(self) -> str:
         decoder = "" if self.decoder is not None else ", no decoder"
-        return (
-            f"Model {self.name!r} ({self.uid}): {self.n_genes} genes -> {self.latent_dim} dimensions, "
-            f"{len(self.labels)} labels{decoder}"
-        )
+        sizes = f"{self.n_genes} genes -> {self.latent_dim} dimensions, {len(self.labels)} labels"
+        return f"Model {self.name!r} ({self.uid}): {sizes}{decoder}"
 
     @property
     def n_genes(self) -> int:
@@ -98,10 +96,8 @@ class Model:
         """Sixteen hexadecimal digits that two models share only if they give the same embeddings."""
         digest = hashlib.sha256(json.dumps([self.config.to_dict(), self.genes.tolist()]).encode())
         for name, tensor in sorted(self.encoder.state_dict().items()):
-            if name.endswith("num_batches_tracked"):
-                continue
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().numpy().tobytes())
+            if not name.endswith("num_batches_tracked"):
+                digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -149,8 +145,9 @@ class Model:
             for rows, X in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
                 out[rows] = self.encode(X, observed=genes.observed)
                 bar.update(X.shape[0])
-        if not quiet and (empty := int((~out.any(axis=1)).sum())):
-            warn(f"{empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
+        n_empty = int((~out.any(axis=1)).sum())
+        if n_empty and not quiet:
+            warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is all zeros.")
         return out
 
     def decode(self, Z: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -163,8 +160,8 @@ class Model:
 
         Returns
         -------
-        float32, shape (n, n_genes): log-normalised values, brought to mean 0 and standard deviation 1 per cell if
-        the model standardises.
+        float32, shape (n, n_genes): log-normalised values, of mean 0 and standard deviation 1 per cell if the model
+        standardises.
 
         Raises
         ------

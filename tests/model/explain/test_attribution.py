@@ -11,7 +11,7 @@ import scim
 from helpers import fakes
 from scim.model import Encoder, ModelConfig
 from scim.model.explain import attributions, average_attributions, draw_pairs, integrated_gradients
-from scim.model.net import DenseEncoder, encode, standardize
+from scim.model.net import DenseEncoder, FoldedEncoder, standardize
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -59,7 +59,7 @@ def test_the_dense_encoder_is_the_one_in_use(how, panel, observed):
     X = within(rows(), observed) if panel == "some" else rows().toarray()
     dense = DenseEncoder(encoder, seen)
     found = dense(torch.from_numpy(X[:, dense.observed])).numpy()
-    np.testing.assert_allclose(found, encode(encoder, X, observed=seen), atol=1e-6)
+    np.testing.assert_allclose(found, FoldedEncoder(encoder).encode(X, observed=seen), atol=1e-6)
     mask = None if seen is None else torch.from_numpy(seen)
     np.testing.assert_allclose(found, encoder(torch.from_numpy(X), mask).detach().numpy(), atol=1e-6)
 
@@ -125,7 +125,7 @@ def test_attributions_sum_to_the_squared_distance(how, observed):
     encoder, X = make_encoder(seed=2, **how), within(rows(40), observed)
     found = integrated_gradients(DenseEncoder(encoder, observed), X[:20], X[20:], n_steps=200)
     assert np.isnan(found[:, ~observed]).all()
-    Z = encode(encoder, X, observed=observed)
+    Z = FoldedEncoder(encoder).encode(X, observed=observed)
     np.testing.assert_allclose(np.nansum(found, axis=1), ((Z[:20] - Z[20:]) ** 2).sum(1), atol=5e-3)
 
 

@@ -8,14 +8,13 @@ from torch import nn
 
 from scim.model._config import ModelConfig
 from scim.model.net import Encoder
-from scim.model.net._encode import FoldedEncoder, _DenseLinear, encode
-from scim.model.net._fold import fold
+from scim.model.net._encode import FoldedEncoder
 
 N_GENES = 40
 
 
 def make_net(hidden=(24, 16), latent=6, *, standardize=False):
-    """An encoder whose normalisation and slopes are those of no layer fresh from its making."""
+    """An encoder with normalisation and slopes unlike those of a new one."""
     generator = torch.Generator().manual_seed(0)
     net = Encoder(ModelConfig(N_GENES, hidden=hidden, latent_dim=latent, standardize=standardize), generator)
     for block in net.blocks:
@@ -63,7 +62,7 @@ KINDS = [
 @pytest.mark.parametrize("standardize", [False, True])
 def test_it_is_the_dense_forward(X, observed, standardize, kind):
     net = make_net(standardize=standardize)
-    got = encode(net, kind(X), observed=observed)
+    got = FoldedEncoder(net).encode(kind(X), observed=observed)
     assert (got.dtype, got.shape) == (np.float32, (23, 6))
     np.testing.assert_allclose(got, dense(net, X, observed), atol=1e-5)
 
@@ -71,7 +70,7 @@ def test_it_is_the_dense_forward(X, observed, standardize, kind):
 @pytest.mark.parametrize("hidden", [(), (7,), (300, 12, 5)])
 def test_nets_of_any_size(X, hidden):
     net = make_net(hidden, 4)
-    np.testing.assert_allclose(encode(net, sparse.csr_matrix(X)), dense(net, X), atol=1e-5)
+    np.testing.assert_allclose(FoldedEncoder(net).encode(sparse.csr_matrix(X)), dense(net, X), atol=1e-5)
 
 
 @pytest.mark.parametrize("standardize", [False, True])
@@ -93,7 +92,7 @@ def test_a_cell_without_values_is_a_row_of_zeros(X, standardize):
     X[[0, 9]] = 0
     stored = sparse.csr_matrix(X)
     stored = sparse.vstack([stored, sparse.csr_matrix(([0.0], [4], [0, 1]), shape=(1, N_GENES))], format="csr")
-    got = encode(make_net(standardize=standardize), stored.astype(np.float32))
+    got = FoldedEncoder(make_net(standardize=standardize)).encode(stored.astype(np.float32))
     np.testing.assert_array_equal(np.flatnonzero(~got.any(axis=1)), [0, 9, 23])
     np.testing.assert_allclose(np.linalg.norm(np.delete(got, [0, 9, 23], axis=0), axis=1), 1, atol=1e-6)
 
@@ -101,17 +100,17 @@ def test_a_cell_without_values_is_a_row_of_zeros(X, standardize):
 @pytest.mark.parametrize("standardize", [False, True])
 def test_no_cells_and_a_flat_cell(standardize):
     net = make_net(standardize=standardize)
-    assert encode(net, sparse.csr_matrix((0, N_GENES), dtype=np.float32)).shape == (0, 6)
+    assert FoldedEncoder(net).encode(sparse.csr_matrix((0, N_GENES), dtype=np.float32)).shape == (0, 6)
     flat = np.full((1, N_GENES), 1.1, dtype=np.float32)
     expected = dense(net, np.zeros_like(flat) if standardize else flat)
-    np.testing.assert_allclose(encode(net, flat), expected, atol=1e-5)
+    np.testing.assert_allclose(FoldedEncoder(net).encode(flat), expected, atol=1e-5)
 
 
 def test_the_net_and_the_rows_are_left_alone(X):
     net, rows = make_net(standardize=True).train(), sparse.csr_matrix(X)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     n_threads = torch.get_num_threads()
-    encode(net, rows, n_threads=1)
+    FoldedEncoder(net).encode(rows, n_threads=1)
     assert net.training
     assert torch.get_num_threads() == n_threads
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
@@ -121,26 +120,9 @@ def test_the_net_and_the_rows_are_left_alone(X):
 def test_values_in_genes_that_are_not_observed_are_an_error(X, observed):
     X[2, 3] = 1
     with pytest.raises(ValueError, match="1 values lie in genes that `observed` says are not measured"):
-        encode(make_net(standardize=True), sparse.csr_matrix(X), observed=observed)
+        FoldedEncoder(make_net(standardize=True)).encode(sparse.csr_matrix(X), observed=observed)
 
 
 def test_the_wrong_number_of_genes_is_an_error(X):
     with pytest.raises(ValueError, match="Expected 40 columns, one for each gene of the model; got 39"):
-        encode(make_net(), sparse.csr_matrix(X[:, 1:]))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("standardize", [False, True])
-def test_a_gpu_gives_the_same_rows(X, observed, standardize):
-    net, rows = make_net(standardize=standardize), sparse.csr_matrix(X)
-    got = encode(net, rows, observed=observed, device="cuda")
-    np.testing.assert_allclose(got, dense(net, X, observed), atol=1e-5)
-
-
-def test_batches_made_dense_on_a_device_give_the_same_rows(X, observed):
-    """The path of a GPU, on the CPU."""
-    net, rows = make_net(standardize=True), sparse.csr_matrix(X)
-    folded = FoldedEncoder(net)
-    first = fold(net)[0]
-    folded._first = _DenseLinear(first.weight, first.bias)
-    np.testing.assert_allclose(folded.encode(rows, observed=observed), dense(net, X, observed), atol=1e-5)
+        FoldedEncoder(make_net()).encode(sparse.csr_matrix(X[:, 1:]))

@@ -7,8 +7,7 @@ import torch
 
 import scim
 from helpers import fakes
-from scim.model import Encoder, Evaluation, Model, ModelConfig, TrainConfig, evaluate
-from scim.model._labels import Labels
+from scim.model import Encoder, Evaluation, Labels, Model, ModelConfig, TrainConfig, evaluate
 from scim.model.net import Decoder
 from scim.training.evaluation import embedding_scores
 
@@ -30,8 +29,8 @@ def model():
     return fakes.tiny_model()
 
 
-def one_point():
-    """A model that sees no gene: every cell is at the same place."""
+def constant_model():
+    """A model that ignores all genes: every cell has the same embedding."""
     model = fakes.tiny_model()
     encoder = Encoder(model.config)
     torch.nn.init.zeros_(encoder.first.weight)
@@ -83,7 +82,7 @@ def test_a_function_trains_without_the_study_left_out(model):
     adata.obs.loc[adata.obs_names[:4], "cell_type"] = np.nan
     found = evaluate(train_on, {"both": adata, "alone": alone}, **BY_SAMPLE)
     assert [sorted(others) for others in given] == [["alone", "both"], ["alone", "both"], ["both"]]
-    kept = [{name: set(one.obs["sample"]) for name, one in others.items()} for others in given]
+    kept = [{name: set(cells.obs["sample"]) for name, cells in others.items()} for others in given]
     assert kept[0] == {"both": {"sample1"}, "alone": {"sample2"}}
     assert kept[2] == {"both": {"sample0", "sample1"}}
     fixed = evaluate(model, {"both": adata, "alone": alone}, **BY_SAMPLE)
@@ -125,7 +124,8 @@ def test_training_and_evaluating_is_one_call():
     config = TrainConfig(n_members=1, n_steps=3, batch_size=30, reconstruction_weight=0.1)
 
     def train_on(others):
-        return scim.model.train(others, config=config, hidden=(8,), latent_dim=4, rng=0, **LABEL)
+        sizes = ModelConfig(hidden=(8,), latent_dim=4)
+        return scim.model.train(others, model=sizes, config=config, rng=0, **LABEL)
 
     found = evaluate(train_on, {"a": toy(), "b": toy(seed=1), "c": toy(seed=2)}, **LABEL)
     assert found.studies["macro_f1"].notna().all()
@@ -180,12 +180,12 @@ def test_labels_are_compared_at_levels(model):
     assert (plain.studies["n_labels_unseen"][0], found.studies["n_labels_unseen"][0]) == (1, 0)
     assert found.labels["n"].tolist() == plain.labels["n"].tolist()
     same = evaluate(model, {"a": a, "b": toy(60, 1)}, leave_out=["b"], max_error=1, **LABEL)
-    # where the vote falls is the same; only the names differ
+    # the predictions are the same; only the names differ
     np.testing.assert_allclose(found.labels["f1"], same.labels["f1"])
 
 
-def test_a_model_that_sees_nothing():
-    found = evaluate(one_point(), toy(90), max_error=1, robustness=True, genes=(70,), counts=(0.5,), **BY_SAMPLE)
+def test_a_model_that_ignores_all_genes():
+    found = evaluate(constant_model(), toy(90), max_error=1, robustness=True, genes=(70,), counts=(0.5,), **BY_SAMPLE)
     assert found.studies["accuracy"].tolist() == pytest.approx([1 / 3, 1 / 3])
     assert found.studies["ontology_silhouette"].tolist() == pytest.approx([0, 0], abs=1e-6)
     assert found.robustness["ratio"].tolist() == pytest.approx([1] * 8)
@@ -198,12 +198,12 @@ def test_reconstruction_is_measured_over_the_genes_observed():
     model = Model(config, source.genes, Labels((), ()), Encoder(config, random), Decoder(config, random))
     adata = toy()[:, ::2].copy()
     found = evaluate(model, adata, leave_out=["sample1"], **BY_SAMPLE)
-    some = adata[adata.obs["sample"] == "sample1"]
-    values = some[:, scim.pp.match_genes(adata.var, model.genes).columns.argsort()].X.toarray()
+    held_out = adata[adata.obs["sample"] == "sample1"]
+    values = held_out[:, scim.pp.match_genes(adata.var, model.genes).columns.argsort()].X.toarray()
     logged = np.log1p(values / values.sum(1, keepdims=True) * config.target_sum)
     logged = (logged - logged.mean(1, keepdims=True)) / logged.std(1, keepdims=True)
     observed = np.isin(model.genes, scim.pp.canonical_genes(adata.var_names))
-    decoded = model.decode(embed(model, some))[:, observed]
+    decoded = model.decode(embed(model, held_out))[:, observed]
     assert found.studies["nmse"][0] == pytest.approx(((decoded - logged) ** 2).sum() / (logged**2).sum(), rel=1e-4)
     assert evaluate(source, adata, leave_out=["sample1"], **BY_SAMPLE).studies["nmse"].isna().all()
 

@@ -27,18 +27,18 @@ def loop(X, labels):
 
     out = []
     for i in range(len(X)):
-        mine = ontology.term_id(labels[i])
-        own = [j for j in range(len(X)) if j != i and (labels[j] == labels[i] or (mine and mine in above(labels[j])))]
+        term = ontology.term_id(labels[i])
+        alike = [j for j in range(len(X)) if j != i and (labels[j] == labels[i] or (term and term in above(labels[j])))]
         others = {}
         for j in range(len(X)):
-            if j != i and j not in own and ontology.term_id(labels[j]) not in above(labels[i]):
+            if j != i and j not in alike and ontology.term_id(labels[j]) not in above(labels[i]):
                 others.setdefault(labels[j], []).append(distance[i, j])
         if not others:
             out.append(np.nan)
-        elif not own:
+        elif not alike:
             out.append(0.0)
         else:
-            a, b = np.mean(distance[i, own]), min(np.mean(each) for each in others.values())
+            a, b = np.mean(distance[i, alike]), min(np.mean(distances) for distances in others.values())
             out.append((b - a) / max(a, b))
     return out
 
@@ -50,15 +50,15 @@ def test_the_ontology_silhouette_is_that_of_a_loop(names, n):
     np.testing.assert_allclose(ontology_silhouette(X, labels), loop(X, labels), atol=1e-6)
 
 
-def test_descendants_are_own_and_ancestors_are_ignored():
+def test_descendants_count_as_the_label_and_ancestors_are_ignored():
     X = np.array([[1, 0], [0.6, 0.8], [0, 1], [0, 1]])
     found = ontology_silhouette(X, [T, CD4, B, B])
     assert found[0] == pytest.approx((1 - 0.4) / 1)  # the CD4 cell is a T cell
-    assert found[1] == 0  # its only one; the T cell, its ancestor, is neither own nor other
+    assert found[1] == 0  # the only CD4 cell; the T cell is of an ancestor and does not count
     assert found[2] == pytest.approx(1)
 
 
-def test_free_words_have_no_kin():
+def test_free_words_are_related_to_nothing():
     X, labels, _ = cells(names=("a", "b", "c"))
     expected = silhouette_samples(X, labels.astype(str), metric="cosine")
     np.testing.assert_allclose(ontology_silhouette(X, labels), expected, atol=1e-6)
@@ -77,11 +77,13 @@ def test_batch_silhouettes_are_those_of_scikit_learn_within_each_label():
     found = silhouettes(X, labels, batches).batch
     assert np.isnan(found[labels == B]).all()  # one batch
     for label in set(labels) - {B}:
-        some = labels == label
-        np.testing.assert_allclose(found[some], silhouette_samples(X[some], batches[some].astype(str)), atol=1e-6)
+        cells_of_label = labels == label
+        np.testing.assert_allclose(
+            found[cells_of_label], silhouette_samples(X[cells_of_label], batches[cells_of_label].astype(str)), atol=1e-6
+        )
 
 
-def test_a_batch_for_every_cell_says_nothing():
+def test_a_batch_for_every_cell_has_no_silhouette():
     X, _, _ = cells(4)
     assert np.isnan(silhouettes(X, ["a", "a", "b", "b"], list("wxyz")).batch).all()
 

@@ -13,7 +13,7 @@ from scim._core.settings import settings
 from scim.model.net import torch_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -87,12 +87,7 @@ def _draw_in_turn(values: NDArray[np.integer], n: int, rng: np.random.Generator)
 
 
 def integrated_gradients(
-    encoder: DenseEncoder,
-    anchors: Rows,
-    negatives: Rows,
-    *,
-    n_steps: int = 50,
-    method: Method = "gausslegendre",
+    encoder: DenseEncoder, anchors: Rows, negatives: Rows, *, n_steps: int = 50, method: Method = "gausslegendre"
 ) -> NDArray[np.float32]:
     r"""Attribute the squared distance of two cells' embeddings to the genes :cite:p:`Sundararajan2017`.
 
@@ -127,19 +122,22 @@ def integrated_gradients(
     ImportError
         captum is not installed: `pip install "scim-atlas[explain]"`.
     """
+    require("captum", "explain")
+    shapes = {anchors.shape, negatives.shape}
+    if shapes != {(anchors.shape[0], encoder.observed.size)}:
+        msg = f"Expected anchors and negatives of shape (n_pairs, {encoder.observed.size}), got {sorted(shapes)}."
+        raise ValueError(msg)
     out = np.full(anchors.shape, np.nan, dtype=np.float32)
-    for rows, _, values in _in_chunks(encoder, anchors, negatives, n_steps, method):
-        out[rows, encoder.observed] = values
+    step = max(1, _BYTES // (4 * n_steps * sum(encoder.widths)))
+    for start in range(0, anchors.shape[0], step):
+        rows = slice(start, start + step)
+        x, baseline = (_observed_values(X[rows], encoder.observed) for X in (anchors, negatives))
+        out[rows, encoder.observed] = _attribute(encoder, x, baseline, n_steps, method)
     return out
 
 
 def attributions(
-    encoder: DenseEncoder,
-    anchors: Rows,
-    negatives: Rows,
-    *,
-    n_steps: int = 50,
-    method: Method = "gausslegendre",
+    encoder: DenseEncoder, anchors: Rows, negatives: Rows, *, n_steps: int = 50, method: Method = "gausslegendre"
 ) -> NDArray[np.float32]:
     """Return the attribution of each gene of which the anchor has more than the negative :cite:p:`Heimberg2025`.
 
@@ -150,10 +148,9 @@ def attributions(
     -------
     float32, shape (n_pairs, n_genes): at least 0; NaN for genes that were not observed.
     """
-    out = np.full(anchors.shape, np.nan, dtype=np.float32)
-    for rows, greater, values in _in_chunks(encoder, anchors, negatives, n_steps, method):
-        out[rows, encoder.observed] = np.where(greater, np.abs(values), 0)
-    return out
+    values = integrated_gradients(encoder, anchors, negatives, n_steps=n_steps, method=method)
+    greater = _dense(anchors) > _dense(negatives)
+    return np.where(greater | ~encoder.observed, np.abs(values), np.float32(0))
 
 
 def average_attributions(encoder: DenseEncoder, anchors: Rows, negatives: Rows, *, n_steps: int = 50) -> Attribution:
@@ -176,22 +173,6 @@ def average_attributions(encoder: DenseEncoder, anchors: Rows, negatives: Rows, 
     return Attribution(mean.astype(np.float32), std.astype(np.float32), ci.astype(np.float32))
 
 
-def _in_chunks(
-    encoder: DenseEncoder, anchors: Rows, negatives: Rows, n_steps: int, method: Method
-) -> Iterator[tuple[slice, NDArray[np.bool_], NDArray[np.float32]]]:
-    """Yield rows, where their anchor is greater than the negative, and the integrated gradients."""
-    require("captum", "explain")
-    shapes = {anchors.shape, negatives.shape}
-    if shapes != {(anchors.shape[0], encoder.observed.size)}:
-        msg = f"Expected anchors and negatives of shape (n_pairs, {encoder.observed.size}), got {sorted(shapes)}."
-        raise ValueError(msg)
-    step = max(1, _BYTES // (4 * n_steps * sum(encoder.widths)))
-    for start in range(0, anchors.shape[0], step):
-        rows = slice(start, start + step)
-        x, baseline = (_dense(X[rows], encoder.observed) for X in (anchors, negatives))
-        yield rows, (x > baseline).numpy(), _attribute(encoder, x, baseline, n_steps, method)
-
-
 def _attribute(
     encoder: DenseEncoder, x: torch.Tensor, baseline: torch.Tensor, n_steps: int, method: Method
 ) -> NDArray[np.float32]:
@@ -208,13 +189,14 @@ def _attribute(
     return values
 
 
-def _dense(X: Any, observed: NDArray[np.bool_]) -> torch.Tensor:
-    rows = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    x = torch.from_numpy(np.ascontiguousarray(rows[:, observed], dtype=np.float32))
-    empty = int((~x.any(dim=1)).sum())
-    if empty:
-        msg = (
-            f"{empty} cells have no value in any observed gene, so that they have no embedding; leave their pairs out."
-        )
+def _dense(X: Any) -> NDArray[np.floating[Any]]:
+    return np.asarray(X.toarray() if hasattr(X, "toarray") else X)
+
+
+def _observed_values(X: Any, observed: NDArray[np.bool_]) -> torch.Tensor:
+    x = torch.from_numpy(np.ascontiguousarray(_dense(X)[:, observed], dtype=np.float32))
+    n_empty = int((~x.any(dim=1)).sum())
+    if n_empty:
+        msg = f"{n_empty} cells have no value in any observed gene and so no embedding; leave their pairs out."
         raise ValueError(msg)
     return x

@@ -1,6 +1,6 @@
 """The nets, and fast inference with them."""
 
-from scim.model.net._encode import FoldedEncoder, encode, torch_threads
+from scim.model.net._encode import FoldedEncoder, torch_threads
 from scim.model.net._fold import DenseEncoder
 from scim.model.net._net import Decoder, Dropout, Encoder, empty_net, set_weights, standardize
 
@@ -11,7 +11,6 @@ __all__ = [
     "Encoder",
     "FoldedEncoder",
     "empty_net",
-    "encode",
     "set_weights",
     "standardize",
     "torch_threads",

@@ -27,43 +27,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 4096  # three activations of 16 MB at a width of 1024, and few passes over the first layer's weights
 
 
-def encode(
-    encoder: Encoder | FoldedEncoder,
-    X: Rows,
-    *,
-    observed: NDArray[np.bool_] | None = None,
-    n_threads: int | None = None,
-    batch_size: int = BATCH_SIZE,
-    device: str | torch.device = "cpu",
-) -> NDArray[np.float32]:
-    """Embed log-normalised cells.
-
-    The same cell gets the same row, within 1e-6, whatever the other cells, the batch size and the number of threads.
-
-    Parameters
-    ----------
-    encoder
-        The net, in any mode: dropout is off and the normalisation uses the running statistics.
-        To encode many chunks, prepare it once as a :class:`FoldedEncoder`.
-    X
-        Log-normalised values of the model's genes, shape (n, n_genes).
-    observed
-        Which genes the data measure, shape (n_genes,); default: all. Matters to encoders that standardise.
-    n_threads
-        Default: `scim.settings.n_threads`.
-    batch_size
-        Number of cells encoded at a time.
-    device
-        Where an unprepared encoder runs; on a GPU batches are made dense.
-
-    Returns
-    -------
-    float32, shape (n, latent_dim): unit rows. A cell without any value gets a row of zeros.
-    """
-    folded = encoder if isinstance(encoder, FoldedEncoder) else FoldedEncoder(encoder, device=device)
-    return folded.encode(X, observed=observed, n_threads=n_threads, batch_size=batch_size)
-
-
 class _Batch(NamedTuple):
     indptr: NDArray[np.integer[Any]]
     indices: NDArray[np.integer[Any]]
@@ -73,29 +36,17 @@ class _Batch(NamedTuple):
 class FoldedEncoder:
     """An encoder prepared for inference: batch normalisation folded into the weights, the first layer for csr rows.
 
-    Later changes of the net do not reach it.
-
-    Parameters
-    ----------
-    encoder
-        The net.
-    device
-        Where to run.
+    Dropout is off and the normalisation uses the running statistics, in any mode of the net; later changes of the net
+    do not reach it.
     """
 
-    def __init__(self, encoder: Encoder, *, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
+    def __init__(self, encoder: Encoder) -> None:
         self.standardize = bool(encoder.config.standardize)
-        first, *rest = fold(encoder)
+        first, *self._rest = fold(encoder)
         self.n_genes = first.weight.shape[1]
-        self.latent_dim = (rest or [first])[-1].weight.shape[0]
-        self._first: SparseLinear | _DenseLinear
-        if self.device.type == "cpu":
-            self._first = SparseLinear(first.weight.T.numpy(), first.bias.numpy())
-        else:
-            self._first = _DenseLinear(first.weight.to(self.device), first.bias.to(self.device))
-        self._slope = None if first.slope is None else first.slope.to(self.device)
-        self._rest = [layer.to(self.device) for layer in rest]
+        self.latent_dim = (self._rest or [first])[-1].weight.shape[0]
+        self._first = SparseLinear(first.weight.T.numpy(), first.bias.numpy())
+        self._slope = first.slope
 
     def encode(
         self,
@@ -105,7 +56,25 @@ class FoldedEncoder:
         n_threads: int | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> NDArray[np.float32]:
-        """Embed log-normalised cells; see :func:`encode`."""
+        """Embed log-normalised cells.
+
+        The same cell gets the same row, within 1e-6, whatever the other cells, the batch size and the threads.
+
+        Parameters
+        ----------
+        X
+            Log-normalised values of the model's genes, shape (n, n_genes).
+        observed
+            Which genes the data measure, shape (n_genes,); default: all. Matters to encoders that standardise.
+        n_threads
+            Default: `scim.settings.n_threads`.
+        batch_size
+            Number of cells encoded at a time.
+
+        Returns
+        -------
+        float32, shape (n, latent_dim): unit rows. A cell without any value gets a row of zeros.
+        """
         if X.shape[1] != self.n_genes:
             msg = f"Expected {self.n_genes} columns, one for each gene of the model; got {X.shape[1]}."
             raise ValueError(msg)
@@ -124,51 +93,25 @@ class FoldedEncoder:
         indices = np.flatnonzero(observed)
         ones = np.ones(indices.size, dtype=np.float32)
         total = self._first(np.array([0, indices.size]), indices, ones, n_threads=n_threads)
-        return torch.as_tensor(total[0] - self._first.bias)
+        return torch.from_numpy(total[0] - self._first.bias)
 
     def _encode_batch(
         self, batch: _Batch, observed: NDArray[np.bool_], weight_sum: torch.Tensor | None, n_threads: int
     ) -> NDArray[np.float32]:
         n_values, mean, sd = _moments(batch, observed)
         if weight_sum is None:
-            h = torch.as_tensor(self._first(*batch, n_threads=n_threads))
+            h = torch.from_numpy(self._first(*batch, n_threads=n_threads))
         else:
             # ((x - mean) / sd) @ W over the observed genes, from x @ W and the sum of W: x stays sparse.
             scale = np.divide(1, sd, out=np.zeros_like(sd), where=sd > 0)
-            h = torch.as_tensor(self._first(*batch, scale=scale.astype(np.float32), n_threads=n_threads))
-            shift = torch.from_numpy((-mean * scale).astype(np.float32)).to(self.device)
+            h = torch.from_numpy(self._first(*batch, scale=scale.astype(np.float32), n_threads=n_threads))
+            shift = torch.from_numpy((-mean * scale).astype(np.float32))
             h = h.addr_(shift, weight_sum)
         if self._slope is not None:
             h = functional.prelu(h, self._slope)
-        unit: NDArray[np.float32] = apply_layers(h, self._rest).cpu().numpy()
+        unit: NDArray[np.float32] = apply_layers(h, self._rest).numpy()
         unit[n_values == 0] = 0
         return unit
-
-
-class _DenseLinear:
-    """The first layer on a GPU, where rows are made dense."""
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        self._weight = weight
-        self.bias = bias
-
-    def __call__(
-        self,
-        indptr: NDArray[np.integer[Any]],
-        indices: NDArray[np.integer[Any]],
-        data: NDArray[np.float32],
-        *,
-        scale: NDArray[np.float32] | None = None,
-        n_threads: int | None = None,  # noqa: ARG002  (a GPU has its own)
-    ) -> torch.Tensor:
-        device, n = self._weight.device, indptr.size - 1
-        lengths = np.diff(indptr)
-        values = data if scale is None else data * np.repeat(scale, lengths)
-        row = torch.from_numpy(np.repeat(np.arange(n), lengths)).to(device)
-        gene = torch.from_numpy(indices.astype(np.int64)).to(device)
-        x = torch.zeros((n, self._weight.shape[1]), device=device)
-        x.index_put_((row, gene), torch.from_numpy(values).to(device), accumulate=True)
-        return functional.linear(x, self._weight, self.bias)
 
 
 def _batch(X: Any, rows: slice) -> _Batch:

@@ -27,11 +27,6 @@ class Layer(NamedTuple):
     slope: torch.Tensor | None
     """of the PReLU; the last layer has none"""
 
-    def to(self, device: torch.device) -> Layer:
-        """Return the layer on a device."""
-        slope = None if self.slope is None else self.slope.to(device)
-        return Layer(self.weight.to(device), self.bias.to(device), slope)
-
 
 def fold(encoder: Encoder) -> list[Layer]:
     """Return every Linear with the BatchNorm behind it as one affine map, computed in float64."""

@@ -34,15 +34,7 @@ class Dropout(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The net from log-normalised cells to unit rows.
-
-    Parameters
-    ----------
-    config
-        Sizes and input.
-    generator
-        Draws the first weights and the dropout.
-    """
+    """The net from log-normalised cells to unit rows; `generator` draws the first weights and the dropout."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -90,15 +82,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The net from embeddings back to the input of the encoder.
-
-    Parameters
-    ----------
-    config
-        Sizes.
-    generator
-        Draws the first weights and the dropout.
-    """
+    """The net from embeddings back to the input of the encoder; `generator` as for :class:`Encoder`."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()

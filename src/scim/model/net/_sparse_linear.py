@@ -1,9 +1,9 @@
-"""The first layer on csr rows as they are: rows @ weight, without a dense copy of the rows.
+"""The first layer on csr rows, rows @ weight, without a dense copy of the rows.
 
-A multiplication of one value with one weight row costs little; fetching the row is what costs. So the work is cut
-into pieces whose weights stay in the second-level cache: `_TILE` output units of `_SEGMENT` genes, met by `_BLOCK`
-cells one after the other before the next segment is fetched. Four genes are added to a cell at a time, so that its
-sums are read and written once for four weight rows. benchmarks/NOTES.md has what was measured.
+Fetching a weight row costs more than multiplying it. So the work is cut into pieces whose weights stay in the
+second-level cache: `_TILE` output units of `_SEGMENT` genes, applied to `_BLOCK` cells before the next segment is
+fetched. Four genes are added to a cell at a time, so that its sums are read and written once for four weight rows.
+benchmarks/NOTES.md has the measurements.
 """
 
 from __future__ import annotations
@@ -21,19 +21,11 @@ _TILE = 256
 _SEGMENT = 1000
 _BLOCK = 1024
 _UNROLL = 4  # written out in `_add_rows`
-_ALIGNMENT = 64  # a vector that straddles two cache lines is loaded at half the speed
+_ALIGNMENT = 64  # bytes; a vector across two cache lines is loaded at half the speed
 
 
 class SparseLinear:
-    """A linear layer, prepared once and applied to many blocks of csr rows.
-
-    Parameters
-    ----------
-    weight
-        Shape (n_genes, width).
-    bias
-        Shape (width,).
-    """
+    """A linear layer for many blocks of csr rows; `weight` has shape (n_genes, width), `bias` (width,)."""
 
     def __init__(self, weight: NDArray[np.floating[Any]], bias: NDArray[np.floating[Any]]) -> None:
         self.n_genes, self.width = weight.shape

@@ -1,28 +1,67 @@
-"""Leave one study out: label its cells by those of the others, and compare."""
+"""Evaluation of a model: each study is left out, labelled by the others, and compared with its true labels."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from scim._core.checks import check_count, check_names, check_range
-from scim.model._model import Model
-from scim.training.evaluation._embed import opened_data
-from scim.training.evaluation._embedding import MAX_CELLS
-from scim.training.evaluation._evaluation import Evaluation
-from scim.training.evaluation._fold import Plan, embedded, fold
-from scim.training.evaluation._perturb import COUNTS, GENES, Change, changes
-from scim.training.evaluation._terms import known_terms
+from scim._core.log import logger
+from scim.label_transfer import LabelTransfer
+from scim.model import Model
+from scim.training.evaluation._data import COUNTS, GENES, Change, opened_cells
+from scim.training.evaluation._embedding_scores import MAX_CELLS, cell_scores, draw_cells, summarise
+from scim.training.evaluation._label_scores import label_scores, level_terms, roll_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from scim.training.data import Inputs
-    from scim.training.evaluation._embed import Data
+    from scim.training.evaluation._data import LabelledCells
+    from scim.training.evaluation._label_scores import LabelScores
 
     TrainOn: TypeAlias = Callable[[Mapping[str, Any]], Model]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """Scores of a model on studies left out; :func:`evaluate` makes it.
+
+    Attributes
+    ----------
+    studies
+        One row a study: `study`; the summary of :func:`scim.training.evaluation.label_scores`; the measures of
+        :func:`scim.training.evaluation.embedding_scores` over the cells of this study, among those of all; `nmse`, the
+        normalised mean squared error of the decoder; `confidence`, the mean over the cells.
+    labels
+        One row a study and true label: `study` and the frame of labels of `label_scores`.
+    confusion
+        One row a study and pair that occurs: `study`, `true`, `predicted` (missing = unknown), `n` cells.
+    robustness
+        One row a study and change: `study`, `change` (`none`, `genes`, `counts`, `lognorm`), `level`, `macro_f1`,
+        `macro_f1_ontology`, `unknown`, and `ratio`, of `macro_f1_ontology` to that of the unchanged cells. Empty by
+        default.
+    """
+
+    studies: pd.DataFrame
+    labels: pd.DataFrame
+    confusion: pd.DataFrame
+    robustness: pd.DataFrame
+
+    @property
+    def mean(self) -> pd.Series[Any]:
+        """Mean of every score over the studies, each with the same weight; studies without a value are left out."""
+        return self.studies.drop(columns="study").mean()
+
+    def __repr__(self) -> str:
+        mean = self.mean
+        scores = ", ".join(f"{name} {mean[name]:.3f}" for name in ("accuracy", "macro_f1", "macro_f1_ontology"))
+        return f"Evaluation on {len(self.studies)} studies left out: {scores}"
 
 
 def evaluate(
@@ -43,22 +82,20 @@ def evaluate(
     gene_key: str | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> Evaluation:
-    """Leave studies out one by one, label their cells by those of the others, and compare with their own labels.
+    """Leave studies out one by one, predict their labels from the others, and compare with their true labels.
 
-    Every cell of the study left out gets a label by the vote of its nearest cells in the other studies, as
-    :func:`scim.tl.annotate` gives it by default. The embedding is measured beside it.
+    The cells of the study left out are labelled by :class:`scim.label_transfer.LabelTransfer` from the other studies,
+    as :func:`scim.tl.annotate` labels them by default. The embedding is measured beside it.
 
-    A model that was trained on the study left out has seen it: its figures say how well it remembers. For figures on
-    new studies pass a function that trains.
-
+    A model that was trained on the study left out has seen it: for scores on new studies pass a function that trains.
     Embeddings of all cells are in memory, four bytes a number; counts are read in blocks.
 
     Parameters
     ----------
     model
-        A trained model; or a function that makes one. It is called once for each study left out, with the other
-        studies, as a dict by name that :func:`scim.model.train` takes: of an AnnData, one without the cells of the
-        study; of a file or an atlas, one in which these have no label.
+        A trained model; or a function that trains one for each study left out, from a dict of the other studies that
+        :func:`scim.model.train` takes: an AnnData lacks the cells of the study, in a file or an atlas these have no
+        label.
     data
         Labelled cells with counts, as :func:`scim.model.train` takes them.
     label_key
@@ -66,15 +103,15 @@ def evaluate(
     study_key
         Column of obs with the study of each cell. Default: each data set is a study.
     leave_out
-        `"study"`: every study in turn; or a list of the studies to leave out, each by itself.
+        `"study"`: every study in turn; or a list of the studies to leave out, one at a time.
     k
-        Number of neighbours that vote, and whose purity is measured.
+        Number of neighbours, for label transfer and for purity.
     max_error
-        Share of the answers that may be wrong, as in :func:`scim.tl.annotate`: the others are unknown. 1 labels all.
+        Share of wrong predictions that is tolerated, as in :func:`scim.tl.annotate`: less confident cells are unknown.
+        1 labels all.
     levels
-        Cell Ontology ids or names at which labels are compared: a label, true or predicted, stands for the most
-        specific of these at or above it, and for itself if there is none. The vote is by the labels as they are.
-        Default: labels are compared as they are.
+        Cell Ontology ids or names to which true and predicted labels are rolled up before they are compared: to the
+        most specific one at or above a label, if there is one. Default: labels are compared as they are.
     robustness
         Whether to label the cells again with genes and counts taken away, and from log-normalised values.
     genes
@@ -82,14 +119,13 @@ def evaluate(
     counts
         Shares of the counts to keep, by binomial thinning.
     max_cells
-        Of more cells, so many are drawn to measure the embedding, which takes time in the square of them. All cells
-        are labelled.
+        Of more cells, so many are drawn to measure the embedding, in time that grows with their square.
     layer
-        Where the counts are; default: wherever they are found.
+        Layer of the counts; default: wherever they are found.
     gene_key
         Column of var that holds the gene names; default: the index, or the column with most human genes.
     rng
-        Seed or generator, of samples and of what is taken away.
+        Seed or generator, of samples and of changes.
 
     Returns
     -------
@@ -129,34 +165,30 @@ def evaluate(
     if not isinstance(model, Model) and not callable(model):
         msg = f"model must be a scim.model.Model, or a function that trains one; got {type(model).__name__}."
         raise TypeError(msg)
-    asked = _changes(genes, counts) if robustness else []
-    plan = Plan(k, max_error, max_cells, known_terms("levels", levels), asked)
-    random = np.random.default_rng(rng)
-    with opened_data(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key) as cells:
+    changes = _changes(genes, counts) if robustness else []
+    terms, random = level_terms("levels", levels), np.random.default_rng(rng)
+    with opened_cells(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key) as cells:
         studies = _studies(cells, leave_out)
-        fixed = embedded(model, cells, plan, random) if isinstance(model, Model) else None
-        folds = []
-        for study in studies:
-            seen = fixed or embedded(_trained(model, cells, study), cells, plan, random)
-            folds.append(fold(seen, cells, study, plan, random))
-    frames = [pd.concat(parts, ignore_index=True) for parts in zip(*folds, strict=True)]
-    return Evaluation(*frames)
+        scorer = _StudyScorer(cells, k, max_error, max_cells, terms, changes, random)
+        fixed = scorer.embed(model) if isinstance(model, Model) else None
+        rows = [scorer.score(fixed or scorer.embed(_trained(model, cells, study)), study) for study in studies]
+    return Evaluation(*(pd.concat(parts, ignore_index=True) for parts in zip(*rows, strict=True)))
 
 
-def _studies(cells: Data, leave_out: str | Sequence[str]) -> list[str]:
-    known = sorted(set(cells.studies))
-    if len(known) < 2:
-        msg = f"To leave a study out there must be another; got only {known}. "
+def _studies(cells: LabelledCells, leave_out: str | Sequence[str]) -> list[str]:
+    present = sorted(set(cells.studies))
+    if len(present) < 2:
+        msg = f"To leave a study out there must be another; got only {present}. "
         msg += "Pass several data sets, or name the column of obs that tells studies apart with study_key=."
         raise ValueError(msg)
     if leave_out == "study":
-        return known
-    asked = check_names("leave_out", leave_out)
-    absent = [study for study in asked if study not in known]
-    if absent or not asked:
-        msg = f"leave_out must be 'study' or a list of studies; not among them: {absent}. Present: {known}."
+        return present
+    names = check_names("leave_out", leave_out)
+    absent = [study for study in names if study not in present]
+    if absent or not names:
+        msg = f"leave_out must be 'study' or a list of studies; not among them: {absent}. Present: {present}."
         raise ValueError(msg)
-    return asked
+    return names
 
 
 def _changes(genes: Sequence[int], counts: Sequence[float]) -> list[Change]:
@@ -164,12 +196,99 @@ def _changes(genes: Sequence[int], counts: Sequence[float]) -> list[Change]:
         check_count("genes", n)
     for share in counts:
         check_range("counts", share, 1.0)
-    return changes(tuple(genes), tuple(counts))
+    return [
+        *(Change("genes", n) for n in genes),
+        *(Change("counts", share) for share in counts),
+        Change("lognorm", None),
+    ]
 
 
-def _trained(train_on: Any, cells: Data, study: str) -> Model:
-    made = train_on(cells.without(study))
-    if not isinstance(made, Model):
-        msg = f"model must be a function that returns a scim.model.Model; it returned {type(made).__name__}."
+def _trained(train_on: Any, cells: LabelledCells, study: str) -> Model:
+    model = train_on(cells.without(study))
+    if not isinstance(model, Model):
+        msg = f"model must be a function that returns a scim.model.Model; it returned {type(model).__name__}."
         raise TypeError(msg)
-    return made
+    return model
+
+
+class _Embedded(NamedTuple):
+    """All cells, embedded by one model."""
+
+    model: Model
+    Z: NDArray[np.float32]
+    sample: NDArray[np.int64]
+    """cells by which the embedding is measured"""
+    scores: pd.DataFrame
+    """a row for each of them, from `cell_scores`"""
+
+
+@dataclass(frozen=True, eq=False)
+class _StudyScorer:
+    """Scores studies that are left out; the fields are arguments of :func:`evaluate`."""
+
+    cells: LabelledCells
+    k: int
+    max_error: float
+    max_cells: int
+    levels: list[str]
+    changes: list[Change]
+    random: np.random.Generator
+
+    def embed(self, model: Model) -> _Embedded:
+        """Embed all cells, and measure the embedding on a sample of them."""
+        Z = self.cells.embed(model)
+        sample = draw_cells(np.arange(len(Z)), self.max_cells, self.random)
+        scores = cell_scores(Z[sample], self.cells.labels[sample], self.cells.studies[sample], self.k)
+        return _Embedded(model, Z, sample, scores)
+
+    def score(self, embedded: _Embedded, study: str) -> tuple[pd.DataFrame, ...]:
+        """Return the rows of one study in each of the frames."""
+        held_out = self.cells.studies == study
+        Z, labels = embedded.Z, self.cells.labels
+        transfer = LabelTransfer.fit(Z[~held_out], labels[~held_out], self.cells.studies[~held_out])
+        prediction = transfer.predict(Z[held_out], k=self.k, max_error=self.max_error)
+        scores = self._compare(labels[held_out], prediction.labels, transfer)
+        row: dict[str, Any] = {"study": study, **scores.summary}
+        row |= summarise(embedded.scores[embedded.scores["study"] == study])
+        row |= {"nmse": self._nmse(embedded, held_out), "confidence": float(prediction.confidence.mean())}
+        logger.info("%s left out: %d cells, macro-F1 %.3f", study, held_out.sum(), scores.summary["macro_f1"])
+        return (
+            pd.DataFrame([row]),
+            scores.labels.assign(study=study)[["study", *scores.labels]],
+            scores.confusion.assign(study=study)[["study", *scores.confusion]],
+            self._robustness(embedded, study, transfer, scores),
+        )
+
+    def _compare(
+        self, true: NDArray[np.object_], predicted: NDArray[np.object_], transfer: LabelTransfer
+    ) -> LabelScores:
+        """Return the scores of predicted labels at the levels of comparison."""
+        seen = roll_up(transfer.labels, self.levels).tolist()
+        return label_scores(roll_up(true, self.levels), roll_up(predicted, self.levels), seen=seen)
+
+    def _nmse(self, embedded: _Embedded, held_out: NDArray[np.bool_]) -> float:
+        if embedded.model.decoder is None:
+            return float("nan")
+        chosen = np.zeros_like(held_out)
+        chosen[embedded.sample] = True
+        chosen &= held_out
+        return self.cells.reconstruction_error(embedded.model, chosen, embedded.Z[chosen])
+
+    def _robustness(
+        self, embedded: _Embedded, study: str, transfer: LabelTransfer, unchanged: LabelScores
+    ) -> pd.DataFrame:
+        """Return a row of scores for each change of the cells of a study."""
+        held_out = self.cells.studies == study
+        compared: list[tuple[str, float | None, LabelScores]] = [("none", None, unchanged)] if self.changes else []
+        for change in self.changes:
+            Z = self.cells.embed_changed(embedded.model, held_out, change, self.random)
+            predicted = transfer.predict(Z, k=self.k, max_error=self.max_error).labels
+            compared.append(
+                (change.kind, change.level, self._compare(self.cells.labels[held_out], predicted, transfer))
+            )
+        whole, rows = unchanged.summary["macro_f1_ontology"], []
+        for kind, level, (summary, *_) in compared:
+            row: dict[str, Any] = {"study": study, "change": kind, "level": level}
+            row |= {name: summary[name] for name in ("macro_f1", "macro_f1_ontology", "unknown")}
+            rows.append(row | {"ratio": summary["macro_f1_ontology"] / whole if whole else float("nan")})
+        return pd.DataFrame(rows)

@@ -6,7 +6,7 @@ from sklearn.metrics import silhouette_score
 
 from helpers import oracles
 from scim.training.evaluation import connected, embedding_scores, purity
-from scim.training.evaluation._embedding import MEASURES
+from scim.training.evaluation._embedding_scores import MEASURES
 
 T, CD4, B, NK = "T cell", "CD4-positive, alpha-beta T cell", "B cell", "natural killer cell"
 
@@ -15,8 +15,8 @@ def test_purity_by_hand():
     labels = [T, T, CD4, CD4, B, B]
     neighbours = [[2, 4, 1, 5], [4, 5, 2, 0], [0, 4, 3, 1], [0, 1, 5, 4], [0, 5, 1, 2], [0, -1, -1, -1]]
     found = purity(np.array(neighbours), labels)
-    # T: three others count as T cells, the CD4 among them; of the three nearest two, then one, are such. CD4: of the
-    # one nearest, a T cell says less and is left out, so that there is no witness. B: the one nearest is no B cell.
+    # T: three others count as T cells, the CD4 among them; of the three nearest two, then one, are such. CD4: the
+    # only neighbour, a T cell, is less specific and does not count. B: the nearest is no B cell.
     np.testing.assert_allclose(found, [2 / 3, 1 / 3, np.nan, np.nan, 0, 0])
 
 
@@ -29,12 +29,12 @@ def test_purity_across_studies_by_hand():
     np.testing.assert_allclose(found, [1 / 2, np.nan, 0, 0, 1, np.nan])
 
 
-def test_purity_without_a_witness_is_nan():
+def test_purity_without_a_neighbour_that_counts_is_nan():
     assert np.isnan(purity(np.array([[1], [-1]]), [CD4, T])).all()
 
 
 def test_connectivity_by_hand():
-    # 0-1-2 hang together by one edge each way; 3 only through the B cell 4; 5 is seen by nobody
+    # 0-1-2 are connected by one edge each way; 3 only through the B cell 4; 5 is a neighbour of 4 alone
     neighbours = np.array([[1], [0], [1], [4], [5], [4]])
     found = connected(neighbours, ["a", "a", "a", "a", "b", "b"])
     assert found.tolist() == [True, True, True, False, True, True]
@@ -66,8 +66,8 @@ def test_scores_of_an_embedding_are_their_definitions():
         across[i] = np.mean(labels[other[np.argsort(distance[other])[:7]]] == labels[i])
         others = np.setdiff1d(np.arange(len(X)), [i])
         within[i] = np.mean(labels[others[np.argsort(distance[others])[:7]]] == labels[i])
-    for name, each in (("knn_purity", within), ("knn_purity_across", across)):
-        assert found[name] == pytest.approx(np.mean([each[labels == label].mean() for label in "abc"]))
+    for name, shares in (("knn_purity", within), ("knn_purity_across", across)):
+        assert found[name] == pytest.approx(np.mean([shares[labels == label].mean() for label in "abc"]))
 
 
 def test_a_perfect_embedding_has_one_everywhere():
@@ -97,9 +97,9 @@ def test_one_study_leaves_what_compares_studies_undefined():
 
 def test_cells_without_a_label_are_left_out():
     X, labels, studies = mixed()
-    some = labels.copy()
-    some[:30] = None
-    assert embedding_scores(X, some, studies) == embedding_scores(X[30:], labels[30:], studies[30:])
+    partly_labelled = labels.copy()
+    partly_labelled[:30] = None
+    assert embedding_scores(X, partly_labelled, studies) == embedding_scores(X[30:], labels[30:], studies[30:])
 
 
 def test_a_sample_is_drawn_with_the_seed():

@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 
 from scim import ontology
 from scim.training.evaluation import label_scores
+from scim.training.evaluation._label_scores import level_terms, roll_up
 
 T, CD4, CD8, B, NK = (
     "T cell",
@@ -73,7 +74,7 @@ def test_cells_without_a_true_label_are_left_out():
     assert row(scores, B)["precision"] == 1 / 2
 
 
-def test_labels_that_training_lacks_are_counted_apart():
+def test_labels_that_training_lacks_are_scored_separately():
     scores = label_scores([B, B, NK, NK], [B, B, B, B], seen=[B])
     assert scores.summary["accuracy"] == scores.summary["macro_f1"] == 1  # over the B cells
     assert scores.summary["accuracy_all"] == 1 / 2
@@ -83,7 +84,7 @@ def test_labels_that_training_lacks_are_counted_apart():
     assert row(scores, NK)["recall"] == 0
 
 
-def test_a_label_can_be_met_by_its_descendants():
+def test_a_label_can_be_predicted_by_its_descendants():
     scores = label_scores([T, B], [CD4, B], seen=[CD4, B])
     assert scores.summary["n_labels_unseen"] == 1
     assert scores.labels[["seen", "seen_ontology"]].values.tolist() == [[True, True], [False, True]]
@@ -105,15 +106,15 @@ words = st.sampled_from(["a", "b", "c", "d", None])
 def test_words_score_as_scikit_learn_says(pairs):
     true, predicted = (list(part) for part in zip(*pairs, strict=True))
     scores = label_scores(true, predicted)
-    guessed = ["?" if word is None else word for word in predicted]
+    known = ["?" if word is None else word for word in predicted]
     labels = sorted(set(true))
-    assert scores.summary["accuracy"] == pytest.approx(accuracy_score(true, guessed))
-    f1 = f1_score(true, guessed, labels=labels, average="macro", zero_division=0)
-    each = precision_recall_fscore_support(true, guessed, labels=labels, zero_division=0)
-    for suffix in ("", "_ontology"):  # free words have no kin
+    assert scores.summary["accuracy"] == pytest.approx(accuracy_score(true, known))
+    f1 = f1_score(true, known, labels=labels, average="macro", zero_division=0)
+    expected = precision_recall_fscore_support(true, known, labels=labels, zero_division=0)
+    for suffix in ("", "_ontology"):  # free words are related to nothing
         assert scores.summary[f"macro_f1{suffix}"] == pytest.approx(f1)
         columns = [f"{name}{suffix}" for name in ("precision", "recall", "f1")]
-        np.testing.assert_allclose(scores.labels[columns].T, each[:3])
+        np.testing.assert_allclose(scores.labels[columns].T, expected[:3])
 
 
 terms = st.sampled_from([T, CD4, CD8, B, NK, "lymphocyte"])
@@ -123,18 +124,19 @@ terms = st.sampled_from([T, CD4, CD8, B, NK, "lymphocyte"])
 def test_the_ontology_scores_as_a_loop_says(pairs):
     scores = label_scores(*zip(*pairs, strict=True))
 
-    def under(label):
+    def includes(label):
         term = ontology.term_id(label)
-        return {label} | {ontology.term_name(each) for each in ontology.descendants(term)}
+        return {label} | {ontology.term_name(below) for below in ontology.descendants(term)}
 
     for label in scores.labels["label"]:
-        hits = sum(true == label and guess in under(label) for true, guess in pairs)
+        hits = sum(true == label and predicted in includes(label) for true, predicted in pairs)
         false = sum(
-            guess in under(label) and guess not in under(true) and true not in under(label) for true, guess in pairs
+            predicted in includes(label) and predicted not in includes(true) and true not in includes(label)
+            for true, predicted in pairs
         )
         n = sum(true == label for true, _ in pairs)
         assert row(scores, label)["f1_ontology"] == pytest.approx(2 * hits / (hits + false + n))
-    right = sum(guess in under(true) for true, guess in pairs)
+    right = sum(predicted in includes(true) for true, predicted in pairs)
     assert scores.summary["accuracy_ontology"] == pytest.approx(right / len(pairs))
 
 
@@ -145,3 +147,12 @@ def test_the_ontology_scores_as_a_loop_says(pairs):
 def test_bad_input_is_named(true, predicted, match):
     with pytest.raises(ValueError, match=match):
         label_scores(true, predicted)
+
+
+def test_roll_up_to_the_most_specific_level():
+    levels = level_terms("levels", ["lymphocyte", CD4, "CL:0000084"])
+    labels = np.array(
+        [CD4, CD8, "B cell", "naive thymus-derived CD4-positive, alpha-beta T cell", "x", None], dtype=object
+    )
+    assert roll_up(labels, levels).tolist() == [CD4, T, "lymphocyte", CD4, "x", None]
+    assert roll_up(labels, []) is labels

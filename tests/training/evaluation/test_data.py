@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from scim.training.evaluation._perturb import Change, changes
+from scim.training.evaluation._data import Change
+from scim.training.evaluation._evaluate import _changes
 
 
 def counts(n=50, n_genes=30, seed=0):
@@ -51,5 +52,5 @@ def test_a_logarithm_that_is_undone_keeps_proportions():
 
 
 def test_all_changes():
-    found = [(change.kind, change.level) for change in changes((100,), (0.5, 0.1))]
-    assert found == [("genes", 100), ("counts", 0.5), ("counts", 0.1), ("lognorm", None)]
+    kinds = [(change.kind, change.level) for change in _changes((100,), (0.5, 0.1))]
+    assert kinds == [("genes", 100), ("counts", 0.5), ("counts", 0.1), ("lognorm", None)]
