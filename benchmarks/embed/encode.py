@@ -27,8 +27,7 @@ import torch
 from scipy import sparse
 
 import scim
-from scim.model import Encoder, Model, ModelConfig
-from scim.model._labels import Labels
+from scim.model import Encoder, Labels, Model, ModelConfig
 from scim.pp import canonical_genes, find_counts, lognorm_chunks, match_genes
 
 if TYPE_CHECKING:

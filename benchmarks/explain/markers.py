@@ -7,7 +7,7 @@ The rules, fixed before any ranking was looked at:
 - A gene is a marker of the type if rows of at least two resources name it.
 - A type is judged if at least ten cells of the study have it and at least five of its markers are among the genes of
   the model that the study measured.
-- The others of these genes are the background. Stricter: only genes that at least 5 % of the cells of some type, or of
+- The other genes are the background. Stricter: only genes that at least 5 % of the cells of some type, or of
   the type itself, have; markers that they do not have are left out then.
 """
 

@@ -20,7 +20,7 @@ import scanpy as sc
 from markers import LEAST_CELLS, LEAST_MARKERS, LEAST_SHARE, auroc, markers_of, read_markers
 
 import scim
-from scim.model.explain import draw_pairs, integrated_gradients, rivals
+from scim.model.explain import draw_pairs, integrated_gradients
 from scim.model.net import DenseEncoder
 from scim.pp import find_counts, lognorm_rows, match_genes
 
@@ -138,18 +138,18 @@ def scores_of(adata: ad.AnnData, genes: scim.pp.GeneMap, n_genes: int) -> np.nda
 
 
 class Variants:
-    """Other ways to draw pairs and to average what was found for each."""
+    """Variants of drawing pairs and of averaging their attributions."""
 
     def __init__(
         self, model: scim.model.Model, X: np.ndarray, codes: np.ndarray, terms: list[str], observed: np.ndarray, n: int
     ) -> None:
         self.encoder, self.X, self.codes, self.n = DenseEncoder(model.encoder, observed), X, codes, n
-        self.rivals = rivals(terms)
+        self.is_other_type = ~scim.ontology.related(terms)
 
     def scores(self, i: int) -> dict[str, np.ndarray]:
         """Return a score for each gene by each variant."""
-        types = np.flatnonzero(self.rivals[i])
-        kin_too = np.delete(np.arange(len(self.rivals)), i)
+        types = np.flatnonzero(self.is_other_type[i])
+        all_other_groups = np.delete(np.arange(len(self.is_other_type)), i)
         x, signed = self.drawn(i, self.codes, types, self.n)
         kept = np.where(x, np.abs(signed), 0)
         spread = kept.std(axis=0, ddof=1)
@@ -166,16 +166,16 @@ class Variants:
         for n_steps in (5, 10, 50):
             x, signed = self.drawn(i, self.codes, types, 200, n_steps=n_steps)
             ways[f"200 pairs, {n_steps} steps"] = np.where(x, np.abs(signed), 0).mean(axis=0)
-        x, signed = self.drawn(i, self.codes, kin_too, 200)
-        ways["kin among the others"] = np.where(x, np.abs(signed), 0).mean(axis=0)
+        x, signed = self.drawn(i, self.codes, all_other_groups, 200)
+        ways["related types among the negatives"] = np.where(x, np.abs(signed), 0).mean(axis=0)
         together = np.where(np.isin(self.codes, types), -2, self.codes)  # one group: as often as they are
         x, signed = self.drawn(i, together, [-2], 200)
         ways["other cells alike, not types"] = np.where(x, np.abs(signed), 0).mean(axis=0)
         return ways
 
-    def drawn(self, i: int, codes: np.ndarray, others: object, n: int, n_steps: int = 20) -> tuple:
-        """Return where the anchor has more, and the integrated gradients, of pairs that are drawn anew."""
-        pairs = draw_pairs(codes, i, others, n, np.random.default_rng(0))
+    def drawn(self, i: int, codes: np.ndarray, negatives: object, n: int, n_steps: int = 20) -> tuple:
+        """Draw pairs; return where the anchor has more, and the integrated gradients."""
+        pairs = draw_pairs(codes, i, negatives, n, np.random.default_rng(0))
         x, baseline = self.X[pairs.anchors], self.X[pairs.negatives]
         return x > baseline, np.nan_to_num(integrated_gradients(self.encoder, x, baseline, n_steps=n_steps))
 

@@ -76,7 +76,10 @@ def measured(adata: anndata.AnnData, label_key: str, species: str) -> dict[str, 
             labels = sorted(set(truth[known]))
             f1 = f1_score(truth[known], given[known], labels=labels, average="macro", zero_division=0)
             out |= {f"accuracy{name}": right[known].mean(), f"F1{name}": f1}
-        out |= {"answered": (given[known] != "unknown").mean(), "others answered": (given[~known] != "unknown").mean()}
+        out |= {
+            "labelled": (given[known] != "unknown").mean(),
+            "novel types labelled": (given[~known] != "unknown").mean(),
+        }
     return out
 
 
