@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import scim
-from scim.tl._coherence import _centres
+from scim.tl._group_queries import _centres
 
 FILES = {"pbmc3k": "cell_type", "zheng_facs": "celltype", "baron_human234": "cell_ontology_class"}
 TWO = [("B", "CD14+ Mono"), ("NK", "B"), ("CD14+ Mono", "FCGR3A+ Mono"), ("B", "pancreatic A cell")]

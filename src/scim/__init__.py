@@ -1,20 +1,20 @@
 """Embed, annotate and search single cells against an atlas, on AnnData.
 
-The rooms, in the order in which data goes through them:
+The modules, in the order in which data goes through them:
 
-- :mod:`scim.pp`: counts of any gene panel to the model's genes
-- :mod:`scim.model`: the metric-learning model: train, save, load, encode
-- :mod:`scim.index`: nearest neighbours of unit vectors
-- :mod:`scim.label_transfer`: labels for cells from their labelled neighbours, on arrays
-- :mod:`scim.atlas`: a store of embedded, labelled cells (TileDB-SOMA)
-- :mod:`scim.tl`: embed, annotate, search, on AnnData
-- :mod:`scim.get`: what `tl` wrote, as data frames
-- :mod:`scim.pl`: what `tl` wrote, as pictures
-- :mod:`scim.ontology`: the Cell Ontology
-- :mod:`scim.datasets`: small data to try things on
-- :mod:`scim.scimilarity`: the published package: import its model and its folder, and its classes on an atlas
+- :mod:`scim.pp`: match the genes of any panel to those of a model, and normalise counts
+- :mod:`scim.model`: train, evaluate, save, load and explain the metric-learning model that embeds cells
+- :mod:`scim.index`: find the nearest neighbours of unit vectors
+- :mod:`scim.label_transfer`: transfer labels from labelled neighbours, on arrays
+- :mod:`scim.atlas`: store embedded, labelled cells, and search them (TileDB-SOMA)
+- :mod:`scim.tl`: embed, annotate, search and explain the cells of an AnnData
+- :mod:`scim.get`: return what `tl` wrote as data frames
+- :mod:`scim.pl`: draw what `tl` wrote
+- :mod:`scim.ontology`: look up terms of the Cell Ontology
+- :mod:`scim.datasets`: load small example data
+- :mod:`scim.scimilarity`: import the model and folder of the published SCimilarity, and use its classes on an atlas
 
-Rooms are loaded when first used, so `import scim` is quick and needs no torch, TileDB, numba or matplotlib.
+A module is loaded when first used, so `import scim` is quick and needs no torch, TileDB, numba or matplotlib.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ __all__ = [
 ]
 __version__ = version("scim-atlas")
 
-_ROOMS = frozenset(__all__) - {"settings"}
+_MODULES = frozenset(__all__) - {"settings"}
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in _ROOMS:
+    if name in _MODULES:
         return importlib.import_module(f"scim.{name}")
     msg = f"module 'scim' has no attribute {name!r}"
     raise AttributeError(msg)

@@ -1,4 +1,4 @@
-"""`scim atlas`, for years: check, remove, embed anew, compact."""
+"""`scim atlas` over the life of an atlas: verify, remove, reembed, compact."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def atlas(tmp_path):
     return path
 
 
-def test_verify_says_what_is_wrong_and_mends_it(atlas, tmp_path, capsys):
+def test_verify_reports_and_repairs(atlas, tmp_path, capsys):
     assert run(["atlas", "verify", atlas]) == 0
     assert capsys.readouterr().out == f"{atlas}: all is well\n"
     rows = next((tmp_path / "my.scim" / "index").glob("*/rows.npy"))
@@ -27,7 +27,7 @@ def test_verify_says_what_is_wrong_and_mends_it(atlas, tmp_path, capsys):
     assert run(["atlas", "verify", atlas]) == 1
     printed = capsys.readouterr().out
     assert "index: index/v000004" in printed
-    assert "(--repair mends it)" in printed
+    assert "(--repair repairs it)" in printed
     assert run(["atlas", "verify", atlas, "--repair"]) == 0
     assert run(["atlas", "verify", atlas]) == 0
     fragment = next((tmp_path / "my.scim" / "soma" / "obs" / "__fragments").rglob("a0_var.tdb"))
@@ -39,7 +39,7 @@ def test_verify_says_what_is_wrong_and_mends_it(atlas, tmp_path, capsys):
     assert printed.splitlines()[-1].startswith(f"{atlas}: ")
 
 
-def test_cells_go_and_the_rest_is_compacted(atlas, capsys):
+def test_cells_are_removed_and_the_rest_is_compacted(atlas, capsys):
     assert run(["atlas", "remove", atlas, "--where", "study == 'a'"]) == 0
     assert "removed 20 cells" in capsys.readouterr().out
     assert run(["atlas", "compact", atlas, "--vacuum"]) == 0
@@ -65,7 +65,7 @@ def test_a_draft_is_published(atlas, tmp_path, capsys):
     assert "has no draft" in capsys.readouterr().err
 
 
-def test_earlier_versions_are_told(atlas, capsys):
+def test_earlier_versions_are_shown(atlas, capsys):
     assert run(["atlas", "info", atlas, "--at", "2"]) == 0
     assert "my.scim: 20 cells\n" in capsys.readouterr().out
     assert run(["atlas", "info", atlas, "--at", "2001-01-01"]) == 1

@@ -94,6 +94,7 @@ def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--groupby", "a"], 1, "obs['a'] not found"),
         (["annotate", "TEXT", "-o", "out.h5ad"], 1, "expected an .h5ad, .zarr or 10x .h5 file"),
         (["annotate", "BROKEN", "-o", "out.h5ad"], 1, "cannot be read as a .h5ad file"),
+        (["atlas", "create", "ATLAS", "--model", "m"], 1, "exists already; pass --overwrite to replace it"),
         (["atlas", "append", "ATLAS"], 1, "one or more .h5ad or .zarr files"),
         (["atlas", "index", "ATLAS", "--recall", "0"], 1, "recall must be above 0"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--max-distance", "9"], 1, "between 0 and 2"),
@@ -111,9 +112,9 @@ def test_errors_are_one_line_and_have_exit_codes(
     (tmp_path / "broken.h5ad").write_bytes(b"not hdf5")
     places = {"QUERY": str(query), "ATLAS": str(atlas_path), "TEXT": "text.txt", "BROKEN": "broken.h5ad"}
     assert run([places.get(a, a) for a in arguments]) == code
-    said = capfd.readouterr().err
+    printed = capfd.readouterr().err
     if code == 1:
-        last = said.strip().splitlines()[-1]
+        last = printed.strip().splitlines()[-1]
         assert last.startswith("scim: error: ")
         assert message in last
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.h5ad", "query.h5ad", "text.txt"]
@@ -131,10 +132,10 @@ def test_a_column_that_is_not_there_is_refused_before_the_embedding(query, atlas
 def test_help_teaches(capfd):
     for arguments in (["--help"], ["annotate", "--help"], ["search", "--help"], ["atlas", "append", "--help"]):
         assert run(arguments) == 0
-    said = capfd.readouterr().out
-    assert "scim demo" in said
-    assert "Example: scim annotate query.h5ad -o labelled.h5ad" in said
-    assert "--max-error" in said
+    printed = capfd.readouterr().out
+    assert "scim demo" in printed
+    assert "Example: scim annotate query.h5ad -o labelled.h5ad" in printed
+    assert "--max-error" in printed
 
 
 def test_help_needs_no_torch():
@@ -155,14 +156,14 @@ def test_as_a_process(tmp_path):
 
 
 @pytest.mark.filterwarnings("always::scim._core.errors.ScimWarning")
-def test_a_warning_is_one_line_and_said_once(query, atlas_path, tmp_path, capfd):
+def test_a_warning_is_one_line_and_printed_once(query, atlas_path, tmp_path, capfd):
     adata = anndata.read_h5ad(query)
     adata.X = adata.X.log1p()
     adata.write_h5ad(tmp_path / "logged.h5ad")
     arguments = ["search", str(tmp_path / "logged.h5ad"), "-o", str(tmp_path / "hits.csv"), "--groupby", "sample"]
     assert run([*arguments, "--atlas", str(atlas_path)]) == 0
-    said = capfd.readouterr().err
-    assert said.count("scim: warning: No counts found; X looks log-normalised") == 1
+    printed = capfd.readouterr().err
+    assert printed.count("scim: warning: No counts found; X looks log-normalised") == 1
 
 
 @pytest.mark.filterwarnings("always::scim._core.errors.ScimWarning")

@@ -140,7 +140,7 @@ def test_confusion_leaves_out_numbers_without_room(adata):
 def test_a_long_name_is_cut_after_two_lines(adata):
     long = "a kind of cell that someone called by a very long name for a reason that nobody else remembers"
     adata.obs["truth"] = adata.obs["truth"].cat.rename_categories({"my cells": long})
-    with pytest.warns(UserWarning, match="does not know these values of obs\\['truth'\\]"):
+    with pytest.warns(UserWarning, match="These values of obs\\['truth'\\] are no terms"):
         (ax,) = scim.pl.confusion(adata, "truth").axes
     name = ax.get_yticklabels()[4].get_text()
     assert len(name.split("\n")) == 2

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import scim
-from scim.tl._coherence import _centres
+from scim.tl._group_queries import _centres
 
 N_STATES, DIM = 6, 24
 
@@ -50,12 +50,12 @@ def by_hand(atlas, cells, allowed):
     ids = np.flatnonzero(allowed)
     base = atlas.embeddings(ids)
     centre = cells.mean(axis=0) / np.linalg.norm(cells.mean(axis=0))
-    hit = 1 - base @ centre <= 0.85 * atlas.reach
+    hit = 1 - base @ centre <= 0.85 * atlas.label_radius
     shares = []
     for cell in cells:
         distance = 1 - base @ cell
         near = np.argsort(distance, kind="stable")[:100]
-        near = near[distance[near] <= atlas.reach]
+        near = near[distance[near] <= atlas.label_radius]
         shares.append(100 * hit[near].mean() if near.size else 0)
     return np.mean(shares)
 

@@ -1,174 +1,262 @@
-"""Samples against samples: sums that stand for matrices, moments by hand, and how often it errs."""
+"""Hits by sample: counted with pandas on a made-up atlas of which tissue `b` has more cells of one state."""
 
 from __future__ import annotations
 
+import logging
+
+import anndata
+import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
-from scipy import sparse, stats
+from scipy import stats
 
-from scim.tl import _enrichment
-from scim.tl._enrichment import Samples, _Cells, _least_p, _statistic, _tail, measure_enrichment
-from scim.tl._spread import Spread, between_studies, indicator, within_studies
+import scim
 
-
-def samples_of(rng, n=60, n_values=4, n_studies=9):
-    value, study = rng.integers(n_values, size=n), rng.integers(n_studies, size=n)
-    value[:n_values], study[:n_studies] = np.arange(n_values), np.arange(n_studies)
-    return Samples(np.exp(rng.uniform(3, 9, n)).astype(int), value, study)
+mpl.use("agg")
 
 
-def dense_statistic(f, w, samples, rho_b, v):
-    """The same with matrices over samples."""
-    same = samples.study[:, None] == samples.study
-    inverse = np.linalg.inv(np.diag(1 / w) + rho_b * same)
-    one, x = np.ones(len(f)), (samples.value == v).astype(float)
-    share = (x @ inverse @ one) / (one @ inverse @ one)
-    mu = (one @ inverse @ f) / (one @ inverse @ one)
-    c = inverse @ (x - share)
-    local = np.ones(len(f))
-    for g in np.unique(samples.study):
-        inside = samples.study == g
-        others = inside & (x == 0)
-        if (x[inside] == 1).any() and others.any():
-            pull = rho_b * w[others].sum() / (1 + rho_b * w[others].sum())
-            local[inside] = max(1, 1 - pull + pull * np.average(f[others], weights=w[others]) / mu)
-    c_study = np.bincount(samples.study, c)
-    variance = (c**2 / w * local).sum() + rho_b * (c_study**2).sum()
-    third = (c**3 / w**2 * local**1.5).sum() + rho_b**2 * (c_study**3).sum()
-    phi = mu * (1 - mu)
-    return c @ f / np.sqrt(variance * phi), 2 * np.sqrt(phi) / mu * third / variance**1.5
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory):
+    """24 samples of 8 studies, 30-130 cells each, of tissues a, b and c; state 0 makes up .4 of b, .1 of the others."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(24):
+        n = int(rng.integers(30, 131))
+        tissue = "abc"[i % 3]
+        share = rng.beta(40, 60) if tissue == "b" else rng.beta(10, 90)
+        state = np.where(rng.random(n) < share, 0, rng.integers(1, 4, n))
+        rows.append(pd.DataFrame({"study": f"s{i // 3}", "sample": f"d{i % 3}", "tissue": tissue, "state": state}))
+    obs = pd.concat(rows, ignore_index=True).set_axis([f"c{i}" for i in range(sum(map(len, rows)))])
+    X = np.eye(8)[obs["state"]] + 0.05 * rng.normal(size=(len(obs), 8))
+    obs["label"], obs["age"] = obs["state"].map(dict(enumerate("wxyz"))), rng.integers(20, 60, len(obs))
+    obs["disease"] = pd.Series(np.where(obs["age"] > 40, "ill", "well"), index=obs.index).where(obs["age"] != 30)
+    data = anndata.AnnData(obs=obs, obsm={"X_scim": X.astype(np.float32)})
+    path = tmp_path_factory.mktemp("enrichment") / "made.scim"
+    columns = ["sample", "tissue", "age", "disease"]
+    scim.atlas.from_embedding(data, path, obsm="X_scim", study_key="study", label_key="label", columns=columns).close()
+    with scim.atlas.open(path) as opened:
+        yield opened
 
 
-@pytest.mark.parametrize("rho_b", [0.0, 0.004, 0.3])
-def test_sums_over_studies_and_values_stand_for_the_matrices(rho_b):
-    rng = np.random.default_rng(0)
-    samples = samples_of(rng)
-    f, rho = rng.beta(1, 9, size=(2, 60)), np.array([[0.05], [0.2]])
-    w = 1 / (1 / samples.n_cells + rho)
-    pairs, cell = np.unique(samples.study * 4 + samples.value, return_inverse=True)
-    in_cell = indicator(cell, pairs.size)
-    mean = (w * f) @ in_cell / (w @ in_cell)
-    cells = _Cells(w @ in_cell, mean, indicator(pairs % 4, 4), indicator(pairs // 4, 9))
-    t, df, skew = _statistic(cells, Spread(rho, 40), Spread(np.full((2, 1), rho_b), 8))
-    for q in range(2):
-        expected = [dense_statistic(f[q], w[q], samples, rho_b, v) for v in range(4)]
-        np.testing.assert_allclose(np.c_[t[q], skew[q]], expected, rtol=1e-9)
-    assert (df > 0).all()
-    assert (df < 48).all()
+@pytest.fixture
+def cells(atlas):
+    """Thirty cells of three states, searched by state."""
+    state = np.arange(30) % 3
+    X = np.eye(8)[state] + 0.05 * np.random.default_rng(1).normal(size=(30, 8))
+    obs = pd.DataFrame({"state": [f"state{i}" for i in state]}, index=[f"q{i}" for i in range(30)])
+    adata = anndata.AnnData(obs=obs, obsm={"X_scim": X.astype(np.float32)})
+    scim.tl.search(adata, atlas, groupby="state", k=300)
+    return adata
 
 
-def test_the_spread_between_samples_by_hand():
-    f = np.array([[0.1, 0.2, 0.3, 0.5, 0.4, 0.9]])
-    value = np.array([0, 0, 0, 1, 1, 1])
-    found = within_studies(f, np.full(6, 0.01), indicator(value, 2), indicator(np.zeros(6, int), 1))
-    squares = 0.1**2 + 0 + 0.1**2 + 0.1**2 + 0.2**2 + 0.3**2
-    expected = squares / (2 * 0.2 * 0.8 + 2 * 0.6 * 0.4) - 0.01
-    assert found.df == 4
-    np.testing.assert_allclose(found.size, [[expected]])
+def counted(adata, atlas, by, where=None):
+    """Counts of samples, hits and cells for each query and value."""
+    background = atlas.obs(where=where, columns=[by, "study", "sample"]).dropna()
+    hits = scim.get.hits(adata, [by], atlas=atlas)
+    rows = {}
+    for query in adata.uns["scim_search"]["groups"]:
+        found = hits[hits["query"] == query]
+        for value, part in background.groupby(by):
+            n_samples = len(part[["study", "sample"]].drop_duplicates())
+            rows[query, str(value)] = (n_samples, (found[by] == value).sum(), len(part))
+    return rows
 
 
-def test_the_spread_between_studies_by_hand():
-    mean, known = np.array([[0.1, 0.3, 0.5, 0.7]]), np.full((1, 4), 0.02)
-    found = between_studies(mean, known, indicator(np.array([0, 0, 1, 1]), 2), 4)
-    expected = (2 * 0.1**2 + 2 * 0.1**2) / (0.2 * 0.8 + 0.6 * 0.4) - 0.02
-    assert found.df == 2
-    np.testing.assert_allclose(found.size, [[expected]])
-    assert between_studies(mean, known, indicator(np.arange(4), 4), 4) == Spread(np.zeros((1, 1)), 0)
-    np.testing.assert_array_equal(between_studies(mean, known + 9, indicator(np.zeros(4, int), 1), 4).size, [[0]])
+@pytest.mark.parametrize(
+    ("by", "where"), [("tissue", None), ("disease", None), ("age", "age < 24"), ("label", "tissue == 'b'")]
+)
+def test_counts(atlas, cells, by, where):
+    scim.tl.search(cells, atlas, groupby="state", k=300, where=where)
+    scim.tl.enrichment(cells, by, sample_key="sample", atlas=atlas)
+    table = scim.get.enrichment(cells)
+    found = {(row.query, row.value): (row.n_samples, row.n_hits, row.n_cells) for row in table.itertuples()}
+    assert found == counted(cells, atlas, by, where)
+    samples, hits = cells.uns["scim_enrichment"]["samples"], cells.uns["scim_enrichment"]["hits"]
+    assert hits.dtype == np.int32
+    assert (hits <= samples["n_cells"].to_numpy()).all()
+    assert not samples.duplicated(["study", "sample", "value"]).any()
 
 
-def test_effects_of_studies_and_values_are_both_taken_out():
-    rng = np.random.default_rng(1)
-    samples = samples_of(rng, n=200)
-    f = 0.2 + 0.1 * samples.value[None] + 0.02 * samples.study
-    found = within_studies(f, np.full(200, 1e-9), indicator(samples.value, 4), indicator(samples.study, 9))
-    assert found.df == 200 - (4 + 9 - 1)
-    assert found.size[0, 0] < 1e-6
+def test_what_was_put_in_is_found(atlas, cells):
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    table = scim.get.enrichment(cells).set_index(["query", "value"])
+    sure = table.index[table["q"] <= 0.05].tolist()
+    assert sure[0] == ("state0", "b")
+    assert {query for query, _ in sure} == {"state0"} or table["log2_fold_change"][sure[1:]].min() > 0
+    record = cells.uns["scim_enrichment"]
+    share = record["hits"][0] / record["samples"]["n_cells"]
+    of = record["samples"]["value"] == "b"
+    assert table.loc[("state0", "b"), "fraction"] == pytest.approx(share[of].mean(), rel=0.1)
+    assert table.loc[("state0", "b"), "background"] == pytest.approx(share[~of].mean(), rel=0.15)
+    fold = np.log2(table["fraction"] / table["background"])
+    np.testing.assert_allclose(table["log2_fold_change"], fold)
 
 
-def test_spreads_that_were_put_in_are_found():
-    rng = np.random.default_rng(2)
-    samples = samples_of(rng, n=3000, n_values=5, n_studies=150)
-    mu, rho, rho_b = 0.1, 0.04, 0.02
-    study = rng.normal(0, np.sqrt(mu * (1 - mu) * rho_b), (20, 150))[:, samples.study]
-    f = mu + study + rng.normal(size=(20, 3000)) * np.sqrt(mu * (1 - mu) * (1 / samples.n_cells + rho))
-    value, by_study = indicator(samples.value, 5), indicator(samples.study, 150)
-    within = within_studies(f, 1 / samples.n_cells, value, by_study)
-    np.testing.assert_allclose(within.size.mean(), rho, rtol=0.05)
+def test_false_discoveries_are_counted_over_the_whole_call(atlas, cells):
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", alternative="two-sided", atlas=atlas)
+    table = scim.get.enrichment(cells)
+    assert len(table) == 9
+    np.testing.assert_allclose(table["q"], stats.false_discovery_control(table["p"]))
+    assert table.groupby("query")["p"].apply(lambda p: p.is_monotonic_increasing).all()
+    assert (table["reason"] == "").all()
 
 
-@pytest.mark.parametrize("skew", [-2.0, -0.4, 0.0, 2e-3, 0.5, 3.0])
-def test_tails_are_those_of_pearsons_third_type(skew):
-    z = np.linspace(-4, 8, 25)
-    np.testing.assert_allclose(_tail(z, np.full(25, skew)), stats.pearson3.sf(z, skew), rtol=1e-3, atol=1e-12)
+def test_studies_have_samples_in_common_only_if_asked(atlas, cells):
+    p = {}
+    for study_key in ("study", None):
+        scim.tl.enrichment(cells, "tissue", sample_key="sample", study_key=study_key, atlas=atlas)
+        p[study_key] = scim.get.enrichment(cells).set_index(["query", "value"])["p"]
+        samples = cells.uns["scim_enrichment"]["samples"]
+        assert len(samples) == (24 if study_key else 3)
+    assert p[None].isna().all()
+    scim.tl.enrichment(cells, "study", sample_key="sample", atlas=atlas)
+    assert scim.get.enrichment(cells)["p"].notna().all()
+    assert (cells.uns["scim_enrichment"]["samples"]["study"] == "").all()
+    scim.tl.enrichment(cells, "sample", sample_key="sample", atlas=atlas)
+    assert scim.get.enrichment(cells)["n_samples"].unique().tolist() == [8]
+    assert cells.uns["scim_enrichment"]["samples"]["study"].nunique() == 8
 
 
-def test_no_p_is_below_what_dealing_out_allows():
-    three = Samples(np.full(6, 100), np.array([0, 0, 0, 1, 1, 1]), np.zeros(6, int))
-    np.testing.assert_allclose(_least_p(three, 2), 1 / 20)
-    # value 0: the one whole study of four of value 0 or 2, and one of the three samples of study 4
-    mixed = Samples(np.full(9, 100), np.array([0, 0, 2, 2, 2, 2, 0, 1, 1]), np.array([0, 0, 1, 2, 3, 3, 4, 4, 4]))
-    np.testing.assert_allclose(_least_p(mixed, 3), [1 / (4 * 3), 1 / 3, 1 / 4])
+def test_too_few_samples_and_no_hits_have_a_reason(atlas, cells):
+    scim.tl.search(cells, atlas, groupby="state", k=300, where="study == 's0'", max_distance=0.2)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    table = scim.get.enrichment(cells)
+    assert table[["p", "q"]].isna().all(axis=None)
+    assert set(table["reason"]) == {"too few samples: p cannot be below 0.33"}
+    scim.tl.search(cells, atlas, groupby="state", k=300, max_distance=0.0)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    assert set(scim.get.enrichment(cells)["reason"]) == {"no hits"}
 
 
-def test_three_against_three():
-    samples = Samples(np.full(6, 1000), np.array([0, 0, 0, 1, 1, 1]), np.zeros(6, int))
-    hits = np.array([[500, 510, 490, 10, 11, 9], [10, 11, 9, 500, 510, 490], [0] * 6])
-    found = measure_enrichment(hits, samples, alternative="greater")
-    np.testing.assert_allclose(found.p[0, 0], 1 / 20)
-    assert found.p[0, 1] > 0.99
-    np.testing.assert_allclose(found.fraction[0], [0.5, 0.01])
-    np.testing.assert_allclose(found.background[0], [0.01, 0.5])
-    assert np.isnan(found.p[2]).all()
-    np.testing.assert_allclose(measure_enrichment(hits, samples, alternative="less").p[1, 0], 1 / 20)
-    both = measure_enrichment(hits, samples, alternative="two-sided")
-    assert np.isnan(both.p).all()
-    np.testing.assert_allclose(both.least, 0.1)
+def test_hits_of_single_cells_are_joined(atlas, cells):
+    scim.tl.search(cells, atlas, k=20)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    table = scim.get.enrichment(cells)
+    assert set(table["query"]) == {"all cells"}
+    assert table["n_hits"].sum() == len(np.unique(cells.obsm["scim_search_ids"]))
 
 
-def test_the_order_of_samples_and_blocks_of_queries_do_not_matter(monkeypatch):
-    rng = np.random.default_rng(3)
-    samples = samples_of(rng)
-    hits = rng.binomial(samples.n_cells, rng.beta(1, 9, size=(7, 60)))
-    whole = measure_enrichment(hits, samples, alternative="two-sided")
-    order = rng.permutation(60)
-    moved = measure_enrichment(hits[:, order], Samples(*(part[order] for part in samples)), alternative="two-sided")
-    monkeypatch.setattr(_enrichment, "_BLOCK", 130)
-    parts = measure_enrichment(hits, samples, alternative="two-sided")
-    for one, other, third in zip(whole, moved, parts, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9)
-        np.testing.assert_allclose(one, third, rtol=1e-9)
+def test_only_primary_cells_are_the_background_of_a_search_for_them(atlas, cells, tmp_path):
+    obs = atlas.obs()
+    obs["is_primary_data"] = np.arange(len(obs)) % 3 > 0
+    data = anndata.AnnData(obs=obs.set_index("cell_id"), obsm={"X_scim": atlas.embeddings()})
+    path = tmp_path / "primary.scim"
+    columns = ["sample", "tissue", "is_primary_data"]
+    with scim.atlas.from_embedding(
+        data, path, obsm="X_scim", study_key="study", label_key="label", columns=columns
+    ) as other:
+        for duplicates, n_cells in (("collapse", int(obs["is_primary_data"].sum())), ("keep", len(obs))):
+            scim.tl.search(cells, other, groupby="state", k=100, duplicates=duplicates)
+            scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=other)
+            assert cells.uns["scim_enrichment"]["samples"]["n_cells"].sum() == n_cells
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_it_errs_as_often_as_it_says(nested):
-    """150 atlases without any effect, samples and studies spread: cells as replicates err in every third test."""
-    rng, below = np.random.default_rng(4), []
-    for _ in range(150):
-        value = np.arange(20).repeat(6)
-        study = value * 3 + np.arange(120) % 3 if nested else rng.permutation(120) % 25
-        size = np.exp(rng.uniform(3, 6, 20)[value] + rng.uniform(0, 3, 120)).astype(int)
-        spread = rng.gamma(2, 0.5, (4, 120)) * rng.gamma(2, 0.5, (4, 60))[:, study]
-        p = measure_enrichment(
-            rng.binomial(size, np.minimum(0.02 * spread, 1)), Samples(size, value, study), alternative="greater"
-        ).p
-        below.append([(p < limit).mean() for limit in (0.05, 0.001)])
-    often = np.mean(below, axis=0)
-    assert 0.03 < often[0] < 0.065
-    assert often[1] < 0.003
+def test_columns_of_the_index_and_of_the_store_agree(atlas, cells, monkeypatch):
+    scim.tl.enrichment(cells, "disease", sample_key="sample", atlas=atlas)
+    once = cells.uns["scim_enrichment"]
+    monkeypatch.setattr(type(atlas), "indexes", lambda *_: False)
+    scim.tl.enrichment(cells, "disease", sample_key="sample", atlas=atlas)
+    pd.testing.assert_frame_equal(cells.uns["scim_enrichment"]["table"], once["table"])
+    np.testing.assert_array_equal(cells.uns["scim_enrichment"]["hits"], once["hits"])
 
 
-def test_enriched_values_are_found_and_others_are_not():
-    rng = np.random.default_rng(5)
-    samples = samples_of(rng, n=150, n_values=6, n_studies=30)
-    mean = np.where(samples.value == 2, 0.2, 0.05)
-    hits = rng.binomial(samples.n_cells, rng.beta(3, 3 / mean - 3, size=(10, 150)))
-    p = measure_enrichment(hits, samples, alternative="greater").p
-    assert (p[:, 2] < 1e-3).all()
-    assert (np.delete(p, 2, axis=1) > 1e-3).all()
+def test_copy_leaves_the_input_alone(atlas, cells):
+    before = repr(cells.uns)
+    other = scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas, key_added="mine", copy=True)
+    assert repr(cells.uns) == before
+    assert "mine" in other.uns
+    assert len(scim.get.enrichment(other, key="mine")) == 9
 
 
-def test_indicator_sums():
-    codes = np.array([2, 0, 2])
-    assert sparse.issparse(indicator(codes, 4))
-    np.testing.assert_array_equal(np.ones(3) @ indicator(codes, 4), [1, 0, 2, 0])
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+@pytest.mark.filterwarnings("ignore:The data type:zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.filterwarnings("ignore:Writing zarr v2:UserWarning")
+def test_written_and_read_back(atlas, cells, tmp_path, kind):
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    path = tmp_path / f"a.{kind}"
+    getattr(cells, f"write_{kind}")(path)
+    back = getattr(anndata, f"read_{kind}")(path)
+    pd.testing.assert_frame_equal(scim.get.enrichment(back), scim.get.enrichment(cells))
+    np.testing.assert_array_equal(back.uns["scim_search"]["coherence"], cells.uns["scim_search"]["coherence"])
+    part = cells[np.arange(30) % 4 == 1].copy()
+    pd.testing.assert_frame_equal(scim.get.enrichment(part), scim.get.enrichment(cells))
+    assert len(scim.pl.enrichment(back).axes) == 3
+
+
+def test_the_picture_has_a_dot_for_each_sample(atlas, cells):
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    figure = scim.pl.enrichment(cells, ["state0", "state2"], top=2)
+    record, table = cells.uns["scim_enrichment"], scim.get.enrichment(cells)
+    assert len(figure.axes) == 2
+    rows = table[table["query"] == "state0"].head(2)
+    drawn = {c.get_label(): c for c in figure.axes[0].collections}
+    for value in rows["value"]:
+        own = (record["samples"]["value"] == value).to_numpy()
+        share = record["hits"][0][own] / record["samples"]["n_cells"].to_numpy()[own]
+        np.testing.assert_allclose(drawn[value].get_offsets()[:, 0], share)
+    np.testing.assert_allclose(drawn["mean"].get_offsets()[:, 0], rows["fraction"])
+    np.testing.assert_allclose(drawn["background"].get_offsets()[:, 0], rows["background"])
+    marked = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert marked == [f"{row.value} *" if row.q <= 0.05 else row.value for row in rows.itertuples()]
+    colors = [mpl.colors.to_hex(drawn[value].get_facecolor()[0]) for value in rows["value"]]
+    assert [color != "#d9d9d9" for color in colors] == (rows["q"] <= 0.05).tolist()
+    assert scim.pl.enrichment(cells, "state0", ax=mpl.figure.Figure().subplots()) is None
+
+
+def test_it_is_logged(atlas, cells, caplog):
+    with caplog.at_level(logging.INFO, logger="scim"):
+        scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    n = int((scim.get.enrichment(cells)["q"] <= 0.05).sum())
+    assert caplog.records[-1].getMessage() == f"wrote uns['scim_enrichment']: {n} of 9 tested values have q <= .05"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda a, t: scim.tl.enrichment(a, "organ", sample_key="sample", atlas=t), KeyError, r"atlas has no column \['organ'\]. Present:"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="donor", atlas=t), KeyError, r"atlas has no column \['donor'\]"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key=3, atlas=t), TypeError, r"columns must be names, got \[3\]"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", key="mine", atlas=t), KeyError, r"run scim.tl.search\(adata, ...\) first"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", key_added="scim_search", atlas=t), ValueError, "scim keeps something else there"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", alternative="more", atlas=t), ValueError, "alternative must be one of"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", atlas=scim.atlas.PACKAGED), ValueError, r"pass atlas=\."),
+        (lambda a, t: scim.tl.enrichment(a.X, "tissue", sample_key="sample", atlas=t), TypeError, "Expected an AnnData"),
+        (lambda a, t: scim.get.enrichment(a), KeyError, r"run scim.tl.enrichment\(adata, by, sample_key=...\) first. Present: \['scim_search'\]"),
+        (lambda a, t: scim.pl.enrichment(a), KeyError, "holds no enrichment"),
+    ],
+)  # fmt: skip
+def test_errors(atlas, cells, call, error, message):
+    before = repr(cells.uns)
+    with pytest.raises(error, match=message):
+        call(cells, atlas)
+    assert repr(cells.uns) == before
+
+
+def test_one_value_is_nothing_to_compare(atlas, cells):
+    scim.tl.search(cells, atlas, groupby="state", where="tissue == 'a'")
+    with pytest.raises(ValueError, match="have tissue == 'a'; expected two values"):
+        scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    scim.tl.search(cells, atlas, groupby="state", where="disease == None")
+    with pytest.raises(ValueError, match=r"that passes has a value in all of \['study', 'sample', 'disease'\]"):
+        scim.tl.enrichment(cells, "disease", sample_key="sample", atlas=atlas)
+
+
+def test_a_query_that_is_not_there(atlas, cells):
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    with pytest.raises(KeyError, match=r"has no query \['B'\]. Present: \['state0', 'state1', 'state2'\]"):
+        scim.pl.enrichment(cells, "B")
+
+
+def test_a_changed_atlas_gives_a_warning(adata, tmp_path):
+    from helpers import fakes
+
+    with scim.atlas.create(tmp_path / "grown.scim", model=fakes.tiny_model()) as atlas:
+        for study, seed in (("one", 2), ("two", 3)):
+            atlas.append(fakes.cells(60, seed=seed), study=study, label_key="cell_type", obs_columns=["sample"])
+        atlas.build_index()
+        scim.tl.search(adata, atlas, groupby="cell_type", k=20)
+        scim.tl.enrichment(adata, "label", sample_key="sample", atlas=atlas)
+        then = atlas.version
+        atlas.append(fakes.cells(60, seed=4), study="three", label_key="cell_type", obs_columns=["sample"])
+        with pytest.warns(UserWarning, match=f"The search was made in version {then} of .*, this is {atlas.version}: "):
+            scim.tl.enrichment(adata, "label", sample_key="sample", atlas=atlas)

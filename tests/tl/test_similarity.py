@@ -76,7 +76,7 @@ def test_samples_without_studies_within_the_reach(adata, atlas):
     assert (frame["study"] == "").all()
     cells = scim.tl.score_similarity(adata, "sample", atlas)
     blood = (atlas.obs(columns=["tissue"])["tissue"] == "blood").to_numpy()
-    assert frame["share"][0] == (cells["sample0"][blood] <= atlas.reach).mean()
+    assert frame["share"][0] == (cells["sample0"][blood] <= atlas.label_radius).mean()
 
 
 def test_cells_of_no_sample_are_left_out(adata, atlas):

@@ -1,1 +1,1 @@
-"""What every room stands on: names, types, errors, checks, settings, talk, and the numba decorators."""
+"""Provide keys, types, errors, checks, settings, logging, files and numerical kernels that every room uses."""

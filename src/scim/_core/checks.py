@@ -1,4 +1,4 @@
-"""Checks of arguments that several rooms share; each error says what was expected, what came, and what to call."""
+"""Check arguments: each error says what was expected, what came, and what to call."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_adata(adata: Any) -> None:
-    """Refuse what is not an AnnData.
-
-    Raises
-    ------
-    TypeError
-        Naming what came.
-    """
+    """Raise TypeError for what is not an AnnData."""
     from anndata import AnnData  # noqa: PLC0415  (the core stays light)
 
     if not isinstance(adata, AnnData):
@@ -30,13 +24,7 @@ def check_adata(adata: Any) -> None:
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> int:
-    """Return a whole number of at least `least`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no whole number, or too small.
-    """
+    """Return a whole number; raise TypeError for anything else, ValueError if it is below `least`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         msg = f"{name} must be a whole number, got {value!r}."
         raise TypeError(msg)
@@ -47,13 +35,7 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int:
 
 
 def check_range(name: str, value: Any, most: float) -> None:
-    """Refuse what is not a number from 0 to `most`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no number, or out of range.
-    """
+    """Raise TypeError for what is not a number, ValueError if it is not in 0 to `most`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         msg = f"{name} must be a number between 0 and {most:g}, got {value!r}."
         raise TypeError(msg)
@@ -63,13 +45,7 @@ def check_range(name: str, value: Any, most: float) -> None:
 
 
 def check_recall(recall: Any) -> None:
-    """Refuse what is not a share above 0 and at most 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no number, or out of range.
-    """
+    """Raise TypeError for what is not a number, ValueError if it is not above 0 and at most 1."""
     check_range("recall", recall, 1.0)
     if recall == 0:
         msg = "recall must be above 0; 0.99 finds 99 of 100 true neighbours."
@@ -77,28 +53,24 @@ def check_recall(recall: Any) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse a value that is not one of `choices`.
-
-    Raises
-    ------
-    ValueError
-        Naming the choices.
-    """
+    """Raise ValueError for a value that is not one of `choices`."""
     if value not in choices:
         msg = f"{name} must be one of {list(choices)}, got {value!r}."
         raise ValueError(msg)
 
 
-def check_rep(adata: AnnData, use_rep: str) -> NDArray[np.float32]:
-    """Return `obsm[use_rep]` as float32, shape (n_obs, dim).
+def check_names(name: str, values: Sequence[str] | str) -> list[str]:
+    """Return a list of distinct names, of one or several; raise TypeError if any is not text."""
+    listed = [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+    wrong: list[Any] = [value for value in listed if not isinstance(value, str)]  # type: ignore[redundant-expr]  # users
+    if wrong:
+        msg = f"{name} must be names, got {wrong[:3]}."
+        raise TypeError(msg)
+    return list(dict.fromkeys(listed))
 
-    Raises
-    ------
-    KeyError
-        It is not there.
-    ValueError
-        It is not a two-dimensional array of finite numbers.
-    """
+
+def check_rep(adata: AnnData, use_rep: str) -> NDArray[np.float32]:
+    """Return `obsm[use_rep]` as float32, shape (n_obs, dim); KeyError without it, ValueError if it is not finite."""
     if use_rep not in adata.obsm:
         msg = f"obsm[{use_rep!r}] not found; run scim.tl.embed(adata) first, or name another with use_rep=."
         msg += f" Present: {sorted(adata.obsm)}."
@@ -116,13 +88,7 @@ def check_rep(adata: AnnData, use_rep: str) -> NDArray[np.float32]:
 
 
 def check_key(key: Any, *, taken: Sequence[str] = ()) -> None:
-    """Refuse a name that cannot be written into an AnnData and read back from its file.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no text, empty, has a slash, or is one of `taken`.
-    """
+    """Raise TypeError or ValueError for a name that a file of AnnData cannot hold, or that is one of `taken`."""
     if not isinstance(key, str):
         msg = f"key_added must be text, got {key!r}."
         raise TypeError(msg)
@@ -132,30 +98,8 @@ def check_key(key: Any, *, taken: Sequence[str] = ()) -> None:
         raise ValueError(msg)
 
 
-def check_names(name: str, values: Sequence[str] | str) -> list[str]:
-    """Return a list of names; one name alone is a list of one.
-
-    Raises
-    ------
-    TypeError
-        A value is no text.
-    """
-    listed = [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
-    wrong: list[Any] = [value for value in listed if not isinstance(value, str)]  # type: ignore[redundant-expr]  # users
-    if wrong:
-        msg = f"{name} must be names, got {wrong[:3]}."
-        raise TypeError(msg)
-    return list(dict.fromkeys(listed))
-
-
 def check_writable(adata: AnnData, *, copy: bool) -> None:
-    """Refuse an AnnData into which nothing can be written.
-
-    Raises
-    ------
-    ValueError
-        It is on disk, and a view or to be copied.
-    """
+    """Raise ValueError for an AnnData on disk that is a view or to be copied: nothing can be written into it."""
     if adata.isbacked and (copy or adata.is_view):
         what = "copy=True" if copy else "a view"
         msg = f"{what} of a backed AnnData cannot be written; call adata.to_memory() first, or pass the whole of it."
@@ -163,26 +107,14 @@ def check_writable(adata: AnnData, *, copy: bool) -> None:
 
 
 def check_obs_key(adata: AnnData, key: str) -> None:
-    """Refuse a name that is not a column of obs.
-
-    Raises
-    ------
-    KeyError
-        Naming those that are.
-    """
+    """Raise KeyError for a name that is not a column of obs."""
     if key not in adata.obs:
         msg = f"obs[{key!r}] not found. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
 
 
 def refuse_absent(columns: Sequence[str], present: Sequence[str], *, of: str = "obs") -> None:
-    """Refuse names of columns that are not among those present in a frame, or `of` a file.
-
-    Raises
-    ------
-    KeyError
-        Naming them, and those that exist.
-    """
+    """Raise KeyError for columns that are not among those present in a frame, or `of` a file."""
     absent = [name for name in columns if name not in present]
     if absent:
         msg = f"{of} has no column {absent}. Present: {list(present)}."

@@ -1,4 +1,4 @@
-"""Errors and warnings with a name of their own, each also the built-in one that it refines."""
+"""Define the errors and warnings of scim; each refines a built-in one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class CountsError(ValueError):
 
 
 class GeneOverlapError(ValueError):
-    """Too few genes of the data are known to the model."""
+    """Too few genes of the data are in the model."""
 
 
 class FilterError(ValueError):
@@ -20,11 +20,11 @@ class FormatError(ValueError):
 
 
 class StorageError(OSError):
-    """The store of an atlas does not answer, refuses, or has no room."""
+    """The store of an atlas is unreachable, denies access, or is full."""
 
 
 class LockedError(TimeoutError):
-    """Somebody else writes into the atlas, or has taken over its lock."""
+    """Another writer has the lease of the atlas, or has taken it over."""
 
 
 class ScimWarning(UserWarning):

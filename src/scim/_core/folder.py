@@ -1,4 +1,4 @@
-"""Folders of JSON and arrays that appear whole or not at all."""
+"""Write folders, JSON and arrays so that they appear whole or not at all, and read JSON."""
 
 from __future__ import annotations
 
@@ -23,21 +23,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def new_folder(path: str | os.PathLike[str], *, marker: str, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that takes its name when the block ends without an error.
+    """Yield a temporary folder beside `path`, and rename it to `path` when the block ends without an error.
 
-    Parameters
-    ----------
-    path
-        Where it is to be.
-    marker
-        Name of a file that says of a folder that it is of the same kind.
-    overwrite
-        Whether to replace an empty folder, or one that has the marker.
-
-    Raises
-    ------
-    FileExistsError
-        `path` exists and `overwrite` is false, or it is something else.
+    With `overwrite`, an empty folder or one that has the file `marker` is replaced; whatever else is at `path` raises
+    FileExistsError.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -61,7 +50,7 @@ def new_folder(path: str | os.PathLike[str], *, marker: str, overwrite: bool = F
 
 
 def _swap(path: Path, new: Path) -> None:
-    # A folder cannot be replaced in one step on every system: the old one steps aside and goes last.
+    """Replace a folder, which no system does in one step: rename the old one, and delete it last."""
     old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
     path.rename(old)
     try:
@@ -73,17 +62,12 @@ def _swap(path: Path, new: Path) -> None:
 
 
 def new_array(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> NDArray[Any]:
-    """Make an npy file and map it, to be filled.
+    """Make an npy file and return its map, to be filled; raise OSError if the disk has no room for it.
 
-    Its bytes are taken from the disk at once: a write to a map for which there is no room would end the process.
-
-    Raises
-    ------
-    OSError
-        There is no room for it.
+    The bytes are allocated at once: a write to a map for which there is no room would end the process.
     """
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # elsewhere they are not taken
+    if hasattr(os, "posix_fallocate"):  # macOS and Windows have none
         with path.open("rb+") as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -107,7 +91,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_json(path: Path, *, kind: str) -> dict[str, Any]:
-    """Read a JSON object; `kind` says in the error what the file should have been part of."""
+    """Read a JSON object; `kind` names in errors what the file should have been part of."""
     if not path.exists():
         msg = f"{str(path.parent)!r} is not a scim {kind}: it has no {path.name!r}."
         raise FileNotFoundError(msg)

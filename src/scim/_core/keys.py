@@ -1,4 +1,4 @@
-"""Every name that scim writes into an AnnData or an atlas, in one place."""
+"""List every name that scim writes into an AnnData or an atlas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPLAIN = "scim_explain"
 """`uns`: which genes set groups of cells apart."""
 
 ENRICHMENT = "scim_enrichment"
-"""`uns`: which samples the hits of a search come from, and in which values of a column they are more than expected."""
+"""`uns`: hits of a search by sample, and the values of a column in which they are enriched."""
 
 ATLAS_CELL_ID = "cell_id"
 ATLAS_STUDY = "study"
@@ -29,16 +29,15 @@ ATLAS_LABEL_ID = "label_id"
 ATLAS_COLUMNS = (ATLAS_CELL_ID, ATLAS_STUDY, ATLAS_LABEL, ATLAS_LABEL_ID)
 
 NO_LABEL = ("unknown", "na")
-"""What the CELLxGENE schema writes for cells without a type: no labels."""
+"""Words of the CELLxGENE schema for cells without a type: missing labels."""
 
 ATLAS_PRIMARY = "is_primary_data"
-"""Column of true and false by which the CELLxGENE Census marks one of the copies of each cell."""
+"""Boolean column of the CELLxGENE Census: true for one of the copies of each cell."""
 
 REFERENCE_LABEL = "reference_label"
 IN_ANNOTATION = "in_annotation"
 IN_SEARCH = "in_cellsearch"
 ANNOTATION_INDEX = "annotation_index"
-"""Columns of an atlas that was made of a published SCimilarity folder: the label as it stands there, which of its two
-indices a cell comes from, and its number in that of labelled cells."""
+"""Columns of an imported SCimilarity folder: its label, membership in its two indices, row in the annotation index."""
 
 REFERENCE_COLUMNS = (REFERENCE_LABEL, IN_ANNOTATION, IN_SEARCH, ANNOTATION_INDEX)

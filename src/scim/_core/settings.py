@@ -32,9 +32,9 @@ def _flag(variable: str) -> bool:
 
 @dataclass
 class StorageSettings:
-    """How atlases on S3 are reached, and where copies of their parts are kept.
+    """How scim reads and writes atlases on S3, and where it caches their parts.
 
-    Credentials come from where AWS tools look for them: the environment (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`), `~/.aws`.
+    Credentials are those of AWS tools: the environment (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`) or `~/.aws`.
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ class StorageSettings:
     proxy
         Address of a proxy, as `"http://proxy.example.org:8080"`. Starts from `SCIM_S3_PROXY`.
     anonymous
-        Whether to ask without credentials, as public buckets allow. Starts from `SCIM_S3_ANONYMOUS`.
+        Whether to read without credentials, which public buckets allow. Starts from `SCIM_S3_ANONYMOUS`.
     cache
         Folder for copies of remote indices and models; `None` is the cache folder of the user.
         Starts from `SCIM_CACHE`.
     cache_bytes
-        How much it may hold; the copies that were not used for longest go first. Starts from `SCIM_CACHE_BYTES`.
+        Largest size of the cache; the least recently used copies are deleted first. Starts from `SCIM_CACHE_BYTES`.
     """
 
     region: str | None = field(default_factory=lambda: os.environ.get("SCIM_S3_REGION") or None)
@@ -65,7 +65,7 @@ class StorageSettings:
 
 @dataclass
 class Settings:
-    """What every function falls back to when its argument is left out.
+    """Defaults of arguments that are left out.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Settings:
     n_threads
         Number of threads of the numerical kernels; starts from the number of usable cores.
     storage
-        How atlases on S3 are reached, and the cache of their parts.
+        Access to atlases on S3, and the cache of their parts.
     """
 
     atlas: str | None = field(default_factory=lambda: os.environ.get("SCIM_ATLAS") or None)

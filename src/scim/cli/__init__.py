@@ -1,4 +1,4 @@
-"""The command line."""
+"""Run scim from the command line."""
 
 from scim.cli._main import main, run
 

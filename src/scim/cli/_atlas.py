@@ -1,4 +1,4 @@
-"""`scim atlas`: create, append, index, info, verify, remove, reembed, publish, compact, vacuum, from-soma."""
+"""Define `scim atlas ...` and `scim import-scimilarity`, and the options that commands share."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from scim._core.types import IndexKind, SpeciesName  # noqa: TC001  (cyclopts reads it)
+from scim._core.types import IndexKind, SpeciesName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Place = Annotated[str, Parameter(help="Folder of the atlas, or s3://bucket/prefix.")]
-Timeout = Annotated[float, Parameter(help="Seconds to wait while another writer is at work.")]
+_DEFAULT = "Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas."
+Uri = Annotated[str, Parameter(help="Folder of the atlas, or s3://bucket/prefix.")]
+UriOrDefault = Annotated[str | None, Parameter(help=f"Folder of an atlas, or s3://bucket/prefix. {_DEFAULT}")]
+Timeout = Annotated[float, Parameter(help="Seconds to wait while another writer has the lease.")]
+Overwrite = Annotated[bool, Parameter(help="Replace the output if it exists.")]
+Counts = Annotated[bool, Parameter(help="Store the counts too; embedding with another model needs them.")]
+Layer = Annotated[str | None, Parameter(help='Layer with the counts, "X" or "raw". Default: found.')]
+GeneKey = Annotated[str | None, Parameter(help="Column of var with the gene names. Default: found.")]
+Species = Annotated[SpeciesName, Parameter(help="Species of the genes; mouse genes are mapped to human orthologs.")]
 
-app = App(name="atlas", help="Make, grow, check and look at atlases.")
+app = App(name="atlas", help="Make, extend, check and inspect atlases.")
 
 
 @app.command
-def info(atlas: str | None = None, /, *, at: str | None = None) -> None:
-    """Show what an atlas holds.
+def info(atlas: UriOrDefault = None, /, *, at: str | None = None) -> None:
+    """Show the cells, model, index, versions, studies and labels of an atlas.
 
     Parameters
     ----------
-    atlas
-        Folder of an atlas, or s3://bucket/prefix. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
     at
         An earlier version: its number, or a time as "2026-05-01 12:00" (UTC).
     """
@@ -54,15 +59,13 @@ def info(atlas: str | None = None, /, *, at: str | None = None) -> None:
 
 
 @app.command
-def create(atlas: Place, /, *, model: Path, overwrite: bool = False) -> None:
+def create(atlas: Uri, /, *, model: Path, overwrite: Overwrite = False) -> None:
     """Make an atlas without cells.
 
     Parameters
     ----------
     model
-        Folder of the model that will embed its cells; the "model" folder of another atlas will do.
-    overwrite
-        Replace the folder if it exists.
+        Folder of the model that will embed its cells, such as the "model" folder of another atlas.
     """
     import scim
 
@@ -72,23 +75,23 @@ def create(atlas: Place, /, *, model: Path, overwrite: bool = False) -> None:
 
 @app.command
 def append(
-    atlas: Place,
+    atlas: Uri,
     /,
     *files: Path,
     study: str | None = None,
     study_key: str | None = None,
     label_key: str | None = None,
     columns: tuple[str, ...] = (),
-    layer: str | None = None,
-    gene_key: str | None = None,
-    species: SpeciesName = "human",
-    counts: bool = False,
+    layer: Layer = None,
+    gene_key: GeneKey = None,
+    species: Species = "human",
+    counts: Counts = False,
     on_duplicate: Literal["raise", "skip"] = "raise",
     timeout: Timeout = 10,
 ) -> None:
     """Embed the cells of files and add them, all or none; an index that covered the atlas covers them too.
 
-    After an interruption, the same command goes on where it stopped.
+    After an interruption, the same command resumes.
 
     Parameters
     ----------
@@ -102,16 +105,8 @@ def append(
         Column of obs with the cell types.
     columns
         Further columns of obs to keep.
-    layer
-        Layer with the counts, "X" or "raw". Default: found.
-    gene_key
-        Column of var with the gene names. Default: found.
-    species
-        Whose genes they are; those of a mouse are read as their human orthologs.
-    counts
-        Store the counts too; embedding with another model needs them.
     on_duplicate
-        What to do with cells that are there already: refuse all, or leave them out.
+        What to do if the atlas already has some of the cells: refuse all, or leave these out.
     """
     import scim
 
@@ -136,15 +131,15 @@ def append(
 
 
 @app.command
-def index(atlas: Place, /, *, kind: IndexKind = "auto", recall: float = 0.99, timeout: Timeout = 10) -> None:
+def index(atlas: Uri, /, *, kind: IndexKind = "auto", recall: float = 0.99, timeout: Timeout = 10) -> None:
     """Build the search index over all cells of an atlas.
 
     Parameters
     ----------
     kind
-        exact compares with every cell, ivf and graph with the likely ones; auto chooses by size.
+        exact compares with every cell, ivf and graph with likely neighbours; auto chooses by size.
     recall
-        Share of the true neighbours that an ivf index is to find: less is faster.
+        Share of the true neighbours that an ivf index finds: less is faster.
     """
     import scim
 
@@ -154,34 +149,34 @@ def index(atlas: Place, /, *, kind: IndexKind = "auto", recall: float = 0.99, ti
 
 
 @app.command
-def verify(atlas: Place, /, *, repair: bool = False, timeout: Timeout = 10) -> int:
-    """Check every file of an atlas and whether its parts agree; leaves with 1 if something is wrong.
+def verify(atlas: Uri, /, *, repair: bool = False, timeout: Timeout = 10) -> int:
+    """Check every file of an atlas and whether its parts agree; the exit code is 1 if something is wrong.
 
     Parameters
     ----------
     repair
-        Mend what can be: undo what was never committed, make anew what is derived from the store.
+        Repair what can be: undo what was never committed, rebuild derived data.
     """
     import scim
 
     problems = scim.atlas.verify(atlas, repair=repair, timeout=timeout)
     for problem in problems:
-        remedy = " (--repair mends it)" if problem.mendable and not repair else ""
+        remedy = " (--repair repairs it)" if problem.mendable and not repair else ""
         print(f"{problem.part}: {problem}{remedy}")
     print(f"{atlas}: {len(problems)} problems" if problems else f"{atlas}: all is well")
     return 1 if problems else 0
 
 
 @app.command
-def remove(atlas: Place, /, *, where: str, timeout: Timeout = 10) -> None:
-    """Remove cells, as those of a study that was withdrawn.
+def remove(atlas: Uri, /, *, where: str, timeout: Timeout = 10) -> None:
+    """Remove cells, such as those of a withdrawn study.
 
-    They are on disk, and in earlier versions, until "scim atlas compact" and "scim atlas vacuum".
+    They stay on disk, and in earlier versions, until "scim atlas compact" and "scim atlas vacuum".
 
     Parameters
     ----------
     where
-        Which cells, as "study == 'pbmc3k'".
+        Filter of the cells, such as "study == 'pbmc3k'".
     """
     import scim
 
@@ -190,7 +185,7 @@ def remove(atlas: Place, /, *, where: str, timeout: Timeout = 10) -> None:
 
 
 @app.command
-def reembed(atlas: Place, /, *, model: Path, draft: bool = False, timeout: Timeout = 10) -> None:
+def reembed(atlas: Uri, /, *, model: Path, draft: bool = False, timeout: Timeout = 10) -> None:
     """Embed all cells with another model, from their stored counts, and publish the result.
 
     Parameters
@@ -208,8 +203,8 @@ def reembed(atlas: Place, /, *, model: Path, draft: bool = False, timeout: Timeo
 
 
 @app.command
-def publish(atlas: Place, /, *, timeout: Timeout = 10) -> None:
-    """Let the draft that "scim atlas reembed --draft" made take the place of the published embedding."""
+def publish(atlas: Uri, /, *, timeout: Timeout = 10) -> None:
+    """Replace the published embedding by the draft that "scim atlas reembed --draft" made."""
     import scim
 
     with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
@@ -218,8 +213,8 @@ def publish(atlas: Place, /, *, timeout: Timeout = 10) -> None:
 
 
 @app.command
-def compact(atlas: Place, /, *, vacuum: bool = False, timeout: Timeout = 10) -> None:
-    """Write the cells anew in few large files, with one index.
+def compact(atlas: Uri, /, *, vacuum: bool = False, timeout: Timeout = 10) -> None:
+    """Rewrite the cells in few large files, with one index.
 
     Parameters
     ----------
@@ -235,8 +230,8 @@ def compact(atlas: Place, /, *, vacuum: bool = False, timeout: Timeout = 10) -> 
 
 
 @app.command
-def vacuum(atlas: Place, /, *, timeout: Timeout = 10) -> None:
-    """Delete earlier versions, and what only they need."""
+def vacuum(atlas: Uri, /, *, timeout: Timeout = 10) -> None:
+    """Delete earlier versions, and the files that only they need."""
     import scim
 
     with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
@@ -246,7 +241,7 @@ def vacuum(atlas: Place, /, *, timeout: Timeout = 10) -> None:
 @app.command
 def from_soma(
     experiment: str,
-    atlas: Place,
+    atlas: Uri,
     /,
     *,
     model: Path | None = None,
@@ -256,36 +251,32 @@ def from_soma(
     study_key: str = "dataset_id",
     label_key: str = "cell_type_ontology_term_id",
     columns: tuple[str, ...] = (),
-    species: SpeciesName = "human",
-    counts: bool = False,
-    overwrite: bool = False,
+    species: Species = "human",
+    counts: Counts = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Make an atlas of cells of a SOMA experiment, as the CELLxGENE Census; after an interruption it goes on.
+    """Make an atlas of cells of a SOMA experiment, such as the CELLxGENE Census.
+
+    After an interruption, the same command resumes.
 
     Parameters
     ----------
     experiment
-        Its folder, as census/census_data/homo_sapiens, or s3://...
+        Folder of the experiment, such as census/census_data/homo_sapiens, or s3://...
     model
         Folder of the model that embeds the cells. Default: that of the default atlas.
     measurement
-        Where the counts are, and
+        Measurement with the counts.
     layer
-        in which matrix of it.
+        Matrix of the measurement with the counts.
     where
-        Which cells, as "tissue_general == 'lung' and is_primary_data == True".
+        Filter of the cells, such as "tissue_general == 'lung' and is_primary_data == True".
     study_key
         Column of obs with the study.
     label_key
         Column of obs with the cell types.
     columns
         Further columns of obs to keep. Default: those of the Census.
-    species
-        Whose genes they are: mouse for census/census_data/mus_musculus.
-    counts
-        Store the counts too.
-    overwrite
-        Replace the atlas if it exists.
     """
     import scim
 
@@ -303,6 +294,29 @@ def from_soma(
         counts=counts,
         overwrite=overwrite,
     ) as made:
+        print(f"made {made}")
+
+
+def import_scimilarity(
+    folder: Path, atlas: Uri, /, *, columns: tuple[str, ...] = (), overwrite: Overwrite = False
+) -> None:
+    """Make an atlas of a published SCimilarity folder, such as model_v1.1.
+
+    After an interruption, the same command resumes.
+
+    Parameters
+    ----------
+    folder
+        The folder with encoder.ckpt, annotation and cellsearch. Nothing in it is executed or changed.
+    columns
+        Columns of cellsearch/cell_metadata to keep. Default: all.
+    """
+    import scim
+
+    with scim.scimilarity.import_atlas(folder, atlas, columns=columns or None, overwrite=overwrite) as made:
+        unmapped = [name for name, term in zip(made.labels.names, made.labels.ids, strict=True) if not term]
+        if unmapped:
+            print(f"not in the Cell Ontology, kept as they are: {', '.join(unmapped)}")
         print(f"made {made}")
 
 

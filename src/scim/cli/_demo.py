@@ -1,4 +1,4 @@
-"""`scim demo`: the main job from end to end, on cells that come with scanpy."""
+"""Define `scim demo`: embed, annotate and search cells that come with scanpy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def demo(output: Path = Path("scim-demo")) -> None:
     tl.embed(adata)
     tl.annotate(adata)
     tl.search(adata, groupby="bulk_labels", k=100)
-    print(f"{adata.n_obs} cells of scanpy's pbmc68k_reduced, labelled by their neighbours in the packaged atlas:\n")
+    print(f"{adata.n_obs} cells of scanpy's pbmc68k_reduced, labelled with the packaged atlas:\n")
     print(label_table(adata).to_string(index=False))
     print(f"\n{_agreement(adata)}")
     _write(adata, output)

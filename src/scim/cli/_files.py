@@ -1,4 +1,4 @@
-"""Files in and out of the command line."""
+"""Read cells, and write cells and tables, for the command line."""
 
 from __future__ import annotations
 
@@ -17,15 +17,7 @@ _TABLES = {".csv": ",", ".tsv": "\t"}
 
 
 def read_cells(path: Path) -> AnnData:
-    """Read an `.h5ad` or `.zarr` AnnData, or a 10x `.h5` file.
-
-    Raises
-    ------
-    FileNotFoundError
-        It does not exist.
-    ValueError
-        It is of another kind, or cannot be read.
-    """
+    """Read an `.h5ad` or `.zarr` AnnData, or a 10x `.h5` file; raise ValueError for anything else."""
     import anndata
 
     if not path.exists():
@@ -50,13 +42,7 @@ def read_cells(path: Path) -> AnnData:
 
 
 def check_output(path: Path, kinds: tuple[str, ...], *, overwrite: bool) -> None:
-    """Refuse an output, before any work is done, that cannot be written.
-
-    Raises
-    ------
-    ValueError, FileExistsError, FileNotFoundError
-        It is of another kind, exists already, or is in a folder that does not exist.
-    """
+    """Refuse an output that cannot be written, before any work: wrong kind, file there, or folder missing."""
     if path.suffix not in kinds:
         msg = f"{path}: expected an output ending in {', '.join(kinds)}."
         raise ValueError(msg)
@@ -69,14 +55,14 @@ def check_output(path: Path, kinds: tuple[str, ...], *, overwrite: bool) -> None
 
 
 def write_cells(adata: AnnData, path: Path) -> None:
-    """Write an AnnData as `.h5ad`; the file appears when it is complete."""
-    with _appearing(path) as temporary:
+    """Write an AnnData as `.h5ad`; the file takes its name when it is complete."""
+    with _whole_file(path) as temporary:
         adata.write_h5ad(temporary, compression="gzip")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a data frame as `.csv`, `.tsv` or `.parquet`; the file appears when it is complete."""
-    with _appearing(path) as temporary:
+    """Write a data frame as `.csv`, `.tsv` or `.parquet`; the file takes its name when it is complete."""
+    with _whole_file(path) as temporary:
         if path.suffix == ".parquet":
             frame.to_parquet(temporary, index=False)
         else:
@@ -84,7 +70,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
+def _whole_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     try:
         yield temporary

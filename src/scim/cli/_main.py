@@ -1,10 +1,11 @@
-"""The command `scim`: exit code 0 = done, 1 = could not be done (one line says why), 2 = called the wrong way."""
+"""Run the command `scim`: exit code 0 = done, 1 = failed (with one line of reason), 2 = wrong usage."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import os
+import re
 import sys
 import warnings
 from importlib.metadata import version
@@ -14,8 +15,8 @@ from cyclopts import App, CycloptsError
 
 from scim._core.errors import ScimWarning
 from scim.cli._atlas import app as atlas
+from scim.cli._atlas import import_scimilarity
 from scim.cli._demo import demo
-from scim.cli._import import import_scimilarity
 from scim.cli._query import annotate, search
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ app = App(
     help="Embed, annotate and search single cells against an atlas. Start with: scim demo",
     version=version("scim-atlas"),
     help_format="plaintext",
-    suppress_keyboard_interrupt=False,  # we say that it was interrupted
+    suppress_keyboard_interrupt=False,  # `run` prints that it was interrupted
 )
 app.command(demo)
 app.command(annotate)
@@ -48,11 +49,11 @@ def run(arguments: Sequence[str]) -> int:
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments are not shown
             code = app(arguments, exit_on_error=False, result_action="return_value")
     except CycloptsError:
-        return 2  # cyclopts has said what was wrong
+        return 2  # cyclopts has printed the reason
     except KeyboardInterrupt:
         print("scim: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read what we print has enough, as `head`
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, TypeError, LookupError, OSError, ImportError, MemoryError) as error:
@@ -64,6 +65,7 @@ def run(arguments: Sequence[str]) -> int:
 def _one_line(error: BaseException) -> str:
     # str(KeyError) is the repr of its message
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    text = re.sub(r"\b([a-z_]+)=True\b", lambda option: "--" + option[1].replace("_", "-"), text)
     return " ".join(text.split()) or type(error).__name__
 
 
@@ -77,7 +79,7 @@ def _log_to_stderr() -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_where: Any) -> None:
-    # Only our own warnings are news to a person at a terminal; those of libraries are for the developers of scim.
+    # Warnings of libraries are for the developers of scim.
     if issubclass(category, ScimWarning):
         _warn_once(str(message))
 

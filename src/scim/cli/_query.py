@@ -1,4 +1,4 @@
-"""`scim annotate` and `scim search`."""
+"""Define `scim annotate` and `scim search`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from scim._core.checks import check_obs_key
-from scim._core.types import Duplicates, SpeciesName, Weights  # noqa: TC001  (cyclopts reads it)
+from scim._core.types import Duplicates, Weights  # noqa: TC001  (cyclopts reads them)
+from scim.cli._atlas import GeneKey, Layer, Overwrite, Species, UriOrDefault  # noqa: TC001  (as above)
 from scim.cli._files import check_output, read_cells, write_cells, write_table
 
 if TYPE_CHECKING:
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
+_CELLS = "An .h5ad, .zarr or 10x .h5 file with counts, and gene symbols (human, or --species mouse) or Ensembl ids."
+Query = Annotated[Path, Parameter(help=_CELLS)]
 
 
 def annotate(
-    query: Path,
+    query: Query,
     /,
     *,
     output: Output,
-    atlas: str | None = None,
+    atlas: UriOrDefault = None,
     k: int = 50,
     weights: Weights = "balanced",
     allow: list[str] | None = None,
@@ -34,55 +37,42 @@ def annotate(
     max_error: float = 0.1,
     max_distance: float = 2.0,
     duplicates: Duplicates = "collapse",
-    layer: str | None = None,
-    gene_key: str | None = None,
-    species: SpeciesName = "human",
-    overwrite: bool = False,
+    layer: Layer = None,
+    gene_key: GeneKey = None,
+    species: Species = "human",
+    overwrite: Overwrite = False,
 ) -> None:
     """Label the cells of a file.
 
-    Finds the counts, embeds the cells with the model of the atlas, and lets their nearest labelled cells vote.
+    Finds the counts, embeds the cells with the model of the atlas, and transfers labels of their nearest neighbours.
 
     Example: scim annotate query.h5ad -o labelled.h5ad --atlas my.scim
 
     Parameters
     ----------
-    query
-        Cells: an .h5ad, .zarr or 10x .h5 file with counts and gene symbols, human ones or --species mouse, or
-        human Ensembl ids.
     output
         What to write: the same cells with labels (.h5ad), or a table of labels (.csv, .tsv, .parquet).
-    atlas
-        Folder of an atlas, or s3://bucket/prefix. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
     k
-        Number of neighbours that vote.
+        Number of neighbours.
     weights
-        How neighbours vote: balanced between types and studies, by distance, or each alike.
+        Weights of the neighbours: balanced between types and studies, by distance, or uniform.
     allow
-        Label that may vote, with those below it in the Cell Ontology; repeat for more. Default: all.
+        Label to transfer, with its descendants in the Cell Ontology; repeat for more. Default: all.
     block
-        Label that may not vote; repeat for more.
+        Label not to transfer; repeat for more.
     where
-        Only cells of the atlas that pass vote, as "study == 'pbmc3k'".
+        Filter of the reference cells, such as "study == 'pbmc3k'".
     groupby
         Column of obs: its groups get labels too.
     level
-        What may be said: "label" for labels of the atlas only, or a term of the Cell Ontology; repeat for more. A
-        number of steps below its root. Default: the most specific term that is probable enough.
+        Allowed terms: "label" for labels of the atlas only, a term of the Cell Ontology (repeat for more), or a number
+        of steps below its root. Default: the most specific term that is probable enough.
     max_error
-        Share of the answers that may be wrong (0 to 1); others are left unknown.
+        Share of the labels that may be wrong (0 to 1); less certain cells are left unknown.
     max_distance
         Beyond this cosine distance to its nearest neighbour a cell is unknown.
     duplicates
-        collapse lets a cell that is in the atlas several times vote once, keep lets each copy vote.
-    layer
-        Layer with the counts, "X" or "raw". Default: found.
-    gene_key
-        Column of var with the gene names. Default: found.
-    species
-        Whose genes they are; those of a mouse are read as their human orthologs.
-    overwrite
-        Replace the output if it exists.
+        collapse counts duplicate cells of the atlas once, keep counts each of them.
     """
     from scim import tl
 
@@ -112,7 +102,7 @@ def annotate(
 
 
 def _cells(query: Path, groupby: str | None) -> AnnData:
-    """Read the cells, and refuse a column that they lack before they are embedded."""
+    """Read the cells; refuse a missing column before they are embedded."""
     adata = read_cells(query)
     if groupby is not None:
         check_obs_key(adata, groupby)
@@ -126,55 +116,42 @@ def _level(given: list[str] | None) -> str | int | list[str] | None:
 
 
 def search(
-    query: Path,
+    query: Query,
     /,
     *,
     output: Output,
-    atlas: str | None = None,
+    atlas: UriOrDefault = None,
     groupby: str | None = None,
     k: int = 50,
     where: str | None = None,
     max_distance: float | None = None,
     duplicates: Duplicates = "collapse",
     columns: list[str] | None = None,
-    layer: str | None = None,
-    gene_key: str | None = None,
-    species: SpeciesName = "human",
-    overwrite: bool = False,
+    layer: Layer = None,
+    gene_key: GeneKey = None,
+    species: Species = "human",
+    overwrite: Overwrite = False,
 ) -> None:
-    """Find the cells of an atlas that are most like those of a file.
+    """Find the cells of an atlas that are most similar to those of a file.
 
     Example: scim search query.h5ad -o hits.csv --groupby leiden --k 1000 --where "study != 'pbmc3k'"
 
     Parameters
     ----------
-    query
-        Cells: an .h5ad, .zarr or 10x .h5 file with counts and gene symbols, human ones or --species mouse, or
-        human Ensembl ids.
     output
         What to write: a table with a row for each hit (.csv, .tsv, .parquet), or the cells with their hits (.h5ad).
-    atlas
-        Folder of an atlas, or s3://bucket/prefix. Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas.
     groupby
         Column of obs: one search for each of its groups. Default: one for each cell.
     k
         Number of hits for each query.
     where
-        Only cells of the atlas that pass are found, as "tissue in ['lung', 'blood'] and not age < 30".
+        Filter of the cells of the atlas, such as "tissue in ['lung', 'blood'] and not age < 30".
     max_distance
         Leave out cells farther away than this cosine distance (0 to 2).
     duplicates
-        collapse finds a cell that is in the atlas several times once, keep finds each copy.
+        collapse finds duplicate cells of the atlas once, keep finds each of them.
     columns
         Columns of the atlas to add to the table. Default: all.
-    layer
-        Layer with the counts, "X" or "raw". Default: found.
-    gene_key
-        Column of var with the gene names. Default: found.
-    species
-        Whose genes they are; those of a mouse are read as their human orthologs.
-    overwrite
-        Replace the output if it exists.
     """
     from scim import get, tl
 
@@ -202,7 +179,7 @@ def search(
 
 
 def label_table(adata: AnnData) -> pd.DataFrame:
-    """Return how many cells got each label, and how surely."""
+    """Return the number of cells, share and mean confidence of each label."""
     labels = adata.obs["scim_label"].astype(object).fillna("(unknown)")
     confidence = adata.obs["scim_label_confidence"].groupby(labels).mean().round(2)
     table: pd.DataFrame = labels.value_counts().rename("cells").to_frame()

@@ -1,4 +1,4 @@
-"""Data to try things on: made up on the spot, or from scanpy."""
+"""Load small example data, simulated or from scanpy."""
 
 from scim.datasets._pbmc import pbmc68k
 from scim.datasets._toy import toy

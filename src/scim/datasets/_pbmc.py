@@ -1,4 +1,4 @@
-"""The query of the demo: 700 blood cells that come with scanpy."""
+"""Load the query of the demo: 700 blood cells that come with scanpy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from anndata import AnnData
 
-LEVEL_1 = {
+_LEVEL_1 = {
     "CD14+ Monocyte": "monocyte",
     "CD19+ B": "B cell",
     "CD34+": "CD34+ cell",
@@ -29,8 +29,8 @@ def pbmc68k() -> AnnData:
     AnnData with the labels of its authors in `obs["bulk_labels"]`, and joined in `obs["bulk_level_1"]` to
     B, T and NK cell, monocyte, dendritic cell and CD34+ cell.
     """
-    import scanpy as sc  # noqa: PLC0415  (seconds to load, and the other data need none of it)
+    import scanpy as sc  # noqa: PLC0415  (takes seconds to load)
 
     adata = sc.datasets.pbmc68k_reduced()
-    adata.obs["bulk_level_1"] = adata.obs["bulk_labels"].astype(str).map(LEVEL_1).astype("category")
+    adata.obs["bulk_level_1"] = adata.obs["bulk_labels"].astype(str).map(_LEVEL_1).astype("category")
     return adata

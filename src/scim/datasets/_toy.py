@@ -1,4 +1,4 @@
-"""A small made-up data set of blood cells, for examples and tests."""
+"""Simulate a small data set of blood cells, for examples and tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHARED = (
 
 
 def toy(n_obs: int = 300, *, rng: int | np.random.Generator | None = 0) -> AnnData:
-    """Make up counts of T cells, B cells and monocytes, which express their well-known markers.
+    """Simulate counts of T cells, B cells and monocytes, which express their well-known markers.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def toy(n_obs: int = 300, *, rng: int | np.random.Generator | None = 0) -> AnnDa
     """
     random = np.random.default_rng(rng)
     markers = {name: text.split() for name, text in _MARKERS.items()}
-    genes = [*_SHARED.split(), *(gene for own in markers.values() for gene in own)]
+    genes = [*_SHARED.split(), *(gene for genes_of_type in markers.values() for gene in genes_of_type)]
     types = np.array(list(markers), dtype=object)[np.arange(n_obs) % len(markers)]
     mean = np.full((n_obs, len(genes)), 0.05)
     mean[:, : len(_SHARED.split())] = 4.0
-    for name, own in markers.items():
-        mean[np.ix_(types == name, np.isin(genes, own))] = 3.0
-    # Gamma-Poisson: genes vary between cells of a type, and cells in how much of them was captured.
+    for name, genes_of_type in markers.items():
+        mean[np.ix_(types == name, np.isin(genes, genes_of_type))] = 3.0
+    # Gamma-Poisson: genes vary between cells of a type, and the depth varies between cells.
     depth = random.lognormal(0, 0.3, size=(n_obs, 1))
     counts = random.poisson(mean * depth * random.gamma(2.0, 0.5, size=mean.shape))
     obs = pd.DataFrame(

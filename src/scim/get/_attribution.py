@@ -1,4 +1,4 @@
-"""What `tl.explain` attributed to genes, one row a gene."""
+"""Return the genes of `tl.explain`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def attribution(
     adata: AnnData, group: str | Sequence[str] | None = None, *, top: int | None = None, key: str = keys.EXPLAIN
 ) -> pd.DataFrame:
-    """Return by how much each gene sets groups of cells apart, for the model.
+    """Return how much each gene separates groups of cells in the model.
 
     Parameters
     ----------
@@ -77,13 +77,7 @@ def attribution(
 
 
 def _record(adata: AnnData, key: str) -> dict[str, Any]:
-    """Return what `tl.explain` wrote in `uns`.
-
-    Raises
-    ------
-    KeyError
-        It wrote nothing under this name.
-    """
+    """Return what `tl.explain` wrote in `uns`. Raise KeyError if it wrote nothing under this name."""
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not {"mean", "ci", "symbols"} <= set(record):
         msg = f"uns[{key!r}] holds no explanation; run scim.tl.explain(adata) first. Present: {sorted(adata.uns)}."

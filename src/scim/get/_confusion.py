@@ -1,4 +1,4 @@
-"""Given labels against annotated ones."""
+"""Count cells by given and annotated label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import keys
-from scim.get._judged import RELATIONS, UNKNOWN, judged
+from scim.get._compare_labels import RELATIONS, UNKNOWN, compare_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL) -> pd.DataFrame:
     """Count the cells by given and annotated label.
 
-    Labels are compared as terms of the Cell Ontology (a name, an id and a synonym are the same), and ordered by it,
-    kin beside each other: see :func:`scim.ontology.sort_terms`.
+    Labels are compared as terms of the Cell Ontology (a name, an id and a synonym are the same) and ordered by it,
+    related terms beside each other: see :func:`scim.ontology.sort_terms`.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL) -> pd.DataFr
     `share` : float64
         Of the cells of the given label, 0 to 1.
     `relation` : categorical
-        What the annotated label is to the given one: `"same"`, `"narrower"` (a descendant), `"broader"` (an ancestor),
-        `"other"`, or `"unknown"`.
+        Relation of the annotated label to the given one: `"same"`, `"narrower"` (a descendant), `"broader"` (an
+        ancestor), `"other"`, or `"unknown"`.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL) -> pd.DataFr
     >>> frame["given"].cat.categories.tolist()
     ['T cell', 'B cell', 'classical monocyte']
     """
-    cells = judged(adata, truth, key)
+    cells = compare_labels(adata, truth, key)
     order = ontology.sort_terms([*set(cells.given) | (set(cells.annotated) - {None})])
     annotated = pd.Series(cells.annotated).fillna(UNKNOWN)
     names = [name for name in order if name in set(annotated) and name != UNKNOWN]

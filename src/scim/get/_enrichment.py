@@ -1,4 +1,4 @@
-"""What `tl.enrichment` found, one row a query and value."""
+"""Return the table of `tl.enrichment`."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def enrichment(adata: AnnData, *, key: str = keys.ENRICHMENT) -> pd.DataFrame:
     `n_samples`, `n_hits`, `n_cells` : int64
         Samples that have the value, hits among their cells, and cells that could have been hits.
     `fraction`, `background` : float64
-        Share of a sample's cells that are hits, 0 to 1: mean over the samples that have the value, and over all
-        others, weighted by what each sample tells. NaN: there are none.
+        Share of a sample's cells that are hits, 0 to 1: weighted mean over the samples that have the value, and over
+        all others. NaN: there are none.
     `log2_fold_change` : float64
         Of fraction to background; -inf without a hit, inf where only the value has hits, NaN without any.
     `p`, `q` : float64
-        Significance of the difference, samples being the replicates, and its false discovery rate over the table.
-        They allow for studies, as the two means do not. NaN: see `reason`.
+        p value of the difference, with samples as replicates within studies, and its false discovery rate over the
+        table. NaN: see `reason`.
     `reason` : str
-        Why there is no p: no hits, or so few samples that none could be below .05. Else empty.
+        Reason for a missing p: no hits, or so few samples that no p could be below .05. Else empty.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def enrichment(adata: AnnData, *, key: str = keys.ENRICHMENT) -> pd.DataFrame:
     check_adata(adata)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not isinstance(record.get("table"), pd.DataFrame):
-        msg = f"uns[{key!r}] holds no composition; run scim.tl.enrichment(adata, by, sample_key=...) first."
+        msg = f"uns[{key!r}] holds no enrichment; run scim.tl.enrichment(adata, by, sample_key=...) first."
         msg += f" Present: {sorted(adata.uns)}."
         raise KeyError(msg)
     table: pd.DataFrame = record["table"]

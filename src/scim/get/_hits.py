@@ -1,4 +1,4 @@
-"""What `tl.search` found, one row a hit."""
+"""Return and count the hits of `tl.search`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim import atlas as atlases
 from scim._core import keys
+from scim._core.adata import search_result
 from scim._core.checks import check_adata
-from scim._core.searched import searched
+from scim.atlas._open import opened_again
 
 if TYPE_CHECKING:
     import os
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from scim.atlas import Atlas
+
 
 def hits(
     adata: AnnData,
     columns: Sequence[str] | None = None,
     *,
-    atlas: atlases.Atlas | str | os.PathLike[str] | None = None,
+    atlas: Atlas | str | os.PathLike[str] | None = None,
     key: str = keys.SEARCH,
 ) -> pd.DataFrame:
-    """Return the hits of a search, joined with what the atlas knows of them.
+    """Return the hits of a search with their columns of the atlas.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ def hits(
     columns
         Columns of the atlas. Default: all.
     atlas
-        Where the atlas is now, if it is not where it was searched; or the atlas, open, which saves opening it again.
+        The atlas, open or by its present path. Default: the path at which it was searched.
     key
         `key_added` of the search.
 
@@ -70,7 +72,7 @@ def hits(
     ['query', 'rank', 'id', 'distance', 'label']
     """
     check_adata(adata)
-    queries, ids, distances, record = searched(adata, key)
+    queries, ids, distances, record = search_result(adata, key)
     found = ids.ravel() >= 0
     k = ids.shape[1]
     frame = pd.DataFrame(
@@ -82,8 +84,57 @@ def hits(
         }
     )
     unique, inverse = np.unique(frame["id"].to_numpy(), return_inverse=True)
-    with atlases.opened_again(record["atlas"], atlas) as source:
+    with opened_again(record["atlas"], atlas) as source:
         rows = source.obs(unique, columns=columns)
     clash = {name: f"atlas_{name}" for name in rows.columns if name in frame}
     rows = rows.rename(columns=clash).take(inverse).set_axis(frame.index)
     return pd.concat([frame, rows], axis=1)
+
+
+def composition(
+    adata: AnnData,
+    by: str | Sequence[str],
+    *,
+    atlas: Atlas | str | os.PathLike[str] | None = None,
+    key: str = keys.SEARCH,
+) -> pd.DataFrame:
+    """Count the hits of a search by columns of the atlas.
+
+    Parameters
+    ----------
+    adata
+        Cells searched by :func:`scim.tl.search`.
+    by
+        Columns of the atlas, or `"query"`. Missing values are counted as `"missing"`.
+    atlas
+        As in :func:`hits`.
+    key
+        `key_added` of the search.
+
+    Returns
+    -------
+    Frame with a row for each combination that occurs, most hits first:
+    the columns of `by`, `n_hits` : int, `share` : float (of all hits, 0 to 1; of the hits of the query, when `by`
+    has `"query"`).
+
+    Raises
+    ------
+    KeyError
+        There is no search of this name, or the atlas has no such column.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.search(adata, k=3)
+    >>> float(scim.get.composition(adata, "label")["share"].sum().round(6))
+    1.0
+    """
+    names = [by] if isinstance(by, str) else list(by)
+    frame = hits(adata, [name for name in names if name != "query"], atlas=atlas, key=key)
+    values = frame[names].astype(object).fillna("missing")
+    counted = values.value_counts(sort=False).rename("n_hits").reset_index()
+    total = counted.groupby("query")["n_hits"].transform("sum") if "query" in names else counted["n_hits"].sum()
+    counted["share"] = counted["n_hits"] / total
+    return counted.sort_values(["n_hits", *names], ascending=[False] + [True] * len(names), ignore_index=True)

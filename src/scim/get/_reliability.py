@@ -1,4 +1,4 @@
-"""Whether cells annotated with a confidence of 0.8 are right in 8 of 10 cases."""
+"""Compare the confidence of labels with how often they are right."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import pandas as pd
 from scim._core import keys
 from scim._core.checks import check_choice, check_count
 from scim._core.types import Ancestors
-from scim.get._judged import judged
+from scim.get._compare_labels import compare_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scim.get._judged import Judged
+    from scim.get._compare_labels import LabelComparison
 
-_Z = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution: 95 % lie between it and its negative."""
+_Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
 def reliability(
@@ -35,12 +34,9 @@ def reliability(
     .. math:: \frac{p_b + z^2 / 2 n_b \pm z \sqrt{p_b (1 - p_b) / n_b + z^2 / 4 n_b^2}}{1 + z^2 / n_b},
        \quad z = 1.96.
 
-    A label is right if it names the true term or a descendant of it in the Cell Ontology. Whether one that names an
-    ancestor is right too, `ancestors` says. It is a true statement that says less, and the confidence is the
-    probability that the statement is true, so by default it is. How many labels are of this kind is told beside it,
-    because whoever calls every cell a cell is never wrong.
-
-    Unknown cells are in no bin, because nothing was said of them; they are counted.
+    A label is right if it names the true term or a descendant of it in the Cell Ontology. One that names an ancestor is
+    right by default, as the confidence is the probability that the statement is true; it is counted apart as `broader`,
+    because a method that labels every cell "cell" is never wrong. Unknown cells are in no bin; they are counted.
 
     Parameters
     ----------
@@ -96,10 +92,10 @@ def reliability(
     """
     check_count("n_bins", n_bins)
     check_choice("ancestors", ancestors, get_args(Ancestors))
-    cells = judged(adata, truth, key)
+    cells = compare_labels(adata, truth, key)
     known = cells.known
-    confidence = confidences(adata, key)[cells.rows[known]]
-    right, broader = rightness(cells, ancestors)
+    confidence = _confidences(adata, key)[cells.rows[known]]
+    right, broader = _right_labels(cells, ancestors)
     frame = _bins(confidence, right[known], broader[known], n_bins)
     n = frame["n"]
     weight = n / n.sum() if n.sum() else n * np.nan
@@ -109,16 +105,66 @@ def reliability(
     return frame
 
 
-def confidences(adata: AnnData, key: str) -> NDArray[np.float32]:
-    """Return the confidence of every cell, shape (n_obs,).
+def selective_risk(
+    adata: AnnData, truth: str, *, ancestors: Ancestors = "right", key: str = keys.LABEL
+) -> pd.DataFrame:
+    r"""Return the share of wrong labels against the share of cells that are labelled.
+
+    Of the cells with a true label, let :math:`A_t` be those labelled with a confidence of at least :math:`t`. The
+    coverage is :math:`|A_t|` over the number of all of them, the unknown among them, and the risk is the share of
+    :math:`A_t` whose label is wrong :cite:p:`Geifman2017`. The lower the curve, the better the confidence separates
+    right labels from wrong ones.
+
+    Parameters
+    ----------
+    adata, truth, ancestors, key
+        As in :func:`reliability`.
+
+    Returns
+    -------
+    Frame with a row for each confidence that occurs among the labelled cells, highest first:
+
+    `confidence` : float32
+        The lowest confidence that is kept, 0 to 1.
+    `answered` : float64
+        Share of the cells with such a label, above 0 to 1. The last is the share that is not unknown.
+    `error` : float64
+        Share of them that are wrong, 0 to 1.
+    `broader` : float64
+        Share of them whose label is an ancestor of the true one, 0 to 1.
 
     Raises
     ------
     KeyError
-        It is not there.
+        There is no annotation of this name, or `truth` is not a column.
     ValueError
-        It is not between 0 and 1 where there is one.
+        No cell has a true label, a confidence is not between 0 and 1, or `ancestors` is none of the choices.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.annotate(adata, max_distance=2.0)
+    >>> float(scim.get.selective_risk(adata, "cell_type")["answered"].iloc[-1])
+    1.0
     """
+    check_choice("ancestors", ancestors, get_args(Ancestors))
+    cells = compare_labels(adata, truth, key)
+    known = cells.known
+    right, broader = _right_labels(cells, ancestors)
+    confidence = _confidences(adata, key)[cells.rows[known]]
+    order = np.argsort(-confidence, kind="stable")
+    descending = confidence[order]
+    last = np.append(descending[1:] != descending[:-1], True)[: len(order)]  # cells of equal confidence go together
+    n = np.arange(1, len(order) + 1)
+    wrong, broader = (np.cumsum(values[known][order]) for values in (~right, broader))
+    columns = {"confidence": descending, "answered": n / len(known), "error": wrong / n, "broader": broader / n}
+    return pd.DataFrame(columns)[last].reset_index(drop=True)
+
+
+def _confidences(adata: AnnData, key: str) -> NDArray[np.float32]:
+    """Return the confidence of every cell, (n_obs,); raise KeyError without one, ValueError if it is not 0 to 1."""
     name = f"{key}_confidence"
     if name not in adata.obs:
         msg = f"obs[{name!r}] not found; run scim.tl.annotate(adata) first. Present: {list(adata.obs.columns)}."
@@ -131,8 +177,8 @@ def confidences(adata: AnnData, key: str) -> NDArray[np.float32]:
     return values
 
 
-def rightness(cells: Judged, ancestors: Ancestors) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which cells have a right label, and which one that is an ancestor of the true one, shape (n_cells,)."""
+def _right_labels(cells: LabelComparison, ancestors: Ancestors) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return for each cell whether its label is right, and whether it is an ancestor of the true one."""
     broader: NDArray[np.bool_] = cells.relation == "broader"
     right = np.isin(cells.relation.astype(str), ["same", "narrower"])
     return (right | broader if ancestors == "right" else right), broader
@@ -153,18 +199,18 @@ def _bins(
         return out
 
     share = mean(right)
-    low, high = wilson(share, n)
+    low, high = _wilson(share, n)
     columns = {"low": edges[:-1], "high": edges[1:], "n": n, "confidence": mean(confidence), "right": share}
     return pd.DataFrame(columns | {"right_low": low, "right_high": high, "broader": mean(broader)})
 
 
-def wilson(share: NDArray[np.float64], n: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the ends of the 95 % interval of a share of `n` cells; NaN of no cell."""
+def _wilson(share: NDArray[np.float64], n: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of the 95 % interval of a share of `n` cells; NaN for no cell."""
     with np.errstate(divide="ignore", invalid="ignore"):
         square = _Z**2 / n
-        middle = (share + square / 2) / (1 + square)
+        center = (share + square / 2) / (1 + square)
         half = np.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
-    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+    return np.maximum(center - half, 0), np.minimum(center + half, 1)
 
 
 def _sum(values: pd.Series[float]) -> float:

@@ -9,10 +9,9 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import keys
-from scim._core.annotated import annotation_record
+from scim._core.adata import Groups, annotation_record, groups_of
 from scim._core.checks import check_adata, check_obs_key
-from scim._core.groups import Groups, groups_of
-from scim.get._judged import UNKNOWN
+from scim.get._compare_labels import UNKNOWN
 
 if TYPE_CHECKING:
     from anndata import AnnData

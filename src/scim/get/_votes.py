@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
-from scim._core.annotated import annotation_record
+from scim._core.adata import annotation_record
 from scim._core.checks import check_adata
 
 if TYPE_CHECKING:

@@ -1,13 +1,11 @@
-"""Pictures of what `scim.tl` wrote. Each returns a figure, or draws on the axes it is given; none searches."""
+"""Draw what `scim.tl` wrote: each function returns a figure, or draws on the axes it is given."""
 
-from scim.pl._attribution import attribution
-from scim.pl._composition import composition
+from scim.pl._attribution import attribution, ranked_genes
 from scim.pl._confusion import confusion
 from scim.pl._consensus import consensus
 from scim.pl._enrichment import enrichment
-from scim.pl._hits import hits
+from scim.pl._hits import composition, hits
 from scim.pl._labels import labels
-from scim.pl._ranked_genes import ranked_genes
 from scim.pl._reliability import reliability
 from scim.pl._votes import votes
 

@@ -1,4 +1,4 @@
-"""Which genes set groups of cells apart, as bars with intervals."""
+"""Draw genes as bars with intervals: those of `tl.explain`, or any ranking."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from scim import get
 from scim._core import keys
-from scim._core.checks import check_adata, check_count
-from scim.pl._axes import INK, axes_or_figure, category_colors, palette, wrapped
+from scim._core.checks import check_adata, check_count, refuse_absent
+from scim.pl._drawing import INK, axes_or_figure, category_colors, palette, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,18 +30,12 @@ def attribution(
     key: str = keys.EXPLAIN,
     ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure | None:
-    """Draw the genes by which the model tells each group apart, with the 95 % interval of each mean.
+    """Draw the genes that separate each group in the model, with the 95 % interval of each mean.
 
     Parameters
     ----------
-    adata
-        Cells explained by :func:`scim.tl.explain`.
-    groups
-        Groups to draw, each in a panel. Default: all that were explained.
-    top
-        Number of genes of each group.
-    key
-        `key_added` of the explanation.
+    adata, groups, top, key
+        As in :func:`scim.get.attribution`; a panel for each group.
     ax
         Axes to draw on, as many as groups.
 
@@ -65,18 +59,55 @@ def attribution(
     """
     check_adata(adata)
     check_count("top", top)
-    found = get.attribution(adata, groups, top=top, key=key)
-    names = list(dict.fromkeys(found["group"]))
+    genes = get.attribution(adata, groups, top=top, key=key)
+    names = list(dict.fromkeys(genes["group"]))
     colors = _colors(adata, key)
     size = (3.3, 0.9 + 0.21 * top)
     axes, figure = axes_or_figure(ax, len(names), size=size, n_columns=_COLUMNS)
     for panel, name in zip(axes, names, strict=True):
-        gene_bars(panel, found[found["group"] == name], colors[name])
+        _bars(panel, genes[genes["group"] == name], colors[name])
         panel.set_title(wrapped(name, 34), loc="left", fontsize="medium", color=INK)
     grid = axes[0].get_gridspec()
-    n_above = 0 if figure is None or grid is None else len(axes) - grid.ncols  # have another panel below
+    n_above = 0 if figure is None or grid is None else len(axes) - grid.ncols  # panels with another below
     for panel in axes[n_above:]:
         panel.set_xlabel("attribution", color=INK)
+    return figure
+
+
+def ranked_genes(genes: pd.DataFrame, *, top: int = 15, ax: Axes | None = None) -> Figure | None:
+    """Draw the first genes of a frame, such as that of :func:`scim.get.attribution` for one group.
+
+    Parameters
+    ----------
+    genes
+        A row a gene, in the order in which they are drawn: `gene`, `mean`, and the interval `low` to `high`.
+    top
+        Number of genes.
+    ax
+        Axes to draw on.
+
+    Returns
+    -------
+    The figure, or `None` when `ax` was given.
+
+    Raises
+    ------
+    KeyError
+        A column is not there.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.explain(adata, groupby="cell_type", n_pairs=20)
+    >>> figure = scim.pl.ranked_genes(scim.get.attribution(adata, "T cell"), top=5)
+    """
+    refuse_absent(["gene", "mean", "low", "high"], list(genes.columns), of="genes")
+    check_count("top", top)
+    genes = genes.head(top)
+    axes, figure = axes_or_figure(ax, size=(3.3, 0.9 + 0.21 * len(genes)))
+    _bars(axes[0], genes, palette(1)[0])
+    axes[0].set_xlabel("attribution", color=INK)
     return figure
 
 
@@ -84,16 +115,16 @@ def _colors(adata: AnnData, key: str) -> dict[str, str]:
     """Return the colours of the groups, as in other pictures of the same column."""
     record = adata.uns[key]
     names, groupby = [str(name) for name in record["groups"]], record["params"]["groupby"]
-    own = category_colors(adata, groupby) if groupby in adata.obs else {}
-    return dict(zip(names, palette(len(names)), strict=True)) | {str(name): color for name, color in own.items()}
+    of_column = category_colors(adata, groupby) if groupby in adata.obs else {}
+    return dict(zip(names, palette(len(names)), strict=True)) | {str(name): color for name, color in of_column.items()}
 
 
-def gene_bars(ax: Axes, genes: pd.DataFrame, color: str) -> None:
+def _bars(ax: Axes, genes: pd.DataFrame, color: str) -> None:
     """Draw a bar for each `gene` from 0 to its `mean`, and a line from `low` to `high`."""
-    place, mean = np.arange(len(genes)), genes["mean"].to_numpy()
-    ax.barh(place, mean, height=0.7, color=color, alpha=0.75, linewidth=0)
-    ax.hlines(place, genes["low"], genes["high"], color=INK, linewidth=1.2)
-    ax.set_yticks(place, genes["gene"], fontstyle="italic", fontsize="small")
+    y, mean = np.arange(len(genes)), genes["mean"].to_numpy()
+    ax.barh(y, mean, height=0.7, color=color, alpha=0.75, linewidth=0)
+    ax.hlines(y, genes["low"], genes["high"], color=INK, linewidth=1.2)
+    ax.set_yticks(y, genes["gene"], fontstyle="italic", fontsize="small")
     ax.set_ylim(len(genes) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.locator_params(axis="x", nbins=4)

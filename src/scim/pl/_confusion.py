@@ -1,4 +1,4 @@
-"""Given labels against annotated ones, kin beside each other."""
+"""Draw given labels against annotated ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from scim import get
 from scim._core import keys
-from scim.pl._axes import INK, axes_or_figure, wrapped
+from scim.pl._drawing import INK, axes_or_figure, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,30 +20,24 @@ if TYPE_CHECKING:
 
 _COLORS = {"right": "Blues", "broader": "Greens", "wrong": "Oranges", "unknown": "Greys"}
 _KINDS = {"same": "right", "narrower": "right", "broader": "broader", "other": "wrong", "unknown": "unknown"}
-_CELL, _LARGEST, _ROOM = 0.33, 14.0, 0.26
-"""Side of a cell, largest side of the table, and least side of a cell with a number in it, in inches."""
-_DARKEST = 1.2  # the share at which the colours would end, so that all cells of a row are not black
+_CELL, _LARGEST, _NUMBERED = 0.33, 14.0, 0.26  # inches: a cell, the largest table, the least cell with a number
+_VMAX = 1.2  # share at the end of the colour scale, so that a share of 1 is not black
 _GAP = 0.35  # between the labels and the unknown, in cells
-_WIDEST = 32  # characters of a name in a line
+_NAME_WIDTH = 32  # characters of a name in a line
 
 
 def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL, ax: Axes | None = None) -> Figure | None:
-    """Draw which labels the cells of each given label got.
+    """Draw how the cells of each given label were annotated.
 
-    A row is a given label, with its number of cells; a column an annotated one, the last one the unknown. Cells are
-    coloured by the share of the row, with the percentage where there is room: blue where the annotated label is the
-    given one or a descendant of it in the Cell Ontology, green where it is an ancestor and says less, orange where it
-    is wrong, grey where it is missing. Rows and columns are in the same order, kin beside each other.
+    A row is a given label, with its number of cells; a column is an annotated one, the last is the unknown. A field is
+    coloured by its share of the row, with the percentage if it is large enough: blue where the annotated label is the
+    given one or a descendant of it in the Cell Ontology, green where it is an ancestor, orange where it is wrong, grey
+    where it is missing. Rows and columns are in the same order, related terms beside each other.
 
     Parameters
     ----------
-    adata
-        Cells annotated by :func:`scim.tl.annotate`.
-    truth
-        Column of obs with the given labels: Cell Ontology ids or names, or free words. Cells where it is missing,
-        `"unknown"` or `"na"` are left out.
-    key
-        `key_added` of the annotation.
+    adata, truth, key
+        As in :func:`scim.get.confusion`.
     ax
         Axes to draw on.
 
@@ -74,24 +68,24 @@ def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL, ax: Axes | N
         box = axes.get_window_extent()
         cell = min(box.width / len(columns), box.height / len(rows)) / axes.figure.dpi
     _cells(axes, counted)
-    if cell >= _ROOM:
+    if cell >= _NUMBERED:
         _percentages(axes, counted)
     size = float(np.clip(cell * 24, 4, 8))
     n = counted.groupby("given", observed=False)["n"].sum()
-    named = [f"{wrapped(name, _WIDEST)} ({n[name]:,})" for name in rows]
-    _names(axes, named, [wrapped(name, _WIDEST) for name in columns], size)
+    row_names = [f"{wrapped(name, _NAME_WIDTH)} ({n[name]:,})" for name in rows]
+    _names(axes, row_names, [wrapped(name, _NAME_WIDTH) for name in columns], size)
     _legend(axes, counted)
     return figure
 
 
-def _places(counted: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _positions(counted: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return counted["given"].cat.codes.to_numpy(), counted["annotated"].cat.codes.to_numpy()
 
 
 def _cells(ax: Axes, counted: pd.DataFrame) -> None:
-    """Draw an image for each kind of answer, each with cells of its own; that of the unknown stands apart."""
+    """Draw an image for each kind of relation; that of the unknown is beside the others."""
     shape = tuple(len(counted[name].cat.categories) for name in ("given", "annotated"))
-    row, column = _places(counted)
+    row, column = _positions(counted)
     kinds = counted["relation"].astype(str).map(_KINDS).to_numpy()
     for kind, cmap in _COLORS.items():
         shares = np.ma.masked_invalid(np.full(shape, np.nan))
@@ -100,16 +94,8 @@ def _cells(ax: Axes, counted: pd.DataFrame) -> None:
         part, left = (shares[:, -1:], shape[1] - 1.5 + _GAP) if kind == "unknown" else (shares[:, :-1], -0.5)
         extent = (left, left + part.shape[1], shape[0] - 0.5, -0.5)
         if part.size:
-            ax.imshow(
-                part,
-                cmap=cmap,
-                vmin=0,
-                vmax=_DARKEST,
-                extent=extent,
-                aspect="equal",
-                interpolation="nearest",
-                label=kind,
-            )
+            style: dict[str, Any] = {"aspect": "equal", "interpolation": "nearest", "label": kind}
+            ax.imshow(part, cmap=cmap, vmin=0, vmax=_VMAX, extent=extent, **style)
     ax.set(xlim=(-0.5, shape[1] - 0.5 + _GAP), ylim=(shape[0] - 0.5, -0.5))
     lines: dict[str, Any] = {"color": "#ececec", "linewidth": 0.6, "zorder": 3}
     ax.hlines(np.arange(shape[0] + 1) - 0.5, -0.5, shape[1] - 1.5, **lines)
@@ -120,17 +106,17 @@ def _cells(ax: Axes, counted: pd.DataFrame) -> None:
 
 def _percentages(ax: Axes, counted: pd.DataFrame) -> None:
     last = len(counted["annotated"].cat.categories) - 1
-    for row, column, share in zip(*_places(counted), counted["share"], strict=True):
+    for row, column, share in zip(*_positions(counted), counted["share"], strict=True):
         if share >= 0.005:
             color = "white" if share > 0.6 else INK
-            place = column + (_GAP if column == last else 0)
-            ax.text(place, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6.5, color=color, zorder=4)
+            x = column + (_GAP if column == last else 0)
+            ax.text(x, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6.5, color=color, zorder=4)
 
 
 def _names(ax: Axes, rows: list[str], columns: list[str], size: float) -> None:
-    places = np.arange(len(columns), dtype=float)
-    places[-1] += _GAP
-    ax.set_xticks(places, columns, rotation=90, fontsize=size, linespacing=1.05)
+    x = np.arange(len(columns), dtype=float)
+    x[-1] += _GAP
+    ax.set_xticks(x, columns, rotation=90, fontsize=size, linespacing=1.05)
     ax.set_yticks(np.arange(len(rows)), rows, fontsize=size, linespacing=1.05)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -139,7 +125,7 @@ def _names(ax: Axes, rows: list[str], columns: list[str], size: float) -> None:
 
 
 def _legend(ax: Axes, counted: pd.DataFrame) -> None:
-    there = set(counted["relation"].astype(str).map(_KINDS))
-    patches = [Patch(color=colormaps[cmap](0.7), label=kind) for kind, cmap in _COLORS.items() if kind in there]
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.4}
-    ax.legend(handles=patches, ncols=len(patches), frameon=False, fontsize="small", handlelength=0.9, **place)
+    present = set(counted["relation"].astype(str).map(_KINDS))
+    patches = [Patch(color=colormaps[cmap](0.7), label=kind) for kind, cmap in _COLORS.items() if kind in present]
+    position: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.4}
+    ax.legend(handles=patches, ncols=len(patches), frameon=False, fontsize="small", handlelength=0.9, **position)

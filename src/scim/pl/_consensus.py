@@ -1,4 +1,4 @@
-"""One answer for each group of cells, as a list with bars."""
+"""Draw the label of each group of cells."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from scim._core import keys
-from scim._core.annotated import annotation_record
+from scim._core.adata import annotation_record
 from scim._core.checks import check_adata
-from scim.pl._axes import INK, UNKNOWN, axes_or_figure, label_colors
+from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, label_colors
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PALE = "#8a8a8a"
-_RIGHT = 2.0  # where the words end that stand beside the bars, which end at 1
+_RIGHT = 2.0  # end of the axis: the bars end at 1, the labels are beside them
 _COLUMNS = ("group", "n_cells", "label", "confidence", "runner_up", "runner_up_share", "share", "unknown", "mixed")
 
 
 def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) -> Figure | None:
-    """Draw what each group of cells was called, how sure that is, and what else is in it.
+    """Draw the label of each group of cells, its confidence, and the runner-up.
 
-    A row is a group with its number of cells. The bar is the share of its cells that have the label of the group,
-    lighter behind it the share of the runner-up; the thin grey bar below is the share of cells that are unknown. The
-    dot is the confidence, hollow where the group is mixed. On the right stands the label, and below it the runner-up.
-    The bar of an unknown group is grey: the share of the label that it would have.
+    A row is a group with its number of cells. The bar is the share of its cells with the label of the group, the
+    lighter bar behind it the share of the runner-up, the thin grey bar below the share of unknown cells. The dot is the
+    confidence, hollow if the group is mixed. On the right are the label and, below it, the runner-up. The bar of an
+    unknown group is grey: the share of its most probable label.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) 
     check_adata(adata)
     groups = _groups(adata, key)
     (axes,), figure = axes_or_figure(ax, size=(9.4, 1.2 + 0.4 * len(groups)))
-    named = [*groups["label"].dropna(), *groups["runner_up"].dropna()]
-    _bars(axes, groups, label_colors(adata, key, named))
+    labels = [*groups["label"].dropna(), *groups["runner_up"].dropna()]
+    _bars(axes, groups, label_colors(adata, key, labels))
     axes.set_ylabel(str(adata.uns[key]["params"].get("groupby", "")))
     _dots(axes, groups)
     _words(axes, groups)
@@ -82,18 +82,18 @@ def _groups(adata: AnnData, key: str) -> pd.DataFrame:
 
 
 def _bars(ax: Axes, groups: pd.DataFrame, colors: dict[str, str]) -> None:
-    place, share, second = np.arange(len(groups)), groups["share"], groups["runner_up_share"]
+    y, share, second = np.arange(len(groups)), groups["share"], groups["runner_up_share"]
     of_label, of_second = (
         [colors.get(name, UNKNOWN) if isinstance(name, str) else UNKNOWN for name in groups[column]]
         for column in ("label", "runner_up")
     )
-    ax.barh(place, np.ones(len(groups)), color="#f6f6f6", height=0.52, zorder=0)
-    ax.barh(place, share, color=of_label, height=0.52)
-    ax.barh(place, second, left=share, color=of_second, alpha=0.38, height=0.52)
-    ax.barh(place + 0.34, groups["unknown"], color="#9a9a9a", height=0.1)
+    ax.barh(y, np.ones(len(groups)), color="#f6f6f6", height=0.52, zorder=0)
+    ax.barh(y, share, color=of_label, height=0.52)
+    ax.barh(y, second, left=share, color=of_second, alpha=0.38, height=0.52)
+    ax.barh(y + 0.34, groups["unknown"], color="#9a9a9a", height=0.1)
     ax.set(xlim=(0, _RIGHT), ylim=(len(groups) - 0.4, -0.6), xticks=np.linspace(0, 1, 6))
     ax.set_xlabel("share of the cells, confidence", loc="left")
-    ax.set_yticks(place, [f"{name} ({n:,})" for name, n in zip(groups["group"], groups["n_cells"], strict=True)])
+    ax.set_yticks(y, [f"{name} ({n:,})" for name, n in zip(groups["group"], groups["n_cells"], strict=True)])
     ax.tick_params(axis="both", length=0, labelsize="small")
     ax.spines[["top", "right", "left", "bottom"]].set_visible(False)
 
@@ -102,25 +102,20 @@ def _dots(ax: Axes, groups: pd.DataFrame) -> None:
     mixed = groups["mixed"].to_numpy(dtype=np.bool_)
     ink = np.where(groups["label"].isna(), _PALE, INK)
     fill = np.where(mixed, "white", ink)
-    style: dict[str, Any] = {
-        "edgecolor": np.where(mixed, ink, "white"),
-        "linewidth": 1.2,
-        "zorder": 4,
-        "clip_on": False,
-    }
-    ax.scatter(groups["confidence"], np.arange(len(groups)), s=46, c=fill, **style)
+    style: dict[str, Any] = {"edgecolor": np.where(mixed, ink, "white"), "linewidth": 1.2, "zorder": 4}
+    ax.scatter(groups["confidence"], np.arange(len(groups)), s=46, c=fill, clip_on=False, **style)
 
 
 def _words(ax: Axes, groups: pd.DataFrame) -> None:
     columns = (groups[name] for name in ("label", "runner_up", "runner_up_share", "mixed"))
-    for place, (name, second, share, mixed) in enumerate(zip(*columns, strict=True)):
+    for y, (name, second, share, mixed) in enumerate(zip(*columns, strict=True)):
         two = pd.notna(second) and share >= 0.005  # less would be 0 %
         unknown = pd.isna(name)
         style: dict[str, Any] = {"color": _PALE, "fontstyle": "italic"} if unknown else {"color": INK}
-        ax.text(1.04, place - 0.17 * two, "unknown" if unknown else name, va="center", fontsize="medium", **style)
+        ax.text(1.04, y - 0.17 * two, "unknown" if unknown else name, va="center", fontsize="medium", **style)
         if two:
             what = f"{'mixed with' if mixed else 'then'} {second} {share:.0%}"
-            ax.text(1.04, place + 0.2, what, va="center", fontsize="small", color=INK if mixed else _PALE)
+            ax.text(1.04, y + 0.2, what, va="center", fontsize="small", color=INK if mixed else _PALE)
 
 
 def _legend(ax: Axes) -> None:
@@ -129,5 +124,10 @@ def _legend(ax: Axes) -> None:
     handles.append(Line2D([], [], markerfacecolor="white", markeredgecolor=INK, label="of a mixed group", **dot))
     handles += [Patch(color="#6b8fb5", label="has the label"), Patch(color="#6b8fb5", alpha=0.38, label="runner-up")]
     handles.append(Patch(color="#9a9a9a", label="unknown"))
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3, "handlelength": 0.9}
-    ax.legend(handles=handles, ncols=len(handles), frameon=False, fontsize="small", **place)
+    position: dict[str, Any] = {
+        "loc": "lower left",
+        "bbox_to_anchor": (0, 1),
+        "borderaxespad": 0.3,
+        "handlelength": 0.9,
+    }
+    ax.legend(handles=handles, ncols=len(handles), frameon=False, fontsize="small", handlelength=0.9, **position)

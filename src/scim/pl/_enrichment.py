@@ -1,4 +1,4 @@
-"""In which samples the hits of a search are, by the value of a column."""
+"""Draw the share of hits in each sample, by the values of a column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from scim import get
 from scim._core import keys
 from scim._core.checks import check_adata, check_count, check_names, check_range
-from scim.pl._axes import UNKNOWN, axes_or_figure, palette
+from scim.pl._drawing import UNKNOWN, axes_or_figure, palette
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def enrichment(
     key: str = keys.ENRICHMENT,
     ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure | None:
-    """Draw which share of the cells of each sample are hits, sample by sample, by the values of a column.
+    """Draw the share of the cells of each sample that are hits, by the values of a column.
 
     A dot is a sample, larger with more cells; a black tick is the mean of the value, a grey one its background.
     Values with a q of at most `max_q` are coloured and have a star.
@@ -91,21 +91,21 @@ def enrichment(
 
 
 def _panel(ax: Axes, rows: pd.DataFrame, samples: pd.DataFrame, shares: NDArray[np.float64], max_q: float) -> None:
-    sure = (rows["q"] <= max_q).to_numpy()
+    significant = (rows["q"] <= max_q).to_numpy()
     color, values = palette(1)[0], samples["value"].to_numpy()
     biggest = samples["n_cells"].max()
     for y, value in enumerate(rows["value"]):
-        own = values == value
-        area = 4 + 36 * np.sqrt(samples["n_cells"].to_numpy()[own] / biggest)
-        x = shares[own]
-        # Dots of equal samples would hide each other: they stand in rows, the order of the samples.
-        beside = np.linspace(-0.28, 0.28, own.sum()) if own.sum() > 1 else np.zeros(1)
-        ax.scatter(x, y + beside, s=area, color=color if sure[y] else UNKNOWN, linewidths=0, label=value)
-    places = np.arange(len(rows))
-    ax.scatter(rows["background"], places, marker="|", s=160, color="#808080", label="background")
-    ax.scatter(rows["fraction"], places, marker="|", s=160, color="black", label="mean")
+        selected = values == value
+        area = 4 + 36 * np.sqrt(samples["n_cells"].to_numpy()[selected] / biggest)
+        x = shares[selected]
+        # Dots of equal samples would hide each other: they are shifted, in the order of the samples.
+        shift = np.linspace(-0.28, 0.28, x.size) if x.size > 1 else np.zeros(1)
+        ax.scatter(x, y + shift, s=area, color=color if significant[y] else UNKNOWN, linewidths=0, label=value)
+    y_rows = np.arange(len(rows))
+    ax.scatter(rows["background"], y_rows, marker="|", s=160, color="#808080", label="background")
+    ax.scatter(rows["fraction"], y_rows, marker="|", s=160, color="black", label="mean")
     ax.set_yticks(
-        places, [f"{value} *" if marked else value for value, marked in zip(rows["value"], sure, strict=True)]
+        y_rows, [f"{value} *" if marked else value for value, marked in zip(rows["value"], significant, strict=True)]
     )
     ax.invert_yaxis()
     ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))

@@ -1,4 +1,4 @@
-"""Cells coloured by what a search found for them."""
+"""Draw the hits of `tl.search`: on a map of the cells, and as bars by columns of the atlas."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pandas as pd
 
 from scim import get
 from scim._core import keys
-from scim._core.checks import check_adata, check_obs_key
-from scim._core.groups import groups_of
-from scim.pl._axes import UNKNOWN, axes_or_figure, coordinates, draw_points, scatter_axes
+from scim._core.adata import groups_of
+from scim._core.checks import check_adata, check_count, check_obs_key
+from scim.pl._drawing import UNKNOWN, axes_or_figure, coordinates, draw_points, palette, scatter_axes
 
 if TYPE_CHECKING:
     import os
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from scim.atlas import Atlas
 
-_FAR = 0.98
-"""Quantile of the distances at which the colours end, so that a few far cells do not make all others look alike."""
+_FAR = 0.98  # quantile of the distances at which the colours end: a few far cells do not set the scale
+_OTHER, _ALL = "other", "all hits"
 
 
 def hits(
@@ -38,9 +38,9 @@ def hits(
     key: str = keys.SEARCH,
     ax: Sequence[Axes] | None = None,
 ) -> Figure | None:
-    """Draw two maps of the cells: how far their hits are, and which share of the hits agree.
+    """Draw two maps of the cells: the distance of their hits, and the share of the hits that agree.
 
-    Cells that were searched as a group have the colours of their group; cells of no group are grey.
+    After a search for groups, a cell has the colour of its group; cells in no group are grey.
 
     Parameters
     ----------
@@ -52,10 +52,8 @@ def hits(
         Share of the hits with this value of `by`. Default: the value most frequent among the hits of each query.
     basis
         The map: `"umap"` is `obsm["X_umap"]`.
-    atlas
-        Where the atlas is now, if it is not where it was searched.
-    key
-        `key_added` of the search.
+    atlas, key
+        As in :func:`scim.get.hits`.
     ax
         Two axes to draw on.
 
@@ -77,11 +75,11 @@ def hits(
     >>> figure = scim.pl.hits(adata, basis="X_scim")
     """
     check_adata(adata)
-    found = get.hits(adata, [by], atlas=atlas, key=key)
+    frame = get.hits(adata, [by], atlas=atlas, key=key)
     points = coordinates(adata, basis)
     axes, figure = axes_or_figure(ax, 2)
-    distance = found.groupby("query")["distance"].median()
-    agree = _share(found, by, value)
+    distance = frame.groupby("query")["distance"].median()
+    agree = _share(frame, by, value)
     rows = _query_of_cells(adata, key)
     far = float(distance.quantile(_FAR))
     _draw(axes[0], points, distance.reindex(rows), basis, "median distance of the hits", "viridis", far)
@@ -90,11 +88,11 @@ def hits(
     return figure
 
 
-def _share(found: pd.DataFrame, by: str, value: str | None) -> pd.Series[float]:
-    values = found[by].astype(object).fillna("missing")
+def _share(frame: pd.DataFrame, by: str, value: str | None) -> pd.Series[float]:
+    values = frame[by].astype(object).fillna("missing")
     if value is not None:
-        return (values == value).astype(float).groupby(found["query"]).mean()
-    counts = values.groupby(found["query"]).value_counts()
+        return (values == value).astype(float).groupby(frame["query"]).mean()
+    counts = values.groupby(frame["query"]).value_counts()
     share: pd.Series[float] = counts.groupby(level=0).max() / counts.groupby(level=0).sum()
     return share
 
@@ -103,7 +101,7 @@ def _query_of_cells(adata: AnnData, key: str) -> pd.Index:
     groupby = adata.uns[key]["params"]["groupby"]
     if not groupby:
         if not adata.obs_names.is_unique:
-            msg = "Cells of one name cannot be told apart; call adata.obs_names_make_unique() and search again."
+            msg = "Names of cells are not unique; call adata.obs_names_make_unique() and search again."
             raise ValueError(msg)
         cells: pd.Index = adata.obs_names
         return cells
@@ -121,9 +119,102 @@ def _draw(
     cmap: str,
     highest: float,
 ) -> None:
-    none = values.isna().to_numpy()
-    draw_points(ax, points, none, c=UNKNOWN)
-    colored = values.to_numpy()[~none]
-    drawn = draw_points(ax, points, ~none, c=colored, cmap=cmap, vmin=0.0, vmax=highest)
+    missing = values.isna().to_numpy()
+    draw_points(ax, points, missing, c=UNKNOWN)
+    colored = values.to_numpy()[~missing]
+    drawn = draw_points(ax, points, ~missing, c=colored, cmap=cmap, vmin=0.0, vmax=highest)
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7, extend="max" if (colored > highest).any() else "neither")
     scatter_axes(ax, basis, title)
+
+
+def composition(
+    adata: AnnData,
+    by: str | Sequence[str],
+    *,
+    top: int = 12,
+    atlas: Atlas | str | os.PathLike[str] | None = None,
+    key: str = keys.SEARCH,
+    ax: Axes | None = None,
+) -> Figure | None:
+    """Draw the shares of the hits of a search by one or two columns, as stacked bars.
+
+    Parameters
+    ----------
+    adata
+        Cells searched by :func:`scim.tl.search`.
+    by
+        One or two columns of the atlas, or `"query"`: a bar for each value of the first,
+        split by the values of the second.
+    top
+        Number of values to show of each column of the atlas; the rest are joined as "other".
+    atlas, key
+        As in :func:`scim.get.hits`.
+    ax
+        Axes to draw on.
+
+    Returns
+    -------
+    The figure, or `None` when `ax` was given.
+
+    Raises
+    ------
+    KeyError
+        The search or the column is not there.
+    ValueError
+        `by` has more than two columns, or `"query"` after a search for single cells.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.search(adata, groupby="cell_type", k=10)
+    >>> figure = scim.pl.composition(adata, by=["query", "label"])
+    """
+    check_adata(adata)
+    check_count("top", top)
+    names = [by] if isinstance(by, str) else list(by)
+    if not 1 <= len(names) <= 2:
+        msg = f"by must be one or two columns, got {names}."
+        raise ValueError(msg)
+    counted = get.composition(adata, names, atlas=atlas, key=key)
+    groups = adata.uns[key].get("groups", ())
+    if "query" in names and not len(groups):
+        msg = "by='query' draws a bar for each query: search groups of cells, scim.tl.search(adata, groupby=...)."
+        raise ValueError(msg)
+    orders = {name: list(groups) if name == "query" else _frequent(counted, name, top) for name in names}
+    table = _share_table(counted, orders)
+    (axes,), figure = axes_or_figure(ax, size=(7.5 if len(names) == 1 else 10.0, 1.4 + 0.32 * len(table)))
+    _draw_bars(axes, table, names)
+    return figure
+
+
+def _frequent(counted: pd.DataFrame, name: str, top: int) -> list[str]:
+    """Return the values with most hits, and "other" behind them if there are more."""
+    values = counted.groupby(name)["n_hits"].sum().sort_values(ascending=False, kind="stable").index.tolist()
+    return values[:top] + [_OTHER] * (len(values) > top)
+
+
+def _share_table(counted: pd.DataFrame, orders: dict[str, list[str]]) -> pd.DataFrame:
+    """Return shares: a row for each value of the first column, a column for each value of the second."""
+    counted = counted.assign(**{_ALL: _ALL})
+    for name, order in orders.items():
+        counted[name] = counted[name].where(counted[name].isin(order), _OTHER).astype(str)
+    rows, columns = [*orders, _ALL][:2]
+    table = counted.pivot_share_table(index=rows, columns=columns, values="share", aggfunc="sum", fill_value=0.0)
+    index, order = ([str(value) for value in orders.get(name, [_ALL])] for name in (rows, columns))
+    return table.reindex(index=index, columns=order, fill_value=0.0)
+
+
+def _draw_bars(ax: Axes, table: pd.DataFrame, names: list[str]) -> None:
+    colors = palette(len(table.columns))
+    left = table.iloc[:, 0] * 0.0
+    for i, name in enumerate(table.columns):
+        color = "#b0b0b0" if name == _OTHER else colors[i]
+        ax.barh(table.index, table[name], left=left, color=color, label=name)
+        left = left + table[name]
+    ax.invert_yaxis()
+    ax.set(xlabel="share of the hits", ylabel=names[0])
+    ax.spines[["top", "right"]].set_visible(False)
+    if len(names) == 2:
+        ax.legend(title=names[1], loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize="small")

@@ -1,4 +1,4 @@
-"""Cells coloured by their label."""
+"""Draw a map of the cells coloured by label."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from scim._core import keys
 from scim._core.checks import check_adata, check_obs_key
-from scim.pl._axes import UNKNOWN, axes_or_figure, category_colors, coordinates, draw_points, scatter_axes
+from scim.pl._drawing import UNKNOWN, axes_or_figure, category_colors, coordinates, draw_points, scatter_axes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -38,7 +38,7 @@ def labels(adata: AnnData, *, key: str = keys.LABEL, basis: str = "umap", ax: Ax
     Raises
     ------
     KeyError
-        The labels or the map are not there.
+        There are no labels or no map of this name.
 
     Examples
     --------
@@ -57,10 +57,9 @@ def labels(adata: AnnData, *, key: str = keys.LABEL, basis: str = "umap", ax: Ax
     if unknown.any():
         draw_points(axes, points, unknown, c=UNKNOWN, label=f"unknown ({unknown.sum()})")
     for name, color in category_colors(adata, key).items():
-        here = np.asarray(values == name)
-        if not here.any():
-            continue
-        draw_points(axes, points, here, c=color, label=f"{name} ({here.sum()})")
+        labelled = np.asarray(values == name)
+        if labelled.any():
+            draw_points(axes, points, labelled, c=color, label=f"{name} ({labelled.sum()})")
     scatter_axes(axes, basis, key)
     legend = axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize="small")
     for handle in legend.legend_handles:

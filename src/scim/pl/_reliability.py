@@ -1,4 +1,4 @@
-"""Whether the confidence of labels can be believed, and what is left if only the surest are kept."""
+"""Draw how reliable the confidence of labels is, and the error of the most confident ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from scim import get
 from scim._core import keys
-from scim.pl._axes import INK, axes_or_figure
+from scim.pl._drawing import INK, axes_or_figure
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from scim._core.types import Ancestors
 
 _BLUE, _ORANGE, _LIGHT = "#1f77b4", "#d9822b", "#bbbbbb"
-_FEW = 0.05
-"""Share of the cells below which the error is that of a few and jumps: the axis does not follow it."""
+_FEW = 0.05  # share of the cells below which the error is that of few cells, and does not set the scale
 
 
 def reliability(
@@ -35,27 +34,18 @@ def reliability(
     key: str = keys.LABEL,
     ax: Sequence[Axes] | None = None,
 ) -> Figure | None:
-    """Draw the share of right labels by confidence, and the share of wrong ones among the surest.
+    """Draw the share of right labels by confidence, and the share of wrong ones among the most confident.
 
     Three panels: the share of right labels in bins of the confidence, with 95 % intervals, on the diagonal where the
-    confidence is what it says (:func:`scim.get.reliability`); below it, how many cells are in each bin; beside it, the
-    error among the cells that are labelled if only the surest share of them is (:func:`scim.get.selective_risk`). The
-    line ends where the cells are unknown. Dashed: the error, if labels that are ancestors of the true one count the
-    other way; where there are none, it is not drawn.
+    confidence is calibrated (:func:`scim.get.reliability`); below it, the number of cells in each bin; beside it, the
+    error among the most confident cells by their share of all (:func:`scim.get.selective_risk`). The line ends where
+    cells are unknown. Dashed, where there are any: the error if labels that are ancestors of the true one count the
+    other way.
 
     Parameters
     ----------
-    adata
-        Cells annotated by :func:`scim.tl.annotate`.
-    truth
-        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing,
-        `"unknown"` or `"na"` are left out.
-    n_bins
-        Number of bins.
-    ancestors
-        `"right"`: a label that is an ancestor of the true one is right. `"wrong"`: it is not.
-    key
-        `key_added` of the annotation.
+    adata, truth, n_bins, ancestors, key
+        As in :func:`scim.get.reliability`.
     ax
         Three axes to draw on.
 
@@ -104,24 +94,23 @@ def _axes(ax: Sequence[Axes] | None) -> tuple[list[Axes], Figure | None]:
 
 
 def _diagram(ax: Axes, binned: pd.DataFrame) -> None:
-    some = binned[binned["n"] > 0]
+    filled = binned[binned["n"] > 0]
     ax.plot([0, 1], [0, 1], color=_LIGHT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    ax.vlines(
-        some["confidence"], some["right_low"], some["right_high"], color=_BLUE, linewidth=1.4, alpha=0.7, zorder=2
-    )
-    ax.plot(some["confidence"], some["right"], color=_BLUE, linewidth=1, alpha=0.4, zorder=2)
-    ax.scatter(some["confidence"], some["right"], s=34, color=_BLUE, edgecolor="white", linewidth=0.8, zorder=3)
+    x, y = filled["confidence"], filled["right"]
+    ax.vlines(x, filled["right_low"], filled["right_high"], color=_BLUE, linewidth=1.4, alpha=0.7, zorder=2)
+    ax.plot(x, y, color=_BLUE, linewidth=1, alpha=0.4, zorder=2)
+    ax.scatter(x, y, s=34, color=_BLUE, edgecolor="white", linewidth=0.8, zorder=3)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of labels that are right")
-    ax.set_title("is the confidence what it says?", loc="left", fontsize="medium", color=INK)
+    ax.set_title("calibration of the confidence", loc="left", fontsize="medium", color=INK)
     ax.tick_params(labelbottom=False)
-    above = (some["right"] - some["confidence"]).mean() > 0  # the points leave the other corner free
+    above = (y - x).mean() > 0  # the points leave the other corner free
     style: dict[str, Any] = {"ha": "right", "va": "bottom"} if above else {"ha": "left", "va": "top"}
     style["bbox"] = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
     style |= {"transform": ax.transAxes, "fontsize": "small", "color": INK, "linespacing": 1.4}
-    ax.text(*((0.98, 0.03) if above else (0.03, 0.98)), _said(binned.attrs), **style)
+    ax.text(*((0.98, 0.03) if above else (0.03, 0.98)), _summary(binned.attrs), **style)
 
 
-def _said(of_all: dict[Hashable, Any]) -> str:
+def _summary(of_all: dict[Hashable, Any]) -> str:
     if of_all["n"] == 0:
         return "no cell is labelled"
     lines = [f"calibration error {of_all['calibration_error']:.3f}", f"mean confidence {of_all['confidence']:.1%}"]
@@ -144,18 +133,18 @@ def _risk(ax: Axes, risk: pd.DataFrame, ancestors: Ancestors) -> None:
         names.reverse()
     ax.step(risk["answered"], risk["error"], where="post", color=_ORANGE, linewidth=1.8, label=names[0])
     if risk["broader"].any():
-        other = risk["error"] + (1 if ancestors == "right" else -1) * risk["broader"]
+        alternative = risk["error"] + (1 if ancestors == "right" else -1) * risk["broader"]
         style: dict[str, Any] = {"color": _ORANGE, "alpha": 0.55, "linestyle": (0, (3, 2)), "linewidth": 1.2}
-        ax.step(risk["answered"], other, where="post", label=names[1], **style)
+        ax.step(risk["answered"], alternative, where="post", label=names[1], **style)
     if len(risk):
         end = risk.iloc[-1]
         ax.scatter([end["answered"]], [end["error"]], s=34, color=_ORANGE, edgecolor="white", zorder=3, clip_on=False)
         if end["answered"] < 1:
             ax.axvspan(end["answered"], 1, color="#eeeeee", linewidth=0, zorder=0)
-    ax.set(xlim=(0, 1), xlabel="share of cells that are labelled, surest first", ylabel="share of them")
-    some = risk[risk["answered"] >= _FEW]
-    ax.set_ylim(0, max(0.05, 1.1 * (some["error"] + some["broader"]).max() if len(some) else 0.0))
-    ax.set_title("how wrong are the surest?", loc="left", fontsize="medium", color=INK)
+    ax.set(xlim=(0, 1), xlabel="share of cells that are labelled, most confident first", ylabel="share of them")
+    drawn = risk[risk["answered"] >= _FEW]
+    ax.set_ylim(0, max(0.05, 1.1 * (drawn["error"] + drawn["broader"]).max() if len(drawn) else 0.0))
+    ax.set_title("error of the most confident", loc="left", fontsize="medium", color=INK)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.legend(frameon=False, fontsize="small", loc="upper left")

@@ -1,10 +1,10 @@
 """Tools on AnnData: embed, annotate, explain, search."""
 
 from scim.tl._annotate import annotate
-from scim.tl._composition import enrichment
 from scim.tl._embed import embed
+from scim.tl._enrichment import enrichment
 from scim.tl._explain import explain
 from scim.tl._search import search
 from scim.tl._similarity import score_similarity
 
-__all__ = ["annotate", "enrichment", "embed", "explain", "score_similarity", "search"]
+__all__ = ["annotate", "embed", "enrichment", "explain", "score_similarity", "search"]

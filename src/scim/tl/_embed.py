@@ -1,4 +1,4 @@
-"""Cells to embeddings."""
+"""Embed cells with the model of an atlas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scim._core import keys
 from scim._core.checks import check_adata, check_key, check_writable
 from scim._core.log import logger
 from scim.pp import find_counts, match_genes
-from scim.tl._context import model_of
+from scim.tl._inputs import model_of
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from scim.model import Model
     from scim.pp import Counts, GeneMap, Species
-    from scim.tl._context import AtlasLike
+    from scim.tl._inputs import AtlasLike
 
 
 def embed(
@@ -36,8 +36,8 @@ def embed(
     """Embed cells with the model of an atlas.
 
     The counts are found (`layers['counts']`, `X`, `raw`), their genes are matched to those of the model, and the
-    cells are log-normalised over these genes and encoded, chunk by chunk, so that memory does not grow with the
-    number of cells beyond the embedding itself. The method is that of :cite:t:`Heimberg2025`.
+    cells are log-normalised over these genes and encoded in chunks, so that memory grows with the number of cells by
+    the embedding only. The method is that of :cite:t:`Heimberg2025`.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def embed(
     model
         A model to use instead, or the folder of one.
     layer
-        Where the counts are: a layer, `"X"` or `"raw"`. Default: wherever they are found.
+        Place of the counts: a layer, `"X"` or `"raw"`. Default: the first of them that has counts.
     gene_key
-        Column of var that holds the gene names. Default: the index, or the column that knows most genes.
+        Column of var with the gene names. Default: the index or column with most genes of the model.
     species
-        Whose genes they are: `"human"`, `"mouse"` (symbols), or for any other species a dict or Series
-        `{gene name: human gene name}`. They are read as their human orthologs, whose counts are summed before they are
-        normalised; see :func:`scim.pp.match_genes`.
+        Species of the genes: `"human"`, `"mouse"` (symbols), or for any other a dict or Series
+        `{gene name: human gene name}`. Counts of genes with the same human ortholog are summed; see
+        :func:`scim.pp.match_genes`.
     key_added
         Name of the embedding in `obsm`.
     copy
@@ -68,8 +68,8 @@ def embed(
     `adata.obsm[key_added]` : float32, shape (n_obs, latent_dim)
         Unit rows. A cell without a single count among the model's genes gets a row of zeros, with a warning.
     `adata.uns["scim"][key_added]` : dict
-        The model, where the counts and the gene names were found, the species, and how many genes were shared; of
-        another species, how many genes of the data have a human ortholog (`n_genes_mapped`, `mapped_share`).
+        The model, the places of counts and gene names, the species, and how many genes were shared; for another
+        species than human, how many genes of the data have a human ortholog (`n_genes_mapped`, `mapped_share`).
 
     Raises
     ------
@@ -78,7 +78,7 @@ def embed(
     GeneOverlapError
         Too few of the model's genes are in the data.
     ValueError, TypeError
-        `species` is no species that is known, and no mapping of names.
+        `species` is neither the name of a supported species nor a mapping of names.
 
     Examples
     --------

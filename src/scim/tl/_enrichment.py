@@ -1,238 +1,207 @@
-"""Whether samples of one value have more hits than others: samples are the replicates, not cells."""
+"""Test in which values of a column, over the samples of the atlas, the hits of a search are enriched."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-from scipy import sparse, special
+import pandas as pd
 
-from scim.tl._spread import Spread, between_studies, indicator, within_studies
+from scim._core import keys
+from scim._core.adata import SearchResult, search_result
+from scim._core.checks import check_adata, check_choice, check_key, check_names, check_writable
+from scim._core.log import logger, warn
+from scim._core.types import Alternative
+from scim.atlas._open import opened_again
+from scim.tl._enrichment_statistics import Samples, measure_enrichment
+from scim.tl._inputs import atlas_samples, joint_condition, primary_condition
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scim._core.types import Alternative
-
-    _Three = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-
-_FEW = 3
-"""With fewer degrees of freedom between studies of one value, all studies together tell how far studies differ."""
-_BLOCK = 1_000_000
-"""Queries times samples that are worked on together: some twenty arrays of this size, 160 MB."""
-_HOPELESS = 0.05
-"""Where no arrangement of the samples could give a p below this, none is given."""
+    from scim.atlas import Atlas
+    from scim.tl._enrichment_statistics import Enrichment
+    from scim.tl._inputs import AtlasLike, AtlasSamples
 
 
-class Samples(NamedTuple):
-    """The replicates."""
+def enrichment(
+    adata: AnnData,
+    by: str,
+    *,
+    sample_key: str,
+    study_key: str | None = keys.ATLAS_STUDY,
+    alternative: Alternative = "greater",
+    atlas: AtlasLike = None,
+    key: str = keys.SEARCH,
+    key_added: str = keys.ENRICHMENT,
+    copy: bool = False,
+) -> AnnData | None:
+    r"""Test in which tissues, diseases, studies, ... the hits of a search are more frequent than elsewhere.
 
-    n_cells: NDArray[np.int64]
-    """(n_samples,) cells of the atlas that could be hits, at least 1."""
+    For each sample of the atlas the fraction of its cells that are hits is taken; the samples that have a value of
+    `by` are compared with all others. Samples are the replicates, and samples of a study are correlated: a thousand
+    hits in one sample are one observation, which a test of cells would take for a thousand.
 
-    value: NDArray[np.int64]
-    """(n_samples,) code of the value, every code from 0 on occurs."""
-
-    study: NDArray[np.int64]
-    """(n_samples,) code of the study, every code from 0 on occurs; all 0: samples are independent of each other."""
-
-
-class Enrichment(NamedTuple):
-    """One row for each query, one column for each value."""
-
-    fraction: NDArray[np.float64]
-    """Weighted mean, over the samples that have the value, of the fraction of their cells that are hits."""
-
-    background: NDArray[np.float64]
-    """The same over all other samples; NaN without any."""
-
-    p: NDArray[np.float64]
-    """p value; NaN where `least` says that there can be none, or the query has no hit."""
-
-    least: NDArray[np.float64]
-    """(n_values,) the least p that so many samples can give."""
-
-
-class _Cells(NamedTuple):
-    """Sums over the samples of a study and value, which meet in a cell of the table of both."""
-
-    weight: NDArray[np.float64]
-    """(n_queries, n_cells)."""
-
-    mean: NDArray[np.float64]
-    """(n_queries, n_cells) weighted mean of the fractions."""
-
-    in_value: sparse.csr_array
-    in_study: sparse.csr_array
-
-
-class _Contrast(NamedTuple):
-    """What each sample adds to the difference of a value from the rest, times its weight: 1 - share or - share."""
-
-    share: NDArray[np.float64]
-    """(n_queries, n_values) share of the value in all weight."""
-
-    mean: NDArray[np.float64]
-    """(n_queries, 1) mean of all samples: that of each value, if none differs."""
-
-    difference: NDArray[np.float64]
-    """(n_queries, n_values) sum of contributions, 0 if none differs."""
-
-
-def measure_enrichment(hits: NDArray[np.integer], samples: Samples, *, alternative: Alternative) -> Enrichment:
-    r"""Test each value against all other samples.
-
-    The fraction of the :math:`n_s` cells of sample s that are hits is taken to vary between samples with
-    :math:`\mu (1 - \mu) (1 / n_s + \rho)`, and the mean of a study with :math:`\mu (1 - \mu) \rho_b`; both are found
-    by moments, over all values. The difference of a value from the rest is estimated by generalised least squares:
-    small samples, and many samples of one study, weigh what they tell, and samples of a study that has several values
-    are compared with each other. Its ratio to the standard error that it has if there is no difference follows t with
-    Satterthwaite's degrees of freedom :cite:p:`Satterthwaite1946`, skewed as sums of gamma variables are (Pearson's
-    type III). Whatever that says, p is at least one over the number of ways in which the values could be dealt out to
-    the samples of each study, and to whole studies of one value.
+    The fraction of sample s with :math:`n_s` cells varies by :math:`\mu (1 - \mu) (1 / n_s + \rho)`, and the mean of a
+    study by :math:`\mu (1 - \mu) \rho_b`. Both are estimated over all values, so that the weight of a sample grows
+    with its number of cells only up to a limit, and many samples of one study weigh little more than one. The
+    difference of a value from the rest, by generalised least squares, over its standard error under the null
+    hypothesis follows t with Satterthwaite's degrees of freedom :cite:p:`Satterthwaite1946`, with the skewness of
+    fractions; no p is less than one over the number of ways to assign the value to the samples. The q are those of
+    :cite:t:`Benjamini1995` over all queries and values of the call.
 
     Parameters
     ----------
-    hits
-        (n_queries, n_samples) hits among the cells of each sample.
-    samples
-        The replicates.
+    adata
+        Cells searched by :func:`scim.tl.search`, best with `groupby`: each group is a query. The hits of single cells
+        are joined to those of one query, `"all cells"`.
+    by
+        Column of the atlas with the values that are tested. Cells for which it is missing are left out.
+    sample_key
+        Column of the atlas with the samples (donors, if it has no samples), unique within a study. A sample that has
+        cells of several values counts as one for each of them.
+    study_key
+        Column of the atlas with the studies of the samples. `None`, or the same as `by`: samples are independent.
     alternative
-        Which side counts.
+        `"greater"`: more hits than the other samples; `"less"`; or `"two-sided"`.
+    atlas
+        The atlas, open or by its present path. Default: the path at which it was searched.
+    key
+        `key_added` of the search. Only cells that pass its `where` are counted, as background too.
+    key_added
+        Name under which the result is written.
+    copy
+        Whether to return a new AnnData and leave this one alone.
+
+    Returns
+    -------
+    `None`, or with `copy=True` the new AnnData. Writes, with `key_added="scim_enrichment"`:
+
+    `adata.uns["scim_enrichment"]["table"]` : DataFrame
+        A row for each query and value; :func:`scim.get.enrichment` returns it and names its columns.
+    `adata.uns["scim_enrichment"]["samples"]` : DataFrame
+        A row for each sample: `study`, `sample`, `value`, `n_cells` (all that pass `where`).
+    `adata.uns["scim_enrichment"]["queries"]`, `["hits"]` : str (n_queries,), int32 (n_queries, n_samples)
+        The hits among the cells of each sample.
+    `adata.uns["scim_enrichment"]["params"]`, `["atlas"]` : dict
+
+    Raises
+    ------
+    KeyError
+        There is no search of this name, or the atlas has no such column.
+    ValueError
+        The cells have one value only, none belongs to a sample, or the atlas is not the one that was searched.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.search(adata, groupby="cell_type", k=500, where="study == 'onek1k'")
+    >>> scim.tl.enrichment(adata, "label", sample_key="donor")
+    >>> scim.get.enrichment(adata).columns.tolist()[:5]
+    ['query', 'value', 'n_samples', 'n_hits', 'n_cells']
     """
-    n_values = int(samples.value.max()) + 1
-    least = _least_p(samples, n_values) * (2 if alternative == "two-sided" else 1)
-    out = [np.full((len(hits), n_values), np.nan) for _ in range(3)]
-    step = max(1, _BLOCK // samples.n_cells.size)
-    for start in range(0, len(hits), step):
-        part = _test(hits[start : start + step] / samples.n_cells, samples, n_values, alternative)
-        for whole, of_part in zip(out, part, strict=True):
-            whole[start : start + step] = of_part
-    p = np.where(least > _HOPELESS * (1 + 1e-9), np.nan, np.maximum(out[2], least))
-    # A skewed tail can put the middle elsewhere: a difference to the other side is no sign of this one.
-    if alternative != "two-sided":
-        with np.errstate(invalid="ignore"):
-            wrong_side = out[0] <= out[1] if alternative == "greater" else out[0] >= out[1]
-        p = np.where(wrong_side, np.maximum(p, 0.5), p)
-    return Enrichment(out[0], out[1], p, np.minimum(least, 1))
+    check_adata(adata)
+    check_writable(adata, copy=copy)
+    check_key(key_added, taken=(keys.EMBED_PARAMS, key))
+    check_choice("alternative", alternative, get_args(Alternative))
+    check_names("columns", [by, sample_key, *([] if study_key is None else [study_key])])
+    study_key = None if study_key == by else study_key
+    result = search_result(adata, key)
+    with opened_again(result.record["atlas"], atlas) as source:
+        _warn_of_new_version(result.record["atlas"], source)
+        background = _background(source, result.record["params"], by, sample_key, study_key)
+    queries, hits = _count_hits(result, background)
+    value, study = (pd.factorize(background.frame[name], sort=True)[0].astype(np.int64) for name in ("value", "study"))
+    samples = Samples(background.frame["n_cells"].to_numpy(), value, study)
+    table = _table(queries, hits, background.frame, measure_enrichment(hits, samples, alternative=alternative))
+    params = {"by": by, "sample_key": sample_key, "study_key": study_key or "", "alternative": alternative, "key": key}
+    written: dict[str, Any] = {"params": params, "atlas": dict(result.record["atlas"]), "queries": queries.astype(str)}
+
+    adata = adata.copy() if copy else adata
+    adata.uns[key_added] = written | {"samples": background.frame, "hits": hits, "table": table}
+    n_tested, n_significant = int(table["q"].notna().sum()), int((table["q"] <= 0.05).sum())
+    logger.info("wrote uns[%r]: %d of %d tested values have q <= .05", key_added, n_significant, n_tested)
+    return adata if copy else None
 
 
-def _test(f: NDArray[np.float64], samples: Samples, n_values: int, alternative: Alternative) -> _Three:
-    """Return fraction, background and p for a block of queries; `f` are fractions, (n_queries, n_samples)."""
-    pairs, cell = np.unique(samples.study * n_values + samples.value, return_inverse=True)
-    n_studies = int(samples.study.max()) + 1
-    in_cell, in_value = indicator(cell, pairs.size), indicator(pairs % n_values, n_values)
-    in_study = indicator(pairs // n_values, n_studies)
-    within = within_studies(f, 1 / samples.n_cells, in_cell @ in_value, in_cell @ in_study)
-    w = 1 / (1 / samples.n_cells + within.size)
-    weight = w @ in_cell
-    cells = _Cells(weight, (w * f) @ in_cell / weight, in_value, in_study)
-    alike = in_value if pairs.size - n_values >= _FEW else indicator(np.zeros(pairs.size, np.int64), 1)
-    between = between_studies(cells.mean, 1 / weight, alike, n_studies)
-    weighed = weight / (1 + between.size * (weight @ in_study @ in_study.T))
-    total, hits = weighed @ in_value, (weighed * cells.mean) @ in_value
-    others = total.sum(axis=1, keepdims=True) - total
-    rest = hits.sum(axis=1, keepdims=True) - hits
-    background = np.divide(rest, others, out=np.full_like(rest, np.nan), where=others > 0)
-    return hits / total, background, _p_values(*_statistic(cells, within, between), alternative)
+def _warn_of_new_version(record: dict[str, Any], atlas: Atlas) -> None:
+    searched = record.get("version", atlas.version)
+    if searched != atlas.version:
+        warn(
+            f"The search was made in version {searched} of {atlas.uri!r}, this is {atlas.version}: cells that came "
+            f"since could not be found. Search again, or pass atlas=scim.atlas.open({atlas.uri!r}, at={searched})."
+        )
 
 
-def _statistic(cells: _Cells, within: Spread, between: Spread) -> _Three:
-    """Return t, its degrees of freedom and its skewness, each (n_queries, n_values)."""
-    contrast = _contrast(cells, between.size)
-    mu = contrast.mean
-    phi = mu * (1 - mu)
-    with np.errstate(invalid="ignore", divide="ignore"):  # no hit at all, or no other samples
-        of_samples, of_samples3 = (_over_samples(cells, contrast, between.size, power) for power in (2, 3))
-        of_studies, of_studies3 = (_over_studies(cells, contrast, between.size, power) for power in (2, 3))
-        variance = of_samples + between.size * of_studies
-        share = between.size * of_studies / variance
-        # The variance of gamma variables is less sure than that of normal ones: excess kurtosis 6 * variance / mean^2.
-        of_means = between.size + (1 / cells.weight).mean(axis=1, keepdims=True)
-        lost = [1 + 3 * size * (1 - mu) / mu for size in (of_means, within.size)]
-        df = 1 / (share**2 * lost[0] / max(between.df, 1) + (1 - share) ** 2 * lost[1] / max(within.df, 1))
-        t = contrast.difference / np.sqrt(variance * phi)
-        third = of_samples3 + between.size**2 * of_studies3
-        skew = 2 * np.sqrt(phi) / mu * third / variance**1.5
-    return np.where(variance > 1e-9, t, np.nan), df, skew
+def _background(atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, study_key: str | None) -> AtlasSamples:
+    """Return the samples among the cells that could be found: study, sample, value, n_cells."""
+    where = joint_condition([params["where"], primary_condition(atlas) if params["primary_only"] else None])
+    ids = atlas.ids if where is None else atlas.select(where)
+    samples = atlas_samples(atlas, ids, list(dict.fromkeys(filter(None, (study_key, sample_key, by)))))
+    columns = {"study": "" if study_key is None else samples.frame[study_key], "sample": samples.frame[sample_key]}
+    columns |= {"value": samples.frame[by], "n_cells": samples.frame["n_cells"]}
+    frame = pd.DataFrame(columns, index=samples.frame.index)
+    if frame["value"].nunique() == 1:
+        msg = f"All cells that could be found have {by} == {frame['value'][0]!r}; expected two values to compare."
+        raise ValueError(msg)
+    return samples._replace(frame=frame)
 
 
-def _contrast(cells: _Cells, spread: NDArray[np.float64]) -> _Contrast:
-    """Return the difference of each value from the rest, by the inverse covariance of the samples of a study.
-
-    With weights w that is diag(w) - k w w', k = spread / (1 + spread * sum(w)).
-    """
-    W, mean, in_value, in_study = cells
-    of_study = (W @ in_study) @ in_study.T
-    s = 1 / (1 + spread * of_study)
-    value = (W * s) @ in_value
-    total = value.sum(axis=1, keepdims=True)
-    sums = (W * mean - spread * s * W * ((W * mean) @ in_study @ in_study.T)) @ in_value
-    everything = (W * mean * s).sum(axis=1, keepdims=True)
-    return _Contrast(value / total, everything / total, sums - value / total * everything)
+def _count_hits(result: SearchResult, background: AtlasSamples) -> tuple[NDArray[np.object_], NDArray[np.int32]]:
+    """Return the queries, and the hits among the cells of each sample, (n_queries, n_samples)."""
+    grouped = "groups" in result.record
+    queries = result.queries if grouped else np.array(["all cells"], dtype=object)
+    out = np.zeros((len(queries), len(background.frame)), dtype=np.int32)
+    for i, ids in enumerate(result.ids if grouped else [np.unique(result.ids)]):
+        position = np.minimum(np.searchsorted(background.ids, ids), background.ids.size - 1)
+        codes = background.codes[position[background.ids[position] == ids]]
+        out[i] = np.bincount(codes, minlength=out.shape[1])
+    return queries, out
 
 
-def _over_samples(cells: _Cells, contrast: _Contrast, spread: NDArray[np.float64], power: int) -> NDArray[np.float64]:
-    """Return the sum over all samples of weight * contribution^power, larger where fractions of a study are larger."""
-    W, mean, in_value, in_study = cells
-    of_study = (W @ in_study) @ in_study.T
-    s, p = 1 / (1 + spread * of_study), contrast.share @ in_value.T
-    rest = of_study - W
-    inside = 1 - p - spread * s * (W - p * of_study)
-    # Samples of a study with many hits differ by more: its variance goes with the mean of its other samples.
-    others = ((W * mean) @ in_study @ in_study.T - W * mean) / np.where(rest > 1e-9 * of_study, rest, np.inf)
-    pull = spread * rest / (1 + spread * rest)
-    local = np.maximum(1 - pull + pull * others / contrast.mean, 1) ** (power / 2)
-    with_value = (W * inside**power + rest * (inside - 1) ** power) * local - of_study * (-p * s) ** power
-    everywhere = (W * s**power).sum(axis=1, keepdims=True)  # as if no study had the value
-    total: NDArray[np.float64] = (-contrast.share) ** power * everywhere + with_value @ in_value
-    return total
+def _table(
+    queries: NDArray[np.object_], hits: NDArray[np.int32], samples: pd.DataFrame, result: Enrichment
+) -> pd.DataFrame:
+    """Return the tidy frame: for each query its values, the most significant first."""
+    by_value = samples.groupby("value", sort=True)
+    n_queries, n_values = result.p.shape
+    codes, values = pd.factorize(samples["value"], sort=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fold = np.log2(result.fraction / result.background).ravel()
+    p = result.p.ravel()
+    too_few = [
+        f"too few samples: p cannot be below {min_p:.2g}" if min_p > 0.05 else "all samples are alike"
+        for min_p in result.min_p
+    ]
+    reason = np.where(np.any(hits, axis=1, keepdims=True), np.array(too_few, dtype=object), "no hits").ravel()
+    frame = pd.DataFrame(
+        {
+            "query": np.repeat(queries.astype(str).astype(object), n_values),
+            "value": np.tile(np.asarray(values, dtype=object), n_queries),
+            "n_samples": np.tile(by_value.size().to_numpy(), n_queries),
+            "n_hits": np.stack([np.bincount(codes, row, n_values) for row in hits]).ravel().astype(np.int64),
+            "n_cells": np.tile(by_value["n_cells"].sum().to_numpy(), n_queries),
+            "fraction": result.fraction.ravel(),
+            "background": result.background.ravel(),
+            "log2_fold_change": fold,
+            "p": p,
+            "q": _q_values(p),
+            "reason": np.where(np.isnan(p), reason, ""),
+        }
+    )
+    order = np.lexsort((-fold, p, np.repeat(np.arange(n_queries), n_values)))
+    return frame.iloc[order].reset_index(drop=True)
 
 
-def _over_studies(cells: _Cells, contrast: _Contrast, spread: NDArray[np.float64], power: int) -> NDArray[np.float64]:
-    """Return the sum over all studies of (what their samples contribute together)^power."""
-    W, _, in_value, in_study = cells
-    weight = W @ in_study
-    of_study, p = weight @ in_study.T, contrast.share @ in_value.T
-    s = 1 / (1 + spread * of_study)
-    with_value = ((W - p * of_study) * s) ** power - (-p * of_study * s) ** power
-    everywhere = ((weight / (1 + spread * weight)) ** power).sum(axis=1, keepdims=True)
-    total: NDArray[np.float64] = (-contrast.share) ** power * everywhere + with_value @ in_value
-    return total
+def _q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return false discovery rates over all p that are not NaN."""
+    from scipy.stats import false_discovery_control  # noqa: PLC0415  (scipy.stats takes half a second)
 
-
-def _p_values(
-    t: NDArray[np.float64], df: NDArray[np.float64], skew: NDArray[np.float64], alternative: Alternative
-) -> NDArray[np.float64]:
-    """Return p values of Pearson's type III, of a t that is first made normal."""
-    z = -np.sign(t) * special.ndtri(special.stdtr(df, -np.abs(t)))
-    upper, lower = _tail(z, skew), _tail(-z, -skew)
-    if alternative == "greater":
-        return upper
-    return lower if alternative == "less" else np.minimum(1, 2 * np.minimum(upper, lower))
-
-
-def _tail(z: NDArray[np.float64], skew: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how likely a gamma variable, moved to mean 0 and variance 1, of this skewness is at least z."""
-    straight = np.abs(skew) < 1e-3
-    bent = np.where(straight, 1.0, skew)
-    shape = 4 / bent**2
-    x = np.maximum(shape + np.sign(bent) * z * np.sqrt(shape), 0)
-    gamma = np.where(bent > 0, special.gammaincc(shape, x), special.gammainc(shape, x))
-    return np.where(straight, special.ndtr(-z), gamma)
-
-
-def _least_p(samples: Samples, n_values: int) -> NDArray[np.float64]:
-    """Return one over the number of ways to deal out each value, to samples of a study and to whole studies."""
-    pairs, n_pair = np.unique(samples.study * n_values + samples.value, return_counts=True)
-    study, value = pairs // n_values, pairs % n_values
-    n_study = np.bincount(samples.study)[study]
-    ways = np.bincount(value, _log_ways(n_study, n_pair), n_values)
-    whole = n_study == n_pair
-    n_whole = np.bincount(value[whole], minlength=n_values)
-    return np.exp(-ways - _log_ways(whole.sum(), n_whole))
-
-
-def _log_ways(n: NDArray[np.integer], k: NDArray[np.integer]) -> NDArray[np.float64]:
-    out: NDArray[np.float64] = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
-    return out
+    tested = ~np.isnan(p)
+    q = np.full(p.size, np.nan)
+    if tested.any():
+        q[tested] = false_discovery_control(p[tested])
+    return q

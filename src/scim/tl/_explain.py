@@ -1,4 +1,4 @@
-"""Groups of cells to the genes by which the model tells them apart."""
+"""Explain by which genes the model separates groups of cells."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core import keys
-from scim._core.checks import check_adata, check_count, check_key, check_writable
+from scim._core.adata import Groups, groups_of
+from scim._core.checks import check_adata, check_count, check_key, check_names, check_writable
 from scim._core.log import logger, progress, warn
+from scim.ontology import related
 from scim.pp import lognorm_rows
-from scim.tl._context import counts_as_embedded, embedded_by, model_of
-from scim.tl._contrast import REST, chosen_groups, labelled_groups, pairs_of_groups
+from scim.tl._inputs import embedding_record, model_of, query_counts
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from scim.model import Model
     from scim.model.explain import Attribution, Pairs
     from scim.pp import Counts, GeneMap, Species
-    from scim.tl._context import AtlasLike
+    from scim.tl._inputs import AtlasLike
+
+_REST = "rest"  # the reference of a group: all other types of cells
 
 
 def explain(
@@ -31,7 +35,7 @@ def explain(
     *,
     groupby: str = keys.LABEL,
     groups: Sequence[str] | str | None = None,
-    reference: str = REST,
+    reference: str = _REST,
     model: Model | str | os.PathLike[str] | None = None,
     n_pairs: int = 200,
     n_steps: int = 20,
@@ -42,7 +46,7 @@ def explain(
     key_added: str = keys.EXPLAIN,
     copy: bool = False,
 ) -> AnnData | None:
-    r"""Say by which genes the model tells groups of cells apart: why this label.
+    r"""Attribute the separation of groups of cells to genes, by the model: why this label.
 
     Cells of each group (anchors :math:`x`) are paired with cells of other types (negatives :math:`x'`). The squared
     distance of their embeddings :math:`f` is attributed to the genes by integrated gradients
@@ -54,8 +58,8 @@ def explain(
         a_g = \Big\lvert (x_g - x'_g) \int_0^1 \frac{\partial}{\partial x_g}
         \lVert f(x') - f(x' + t (x - x')) \rVert^2 \, dt \Big\rvert \quad \text{if } x_g > x'_g, \text{ else } 0.
 
-    A gene with a high mean over the pairs is one that the group has and by which the model moves it away from others.
-    The integrals are those of captum :cite:p:`Kokhlikyan2020`.
+    A gene with a high mean over the pairs is expressed by the group and moves it away from others in the model. The
+    integrals are those of captum :cite:p:`Kokhlikyan2020`.
 
     Parameters
     ----------
@@ -69,18 +73,17 @@ def explain(
     groups
         Names of the groups to explain. Default: all.
     reference
-        What the groups are compared with: a group, or `"rest"`, all other types alike, however many cells each has.
-        Groups of which one is above the other in the Cell Ontology are not other types.
+        What the groups are compared with: a group, or `"rest"`, all other types with equal weight. Groups of which one
+        is an ancestor of the other in the Cell Ontology are not other types.
     model
         A model to use instead, or the folder of one.
     n_pairs
         Number of pairs for each group, at least 2. Cells of small groups are in several.
     n_steps
-        Number of points on the path of each pair at which gradients are taken (Gauss-Legendre); 50 is usual, and
-        changes hardly any rank.
+        Number of points on the path of each pair at which gradients are taken (Gauss-Legendre); 50 changes hardly any
+        rank.
     layer, gene_key, species
-        Where counts and gene names are, and whose, as in :func:`scim.tl.embed`. Default: as that was told. The genes
-        that are named are the human ones.
+        Counts and gene names, as in :func:`scim.tl.embed`. Default: what that was given. The result has human genes.
     rng
         Seed or generator that draws the pairs.
     key_added
@@ -100,17 +103,17 @@ def explain(
     `"n_pairs"` : int64, shape (n_groups,)
         Number of pairs of each group.
     `"params"`, `"model"`
-        Parameters, and which model it was.
+        Parameters, and the uid of the model.
 
-    :func:`scim.get.attribution` makes a table of it, :func:`scim.pl.attribution` a picture.
+    :func:`scim.get.attribution` returns a table of it, :func:`scim.pl.attribution` draws it.
 
     Raises
     ------
     KeyError
         There is no column `groupby` (run `scim.tl.annotate` first), or no such group.
     ValueError
-        There is nothing to compare a group with, or `species` was a mapping when the cells were embedded, and is
-        missing now.
+        There is nothing to compare a group with, or `species` is missing where it was a mapping when the cells were
+        embedded.
     CountsError, GeneOverlapError
         As in :func:`scim.tl.embed`.
 
@@ -127,13 +130,17 @@ def explain(
     check_key(key_added, taken=(keys.EMBED_PARAMS, keys.LABEL, keys.SEARCH))
     check_count("n_pairs", n_pairs, least=2)
     check_count("n_steps", n_steps)
-    found = labelled_groups(adata, groupby)
-    chosen = chosen_groups(found, groups, reference, groupby)
-    explained = model_of(atlas, model)
-    made = _embedded(adata, explained)
-    counts, genes = counts_as_embedded(adata, explained, made, layer=layer, gene_key=gene_key, species=species)
-    pairs = pairs_of_groups(found, chosen, reference, n_pairs, np.random.default_rng(rng))
-    averages, used = _averages(explained, counts, genes, pairs, n_steps)
+    if groupby not in adata.obs:
+        msg = f"obs[{groupby!r}] not found; run scim.tl.annotate(adata) first, or name another column with groupby=."
+        msg += f" Present: {list(adata.obs.columns)}."
+        raise KeyError(msg)
+    cell_groups = groups_of(adata, groupby)
+    chosen = _chosen_groups(cell_groups, groups, reference, groupby)
+    encoder = model_of(atlas, model)
+    record = _embedding_record(adata, encoder)
+    counts, genes = query_counts(adata, encoder, record, layer=layer, gene_key=gene_key, species=species)
+    pairs = _pairs_of_groups(cell_groups, chosen, reference, n_pairs, np.random.default_rng(rng))
+    averages, n_used = _averages(encoder, counts, genes, pairs, n_steps)
 
     adata = adata.copy() if copy else adata
     params = {"groupby": groupby, "reference": reference, "n_pairs": n_pairs, "n_steps": n_steps}
@@ -141,46 +148,97 @@ def explain(
     params |= {"species": genes.species}
     adata.uns[key_added] = {
         "params": params,
-        "model": explained.uid,
-        "groups": found.names[chosen].astype(str),
-        "genes": explained.genes.astype(str),
-        "symbols": explained.symbols.astype(str),
-        "n_pairs": np.array(used, dtype=np.int64),
+        "model": encoder.uid,
+        "groups": cell_groups.names[chosen].astype(str),
+        "genes": encoder.genes.astype(str),
+        "symbols": encoder.symbols.astype(str),
+        "n_pairs": np.array(n_used, dtype=np.int64),
     } | {name: np.stack([getattr(average, name) for average in averages]) for name in ("mean", "std", "ci")}
-    logger.info("wrote uns[%r]: %d groups, %d pairs, %d genes", key_added, len(used), sum(used), genes.n_matched)
+    logger.info("wrote uns[%r]: %d groups, %d pairs, %d genes", key_added, len(n_used), sum(n_used), genes.n_matched)
     return adata if copy else None
 
 
-def _embedded(adata: AnnData, model: Model) -> dict[str, Any]:
-    """Return what `tl.embed` noted; warn if it was another model that placed the cells."""
-    made = embedded_by(adata, keys.EMBEDDING)
-    if made.get("model") not in (None, model.uid):
+def _embedding_record(adata: AnnData, model: Model) -> dict[str, Any]:
+    """Return what `tl.embed` wrote in uns; warn if it used another model."""
+    record = embedding_record(adata, keys.EMBEDDING)
+    if record.get("model") not in (None, model.uid):
         warn(
-            f"obsm[{keys.EMBEDDING!r}] was made by model {made['model']}, but {model.uid} is explained: labels may "
+            f"obsm[{keys.EMBEDDING!r}] was made by model {record['model']}, but {model.uid} is explained: labels may "
             "have other reasons. Pass the atlas= or model= that embedded the cells."
         )
-    return made
+    return record
+
+
+def _chosen_groups(
+    cell_groups: Groups, groups: Sequence[str] | str | None, reference: str, groupby: str
+) -> NDArray[np.int64]:
+    """Return the codes of the groups to explain."""
+    names = cell_groups.names.tolist()
+    references = set() if reference == _REST else {reference}
+    wanted = _comparable(names, references) if groups is None else check_names("groups", groups)
+    absent = [name for name in wanted if name not in names]
+    if not references <= set(names):
+        msg = f"reference={reference!r} is neither 'rest' nor a value of obs[{groupby!r}]. Present: {names}."
+        raise KeyError(msg)
+    if absent:
+        msg = f"groups {absent} are no values of obs[{groupby!r}]. Present: {names}."
+        raise KeyError(msg)
+    if not wanted or references & set(wanted):
+        msg = f"Expected groups of obs[{groupby!r}] other than reference={reference!r}, got {wanted} of {names}."
+        raise ValueError(msg)
+    return np.array([names.index(name) for name in wanted], dtype=np.int64)
+
+
+def _comparable(names: list[str], references: set[str]) -> list[str]:
+    """Return all groups but those that can be compared with no other, such as an ancestor of all others."""
+    if references:
+        return [name for name in names if name not in references]
+    comparable: NDArray[np.bool_] = np.any(~related(names), axis=1)
+    if comparable.any() and not comparable.all():
+        left_out = [name for name, has_rival in zip(names, comparable, strict=True) if not has_rival]
+        logger.warning("left out %s: above or below every other group", left_out)
+        return [name for name in names if name not in left_out]
+    return names
+
+
+def _pairs_of_groups(
+    cell_groups: Groups, chosen: NDArray[np.int64], reference: str, n_pairs: int, rng: np.random.Generator
+) -> list[Pairs]:
+    """Return pairs of anchors and negatives for each chosen group."""
+    from scim.model.explain import draw_pairs  # noqa: PLC0415  (annotate and search need no torch)
+
+    names = cell_groups.names
+    negatives = ~related(names.tolist()) if reference == _REST else np.tile(names == reference, (names.size, 1))
+    alone = [str(names[group]) for group in chosen if not negatives[group].any()]
+    if alone:
+        msg = (
+            f"Nothing to compare {alone} with: expected other types of cells among {names.tolist()}. "
+            "Leave them out with groups=, or name a group with reference=."
+        )
+        raise ValueError(msg)
+    codes = cell_groups.codes
+    return [draw_pairs(codes, int(group), np.flatnonzero(negatives[group]), n_pairs, rng) for group in chosen]
 
 
 def _averages(
     model: Model, counts: Counts, genes: GeneMap, pairs: list[Pairs], n_steps: int
 ) -> tuple[list[Attribution], list[int]]:
-    """Return the mean attribution of each group, and of how many pairs it is; cells without counts are left out."""
-    from scim.model.explain import average_attributions  # noqa: PLC0415  (torch is needed here, not to search)
+    """Return the mean attribution and the number of pairs of each group; pairs with empty cells are left out."""
+    from scim.model.explain import average_attributions  # noqa: PLC0415  (annotate and search need no torch)
     from scim.model.net import DenseEncoder  # noqa: PLC0415  (as above)
 
     encoder = DenseEncoder(model.encoder, genes.observed)
     cells = np.unique(np.concatenate([np.concatenate(pair) for pair in pairs]))
     X = lognorm_rows(counts, genes, cells, target_sum=model.config.target_sum)
     filled = np.asarray(X.sum(axis=1)).ravel() > 0
-    averages, used = [], []
+    averages, n_used = [], []
     with progress(total=sum(len(pair.anchors) for pair in pairs), desc="explain", unit="pair") as bar:
         for pair in pairs:
             anchors, negatives = np.searchsorted(cells, pair)
-            some = filled[anchors] & filled[negatives]
-            averages.append(average_attributions(encoder, X[anchors[some]], X[negatives[some]], n_steps=n_steps))
-            used.append(int(some.sum()))
+            both = filled[anchors] & filled[negatives]
+            averages.append(average_attributions(encoder, X[anchors[both]], X[negatives[both]], n_steps=n_steps))
+            n_used.append(int(both.sum()))
             bar.update(len(anchors))
     if not filled.all():
         warn(f"{(~filled).sum()} cells have no count in any of the model's genes; pairs with them are left out.")
-    return averages, used
+    return averages, n_used

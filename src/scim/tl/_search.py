@@ -1,4 +1,4 @@
-"""Embeddings to similar cells of an atlas."""
+"""Search an atlas for cells that are similar to cells or groups of cells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from scim._core import keys
+from scim._core.adata import Groups, groups_of
 from scim._core.checks import (
     check_adata,
     check_choice,
@@ -16,21 +17,19 @@ from scim._core.checks import (
     check_range,
     check_writable,
 )
-from scim._core.groups import groups_of
 from scim._core.log import logger
 from scim._core.types import Centroid, Duplicates
-from scim.atlas import opened, origin
+from scim.atlas._open import opened, origin
 from scim.index import Neighbors
-from scim.tl._centroids import centroids, default_centroid
-from scim.tl._coherence import coherence
-from scim.tl._context import fitting_rep
-from scim.tl._filter import found_nothing, primary_condition, query_filter
+from scim.tl._group_queries import coherence, default_centroid, group_queries
+from scim.tl._inputs import primary_condition, query_embedding, query_filter
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from scim.pp import Species
-    from scim.tl._context import AtlasLike
+    from scim.tl._inputs import AtlasLike
 
 
 def search(
@@ -50,7 +49,7 @@ def search(
     key_added: str = keys.SEARCH,
     copy: bool = False,
 ) -> AnnData | None:
-    r"""Find the cells of an atlas that are most like each cell, or like each group of cells.
+    r"""Find the cells of an atlas that are most similar to each cell, or to each group of cells.
 
     Parameters
     ----------
@@ -70,15 +69,15 @@ def search(
         Cells farther away than this (cosine distance, 0 to 2) are left out: with a large `k`, the hits are all cells
         of the atlas that are this near. Default: the `k` nearest, however far.
     duplicates
-        `"collapse"`: a cell that is in the atlas several times is found once. Of cells with equal embeddings the one
-        of lowest id is a hit, and where the atlas has a column `is_primary_data`, as the CELLxGENE Census has, cells
-        for which it is false are no hits. `"keep"`: every cell may be a hit.
+        `"collapse"`: duplicate cells are found once. Of cells with equal embeddings the one of lowest id is a hit,
+        and where the atlas has a column `is_primary_data`, as the CELLxGENE Census has, cells for which it is false
+        are no hits. `"keep"`: every cell may be a hit.
     centroid
-        What stands for a group: `"counts"`, its summed counts embedded as one cell,
+        The query of a group: `"counts"`, its summed counts embedded as one cell,
         :math:`\log(1 + 10^4 \sum x / \sum\sum x)` :cite:p:`Heimberg2025`, or `"embedding"`, the mean of its embeddings.
         Default: `"counts"` if :func:`scim.tl.embed` made `use_rep`, else `"embedding"`.
     layer, gene_key, species
-        Where counts and gene names are, and whose, for `centroid="counts"`. Default: as :func:`scim.tl.embed` was told.
+        Counts and gene names for `centroid="counts"`, as in :func:`scim.tl.embed`. Default: what that was given.
     use_rep
         Name of the embedding in `obsm`.
     key_added
@@ -91,25 +90,24 @@ def search(
     `None`, or with `copy=True` the new AnnData. Writes, with `key_added="scim_search"`:
 
     `adata.obsm["scim_search_ids"]`, `adata.obsm["scim_search_distances"]` : int64, float32, shape (n_obs, k)
-        `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf = no further cell passes,
-        or is near enough.
-        With `groupby` they are in `uns["scim_search"]` instead, shape (n_groups, k), beside `"groups"`.
+        `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf where fewer cells pass. With
+        `groupby` they are in `uns["scim_search"]` instead, shape (n_groups, k), beside `"groups"`.
     `adata.uns["scim_search"]["coherence"]` : float32, shape (n_groups,), with `groupby`
-        Whether a group is one state of the atlas, 0 to 100, whatever `k` and `max_distance`: ten centres of its cells
-        (k-means) have up to 100 nearest cells of the atlas within one `reach`; the share of them that is within .85
-        of one from the query of the group, in the mean over the centres, after :cite:t:`Heimberg2025`. In the packaged
-        atlas most pure states have 75 and more, mixtures of types 10 and less, two types in equal parts 30 to 70.
-        NaN: the atlas has no cell like them.
+        Whether a group is one state of the atlas, 0 to 100, independent of `k` and `max_distance`: the 100 nearest
+        cells of each of ten k-means centres of the group, those within the atlas's label radius, are compared with the
+        query; the value is the mean share of them within .85 label radii of it, after :cite:t:`Heimberg2025`. In the
+        packaged atlas most pure states have 75 and more, mixtures of types 10 and less, two types in equal parts 30 to
+        70. NaN: the atlas has no similar cell.
     `adata.uns["scim_search"]` : dict
-        Parameters and atlas; :func:`scim.get.hits` makes a table of hits with the atlas's columns.
+        Parameters and atlas; :func:`scim.get.hits` returns a table of hits with the columns of the atlas.
 
     Raises
     ------
     KeyError
         There is no embedding (run `scim.tl.embed` first), or no column `groupby`.
     ValueError
-        Another model made the embedding, or no cell of the atlas passes `where`; or `species` was a mapping when the
-        cells were embedded, and is missing now.
+        Another model made the embedding, no cell of the atlas passes `where`, or `species` is missing where it was a
+        mapping when the cells were embedded.
     FilterError
         `where` cannot be read, or names an unknown column or value.
 
@@ -134,46 +132,48 @@ def search(
     if groupby is not None:
         check_obs_key(adata, groupby)
     with opened(atlas) as source:
-        X = cells = fitting_rep(adata, source, use_rep)
+        X = cells = query_embedding(adata, source, use_rep)
         groups = None if groupby is None else groups_of(adata, groupby)
         primary = primary_condition(source) if duplicates == "collapse" else None
-        how = {"distinct": duplicates == "collapse", **query_filter(source, where, primary)}
+        query_arguments = {"distinct": duplicates == "collapse", **query_filter(source, where, primary)}
         if groups is not None:
-            counted: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
-            X = centroids(adata, X, groups, source, centroid, use_rep=use_rep, **counted)
-        neighbors = source.index.query(X, k, **how)
-        if found_nothing(neighbors):
+            count_arguments: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
+            X = group_queries(adata, X, groups, source, centroid, use_rep=use_rep, **count_arguments)
+        neighbors = source.index.query(X, k, **query_arguments)
+        if len(neighbors.ids) and not np.any(neighbors.ids[:, 0] >= 0):
             msg = f"No cell of the atlas passes where={where!r}" + (f" and {primary}." if primary else ".")
             raise ValueError(msg)
-        coherent = None if groups is None else coherence(cells, groups, X, source, **how)
-        source_of = origin(source)
+        coherences = None if groups is None else coherence(cells, groups, X, source, **query_arguments)
+        provenance = origin(source)
     if max_distance is not None:
-        neighbors = _near(neighbors, max_distance)
+        far = neighbors.distances > max_distance
+        distances = np.where(far, np.float32(np.inf), neighbors.distances)
+        neighbors = Neighbors(distances, np.where(far, -1, neighbors.ids))
     params: dict[str, Any] = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
     params |= {"max_distance": 2.0 if max_distance is None else float(max_distance)}
     params |= {"duplicates": duplicates, "primary_only": primary is not None}
-    written: dict[str, Any] = {"params": params, "atlas": source_of}
+    params |= {} if groups is None else {"centroid": centroid}
 
     adata = adata.copy() if copy else adata
-    if groups is None:
-        written |= {"ids_key": f"{key_added}_ids", "distances_key": f"{key_added}_distances"}
-        adata.obsm[written["ids_key"]] = neighbors.ids
-        adata.obsm[written["distances_key"]] = neighbors.distances
-    else:
-        params["centroid"] = centroid
-        for name in (f"{key_added}_ids", f"{key_added}_distances"):  # of an earlier search for cells
-            adata.obsm.pop(name, None)
-        written |= {"groups": groups.names.astype(str), "ids": neighbors.ids, "distances": neighbors.distances}
-        written["coherence"] = coherent
-    adata.uns[key_added] = written
+    adata.uns[key_added] = {"params": params, "atlas": provenance}
+    _write_hits(adata, key_added, neighbors, groups, coherences)
     _report(key_added, neighbors, duplicates, primary=primary is not None)
     return adata if copy else None
 
 
-def _near(neighbors: Neighbors, max_distance: float) -> Neighbors:
-    """Leave out the hits that are farther away."""
-    far = neighbors.distances > max_distance
-    return Neighbors(np.where(far, np.float32(np.inf), neighbors.distances), np.where(far, -1, neighbors.ids))
+def _write_hits(
+    adata: AnnData, key: str, neighbors: Neighbors, groups: Groups | None, coherences: NDArray[np.float32] | None
+) -> None:
+    """Write the hits of cells to obsm and of groups to uns, and remove those of an earlier search for cells."""
+    ids_key, distances_key = f"{key}_ids", f"{key}_distances"
+    if groups is None:
+        adata.uns[key] |= {"ids_key": ids_key, "distances_key": distances_key}
+        adata.obsm[ids_key], adata.obsm[distances_key] = neighbors.ids, neighbors.distances
+        return
+    for name in (ids_key, distances_key):
+        adata.obsm.pop(name, None)
+    adata.uns[key] |= {"groups": groups.names.astype(str), "ids": neighbors.ids, "distances": neighbors.distances}
+    adata.uns[key]["coherence"] = coherences
 
 
 def _report(key_added: str, neighbors: Neighbors, duplicates: Duplicates, *, primary: bool) -> None:

@@ -1,4 +1,4 @@
-"""How far every cell, or every sample, of an atlas is from a state."""
+"""Score how similar every cell, or every sample, of an atlas is to groups of cells."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import keys
+from scim._core.adata import groups_of
 from scim._core.checks import (
     check_adata,
     check_choice,
@@ -17,13 +18,11 @@ from scim._core.checks import (
     check_range,
     refuse_absent,
 )
-from scim._core.groups import groups_of
 from scim._core.log import progress
 from scim._core.types import Centroid
-from scim.atlas import opened
-from scim.tl._centroids import centroids, default_centroid
-from scim.tl._context import fitting_rep
-from scim.tl._samples import samples_of
+from scim.atlas._open import opened
+from scim.tl._group_queries import default_centroid, group_queries
+from scim.tl._inputs import atlas_samples, query_embedding
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 
     from scim.atlas import Atlas
     from scim.pp import Species
-    from scim.tl._context import AtlasLike
-    from scim.tl._samples import AtlasSamples
+    from scim.tl._inputs import AtlasLike, AtlasSamples
 
 
 def score_similarity(
@@ -52,11 +50,11 @@ def score_similarity(
     use_rep: str = keys.EMBEDDING,
     max_memory: int = 200_000_000,
 ) -> pd.DataFrame:
-    r"""Measure how far every cell of an atlas, or every sample, is from each group of cells.
+    r"""Measure how far every cell, or every sample, of an atlas is from each group of cells.
 
-    Where :func:`scim.tl.search` finds the nearest cells, this measures all: to see in which samples a state is common,
-    or to compare it with any other score of the cells. The result has a row for each cell or sample of the atlas, not
-    of `adata`, so it is returned, and `adata` stays as it is.
+    :func:`scim.tl.search` finds the nearest cells, this function measures all: to see in which samples a state is
+    common, or to compare it with another score of the cells. The result has a row for each cell or sample of the atlas,
+    not of `adata`, so it is returned, and `adata` stays as it is.
 
     Parameters
     ----------
@@ -68,23 +66,23 @@ def score_similarity(
         An open atlas, or the path of one.
         Default: `scim.settings.atlas`, else the atlas that comes with the package.
     sample_key
-        Column of the atlas that tells samples apart, within a study: return a row for each sample and state.
-        Cells for which it is missing are left out. Default: a row for each cell.
+        Column of the atlas with the samples: return a row for each sample and state. Cells for which it is missing are
+        left out. Default: a row for each cell.
     study_key
-        Column of the atlas within which names of samples are unique; `None`: they are unique.
+        Column of the atlas with the studies, within which names of samples are unique; `None`: they are unique.
     where
         Only cells of the atlas that pass this filter, as `"tissue == 'blood'"`.
     max_distance
         Cosine distance (0 to 2) up to which a cell of a sample counts as one of the state.
-        Default: the `reach` of the atlas.
+        Default: the label radius of the atlas.
     quantile
-        Quantile of the distances of a sample's cells, 0 to 1: how far its nearest tenth reaches.
+        Quantile of the distances of a sample's cells, 0 to 1. Default: the distance of its nearest tenth.
     centroid, layer, gene_key, species, use_rep
-        What stands for a group, as for :func:`scim.tl.search`.
+        The query of a group, as in :func:`scim.tl.search`.
     max_memory
-        About how many bytes to read embeddings with; the atlas is never read whole. Beside them there are the frame of
-        cells, 4 bytes a cell and state, or for samples the distances of as many states as fit into `max_memory`, at
-        least one (the embeddings are read once for each lot), and 16 bytes a cell.
+        About how many bytes to use for embeddings; the atlas is never read whole. The frame of cells takes 4 bytes a
+        cell and state besides. Samples take 16 bytes a cell and the distances of as many states as fit into
+        `max_memory`, at least one; the embeddings are read once for each such batch of states.
 
     Returns
     -------
@@ -131,29 +129,35 @@ def score_similarity(
         check_range("max_distance", max_distance, 2.0)
     centroid = default_centroid(adata, centroid, use_rep)
     check_choice("centroid", centroid, get_args(Centroid))
-    names = [] if sample_key is None else check_names("columns", [n for n in (study_key, sample_key) if n is not None])
+    columns = (
+        [] if sample_key is None else check_names("columns", [n for n in (study_key, sample_key) if n is not None])
+    )
     with opened(atlas) as source:
-        X, groups = fitting_rep(adata, source, use_rep), groups_of(adata, groupby)
-        refuse_absent(names, source.columns, of="The atlas")
+        X, groups = query_embedding(adata, source, use_rep), groups_of(adata, groupby)
+        refuse_absent(columns, source.columns, of="The atlas")
         ids = source.ids if where is None else source.select(where)
         if not ids.size:
             msg = f"No cell of the atlas passes where={where!r}."
             raise ValueError(msg)
-        counted: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
-        states = centroids(adata, X, groups, source, centroid, use_rep=use_rep, **counted)
+        count_arguments: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
+        states = group_queries(adata, X, groups, source, centroid, use_rep=use_rep, **count_arguments)
         if sample_key is None:
             distances = _distances(source, ids, states, max_memory)
             return pd.DataFrame(distances, index=pd.Index(ids, name="soma_joinid"), columns=groups.names.tolist())
-        limit = max_distance if max_distance is not None else 2.0 if source.reach is None else source.reach
-        samples = samples_of(source, ids, names)
-        at_once = max(1, max_memory // (4 * samples.ids.size))
-        lots = []
-        for start in range(0, len(states), at_once):
-            distances = _distances(source, samples.ids, states[start : start + at_once], max_memory)
-            lots.append(_by_sample(distances, samples, quantile, limit))
-    return _frame(
-        groups.names, samples.frame, sample_key, study_key, [np.concatenate(part) for part in zip(*lots, strict=True)]
-    )
+        limit = (
+            max_distance if max_distance is not None else 2.0 if source.label_radius is None else source.label_radius
+        )
+        samples = atlas_samples(source, ids, columns)
+        step = max(1, max_memory // (4 * samples.ids.size))
+        frames = []
+        for start in range(0, len(states), step):
+            distances = _distances(source, samples.ids, states[start : start + step], max_memory)
+            frames.append(_by_sample(distances, samples, quantile, limit))
+    query = np.repeat(groups.names, len(samples.frame))
+    sample_columns = pd.concat([samples.frame] * len(states), ignore_index=True)
+    study = "" if study_key is None else sample_columns[study_key]
+    frame = pd.DataFrame({"query": query, "study": study, "sample": sample_columns[sample_key]})
+    return pd.concat([frame, sample_columns[["n_cells"]], pd.concat(frames, ignore_index=True)], axis=1)
 
 
 def _distances(
@@ -173,39 +177,19 @@ def _distances(
     return out
 
 
-def _by_sample(
-    distances: NDArray[np.float32], samples: AtlasSamples, quantile: float, limit: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean, quantile and share within the limit, each (n_states, n_samples)."""
-    order = np.argsort(samples.sample, kind="stable")
-    starts = np.cumsum(samples.frame["n_cells"].to_numpy()) - samples.frame["n_cells"].to_numpy()
+def _by_sample(distances: NDArray[np.float32], samples: AtlasSamples, quantile: float, limit: float) -> pd.DataFrame:
+    """Return mean, quantile and share within the limit, with a row for each state and sample."""
+    order = np.argsort(samples.codes, kind="stable")
     n_cells = samples.frame["n_cells"].to_numpy()
-    mean, near, share = (np.empty((distances.shape[1], n_cells.size)) for _ in range(3))
-    for state, of_cells in enumerate(distances.T):
-        column = of_cells[order]
-        mean[state] = np.add.reduceat(column, starts, dtype=np.float64) / n_cells
-        share[state] = np.add.reduceat(column <= limit, starts, dtype=np.int64) / n_cells
-        near[state] = [np.quantile(part, quantile) for part in np.split(column, starts[1:])]
-    return mean, near, share
-
-
-def _frame(
-    names: NDArray[np.object_],
-    samples: pd.DataFrame,
-    sample_key: str,
-    study_key: str | None,
-    measured: list[NDArray[np.float64]],
-) -> pd.DataFrame:
-    mean, near, share = (part.ravel() for part in measured)
-    whole = pd.concat([samples] * len(names), ignore_index=True)
-    return pd.DataFrame(
-        {
-            "query": np.repeat(names, len(samples)),
-            "study": "" if study_key is None else whole[study_key],
-            "sample": whole[sample_key],
-            "n_cells": whole["n_cells"],
-            "mean": mean.astype(np.float32),
-            "quantile": near.astype(np.float32),
-            "share": share,
+    starts = np.cumsum(n_cells) - n_cells
+    frames = []
+    for column in distances.T:
+        by_sample = column[order]
+        quantiles = [np.quantile(part, quantile) for part in np.split(by_sample, starts[1:])]
+        columns = {
+            "mean": (np.add.reduceat(by_sample, starts, dtype=np.float64) / n_cells).astype(np.float32),
+            "quantile": np.array(quantiles, dtype=np.float32),
+            "share": np.add.reduceat(by_sample <= limit, starts, dtype=np.int64) / n_cells,
         }
-    )
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)

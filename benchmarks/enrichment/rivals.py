@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special, stats
 
-from scim.tl._enrichment import Samples, _tail, measure_enrichment
+from scim.tl._enrichment_statistics import Samples, _upper_tail, measure_enrichment
 
 if TYPE_CHECKING:
     from made_up import MadeUp
@@ -38,7 +38,7 @@ def permutation(made: MadeUp) -> NDArray[np.float64]:
         variance = (a @ a) * (residual**2).sum(axis=1) / (n - 1)
         third = (a**3).sum() * (residual**3).sum(axis=1) * n / ((n - 1) * (n - 2))
         with np.errstate(invalid="ignore"):
-            tail = _tail(residual @ a / np.sqrt(variance), third / variance**1.5)
+            tail = _upper_tail(residual @ a / np.sqrt(variance), third / variance**1.5)
         p[:, value] = np.maximum(tail, 1 / special.comb(n, own.sum()))
     return p
 

@@ -1,6 +1,6 @@
 """How often `tl.enrichment` errs and how much it finds, beside other tests.
 
-    python benchmarks/composition/composition.py
+    python benchmarks/enrichment/enrichment.py
 
 Each row is 200 made-up atlases; a false discovery rate is the mean of (false / all) values of q <= .05, the power the
 mean share of planted values among them. About two and a half minutes on one core.

@@ -1,0 +1,167 @@
+"""Make one query for each group of cells, and measure how well it represents them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from scim._core.cosine import normalize
+from scim.pp import align, lognorm
+from scim.tl._inputs import embedding_record, query_counts
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from scim._core.adata import Groups
+    from scim._core.types import Centroid
+    from scim.atlas import Atlas
+    from scim.model import Model
+    from scim.pp import Counts, GeneMap, Species
+
+_ROWS = 4096  # of counts that are read at a time
+N_CENTRES = 10
+N_NEAREST = 100
+_N_RUNS = 5  # a single run of k-means differs from another by some 10 of 100
+_N_STARTS = 3
+_N_ITERATIONS = 100
+_TOLERANCE = 1e-4  # squared shift of the centres at which k-means ends, in mean variances of the cells
+_MOST_CELLS = 5_000  # of larger groups, as many cells are taken, evenly spaced
+_HIT_RADIUS = 0.85  # of the label radius: the mean of two unrelated types is .8 of it from both
+
+
+def group_queries(
+    adata: AnnData,
+    X: NDArray[np.float32],
+    groups: Groups,
+    atlas: Atlas,
+    centroid: Centroid,
+    *,
+    use_rep: str,
+    layer: str | None,
+    gene_key: str | None,
+    species: Species | None,
+) -> NDArray[np.float32]:
+    """Return one unit row for each group, (n_groups, dim): its summed counts embedded, or the mean of its rows of `X`.
+
+    `layer`, `gene_key` and `species` that are `None` are those that `tl.embed` was given.
+    """
+    if centroid == "embedding":
+        return centroids_of_embedding(X, groups)
+    record = embedding_record(adata, use_rep)
+    counts, genes = query_counts(adata, atlas.model, record, layer=layer, gene_key=gene_key, species=species)
+    return centroids_of_counts(counts, genes, groups, atlas.model)
+
+
+def default_centroid(adata: AnnData, centroid: Centroid | None, use_rep: str) -> Centroid:
+    """Return the centroid that is given, else counts if `tl.embed` made the embedding."""
+    if centroid is not None:
+        return centroid
+    return "counts" if embedding_record(adata, use_rep) else "embedding"
+
+
+def centroids_of_counts(counts: Counts, genes: GeneMap, groups: Groups, model: Model) -> NDArray[np.float32]:
+    r"""Embed the summed counts of each group as one cell: :math:`\log(1 + 10^4 \sum x / \sum\sum x)`."""
+    sums = np.zeros((len(groups.names), genes.observed.size))
+    for start in range(0, counts.n_obs, _ROWS):
+        stop = min(counts.n_obs, start + _ROWS)
+        codes = groups.codes[start:stop]
+        rows = np.flatnonzero(codes >= 0)
+        ones = np.ones(rows.size, dtype=np.float32)
+        indicator = sparse.csr_matrix((ones, (codes[rows], rows)), shape=(len(sums), stop - start))
+        sums += (indicator @ align(counts.rows(start, stop), genes)).toarray()
+    X = lognorm(sparse.csr_matrix(sums.astype(np.float32)), model.config.target_sum)
+    return model.encode(X, observed=genes.observed)
+
+
+def centroids_of_embedding(X: NDArray[np.float32], groups: Groups) -> NDArray[np.float32]:
+    """Return the mean row of each group, scaled to unit length, (n_groups, dim)."""
+    sums = np.zeros((len(groups.names), X.shape[1]), dtype=np.float64)
+    rows = groups.codes >= 0
+    np.add.at(sums, groups.codes[rows], X[rows])
+    return normalize(sums).astype(np.float32)
+
+
+def coherence(
+    X: NDArray[np.float32], groups: Groups, queries: NDArray[np.float32], atlas: Atlas, **query_arguments: Any
+) -> NDArray[np.float32]:
+    r"""Return how well the query of each group represents its cells, 0 to 100.
+
+    The cells of a group are summed up by ten centres, in each of five runs of k-means :cite:p:`Lloyd1982`.
+    :math:`N_i` are the 100 cells of the atlas nearest to centre i that are within its label radius; :math:`H` are all
+    cells of the atlas within .85 label radii of the query. The result is the mean over the centres of
+    :math:`100 |N_i \cap H| / |N_i|` (0 where :math:`N_i` is empty). It follows :cite:t:`Heimberg2025`, where `H` are
+    the 10,000 nearest of 23 million cells: a fixed number depends on how common a state is in the atlas, a radius does
+    not.
+
+    Parameters
+    ----------
+    X
+        (n_obs, dim) embeddings of the cells.
+    groups
+        Groups of the cells.
+    queries
+        (n_groups, dim) the query of each group.
+    atlas
+        The atlas that was searched.
+    query_arguments
+        Arguments of the query of its index: filter, duplicates.
+
+    Returns
+    -------
+    float32 (n_groups,); NaN where no centre has a cell of the atlas within the label radius.
+    """
+    radius = 2.0 if atlas.label_radius is None else atlas.label_radius
+    out = np.full(len(groups.names), np.nan, dtype=np.float32)
+    for i, query in enumerate(normalize(queries)):
+        nearest = atlas.index.query(_centres(X[groups.codes == i]), N_NEAREST, **query_arguments)
+        near = nearest.distances <= radius
+        if near.any():
+            ids, position = np.unique(nearest.ids[near], return_inverse=True)
+            hit = np.zeros(near.shape, dtype=bool)
+            hit[near] = (1 - atlas.index.vectors(ids) @ query <= _HIT_RADIUS * radius)[position]
+            shares = hit.sum(axis=1) / np.maximum(near.sum(axis=1), 1)
+            out[i] = 100 * shares.mean()
+    return out
+
+
+def _centres(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ten centres of cells for each run, the best of a few starts; of ten cells and fewer, the cells."""
+    if len(cells) > _MOST_CELLS:
+        cells = cells[np.linspace(0, len(cells) - 1, _MOST_CELLS).astype(np.int64)]
+    distinct = np.unique(cells, axis=0)
+    if len(distinct) <= N_CENTRES:
+        return distinct
+    rng = np.random.default_rng(0)
+    runs = [[_kmeans(distinct, rng) for _ in range(_N_STARTS)] for _ in range(_N_RUNS)]
+    return np.concatenate([min(starts, key=lambda result: result[1])[0] for starts in runs])
+
+
+def _kmeans(X: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+    """Return ten centres by Lloyd's iterations from a k-means++ start, and the sum of squared distances to them."""
+    squares = np.einsum("ij,ij->i", X, X)[:, None]
+    centres, nearest = X[[rng.integers(len(X))]], np.full(len(X), np.inf)
+    while len(centres) < N_CENTRES:
+        nearest = np.minimum(nearest, _squared_distances(X, squares, centres[-1:])[:, 0])
+        p = nearest / nearest.sum() if nearest.any() else None
+        centres = np.vstack([centres, X[[rng.choice(len(X), p=p)]]])
+    tolerance = _TOLERANCE * X.var(axis=0).mean()
+    for _ in range(_N_ITERATIONS):
+        labels = _squared_distances(X, squares, centres).argmin(axis=1)
+        moved = centres.copy()
+        for label in np.unique(labels):
+            moved[label] = X[labels == label].mean(axis=0)
+        shift, centres = np.square(moved - centres).sum(), moved
+        if shift <= tolerance:
+            break
+    return centres, float(_squared_distances(X, squares, centres).min(axis=1).sum())
+
+
+def _squared_distances(
+    X: NDArray[np.float32], squares: NDArray[np.float32], centres: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return squared Euclidean distances, (n, n_centres); `squares` are squared lengths of the rows, (n, 1)."""
+    products = np.einsum("ij,kj->ik", X, centres)  # not by BLAS: many threads are slower for so few columns
+    return np.maximum(squares + np.einsum("ij,ij->i", centres, centres) - 2 * products, 0)
