@@ -1,24 +1,28 @@
-"""Labels and studies of all cells, as integer codes; who may vote, and how such votes turn out."""
+"""Labels of the cells of an atlas: their codes, their label transfer, and their radius."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from scim import ontology
 from scim._core import keys
-from scim.label_transfer import LabelTree, Voters, calibrate, centroids_of
+from scim._core.mmap import release_pages
+from scim.label_transfer import LabelReference, LabelTransfer, LabelTree, calibrate
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
+    from scim.atlas._index import Cells
     from scim.index import Index
-    from scim.label_transfer import Confidence
+    from scim.label_transfer import Calibration
 
-_MOST = 5_000
-"""Labels at most: what is known of each pair of them is in memory."""
+_MAX_LABELS = 5_000  # a label tree has a matrix of all pairs of them
+_SAMPLE = 10_000  # cells of which the radius is measured
+_QUANTILE = 0.995
+_READ = 1000  # embeddings that are read at a time
 
 
 class Labels(NamedTuple):
@@ -34,62 +38,25 @@ class Labels(NamedTuple):
     """(n_labels,) Cell Ontology ids; empty text where a name has none."""
 
 
-class Electorate(NamedTuple):
-    """Who may vote in an atlas, and how probable it is that the vote is right."""
-
-    labels: Labels
-    voters: Voters
-    confidence: Confidence
-
-
-def elect(
-    index: Index, frame: pd.DataFrame, n_rows: int, label_key: str, known: Confidence | None = None, seed: int = 0
-) -> Electorate | None:
-    """Return the electorate of a column; `None` if no cell has a value.
-
-    Parameters
-    ----------
-    index
-        Of all cells.
-    frame, n_rows, label_key
-        As for :func:`labels_of`, with the studies too. Cells for which a column `is_primary_data` is false do not vote:
-        they are there again.
-    known
-        The confidence; default: it is measured.
-    seed
-        Of the sample by which it is.
-    """
-    labels = labels_of(frame, n_rows, label_key)
-    if not len(labels.names):
-        return None
-    tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
-    studies = _by_id(frame[keys.ATLAS_STUDY].cat.codes, n_rows, 0).clip(0)
-    codes = labels.codes
-    if keys.ATLAS_PRIMARY in frame:
-        again = (frame[keys.ATLAS_PRIMARY].astype(object) == False).astype(np.int32)  # noqa: E712  (a missing value is not)
-        codes = np.where(_by_id(again, n_rows, 0) == 1, -1, codes).astype(np.int32)
-    voters = Voters(codes, studies, tree, centroids_of(index.vectors, codes, studies, index.dim))
-    index.release_pages()  # the middles are of cells all over it
-    return Electorate(labels, voters, known or _measured(index, voters, seed))
-
-
 def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     """Return the labels in a column of cells.
 
     Parameters
     ----------
     frame
-        Categorical columns of all cells, by `soma_joinid`.
+        Categorical columns of all cells, by `soma_joinid`. The ids of `label` are in `label_id`, those of other columns
+        are looked up.
     n_rows
         Number of ids that were given.
     label_key
-        The column. The ids of `label` are in `label_id`, those of others are looked up.
+        The column.
     """
     label = frame[label_key]
-    label = label.cat.remove_categories([word for word in label.cat.categories if str(word) in keys.NO_LABEL])
+    label = label.cat.remove_categories([name for name in label.cat.categories if str(name) in keys.NO_LABEL])
     label = label.cat.remove_unused_categories()
-    if len(label.cat.categories) > _MOST:
-        msg = f"{label_key!r} has {len(label.cat.categories):,} values, more than {_MOST:,}: it names cells, not types."
+    if len(label.cat.categories) > _MAX_LABELS:
+        n_values = len(label.cat.categories)
+        msg = f"{label_key!r} has {n_values:,} values, more than {_MAX_LABELS:,}: it names cells, not types."
         raise ValueError(msg)
     names = np.array([str(name) for name in label.cat.categories], dtype=object)
     if label_key == keys.ATLAS_LABEL:
@@ -100,18 +67,93 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     return Labels(_by_id(label.cat.codes, n_rows, -1), names, ids)
 
 
-def _measured(index: Index, voters: Voters, seed: int) -> Confidence:
-    def search(
-        X: NDArray[np.float32], k: int, allowed: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        found = index.query(X, k, allowed=allowed, distinct=True)
-        index.release_pages()
-        return found
+def fit_label_transfer(
+    index: Index,
+    frame: pd.DataFrame,
+    n_rows: int,
+    label_key: str,
+    calibration: Calibration | None = None,
+    seed: int = 0,
+) -> LabelTransfer | None:
+    """Return the label transfer of a column; `None` if no cell has a value.
 
-    return calibrate(index.vectors, voters, search, seed)
+    Parameters
+    ----------
+    index
+        Of all cells.
+    frame, n_rows, label_key
+        As for :func:`labels_of`, with the studies too. Cells of which a column `is_primary_data` is false are marked as
+        duplicates.
+    calibration
+        Of the labels; default: it is measured on a sample of the cells, drawn with `seed`.
+    """
+    labels = labels_of(frame, n_rows, label_key)
+    if not len(labels.names):
+        return None
+    tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
+    studies = _by_id(frame[keys.ATLAS_STUDY].cat.codes, n_rows, 0).clip(0)
+    duplicates = None
+    if keys.ATLAS_PRIMARY in frame:
+        secondary = frame[keys.ATLAS_PRIMARY].astype(object) == False  # noqa: E712  (a missing value is not)
+        duplicates = _by_id(secondary.astype(np.int32), n_rows, 0) == 1
+    reference = LabelReference.of(index, labels.codes, studies, tree, duplicates)
+    return LabelTransfer(reference, calibration or calibrate(reference, index, seed), index)
 
 
 def _by_id(column: pd.Series, n_rows: int, missing: int) -> NDArray[np.int32]:
     codes = np.full(n_rows, missing, dtype=np.int32)
     codes[column.index.to_numpy()] = column
     return codes
+
+
+def measure_label_radius(index: Index, cells: Cells, frame: pd.DataFrame, seed: int) -> float:
+    """Return the cosine distance within which 99.5 % of a sample have a cell of their label in another study.
+
+    Labels of a single study have none; without others, the nearest other cell of the study stands in.
+    """
+    labels, studies = (
+        np.asarray(frame[name].cat.codes, dtype=np.int64) for name in (keys.ATLAS_LABEL, keys.ATLAS_STUDY)
+    )
+    pairs = pd.DataFrame({"label": labels, "study": studies}).query("label >= 0").drop_duplicates()
+    n_studies = pairs["label"].value_counts()
+    shared = n_studies.index[n_studies > 1].to_numpy()
+    comparable = np.flatnonzero(np.isin(labels, shared)) if shared.size else np.arange(len(labels))
+    rng = np.random.default_rng(seed)
+    sample = np.sort(rng.choice(comparable, min(comparable.size, _SAMPLE), replace=False))
+    if shared.size:
+        nearest = _nearest_in_other_studies(index, cells, labels, studies, sample)
+    else:
+        nearest = index.query(_embeddings(cells, sample), 2).distances[:, -1]
+    index.release_pages()
+    found = nearest[np.isfinite(nearest)]
+    return float(np.quantile(found, _QUANTILE)) if found.size else 2.0
+
+
+def _nearest_in_other_studies(
+    index: Index,
+    cells: Cells,
+    labels: NDArray[np.int64],
+    studies: NDArray[np.int64],
+    sample: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Return the distance from each cell of a sample to the nearest of its label in another study."""
+    order = np.argsort(labels, kind="stable")
+    starts, stops = np.searchsorted(labels[order], [labels[sample], labels[sample] + 1])
+    nearest = np.full(len(sample), np.inf, dtype=np.float32)
+    groups = pd.DataFrame({"start": starts, "stop": stops, "study": studies[sample]})
+    for rows in groups.groupby(["start", "study"]).indices.values():
+        start, stop, study = groups.iloc[rows[0]]
+        same_label = order[start:stop]
+        allowed = cells.ids[same_label[studies[same_label] != study]]
+        nearest[rows] = index.query(_embeddings(cells, sample[rows]), 1, allowed=allowed).distances[:, 0]
+        index.release_pages()
+    return nearest
+
+
+def _embeddings(cells: Cells, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the embeddings of rows, read by and by: each page that is read brings others into memory."""
+    parts = []
+    for chunk in np.array_split(rows, -(-len(rows) // _READ)):
+        parts.append(np.asarray(cells.embeddings[chunk]))
+        release_pages(cells.embeddings)
+    return np.concatenate(parts)

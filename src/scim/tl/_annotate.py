@@ -1,29 +1,17 @@
-"""Embeddings to labels."""
+"""Transfer labels from an atlas to embedded cells."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scim._core import keys
-from scim._core.checks import (
-    check_adata,
-    check_choice,
-    check_count,
-    check_key,
-    check_obs_key,
-    check_range,
-    check_writable,
-)
-from scim._core.groups import groups_of
-from scim._core.log import logger, progress
-from scim._core.types import Duplicates, Weights
-from scim.atlas import opened, origin
-from scim.label_transfer import Probabilities, Votes, answer, consensus, count, near_labels
-from scim.tl._ballot import as_text, ballot
-from scim.tl._context import fitting_rep
-from scim.tl._labelled import Counted, write_cells, write_groups
+from scim._core.adata import groups_of
+from scim._core.checks import check_adata, check_key, check_obs_key, check_writable
+from scim._core.log import logger
+from scim.atlas._open import opened, origin
+from scim.tl._inputs import primary_condition, query_embedding, query_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,16 +19,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core.adata import Groups
+    from scim._core.types import Duplicates, Weights
     from scim.atlas import Atlas
-    from scim.tl._ballot import Ballot, Level
-    from scim.tl._context import AtlasLike
+    from scim.label_transfer import LabelTransfer, Level, Prediction
+    from scim.tl._inputs import AtlasLike
 
-_CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
-
-_MAJORITY = 0.5
-
-_RECALL = 0.9
-"""Share of the neighbours that a large index finds: a vote does not need each of fifty."""
+_RECALL = 0.9  # of the neighbours in a large index: a vote of fifty does not change with a few
 
 
 def annotate(
@@ -63,13 +48,13 @@ def annotate(
     key_added: str = keys.LABEL,
     copy: bool = False,
 ) -> AnnData | None:
-    r"""Label cells by a vote of their nearest labelled cells in an atlas, with the probability that the label is right.
+    r"""Label cells by their nearest labelled cells in an atlas, with the probability that the label is right.
 
-    The confidence is learned from the atlas itself: its studies are held out one after the other, and their cells are
-    asked, once of all others, once with their own type taken out. It weighs how far the cell is from the middle of the
-    type and from its neighbours, what share of the vote the label has, how near the next type is, and how many studies
-    agree. Cells whose label is too likely to be wrong get a term of the Cell Ontology above it that is not, or are
-    unknown.
+    The confidence is calibrated on the atlas itself (leave-one-study-out): each study is predicted from the others,
+    once as they are, once without the type of the cell. Its features are the distances to the centroid of the type and
+    to the neighbours, the share of the vote, the distance to the next type, and the number of studies that agree. Cells
+    with a label that is too likely to be wrong get a term of the Cell Ontology above it that is not, or are unknown;
+    see :class:`scim.label_transfer.LabelTransfer`.
 
     Parameters
     ----------
@@ -79,40 +64,40 @@ def annotate(
         An open atlas, or the path of one.
         Default: `scim.settings.atlas`, else the atlas that comes with the package.
     label_key
-        Column of the atlas with the labels, text. For another than `"label"` confidence is measured on the way.
+        Column of the atlas with the labels, text. For another than `"label"` the confidence is calibrated first.
     k
-        Number of neighbours that vote.
+        Number of neighbours.
     weights
-        `"balanced"`: neither the number of cells that an atlas has of a type or of a study decides, nor a few stray
-        cells of a type whose middle is elsewhere. With :math:`n_l` voters of label :math:`l` and the nearest middle of
-        it in a study :math:`c_l` away, neighbours at cosine distances :math:`d_j` from studies :math:`s` give it
+        `"balanced"`: neither the number of cells of a type or a study in the atlas decides, nor a few stray cells of a
+        type that lies elsewhere. With :math:`n_l` cells of label :math:`l`, the nearest centroid of it in a study at
+        distance :math:`c_l`, and neighbours at cosine distances :math:`d_j` from studies :math:`s`, its votes are
         :math:`c_l^{-1/2} \sum_s (\sum_{j \in l, s} n_l^{-1/2} / \max(d_j, 10^{-6}))^{0.65}`.
-        `"distance"`: a neighbour weighs :math:`1 / \max(d_j, 10^{-6})`, as in :cite:t:`Heimberg2025`;
+        `"distance"`: the weight of a neighbour is :math:`1 / \max(d_j, 10^{-6})`, as in :cite:t:`Heimberg2025`;
         `"uniform"`: 1.
     allow, block
-        Labels that may vote, and labels that may not: as the atlas has them, or names or ids of the Cell Ontology,
-        which stand for all labels below them. Others are not among the neighbours. Default: all may.
+        Labels of cells that are eligible as neighbours, and labels of cells that are not: names as in the atlas, or
+        names or ids of the Cell Ontology, which stand for all labels below them. Default: all.
     where
-        Only cells of the atlas that pass this filter vote; see :meth:`scim.atlas.Atlas.select`.
+        Only cells of the atlas that pass this filter are eligible; see :meth:`scim.atlas.Atlas.select`.
     groupby
         Column of obs: each of its groups gets a label too, the most specific one that most of its cells are expected
         to be of.
     level
-        What may be said. `None`: labels of the atlas and terms of the Cell Ontology that join some of them, whichever
-        is the most specific one that is probable enough. `"label"`: labels of the atlas only. A number: terms so many
-        steps below the root of the ontology (:func:`scim.ontology.depth`), and labels less deep. Names or ids of
-        terms: these only. Whatever the level, answers for the same cell do not contradict each other.
+        Terms that may be predicted. `None`: labels of the atlas and terms of the Cell Ontology that join some of them,
+        whichever is the most specific one that is probable enough. `"label"`: labels of the atlas only. A number: terms
+        so many steps below the root of the ontology (:func:`scim.ontology.depth`), and labels less deep. Names or ids
+        of terms: these only. Predictions for the same cell at different levels do not contradict each other.
     max_error
-        Share of the answers that may be wrong, 0 to 1, in a study of which one cell in ten is of a type that the atlas
-        lacks: what is less sure is left unknown. Learned from the atlas too, so the threshold is the same for any
+        Share of the labels that may be wrong, 0 to 1, in a study with one cell in ten of a type that the atlas lacks:
+        cells with less sure labels are unknown. The threshold is calibrated on the atlas, so it is the same for any
         query. 1: every cell gets a label that `level` and `max_distance` allow.
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown too.
     top
         Number of labels, with their shares of the vote, to keep for each cell.
     duplicates
-        `"collapse"`: a cell that is in the atlas several times votes once, see :func:`scim.tl.search`.
-        `"keep"`: every cell may vote.
+        `"collapse"`: a cell that is in the atlas several times counts once, see :func:`scim.tl.search`.
+        `"keep"`: every copy counts.
     use_rep
         Name of the embedding in `obsm`.
     key_added
@@ -130,8 +115,8 @@ def annotate(
         Its Cell Ontology id, where it has one.
     `adata.obs["scim_label_confidence"]` : float32
         Probability that the label is right, 0 to 1: that the type which an annotator of another study would give the
-        cell is the label, or above or below it; measured for the balanced vote of 50 neighbours with nobody left out.
-        Of an unknown cell, that of the most specific answer that `level` allows; 0 beyond `max_distance`.
+        cell is the label, or above or below it; calibrated for the balanced vote of 50 neighbours among all cells.
+        Of an unknown cell, that of the most specific term that `level` allows; 0 beyond `max_distance`.
     `adata.obs["scim_label_distance"]` : float32
         Cosine distance to the nearest neighbour, 0 to 2.
     `adata.obs["scim_label_studies"]` : int32
@@ -142,7 +127,7 @@ def annotate(
     `adata.uns["scim_label"]` : dict
         Parameters, labels and atlas.
 
-    With `groupby` also `adata.obs["scim_label_group"]`, the label of the cell's group, and
+    With `groupby` also `adata.obs["scim_label_group"]`, the label of the group of the cell, and
     `adata.obs["scim_label_group_confidence"]`, and in `adata.uns["scim_label"]["groups"]` a frame with a row for each
     group: `group`, `n_cells`, `label`, `label_id`, `confidence` (the share of its cells that is expected to be of the
     label, 0 to 1), `share` (of its cells that have the label or one below it), `runner_up` and `runner_up_share` (the
@@ -154,7 +139,7 @@ def annotate(
     KeyError
         There is no embedding (run `scim.tl.embed` first), or a column does not exist.
     ValueError
-        Another model made the embedding, no cell of the atlas may vote, or a label or term is unknown.
+        Another model made the embedding, no cell of the atlas is eligible, or a label or term is unknown.
     FilterError
         `where` cannot be read, or names an unknown column or value.
 
@@ -170,67 +155,91 @@ def annotate(
     check_adata(adata)
     check_writable(adata, copy=copy)
     check_key(key_added, taken=(keys.EMBED_PARAMS,))
-    check_count("k", k)
-    check_count("top", top)
-    check_choice("weights", weights, get_args(Weights))
-    check_choice("duplicates", duplicates, get_args(Duplicates))
-    check_range("max_error", max_error, 1.0)
-    check_range("max_distance", max_distance, 2.0)
     if groupby is not None:
         check_obs_key(adata, groupby)
     groups = None if groupby is None else groups_of(adata, groupby)
     with opened(atlas) as source:
-        X = fitting_rep(adata, source, use_rep)
-        asked = ballot(
-            source,
-            label_key=label_key,
+        X = query_embedding(adata, source, use_rep)
+        transfer = source.label_transfer(label_key)
+        prediction = transfer.predict(
+            X,
+            k=k,
+            weights=weights,
             allow=allow,
             block=block,
-            where=where,
             level=level,
-            collapse=duplicates == "collapse",
+            max_error=max_error,
+            max_distance=max_distance,
+            top=top,
+            groups=groups,
+            eligible=None if where is None else _passing(source, where, len(transfer.reference.codes)),
+            duplicates=duplicates,
+            search=_search_arguments(source, transfer, label_key, allow, block, where, duplicates),
         )
-        n_voters = int((asked.voters.codes >= 0).sum())
-        counted = _count(X, source, asked, k=min(k, n_voters), weights=weights, top=top)
         source_of = origin(source)
-    threshold = float(asked.confidence.threshold(max_error))
-    # A row of zeros is a cell without counts: its neighbours are chance.
-    found = _without(counted.found, ~X.any(axis=1) | (counted.distance > max_distance))
-    said = answer(found, threshold, asked.may_be_said)
 
     adata = adata.copy() if copy else adata
     params: dict[str, Any] = {"use_rep": use_rep, "label_key": label_key, "k": k, "weights": weights, "top": top}
-    params |= {"allow": as_text(allow), "block": as_text(block), "where": where or "", "level": as_text(level)}
-    params |= {"max_error": float(max_error), "threshold": threshold, "max_distance": float(max_distance)}
+    params |= {"allow": _as_text(allow), "block": _as_text(block), "where": where or "", "level": _as_text(level)}
+    params |= {"max_error": float(max_error), "threshold": prediction.threshold, "max_distance": float(max_distance)}
     params |= {"duplicates": duplicates, "groupby": groupby or ""}
     adata.uns[key_added] = {"params": params, "atlas": source_of}
-    write_cells(adata, key_added, said, counted, asked.voters.tree)
-    if groups is not None:
-        # Of half of its cells a group should be, unless every cell and group is to have a label.
-        least = max(threshold, _MAJORITY) if max_error < 1 else 0.0
-        joint = consensus(found, said, groups, asked.voters.tree, least, asked.may_be_said)
-        write_groups(adata, key_added, groups, said, joint, asked.voters.tree)
-    logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, (said.terms >= 0).sum(), adata.n_obs)
+    _write(adata, key_added, prediction, groups)
+    n_labelled = int((prediction.terms >= 0).sum())
+    logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, n_labelled, adata.n_obs)
     return adata if copy else None
 
 
-def _without(found: Probabilities, gone: NDArray[np.bool_]) -> Probabilities:
-    """Return the probabilities with none for some cells."""
-    right = np.where(gone[:, None], np.float32(0), found.right)
-    return Probabilities(right, np.where(gone[:, None], np.int32(-1), found.terms))
+def _passing(atlas: Atlas, where: str, n_ids: int) -> NDArray[np.bool_]:
+    """Return which ids pass a filter, (n_ids,)."""
+    passing = np.zeros(n_ids, dtype=np.bool_)
+    passing[atlas.select(where)] = True
+    return passing
 
 
-def _count(X: NDArray[np.float32], atlas: Atlas, asked: Ballot, *, k: int, weights: Weights, top: int) -> Counted:
-    index, (voters, confidence, query, each, keep, _) = atlas.index, asked
-    knobs: dict[str, Any] = {"recall": _RECALL} if index.kind == "ivf" else {}
-    parts: list[Counted] = []
-    for start in progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk"):
-        some = X[start : start + _CHUNK]
-        found = index.query(some, k, **query, **knobs)
-        near = near_labels(some, voters.centroids, voters.tree.n_labels, keep)
-        votes, evidence = count(*found, voters, each, near, weights=weights, top_n=top)
-        p = confidence.probabilities(evidence, votes.codes[:, 0], voters.tree)
-        parts.append(Counted(votes, p, found.distances[:, 0], evidence.n_studies[:, 0]))
-    votes = Votes(*(np.concatenate(column) for column in zip(*(part.votes for part in parts), strict=True)))
-    p = Probabilities(*(np.concatenate(column) for column in zip(*(part.found for part in parts), strict=True)))
-    return Counted(votes, p, *(np.concatenate([part[place] for part in parts]) for place in (2, 3)))
+def _search_arguments(
+    atlas: Atlas,
+    transfer: LabelTransfer,
+    label_key: str,
+    allow: Sequence[str] | str | None,
+    block: Sequence[str] | str | None,
+    where: str | None,
+    duplicates: Duplicates,
+) -> dict[str, Any]:
+    """Return arguments of the index query: a filter that passes the eligible cells, where one can be written."""
+    search: dict[str, Any] = {"recall": _RECALL} if atlas.index.kind == "ivf" else {}
+    tree = transfer.reference.tree
+    chosen = tree.choose(allow, block)
+    conditions = [where, primary_condition(atlas) if duplicates == "collapse" else None]
+    if chosen is not None:
+        # A filter cannot quote some names, and reads "a || b" as each of the parts.
+        if any(sign in name for sign in ("`", " || ") for name in (label_key, *tree.labels)):
+            return search
+        conditions.append(f"`{label_key}` in {tree.labels[chosen].tolist()!r}")
+    elif not (transfer.reference.codes[atlas.ids] >= 0).all():
+        return search
+    return search | query_filter(atlas, *conditions)
+
+
+def _write(adata: AnnData, key: str, prediction: Prediction, groups: Groups | None) -> None:
+    """Write the labels of cells, the frame of groups, and the label of its group to each cell."""
+    tree = prediction.tree
+    adata.uns[key] |= {"labels": tree.labels.astype(str), "label_ids": tree.label_ids.astype(str)}
+    adata.obs[key], adata.obs[f"{key}_id"] = tree.as_categories(prediction.terms)
+    adata.obs[f"{key}_confidence"] = prediction.confidence
+    adata.obs[f"{key}_distance"] = prediction.distance
+    adata.obs[f"{key}_studies"] = prediction.n_studies
+    adata.obsm[f"{key}_codes"] = prediction.top_codes
+    adata.obsm[f"{key}_shares"] = prediction.top_shares
+    if groups is not None and prediction.groups is not None:
+        adata.uns[key]["groups"] = prediction.groups
+        label, confidence = prediction.groups["label"].array, prediction.groups["confidence"].to_numpy()
+        adata.obs[f"{key}_group"] = label.take(groups.codes, allow_fill=True)
+        adata.obs[f"{key}_group_confidence"] = np.where(groups.codes >= 0, confidence[groups.codes], np.float32(np.nan))
+
+
+def _as_text(choice: Level) -> str:
+    """Return an argument as `uns` can keep it."""
+    if choice is None:
+        return ""
+    return str(choice) if isinstance(choice, str | int | np.integer) else ", ".join(map(str, choice))

@@ -1,0 +1,305 @@
+"""Calibrate the confidence of labels on studies that are held out of the reference (leave-one-study-out)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from scim.label_transfer._reference import release_pages
+from scim.label_transfer._votes import Votes, count_votes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from scim.label_transfer._reference import LabelReference, NeighbourIndex
+    from scim.label_transfer._tree import LabelTree
+
+    Terms = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+DISTANCE_SHIFT = 1.5
+"""Ratio of the distances of cells of a new study to those of a held-out study, on which the model was often trained;
+chosen on studies that neither model nor reference had (benchmarks/NOTES.md)."""
+
+TEMPERATURE = 1.5
+"""Divisor of the log odds of a label of a new study, chosen likewise: held-out cells come out clearer than new ones."""
+
+STEPS = 100
+"""Steps of confidence at which the error rate of held-out cells is kept."""
+
+_MIN_SHARE, _MIN_DISTANCE, _MAX_MARGIN = 0.01, 0.01, 3.0
+_K = 50  # neighbours, the default of LabelTransfer.predict
+_N_CELLS = 10_000  # that are held out at most: the curves have six parameters
+_N_STUDIES = 50  # that are held out at most
+_N_TYPES = 100  # that are taken out of the reference at most, over all studies
+_N_FOLDS = 5  # of the cells of a reference of one study
+_SAME = 1e-5  # distance within which two cells are the same cell
+_FAR = 0.99  # quantile of the distances of held-out cells that stands for nearly all
+_NOVEL_SHARE = 0.1  # of cells of novel types for which error rates are stated
+_NOVEL_WEIGHT = 0.2  # of all novel cells relative to all others, when the curves are fitted
+_RIDGE = 1e-3  # of the squared slopes, relative to the mean loss: it decides only where the cells do not
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Curves and error rates measured on held-out studies."""
+
+    known: tuple[float, ...]
+    """Intercept and slope of the novelty curve: the logistic curve that the type of a cell is in the reference, over
+    :func:`novelty_feature`."""
+
+    right: tuple[float, ...]
+    """Intercept and slopes of the agreement curve: the logistic curve that the label of a cell of such a type is right,
+    over :func:`agreement_features`."""
+
+    errors: tuple[float, ...]
+    """Share of wrong labels among those of a confidence of at least 0, .01, .02, ... 1, expected of a new study with a
+    tenth of its cells of types that the reference lacks."""
+
+    n_studies: int
+    """Number of studies that were held out; 0 = there was one, and parts of its cells were held out."""
+
+    def probabilities(self, votes: Votes, tree: LabelTree, *, distance_shift: float = DISTANCE_SHIFT) -> Terms:
+        r"""Return the winner and the terms above it, and the probability of each that the cell is of the term.
+
+        :math:`\sigma(a_0 + a_1 (f - \log 1.5)) \, \sigma((b_0 + b \cdot g) / 1.5)` with the novelty feature :math:`f`,
+        the agreement features :math:`g` and a temperature of 1.5. A term is at least as probable as any term below it.
+
+        Returns
+        -------
+        (n, width) terms in the order of their path, -1 behind its end, and (n, width) probabilities, 0 behind it.
+        """
+        known = expit(self.known[0] + self.known[1] * (novelty_feature(votes) - np.log(distance_shift)))
+        right = expit((self.right[0] + agreement_features(votes) @ np.array(self.right[1:])) / TEMPERATURE)
+        winners = votes.codes[:, 0]
+        terms = tree.paths[np.maximum(winners, 0)].copy()
+        terms[winners < 0] = -1
+        p = np.where(terms >= 0, known * right, 0.0)
+        for upper in range(1, terms.shape[1]):
+            for lower in range(upper):
+                nested = (terms[:, upper] >= 0) & tree.within[terms[:, lower], terms[:, upper]]
+                np.maximum(p[:, upper], p[:, lower], out=p[:, upper], where=nested)
+        return terms, p.astype(np.float32)
+
+    def threshold(self, max_error: float) -> float:
+        """Return the least confidence from which on at most this share of labels is wrong; above 1 if there is none."""
+        too_many = np.flatnonzero(np.array(self.errors) > max_error)
+        return 0.0 if too_many.size == 0 else float(too_many[-1] + 1) / STEPS
+
+
+def novelty_feature(votes: Votes) -> NDArray[np.float64]:
+    """Return the mean of the logarithms of two cosine distances, (n, width).
+
+    One is that to the nearest centroid of the term, which is large for types that the model can tell apart; the other
+    the mean distance of the neighbours, which is large for types that the model has never seen.
+    """
+    centroid = np.log(np.maximum(votes.centroid_distance, _MIN_DISTANCE).astype(np.float64))
+    neighbours = np.log(np.maximum(votes.neighbour_distance, _MIN_DISTANCE).astype(np.float64))
+    return (centroid + neighbours[:, None]) / 2
+
+
+def agreement_features(votes: Votes) -> NDArray[np.float64]:
+    """Return three features that a label is right, (n, width, 3).
+
+    The log odds of its share of the vote; the logarithm of the ratio of the distance to the nearest centroid of another
+    label to that of its own; the logarithm of the number of studies of its neighbours.
+    """
+    share = np.clip(votes.term_share.astype(np.float64), _MIN_SHARE, 1 - _MIN_SHARE)
+    centroid = np.maximum(votes.centroid_distance, _MIN_DISTANCE).astype(np.float64)
+    rival = np.maximum(votes.rival_distance, _MIN_DISTANCE).astype(np.float64)
+    margin = np.clip(np.log(rival / centroid), -_MAX_MARGIN, _MAX_MARGIN)
+    return np.stack([np.log(share / (1 - share)), margin, np.log(np.maximum(votes.n_studies, 1))], axis=-1)
+
+
+class _HeldOut(NamedTuple):
+    """Held-out cells and their votes."""
+
+    votes: Votes
+    truth: NDArray[np.int32]
+    fold: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    """Whether the reference had cells of the type, or of one above or below it."""
+
+
+def calibrate(
+    reference: LabelReference, index: NeighbourIndex, rng: int | np.random.Generator | None = 0
+) -> Calibration:
+    """Fit the curves on cells of studies that are held out of the reference, up to 50 studies.
+
+    The cells of each are predicted once from all other studies, and once more, type by type, from those without the
+    type and its relatives: the reference then lacks their type. A prediction is right if it is the label of the cell, a
+    term above it, or a term below it, which the cell may be of. Where no type can be taken out, because all are
+    related, synthetic novel cells, twice as far away as nearly all, stand for novel types. Where no cell can be
+    predicted from another, every confidence is .25, and too likely to be wrong for any error rate but 1.
+    """
+    random = np.random.default_rng(rng)
+    cells = np.flatnonzero(reference.eligible())
+    n_studies = len(np.unique(reference.studies[cells]))
+    folds = reference.studies
+    if n_studies < 2:
+        folds = random.integers(0, _N_FOLDS, len(reference.codes)).astype(np.int32)
+    parts = list(_hold_out(reference, index, cells, folds, random))
+    if not parts:
+        return Calibration((0.0, 0.0), (0.0,) * 4, (1.0,) * (STEPS + 1), 0)
+    held_out = _joined(parts)
+    if held_out.known.all():
+        held_out = _joined([held_out, _synthetic_novel(held_out)])
+    votes, weights = held_out.votes, _fold_weights(held_out)
+    known = fit_logistic(novelty_feature(votes)[:, :1], held_out.known, weights, rising=False)
+    is_right = _is_right(held_out, reference.tree)
+    fitted = held_out.known & (votes.codes[:, 0] >= 0)
+    right: tuple[float, ...] = (0.0,) * 4
+    if fitted.any():
+        right = fit_logistic(agreement_features(votes)[fitted, 0], is_right[fitted, 0], weights[fitted], rising=True)
+    n_folds = len(np.unique(held_out.fold)) if n_studies > 1 else 0
+    curves = Calibration(known, right, (0.0,) * (STEPS + 1), n_folds)
+    return Calibration(known, right, _error_rates(held_out, is_right, curves, reference.tree), n_folds)
+
+
+def _hold_out(
+    reference: LabelReference,
+    index: NeighbourIndex,
+    cells: NDArray[np.int64],
+    folds: NDArray[np.int32],
+    random: np.random.Generator,
+) -> Iterator[_HeldOut]:
+    related, codes = reference.tree.related, reference.codes
+    drawn = _draw(cells, folds, random)
+    pairs = np.unique(np.stack([folds[drawn], codes[drawn]]), axis=1).T
+    taken_out = set(map(tuple, pairs[random.permutation(len(pairs))[:_N_TYPES]].tolist()))
+    for fold in np.unique(folds[drawn]):
+        others = cells[folds[cells] != fold]
+        if not len(others):
+            continue
+        queries = drawn[folds[drawn] == fold]
+        present = np.bincount(codes[others], minlength=len(related)) > 0
+        known: NDArray[np.bool_] = np.any(related[codes[queries]] & present, axis=1)
+        yield _predict_from(reference, index, queries, others, fold, known)
+        for code in np.unique(codes[queries]):
+            rest = others[~related[code][codes[others]]] if (int(fold), int(code)) in taken_out else others[:0]
+            if len(rest):
+                novel = queries[codes[queries] == code]
+                yield _predict_from(reference, index, novel, rest, fold, np.zeros(len(novel), dtype=np.bool_))
+
+
+def _draw(cells: NDArray[np.int64], folds: NDArray[np.int32], random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw cells from up to 50 folds, up to the same number from each and 10,000 in all; ascending."""
+    present, size = np.unique(folds[cells], return_counts=True)
+    if len(present) > _N_STUDIES:
+        present = present[np.sort(random.choice(len(present), _N_STUDIES, replace=False, p=size / size.sum()))]
+    parts = []
+    for fold in present:
+        members = cells[folds[cells] == fold]
+        parts.append(random.choice(members, min(len(members), _N_CELLS // len(present)), replace=False))
+    return np.sort(np.concatenate(parts)) if parts else cells
+
+
+def _predict_from(
+    reference: LabelReference,
+    index: NeighbourIndex,
+    queries: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    fold: np.int32,
+    known: NDArray[np.bool_],
+) -> _HeldOut:
+    """Predict held-out cells from cells of other folds; centroids of their own study are left out with it."""
+    restricted = reference.restricted(ids)
+    X = index.vectors(queries)
+    distances, found = index.query(X, _K, allowed=ids, distinct=True)
+    release_pages(index)
+    found = np.where(distances > _SAME, found, -1)  # the cell itself, published again, would be no test
+    votes = count_votes(distances, found, restricted, restricted.centroid_distances(X))
+    return _HeldOut(votes, reference.codes[queries], np.full(len(queries), fold), known)
+
+
+def _joined(parts: list[_HeldOut]) -> _HeldOut:
+    votes = Votes(*map(np.concatenate, zip(*(part.votes for part in parts), strict=True)))
+    return _HeldOut(votes, *(np.concatenate([part[field] for part in parts]) for field in (1, 2, 3)))
+
+
+def _synthetic_novel(held_out: _HeldOut) -> _HeldOut:
+    """Return cells like those held out, but twice as far from everything as nearly all of them, and of no type."""
+    votes = held_out.votes
+    centroid = 2 * np.quantile(votes.centroid_distance[:, 0], _FAR)
+    neighbour = 2 * np.quantile(votes.neighbour_distance, _FAR)
+    far = votes._replace(
+        centroid_distance=np.full_like(votes.centroid_distance, centroid),
+        neighbour_distance=np.full_like(votes.neighbour_distance, neighbour),
+    )
+    no_type = np.full_like(held_out.truth, -1)
+    return held_out._replace(votes=far, truth=no_type, known=np.zeros_like(held_out.known))
+
+
+def _fold_weights(held_out: _HeldOut) -> NDArray[np.float64]:
+    """Weigh all folds alike, and in each cells of known types five times as much as those of novel types."""
+    weights = np.zeros(len(held_out.truth))
+    for known, whole in ((True, 1.0), (False, _NOVEL_WEIGHT)):
+        for fold in np.unique(held_out.fold):
+            rows = (held_out.fold == fold) & (held_out.known == known)
+            if rows.any():
+                weights[rows] = whole / rows.sum()
+    return weights
+
+
+def _is_right(held_out: _HeldOut, tree: LabelTree) -> NDArray[np.bool_]:
+    """Return whether the winner, and the terms above it, are the label of the cell, above it or below it."""
+    terms = tree.paths[np.maximum(held_out.votes.codes[:, 0], 0)]
+    truth = held_out.truth[:, None]
+    return (terms >= 0) & (truth >= 0) & (tree.inside[terms, truth] | tree.within[terms, truth])
+
+
+def _error_rates(
+    held_out: _HeldOut, is_right: NDArray[np.bool_], curves: Calibration, tree: LabelTree
+) -> tuple[float, ...]:
+    """Return the share of wrong labels of at least each confidence; where there are none, the last share.
+
+    Cells of known types are taken to be wrong as often as their confidence implies, because they come out clearer than
+    those of a new study; cells of novel types are wrong as measured, and no farther away in a new study.
+    """
+    _, at_distance = curves.probabilities(held_out.votes, tree, distance_shift=1.0)
+    _, shifted = curves.probabilities(held_out.votes, tree)
+    known = held_out.known[:, None]
+    p = np.where(known, at_distance, shifted)
+    wrong = np.where(known, 1 - at_distance, ~is_right)
+    n_known, n_novel = max(held_out.known.sum(), 1), max((~held_out.known).sum(), 1)
+    weights = np.where(held_out.known, (1 - _NOVEL_SHARE) / n_known, _NOVEL_SHARE / n_novel)
+    errors: list[float] = []
+    for step in range(STEPS + 1):
+        passes = p >= step / STEPS
+        labelled = weights * passes.any(axis=1)
+        whole = labelled.sum()
+        share = labelled @ wrong[np.arange(len(p)), passes.argmax(axis=1)]
+        errors.append(float(share / whole) if whole > 0 else errors[-1])
+    return tuple(errors)
+
+
+def fit_logistic(
+    X: NDArray[np.float64], y: NDArray[np.bool_], weights: NDArray[np.float64], *, rising: bool
+) -> tuple[float, ...]:
+    """Return intercept and slopes of the weighted logistic regression of `y` (n,) on `X` (n, n_features).
+
+    With `rising` no slope is below 0, otherwise none is above. One row of each outcome at the mean of the features is
+    added, with the weight of an average row, so that one outcome alone gives no certainty.
+    """
+    mean = np.average(X, axis=0, weights=weights)
+    rows = np.vstack([X, mean, mean])
+    rows = np.hstack([np.ones((len(rows), 1)), rows])
+    outcome = np.append(y, [True, False]).astype(np.float64)
+    row_weights = np.append(weights, [weights.mean()] * 2)
+    row_weights = row_weights / row_weights.sum()
+
+    def loss(beta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        eta = rows @ beta
+        slopes = np.append(0.0, beta[1:])
+        value = row_weights @ (np.logaddexp(0, eta) - outcome * eta) + _RIDGE * slopes @ slopes / 2
+        return float(value), rows.T @ (row_weights * (expit(eta) - outcome)) + _RIDGE * slopes
+
+    sign = (0.0, None) if rising else (None, 0.0)
+    bounds = [(None, None), *[sign] * X.shape[1]]
+    fitted = minimize(loss, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
+    return tuple(float(value) for value in fitted.x)

@@ -1,0 +1,114 @@
+"""Choose the predicted term of each cell, and of each group of cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scim._core.adata import Groups
+    from scim.label_transfer._calibration import Terms
+    from scim.label_transfer._tree import LabelTree
+
+MIXED = 0.25
+"""Share of the cells of a mixed group that have the same other label, at least."""
+
+
+def choose_terms(
+    terms: NDArray[np.int32], probabilities: NDArray[np.float32], threshold: float, allowed: NDArray[np.bool_]
+) -> Terms:
+    """Return the most specific allowed term of each path whose probability reaches the threshold; -1 = unknown.
+
+    Parameters
+    ----------
+    terms, probabilities
+        (n, width), from :meth:`Calibration.probabilities`.
+    threshold
+        Least probability, 0 to 1.
+    allowed
+        (n_terms,) which terms may be predicted.
+
+    Returns
+    -------
+    (n,) terms and (n,) confidences: the probability of the term; of an unknown cell, of its most specific allowed term.
+    """
+    candidate = (terms >= 0) & allowed[terms]
+    passes = candidate & (probabilities >= np.float32(threshold))
+    known: NDArray[np.bool_] = np.any(passes, axis=1)
+    rows = np.arange(len(terms))
+    place = np.where(known, passes.argmax(axis=1), candidate.argmax(axis=1))
+    confidence = np.where(candidate.any(axis=1), probabilities[rows, place], np.float32(0))
+    return np.where(known, terms[rows, place], -1).astype(np.int32), confidence
+
+
+def group_consensus(
+    groups: Groups,
+    terms: NDArray[np.int32],
+    probabilities: NDArray[np.float32],
+    predicted: NDArray[np.int32],
+    tree: LabelTree,
+    threshold: float,
+    allowed: NDArray[np.bool_],
+) -> pd.DataFrame:
+    """Return for each group the most specific term whose mean probability over its cells reaches the threshold.
+
+    The path of terms is that above the label which is the winner of most cells, by their probabilities.
+
+    Parameters
+    ----------
+    groups
+        (n,) of the cells.
+    terms, probabilities, predicted
+        Of the cells, from :meth:`Calibration.probabilities` and :func:`choose_terms`.
+    tree, threshold, allowed
+        As in :func:`choose_terms`.
+
+    Returns
+    -------
+    One row a group, see :attr:`Prediction.groups`.
+    """
+    rows, n_groups = np.flatnonzero(groups.codes >= 0), len(groups.names)
+    codes, terms, probabilities, predicted = groups.codes[rows], terms[rows], probabilities[rows], predicted[rows]
+    n_cells = np.bincount(codes, minlength=n_groups)
+    size, shape = n_cells.clip(1)[:, None], (n_groups, len(tree.names))
+    expected = _sum_by_term(codes, terms, probabilities, shape) / size
+    best = _sum_by_term(codes, terms[:, :1], probabilities[:, :1], shape).argmax(axis=1)
+    paths = tree.paths[best]
+    on_path = np.where(paths >= 0, np.take_along_axis(expected, paths, axis=1), 0).astype(np.float32)
+    consensus, confidence = choose_terms(paths, on_path, threshold, allowed)
+    term = np.where(consensus >= 0, consensus, best)
+    shares = _sum_by_term(codes, predicted[:, None], np.ones((len(codes), 1), dtype=np.float32), shape) / size
+    below, above = tree.within.T[term], tree.within[term]
+    other_shares = np.where(below | above, 0, shares)
+    second = other_shares.max(axis=1)
+    runner_up = np.where(second > 0, other_shares.argmax(axis=1), -1).astype(np.int32)
+    label, label_id = tree.as_categories(consensus)
+    return pd.DataFrame(
+        {
+            "group": groups.names.astype(str),
+            "n_cells": n_cells,
+            "label": label,
+            "label_id": label_id,
+            "confidence": confidence,
+            "share": np.where(below, shares, 0).sum(axis=1).astype(np.float32),
+            "runner_up": tree.as_categories(runner_up)[0],
+            "runner_up_share": second.astype(np.float32),
+            "unknown": (np.bincount(codes, weights=predicted < 0, minlength=n_groups) / n_cells).astype(np.float32),
+            "mixed": second >= MIXED,
+        },
+        index=[str(i) for i in range(n_groups)],
+    )
+
+
+def _sum_by_term(
+    codes: NDArray[np.int64], terms: NDArray[np.int32], values: NDArray[np.float32], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Add up values by group and term; terms of -1 are none."""
+    out = np.zeros(shape)
+    present = terms >= 0
+    np.add.at(out, (np.broadcast_to(codes[:, None], terms.shape)[present], terms[present]), values[present])
+    return out

@@ -1,0 +1,369 @@
+"""Label transfer on arrays: fit on labelled reference cells, predict the labels of queries, save and load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, get_args
+
+import numpy as np
+import pandas as pd
+
+from scim import ontology
+from scim._core.adata import Groups, group_values
+from scim._core.checks import check_choice, check_count, check_range
+from scim._core.cosine import unit_rows
+from scim._core.errors import FormatError
+from scim._core.folder import new_folder, read_json, write_json
+from scim._core.log import progress
+from scim._core.types import Duplicates, Weights
+from scim.label_transfer._calibration import Calibration, calibrate
+from scim.label_transfer._decision import choose_terms, group_consensus
+from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex
+from scim.label_transfer._tree import LabelTree
+from scim.label_transfer._votes import count_votes
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from scim.label_transfer._tree import Level
+
+_CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
+_MAJORITY = 0.5  # share of its cells that a group with a label is expected to have of it
+_DECIMALS = 4  # rows whose numbers agree so far are one cell that was published twice
+_ROUNDING = 1e-4  # lengths that are this near 1 are 1
+_FILE, _FORMAT, _VERSION = "label_transfer.json", "scim-label-transfer", 1
+_ARRAYS = ("codes", "studies", "label_weights", "centroids", "centroid_labels", "centroid_studies")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted labels of n queries."""
+
+    terms: NDArray[np.int32]
+    """(n,) predicted term, as a position in `tree.names`; -1 = unknown."""
+
+    confidence: NDArray[np.float32]
+    """(n,) probability that the label is right, 0 to 1; of an unknown query, that of its most specific allowed term."""
+
+    distance: NDArray[np.float32]
+    """(n,) cosine distance to the nearest reference cell, 0 to 2."""
+
+    n_studies: NDArray[np.int32]
+    """(n,) number of studies of the neighbours that have the label with most votes."""
+
+    top_codes: NDArray[np.int32]
+    """(n, top) labels with most votes, as positions in `tree.labels`; -1 = no further label."""
+
+    top_shares: NDArray[np.float32]
+    """(n, top) their shares of the vote, 0 to 1."""
+
+    tree: LabelTree
+    """The labels and the terms above them."""
+
+    threshold: float
+    """Least confidence of a label."""
+
+    groups: pd.DataFrame | None = None
+    """A row for each group: `group`, `n_cells`, `label`, `label_id`, `confidence` (expected share of its cells that are
+    of the label), `share` (of its cells that have the label or one below it), `runner_up` and `runner_up_share` (the
+    label most frequent among its other cells that is neither above nor below), `unknown` (share of unknown cells),
+    `mixed` (whether the runner-up has a quarter of the cells or more)."""
+
+    @property
+    def labels(self) -> NDArray[np.object_]:
+        """(n,) name of the predicted term; `None` = unknown."""
+        return np.append(self.tree.names, [None])[self.terms]
+
+    @property
+    def label_ids(self) -> NDArray[np.object_]:
+        """(n,) Cell Ontology id of the predicted term; `None` = unknown, or a label without one."""
+        return np.array([term or None for term in self.tree.ids] + [None], dtype=object)[self.terms]
+
+
+class LabelTransfer:
+    """Labels of queries from their nearest labelled reference cells, each with the probability that it is right.
+
+    Made by :meth:`fit` or :meth:`load`; an atlas has one for each column of labels
+    (:meth:`scim.atlas.Atlas.label_transfer`).
+
+    Parameters
+    ----------
+    reference
+        Labelled cells.
+    calibration
+        Curves and error rates of confidences.
+    index
+        Finds the nearest reference cells; its ids are positions in `reference.codes`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scim.label_transfer import LabelTransfer
+    >>> rng = np.random.default_rng(0)
+    >>> centers, types = rng.normal(size=(3, 16)), rng.integers(0, 3, 300)
+    >>> X = centers[types] + rng.normal(scale=0.3, size=(300, 16))
+    >>> labels = np.array(["T cell", "B cell", "monocyte"])[types]
+    >>> transfer = LabelTransfer.fit(X, labels, studies=np.repeat(["a", "b", "c"], 100))
+    >>> transfer.predict(centers).labels.tolist()
+    ['T cell', 'B cell', 'monocyte']
+    """
+
+    def __init__(self, reference: LabelReference, calibration: Calibration, index: NeighbourIndex) -> None:
+        self.reference = reference
+        self.calibration = calibration
+        self.index = index
+
+    @classmethod
+    def fit(
+        cls,
+        X: ArrayLike | None,
+        labels: ArrayLike | pd.Series[Any] | pd.Categorical,
+        studies: ArrayLike | pd.Series[Any] | pd.Categorical | None = None,
+        *,
+        index: NeighbourIndex | None = None,
+        rng: int | np.random.Generator | None = 0,
+    ) -> Self:
+        """Fit reference and calibration: each study is held out and predicted from the others (leave-one-study-out).
+
+        Parameters
+        ----------
+        X
+            Embeddings (n, dim), scaled to unit length. Of rows that are equal to four decimals one is kept.
+        labels
+            (n,) names, or ids of the Cell Ontology; missing = unlabelled.
+        studies
+            (n,) study of each cell. Default: all cells are of one study, whose cells stand in for held-out studies;
+            confidences are then too high.
+        index
+            Finds neighbours in place of `X`, which is then `None`: any object with `query(X, k, allowed=, distinct=)`,
+            `vectors(ids)`, `n_rows` and `dim`, such as :class:`scim.index.Index`, with ids from 0 to n - 1.
+        rng
+            Seed or generator of the sample of cells that are held out.
+
+        Raises
+        ------
+        ValueError
+            The lengths differ, no cell has a label, or `X` has NaN or infinite values.
+        """
+        codes, names = pd.factorize(ontology.standardize(labels), sort=True)
+        study_of = np.zeros(len(codes)) if studies is None else np.asarray(studies, dtype=object)
+        if len(study_of) != len(codes):
+            msg = f"Expected a study for each of {len(codes)} labels, got {len(study_of)}."
+            raise ValueError(msg)
+        if not len(names):
+            msg = "No cell has a label; expected at least one that is not missing."
+            raise ValueError(msg)
+        if index is None:
+            rows = _unit(X, n=len(codes), what="rows of X")
+            kept = _distinct(rows, np.flatnonzero(codes >= 0))
+            index, codes, study_of = RowIndex(rows[kept]), codes[kept], study_of[kept]
+        study_codes = pd.factorize(study_of, use_na_sentinel=False)[0]
+        tree = LabelTree.of(list(names), [ontology.term_id(name) or "" for name in names])
+        reference = LabelReference.of(index, codes.astype(np.int32), study_codes.astype(np.int32), tree)
+        return cls(reference, calibrate(reference, index, rng), index)
+
+    @property
+    def labels(self) -> NDArray[np.object_]:
+        """(n_labels,) names of the labels of the reference."""
+        return self.reference.tree.labels
+
+    def __repr__(self) -> str:
+        n_cells, n_studies = int(self.reference.eligible().sum()), self.calibration.n_studies
+        return f"LabelTransfer({n_cells:,} cells, {len(self.labels)} labels, {n_studies} studies held out)"
+
+    def predict(
+        self,
+        X: ArrayLike,
+        *,
+        k: int = 50,
+        weights: Weights = "balanced",
+        allow: Sequence[str] | str | None = None,
+        block: Sequence[str] | str | None = None,
+        level: Level = None,
+        max_error: float = 0.1,
+        max_distance: float = 2.0,
+        top: int = 3,
+        groups: ArrayLike | pd.Series[Any] | Groups | None = None,
+        eligible: NDArray[np.bool_] | None = None,
+        duplicates: Duplicates = "collapse",
+        search: Mapping[str, Any] | None = None,
+    ) -> Prediction:
+        """Predict labels from the nearest reference cells.
+
+        Parameters
+        ----------
+        X
+            Embeddings (n, dim), scaled to unit length; a row of zeros is unknown.
+        k, weights, allow, block, level, max_error, max_distance, top
+            As in :func:`scim.tl.annotate`.
+        groups
+            (n,) group of each query, missing = in none: each group is predicted too.
+        eligible
+            (n_ids,) which reference cells take part; default: all that are labelled.
+        duplicates
+            `"collapse"`: cells that are marked as copies of others take no part, nor cells equal to a nearer one.
+        search
+            Arguments of `index.query`. With `where` or `allowed` among them, these must pass the eligible cells with
+            allowed labels and no others; default: their ids are passed.
+
+        Raises
+        ------
+        ValueError
+            A label or term is unknown, no reference cell is eligible, or `X` has another width.
+        """
+        check_count("k", k)
+        check_count("top", top)
+        check_choice("weights", weights, get_args(Weights))
+        check_choice("duplicates", duplicates, get_args(Duplicates))
+        check_range("max_error", max_error, 1.0)
+        check_range("max_distance", max_distance, 2.0)
+        rows = _unit(X, dim=self.index.dim, what="queries")
+        members = groups if groups is None or isinstance(groups, Groups) else group_values(groups, "groups")
+        if members is not None and len(members.codes) != len(rows):
+            msg = f"Expected a group for each of {len(rows)} queries, got {len(members.codes)}."
+            raise ValueError(msg)
+        tree, allowed = self.reference.tree.at_level(level)
+        ids = self._eligible_ids(allow, block, eligible, collapse=duplicates == "collapse")
+        reference = replace(self.reference.restricted(ids, None if eligible is None else self.index), tree=tree)
+        query = {"distinct": duplicates == "collapse", **(search or {})}
+        if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
+            query["allowed"] = ids
+        parts = []
+        for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
+            chunk = rows[start : start + _CHUNK]
+            distances, found = self.index.query(chunk, min(k, len(ids)), **query)
+            near = reference.centroid_distances(chunk)
+            votes = count_votes(distances, found, reference, near, weights=weights, top=top)
+            probable = self.calibration.probabilities(votes, tree)
+            parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
+        terms, probabilities, distance, *found_labels = map(np.concatenate, zip(*parts, strict=True))
+        # A row of zeros is a cell without counts: its neighbours are chance.
+        far = ~rows.any(axis=1) | (distance > max_distance)
+        terms[far], probabilities[far] = -1, 0
+        threshold = self.calibration.threshold(max_error)
+        predicted, confidence = choose_terms(terms, probabilities, threshold, allowed)
+        frame = None
+        if members is not None:
+            least = max(threshold, _MAJORITY) if max_error < 1 else 0.0
+            frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed)
+        return Prediction(predicted, confidence, distance, *found_labels, tree, threshold, frame)
+
+    def _eligible_ids(
+        self,
+        allow: Sequence[str] | str | None,
+        block: Sequence[str] | str | None,
+        eligible: NDArray[np.bool_] | None,
+        *,
+        collapse: bool,
+    ) -> NDArray[np.int64]:
+        chosen = self.reference.tree.choose(allow, block)
+        passes = self.reference.eligible(collapse=collapse, labels=chosen)
+        if eligible is not None:
+            if np.shape(eligible) != passes.shape or np.asarray(eligible).dtype != np.bool_:
+                given = f"{np.asarray(eligible).dtype} of shape {np.shape(eligible)}"
+                msg = f"eligible must be true or false for each of {len(passes)} cells, got {given}."
+                raise ValueError(msg)
+            passes &= eligible
+        if not passes.any():
+            reason = "." if eligible is None else ": none passes the filter."
+            msg = f"No labelled cell of the reference is eligible{reason}"
+            raise ValueError(msg)
+        return np.flatnonzero(passes)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a folder of JSON and npy files: the reference, its calibration, and the rows if there is no `index`.
+
+        Raises
+        ------
+        FileExistsError
+            `path` exists and `overwrite` is false, or it is something else.
+        """
+        arrays = {name: getattr(self.reference, name) for name in _ARRAYS}
+        if self.reference.duplicates is not None:
+            arrays["duplicates"] = self.reference.duplicates
+        if isinstance(self.index, RowIndex):
+            arrays["X"] = self.index.X
+        with new_folder(path, marker=_FILE, overwrite=overwrite) as folder:
+            for name, array in arrays.items():
+                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            content = {"format": _FORMAT, "version": _VERSION, "labels": self.reference.tree.labels.tolist()}
+            content |= {"label_ids": self.reference.tree.label_ids.tolist(), "n_rows": self.index.n_rows}
+            content |= {"calibration": asdict(self.calibration)}
+            content["arrays"] = {name: _checksum((folder / f"{name}.npy").read_bytes()) for name in arrays}
+            write_json(folder / _FILE, content | {"sha256": _checksum(json.dumps(content, sort_keys=True).encode())})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, index: NeighbourIndex | None = None) -> Self:
+        """Read what :meth:`save` wrote; `index` is the one that was passed to :meth:`fit`, if any.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such folder.
+        FormatError
+            A file is damaged, foreign, or written by a newer version.
+        ValueError
+            `index` is needed, or has another number of cells.
+        """
+        folder = Path(path)
+        content = read_json(folder / _FILE, kind="label transfer")
+        if content.get("format") != _FORMAT or content.get("version") != _VERSION:
+            msg = f"{str(folder / _FILE)!r} is no label transfer of version {_VERSION}; a newer scim may read it."
+            raise FormatError(msg)
+        if content.pop("sha256", None) != _checksum(json.dumps(content, sort_keys=True).encode()):
+            msg = f"{str(folder / _FILE)!r} is damaged: its checksum is another."
+            raise FormatError(msg)
+        arrays = {name: _read_array(folder / f"{name}.npy", checksum) for name, checksum in content["arrays"].items()}
+        rows = arrays.pop("X", None)
+        if index is None and rows is None:
+            msg = f"{str(folder)!r} was saved without embeddings; pass index=, as to fit()."
+            raise ValueError(msg)
+        index = RowIndex(rows) if index is None else index
+        reference = LabelReference(tree=LabelTree.of(content["labels"], content["label_ids"]), **arrays)
+        here, saved = (index.n_rows, index.dim), (content["n_rows"], reference.centroids.shape[1])
+        if here != saved:
+            msg = f"index has {here[0]} cells of {here[1]} numbers, the label transfer {saved[0]} of {saved[1]}."
+            raise ValueError(msg)
+        curves = content["calibration"]
+        tuples = {name: tuple(curves[name]) for name in ("known", "right", "errors")}
+        return cls(reference, Calibration(**tuples, n_studies=curves["n_studies"]), index)
+
+
+def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | None = None) -> NDArray[np.float32]:
+    """Return finite rows of unit length; those that are so long already stay as they are, bit for bit."""
+    rows = np.asarray(X)
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
+        msg = f"Expected {what} as a table of numbers, got {rows.dtype} of shape {rows.shape}."
+        raise ValueError(msg)
+    if n not in (None, len(rows)) or dim not in (None, rows.shape[1]):
+        msg = f"Expected {what} of shape {(n or 'n', dim or 'dim')}, got {rows.shape}."
+        raise ValueError(msg)
+    rows = np.ascontiguousarray(rows, dtype=np.float32 if rows.dtype != np.float64 else np.float64)
+    length = np.linalg.norm(rows, axis=1)
+    as_they_are = np.abs(length - 1) < _ROUNDING
+    out = unit_rows(rows, what=what)
+    out[as_they_are] = rows[as_they_are]
+    return out
+
+
+def _distinct(rows: NDArray[np.float32], labelled: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of labelled rows without those that equal an earlier one, ascending."""
+    rounded = np.round(rows[labelled], _DECIMALS) + 0.0  # no -0.0
+    return labelled[np.sort(np.unique(rounded, axis=0, return_index=True)[1])]
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_array(file: Path, checksum: str) -> NDArray[Any]:
+    if not file.exists() or _checksum(file.read_bytes()) != checksum:
+        msg = f"{str(file)!r} is damaged or missing; save the label transfer again."
+        raise FormatError(msg)
+    return np.asarray(np.load(file, allow_pickle=False))

@@ -1,0 +1,299 @@
+"""Count the labels of the neighbours of each query, and measure features of the winner and of the terms above it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from scim._core.numba import njit, njit_parallel, prange, threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scim._core.types import Weights
+    from scim.label_transfer._reference import LabelReference
+
+CLOSEST = 1e-6  # distance to a neighbour, at least, so that the weight of an identical cell is bounded
+NEAREST_CENTROID = 1e-3  # distance to a centroid, at least
+
+STUDY_POWER = 0.65
+"""Power of the votes of a study for a label, so that several studies outweigh one of as many neighbours; between .3 and
+1 it hardly changes the labels (benchmarks/NOTES.md)."""
+
+
+class Votes(NamedTuple):
+    """Best labels of each query, and features of the first of them and of each term above it, in the order of its path.
+
+    Of labels with equal votes, that of the nearer neighbour comes first.
+    """
+
+    codes: NDArray[np.int32]
+    """(n, top) label codes, best first; -1 = fewer labels among the neighbours."""
+
+    shares: NDArray[np.float32]
+    """(n, top) shares of the vote, 0 to 1, descending."""
+
+    term_share: NDArray[np.float32]
+    """(n, width) share of the vote for the term, 0 to 1; neighbours labelled above the term are not counted."""
+
+    centroid_distance: NDArray[np.float32]
+    """(n, width) cosine distance to the nearest centroid of a label of the term."""
+
+    rival_distance: NDArray[np.float32]
+    """(n, width) cosine distance to the nearest centroid of another label."""
+
+    n_studies: NDArray[np.int32]
+    """(n, width) number of studies of the neighbours of the term."""
+
+    neighbour_distance: NDArray[np.float32]
+    """(n,) mean cosine distance of the neighbours; 2 without any."""
+
+
+def count_votes(
+    distances: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    reference: LabelReference,
+    centroid_distances: NDArray[np.float32],
+    *,
+    weights: Weights = "balanced",
+    top: int = 1,
+) -> Votes:
+    r"""Count the labels of the neighbours.
+
+    A neighbour at distance :math:`d` has the weight 1 (`"uniform"`) or :math:`1 / \max(d, 10^{-6})` (`"distance"`). In
+    the `"balanced"` vote, label :math:`l` of :math:`n_l` cells, with the nearest centroid at distance :math:`c_l`, gets
+
+    .. math:: V_l = c_l^{-1/2} \sum_s \Big( \sum_{j \in l, s} \frac{1}{\sqrt{n_l} \max(d_j, 10^{-6})} \Big)^{0.65}
+
+    over the studies :math:`s`, so that neither the number of cells of a type or of a study decides, nor a few stray
+    cells of a type that lies elsewhere.
+
+    Parameters
+    ----------
+    distances, ids
+        Of the neighbours, (n, k), ascending; an id of -1 is none.
+    reference
+        Labels, studies and label weights of the ids.
+    centroid_distances
+        From :meth:`LabelReference.centroid_distances`, (n, n_labels).
+    weights
+        The kind of vote.
+    top
+        Number of labels to return for each query.
+    """
+    found, tree = ids >= 0, reference.tree
+    at = np.where(found, ids, 0)
+    labels = np.where(found, reference.codes[at], -1).astype(np.int32)
+    studies = np.where(found, reference.studies[at], -1).astype(np.int32)
+    cell_weights = np.where(found, 1.0, 0.0) if weights == "uniform" else _distance_weights(distances, found)
+    if weights == "balanced":
+        cell_weights *= reference.label_weights[labels]
+    n, width = len(labels), tree.paths.shape[1]
+    mean = np.divide(np.where(found, distances, 0).sum(axis=1), found.sum(axis=1).clip(1))
+    votes = Votes(
+        codes=np.full((n, top), -1, dtype=np.int32),
+        shares=np.zeros((n, top), dtype=np.float32),
+        term_share=np.zeros((n, width), dtype=np.float32),
+        centroid_distance=np.full((n, width), 2.0, dtype=np.float32),
+        rival_distance=np.full((n, width), 2.0, dtype=np.float32),
+        n_studies=np.zeros((n, width), dtype=np.int32),
+        neighbour_distance=np.where(found.any(axis=1), mean, 2.0).astype(np.float32),
+    )
+    of_tree = tree.paths, tree.inside, tree.above
+    with threads():
+        rank_labels(labels, studies, cell_weights, centroid_distances, weights == "balanced", *of_tree, *votes[:6])
+    return votes
+
+
+def count_labels(
+    distances: NDArray[np.float32], labels: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    """Count and weigh all labels of the neighbours of each query, in the order of the nearest neighbour of each.
+
+    The first of the greatest counts, or weights, is the winner of the vote: of equal ones that of the nearer neighbour.
+
+    Parameters
+    ----------
+    distances
+        Cosine distances of the neighbours, (n, k), ascending.
+    labels
+        Their label codes, (n, k); -1 = no neighbour, or it has no label.
+
+    Returns
+    -------
+    codes
+        (n, width) label codes; -1 = no more labels.
+    counts
+        (n, width) number of neighbours of the label.
+    weights
+        (n, width) sum of 1 / max(d, 1e-6) over them, in double precision.
+    """
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    codes = np.full(labels.shape, -1, dtype=np.int32)
+    counts, sums = np.zeros(labels.shape), np.zeros(labels.shape)
+    with threads():
+        sum_labels(labels, _distance_weights(distances, labels >= 0), codes, counts, sums)
+    width = int((codes >= 0).sum(axis=1).max(initial=1))
+    return codes[:, :width], counts[:, :width], sums[:, :width]
+
+
+def _distance_weights(distances: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return 1 / max(d, 1e-6) of the neighbours found, else 0, (n, k); in double precision, so that ties are exact."""
+    near = np.maximum(np.where(found, distances, 1).astype(np.float64), CLOSEST)
+    return np.where(found, 1 / near, 0.0)
+
+
+@njit
+def tally(
+    labels: NDArray[np.int32],
+    studies: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    centroid_distances: NDArray[np.float32],
+    balanced: bool,  # noqa: FBT001  (kernels take positional arguments)
+    seen: NDArray[np.int32],
+    total: NDArray[np.float64],
+) -> int:
+    """Write the labels of a query in the order of their nearest neighbour, and their votes; return their number.
+
+    Labels of a query are few: a list searched from the front beats a table as wide as the reference has labels, and its
+    order settles ties.
+    """
+    k = labels.size
+    n_seen, n_pairs = 0, 0
+    pair_label, pair_study, pair_sum = np.empty(k, np.int64), np.empty(k, np.int32), np.zeros(k, np.float64)
+    for j in range(k):
+        if labels[j] < 0:
+            continue
+        at = 0
+        while at < n_seen and seen[at] != labels[j]:
+            at += 1
+        if at == n_seen:
+            seen[at] = labels[j]
+            total[at] = 0.0
+            n_seen += 1
+        if not balanced:
+            total[at] += weights[j]
+            continue
+        pair = 0
+        while pair < n_pairs and (pair_label[pair] != at or pair_study[pair] != studies[j]):
+            pair += 1
+        if pair == n_pairs:
+            pair_label[pair], pair_study[pair] = at, studies[j]
+            n_pairs += 1
+        pair_sum[pair] += weights[j]
+    for pair in range(n_pairs):
+        total[pair_label[pair]] += pair_sum[pair] ** STUDY_POWER
+    if balanced:
+        for at in range(n_seen):
+            total[at] /= np.sqrt(max(centroid_distances[seen[at]], NEAREST_CENTROID))
+    return n_seen
+
+
+@njit_parallel
+def rank_labels(
+    labels: NDArray[np.int32],
+    studies: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    centroid_distances: NDArray[np.float32],
+    balanced: bool,  # noqa: FBT001
+    paths: NDArray[np.int32],
+    inside: NDArray[np.bool_],
+    above: NDArray[np.bool_],
+    top_codes: NDArray[np.int32],
+    top_shares: NDArray[np.float32],
+    term_share: NDArray[np.float32],
+    centroid_distance: NDArray[np.float32],
+    rival_distance: NDArray[np.float32],
+    n_studies: NDArray[np.int32],
+) -> None:
+    """Rank the labels of each query by votes, and measure features of the first and of the terms above it."""
+    n, k = labels.shape
+    for i in prange(n):
+        seen, total = np.empty(k, np.int32), np.empty(k, np.float64)
+        n_seen = tally(labels[i], studies[i], weights[i], centroid_distances[i], balanced, seen, total)
+        if n_seen == 0:
+            continue
+        rank(seen[:n_seen], total[:n_seen], top_codes[i], top_shares[i])
+        path = paths[top_codes[i, 0]]
+        for at in range(path.size):
+            if path[at] < 0:
+                break
+            is_inside, is_above = inside[path[at]], above[path[at]]
+            term_share[i, at] = share_of(seen[:n_seen], total[:n_seen], is_inside, is_above)
+            for label in range(centroid_distances.shape[1]):
+                distance = centroid_distances[i, label]
+                if is_inside[label]:
+                    centroid_distance[i, at] = min(centroid_distance[i, at], distance)
+                elif not is_above[label]:
+                    rival_distance[i, at] = min(rival_distance[i, at], distance)
+            n_studies[i, at] = count_studies(labels[i], studies[i], is_inside)
+
+
+@njit_parallel
+def sum_labels(
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    codes: NDArray[np.int32],
+    counts: NDArray[np.float64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Write the labels of each query in the order of their nearest neighbour, and their counts and summed weights."""
+    k = labels.shape[1]
+    for i in prange(labels.shape[0]):
+        seen, none = np.empty(k, np.int32), np.empty(0, np.float32)
+        n_seen = tally(labels[i], labels[i], np.ones(k), none, False, seen, counts[i])  # noqa: FBT003
+        tally(labels[i], labels[i], weights[i], none, False, seen, sums[i])  # noqa: FBT003
+        codes[i, :n_seen] = seen[:n_seen]
+
+
+@njit
+def rank(
+    seen: NDArray[np.int32],
+    total: NDArray[np.float64],
+    top_codes: NDArray[np.int32],
+    top_shares: NDArray[np.float32],
+) -> None:
+    """Write the labels with most votes, the first of equal ones first, and their shares."""
+    left = total.copy()
+    everything = total.sum()
+    for place in range(min(top_codes.size, seen.size)):
+        best = 0
+        for at in range(1, seen.size):
+            if left[at] > left[best]:
+                best = at
+        top_codes[place] = seen[best]
+        top_shares[place] = total[best] / everything
+        left[best] = -1.0
+
+
+@njit
+def share_of(
+    seen: NDArray[np.int32], total: NDArray[np.float64], inside: NDArray[np.bool_], above: NDArray[np.bool_]
+) -> float:
+    """Return the share of the votes for labels inside a term among those for labels that are not above it."""
+    votes, counted = 0.0, 0.0
+    for at in range(seen.size):
+        if above[seen[at]]:
+            continue
+        counted += total[at]
+        if inside[seen[at]]:
+            votes += total[at]
+    return votes / counted if counted > 0 else 0.0
+
+
+@njit
+def count_studies(labels: NDArray[np.int32], studies: NDArray[np.int32], inside: NDArray[np.bool_]) -> int:
+    """Return the number of studies of the neighbours of which the label is inside a term."""
+    seen = np.empty(labels.size, np.int32)
+    n_seen = 0
+    for j in range(labels.size):
+        if labels[j] < 0 or not inside[labels[j]]:
+            continue
+        at = 0
+        while at < n_seen and seen[at] != studies[j]:
+            at += 1
+        if at == n_seen:
+            seen[at] = studies[j]
+            n_seen += 1
+    return n_seen
