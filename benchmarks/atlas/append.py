@@ -37,7 +37,7 @@ def small_model(n_genes: int, *, dim: int = 128) -> Model:
     import torch  # noqa: PLC0415  (plain tiledbsoma needs none)
 
     from scim.model import Encoder, Model, ModelConfig  # noqa: PLC0415
-    from scim.model._labels import Labels  # noqa: PLC0415
+    from scim.model import Labels  # noqa: PLC0415
 
     net = Encoder(ModelConfig(n_genes, hidden=(64,), latent_dim=dim), torch.Generator().manual_seed(0)).eval()
     return Model(net.config, cells.gene_names(n_genes), Labels((), ()), net)
@@ -67,7 +67,7 @@ def with_scim(files: list[Path], out: Path, n_genes: int) -> dict[str, Any]:
         (_append, "add_names", "names"),
         (_append, "_column_types", "types"),
         (_append, "_obs", "types"),
-        (_transaction, "write_ledger", "checksums"),
+        (_transaction, "write_inventory", "checksums"),
     ):
         parts.watch(owner, name, part)
     with scim.atlas.create(out, model=small_model(n_genes)) as atlas:
@@ -112,7 +112,7 @@ def check(files: list[Path], out: Path) -> None:
     first = 0
     with scim.atlas.open(out) as atlas:
         obs = atlas.obs()
-        experiment = atlas._open()
+        experiment = atlas.snapshot.experiment
         stored = experiment.ms["RNA"].var.read().concat()["gene_id"].to_pylist()
         for number, path in enumerate(files):
             backed = anndata.read_h5ad(path, backed="r")
@@ -138,7 +138,7 @@ def reads(out: Path) -> None:
     from scim.atlas.soma import read_counts  # noqa: PLC0415
 
     with scim.atlas.open(out) as atlas:
-        n, experiment = atlas.n_obs, atlas._open()
+        n, experiment = atlas.n_obs, atlas.snapshot.experiment
         scattered = np.random.default_rng(0).choice(n, 50, replace=False)
         ways = {
             "50 scattered rows of obs": lambda: atlas.obs(scattered),

@@ -190,7 +190,7 @@ def test_columns_of_an_append_that_failed_do_not_bind_the_next(writable, monkeyp
     assert writable.obs()["n"].tolist() == [None] * 10 + ["text"] * 9
 
 
-def test_an_interrupted_append_of_a_file_goes_on(writable, tmp_path, monkeypatch):
+def test_an_interrupted_append_of_a_file_resumes(writable, tmp_path, monkeypatch):
     monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 1024)
     fakes.cells(5000, seed=4).write_h5ad(tmp_path / "a.h5ad")
     how = {"study": "a", "label_key": "cell_type", "obs_columns": ["n", "note"], "counts": True}
@@ -219,7 +219,7 @@ def test_an_interrupted_append_of_a_file_goes_on(writable, tmp_path, monkeypatch
     assert scim.atlas.verify(writable.path) == []
 
 
-def test_another_input_after_an_interruption_begins_anew(writable, tmp_path, monkeypatch):
+def test_another_input_after_an_interruption_starts_again(writable, tmp_path, monkeypatch):
     for i in (4, 5):
         fakes.cells(3000, seed=i).write_h5ad(tmp_path / f"{i}.h5ad")
     monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 1024)

@@ -77,7 +77,7 @@ def test_reach_covers_nearly_all_cells(atlas):
     X, codes, study = atlas.embeddings(), atlas.labels.codes, (atlas.obs()["study"] == "two").to_numpy()
     alike = (codes[:, None] == codes) & (study[:, None] != study)
     nearest = np.where(alike, 1 - X @ X.T, np.inf).min(axis=1)[codes >= 0]
-    assert atlas.reach == pytest.approx(np.quantile(nearest, 0.995), rel=1e-3)
+    assert atlas.label_radius == pytest.approx(np.quantile(nearest, 0.995), rel=1e-3)
 
 
 def test_without_labels_reach_is_about_the_nearest_cell(writable):
@@ -85,7 +85,7 @@ def test_without_labels_reach_is_about_the_nearest_cell(writable):
     writable.build_index()
     X = writable.embeddings()
     nearest = np.where(np.eye(30, dtype=bool), np.inf, 1 - X @ X.T).min(axis=1)
-    assert writable.reach == pytest.approx(np.quantile(nearest, 0.995), rel=1e-3)
+    assert writable.label_radius == pytest.approx(np.quantile(nearest, 0.995), rel=1e-3)
 
 
 def test_the_atlas_can_be_moved_and_read_only(atlas_path, tmp_path):

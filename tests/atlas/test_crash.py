@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 _BLOCK = "scim.atlas.soma:Writer.block"
 _WRITE = "scim.atlas.storage:Storage.write"
 _DELETE = "scim.atlas.storage:Storage.delete"
-_LEDGER = "scim.atlas.commit._transaction:write_ledger"
+_LEDGER = "scim.atlas.commit._transaction:write_inventory"
 
 MOMENTS = [
     ("remove", {"where": _WRITE, "first": "journal.json"}),
@@ -30,9 +30,9 @@ MOMENTS = [
     ("append_files", {"where": "pathlib:Path.rename"}),  # of a new schema
     ("append_files", {"where": _BLOCK}),
     ("append_files", {"where": "tiledbsoma:SparseNDArray.write", "call": 2}),  # obs is written, its counts are not
-    ("append_memory", {"where": "scim.atlas._parts:build_part", "when": "after"}),
+    ("append_memory", {"where": "scim.atlas._index:build_part", "when": "after"}),
     ("append_memory", {"where": _WRITE, "first": "names/", "when": "after"}),
-    ("build_index", {"where": "scim.atlas._build:build_part", "when": "after"}),
+    ("build_index", {"where": "scim.atlas._index:build_part", "when": "after"}),
     ("reembed", {"where": "scim.atlas.soma:Writer.add_embedding", "when": "after"}),
     ("reembed", {"where": _BLOCK, "call": 3}),
     ("reembed", {"where": _WRITE, "first": "atlas.json", "when": "after"}),  # a draft, not published

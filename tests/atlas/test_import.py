@@ -66,8 +66,8 @@ def test_a_part_by_value_and_its_counts(experiment, tmp_path):
     ) as atlas:
         assert atlas.obs()["source_joinid"].tolist() == rows.tolist()
         assert atlas.columns == ["cell_id", "study", "label", "label_id", "sex", "source_joinid"]
-        stored = atlas._open().ms["RNA"].X["counts"].read().coos().concat().to_scipy().toarray()
-        genes = atlas._open().ms["RNA"].var.read().concat()["gene_id"].to_pylist()
+        stored = atlas.snapshot.experiment.ms["RNA"].X["counts"].read().coos().concat().to_scipy().toarray()
+        genes = atlas.snapshot.experiment.ms["RNA"].var.read().concat()["gene_id"].to_pylist()
         columns = [genes.index(name.split(".")[0]) for name in truth.var["feature_id"]]
         np.testing.assert_array_equal(stored[:, columns], truth.X[rows].toarray())
         atlas.reembed(fakes.tiny_model(seed=3))

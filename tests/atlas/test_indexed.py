@@ -41,7 +41,7 @@ def no_reading(*_):
 @pytest.fixture
 def unread(monkeypatch):
     """Fail when the store is read."""
-    monkeypatch.setattr("scim.atlas._reader.read_obs", no_reading)
+    monkeypatch.setattr("scim.atlas._snapshot.read_obs", no_reading)
 
 
 @pytest.mark.parametrize("where", FILTERS)
@@ -111,7 +111,7 @@ def test_after_an_append_the_index_answers_for_all_cells(writable, monkeypatch):
     writable.append(fakes.cells(30, seed=4), study="a", obs_columns=["tissue"])
     writable.build_index()
     writable.append(fakes.cells(30, seed=5), study="b", obs_columns=["tissue", "n"])
-    monkeypatch.setattr("scim.atlas._reader.read_obs", no_reading)
+    monkeypatch.setattr("scim.atlas._snapshot.read_obs", no_reading)
     assert writable.indexes(["tissue", "n"])
     assert writable.select("n == 29").tolist() == [59]
     assert len(writable.select("n == None")) == 30
@@ -146,7 +146,7 @@ def test_numbers_that_all_differ_are_in_the_index(writable, monkeypatch):
         store = writable.obs()
         if study == "a":
             writable.build_index()
-        monkeypatch.setattr("scim.atlas._reader.read_obs", no_reading)
+        monkeypatch.setattr("scim.atlas._snapshot.read_obs", no_reading)
         assert writable.indexes(["score", "count"])
         pd.testing.assert_frame_equal(writable.obs(columns=["score", "count"]), store[["score", "count"]])
         assert writable.select("score > 0.5").tolist() == store.index[store["score"] > 0.5].tolist()

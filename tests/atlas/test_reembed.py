@@ -83,7 +83,7 @@ def test_a_draft_catches_up_with_appended_cells(counted):
 
 def test_what_was_interrupted_goes_on(counted, monkeypatch):
     model = fakes.tiny_model(seed=7)
-    monkeypatch.setattr("scim.atlas._reembed._ROWS", 16)
+    monkeypatch.setattr("scim.atlas._rewrite._REEMBED_ROWS", 16)
     starts = []
 
     def encode(self, X, **how):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,6 +71,110 @@ def test_what_was_written_without_the_lock_is_not_committed(writable, asleep, mo
     cells = fakes.cells(30, seed=2)
     scim.tl.embed(cells, writable)
     np.testing.assert_allclose(writable.embeddings()[20:], cells.obsm["X_scim"], atol=1e-6)
+
+
+@pytest.fixture
+def ticks(monkeypatch):
+    """The SOMA times that transactions gave, in order."""
+    times, tick = [], Transaction.tick
+
+    def recorded(transaction):
+        times.append(tick(transaction))
+        return times[-1]
+
+    monkeypatch.setattr(Transaction, "tick", recorded)
+    return times
+
+
+def write_late(asleep, monkeypatch, at):
+    """Write rows into the embedding at a SOMA time, without the lock, as a process that slept before the write."""
+    monkeypatch.setattr(asleep._lock, "check", lambda: None)
+    monkeypatch.setattr(asleep, "tick", lambda: at)
+    monkeypatch.setattr(asleep, "wrote", lambda *_, **__: None, raising=False)
+    rows = np.tile(np.eye(1, 16, dtype=np.float32), (5, 1))
+    Writer(asleep).block(np.arange(20, 25), embedding=("X_scim", rows))
+
+
+@pytest.mark.parametrize("which", [-1, -2, 0])
+def test_a_file_of_the_same_millisecond_is_not_committed(writable, asleep, ticks, monkeypatch, which):
+    from scim.atlas import _append
+
+    before, original = writable.obs(), _append.add_names
+
+    def add_names(*arguments):
+        write_late(asleep, monkeypatch, ticks[which])
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_append, "add_names", add_names)
+        with pytest.raises(FormatError, match="was written by another process during this change"):
+            writable.append(fakes.cells(30, seed=2), study="b")
+    pd.testing.assert_frame_equal(writable.obs(), before)
+    assert writable.append(fakes.cells(30, seed=2), study="b") == 30
+    assert scim.atlas.verify(writable.path) == []
+
+
+def test_a_second_write_of_the_same_time_is_refused_at_once(writable, asleep, monkeypatch):
+    original = Transaction.wrote
+
+    def wrote(transaction, folder, since, n=1):
+        if transaction is not asleep and folder.endswith("X_scim/__commits"):
+            write_late(asleep, monkeypatch, since)
+        original(transaction, folder, since, n)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "wrote", wrote)
+        with pytest.raises(FormatError, match="was written by another process during this change"):
+            writable.append(fakes.cells(30, seed=2), study="b")
+    assert scim.atlas.verify(writable.path) == []
+
+
+def test_a_resumed_append_keeps_its_rows_and_no_others(writable, asleep, ticks, tmp_path, monkeypatch):
+    monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 1024)
+    fakes.cells(3000, seed=4).write_h5ad(tmp_path / "a.h5ad")
+
+    def stop(transaction, n_done):
+        reached(transaction, n_done)
+        if n_done > 1024:
+            raise KeyboardInterrupt
+
+    reached = Transaction.reached
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "reached", stop)
+        with pytest.raises(KeyboardInterrupt):
+            writable.append(tmp_path / "a.h5ad", study="a")
+    write_late(asleep, monkeypatch, ticks[-2] + 1)  # between the two blocks that the journal counts
+    assert writable.append(tmp_path / "a.h5ad", study="a") == 3000
+    assert scim.atlas.verify(writable.path) == []
+    cells = fakes.cells(3000, seed=4)
+    scim.tl.embed(cells, writable)
+    np.testing.assert_allclose(writable.embeddings()[20:], cells.obsm["X_scim"], atol=1e-6)
+
+
+def test_a_journal_without_file_names_is_resumed_by_time(writable, tmp_path, monkeypatch):
+    monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 1024)
+    fakes.cells(3000, seed=4).write_h5ad(tmp_path / "a.h5ad")
+
+    def stop(transaction, n_done):
+        reached(transaction, n_done)
+        raise KeyboardInterrupt
+
+    reached = Transaction.reached
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "reached", stop)
+        with pytest.raises(KeyboardInterrupt):
+            writable.append(tmp_path / "a.h5ad", study="a")
+    journal = json.loads((writable.path / "journal.json").read_text())
+    del journal["files"]
+    (writable.path / "journal.json").write_text(json.dumps(journal))
+    written = []
+    original = Writer.block
+    monkeypatch.setattr(
+        Writer, "block", lambda self, ids, **parts: (written.append(ids[0]), original(self, ids, **parts))
+    )
+    assert writable.append(tmp_path / "a.h5ad", study="a") == 3000
+    assert written == [1024, 2048]
+    assert scim.atlas.verify(writable.path) == []
 
 
 def test_a_journal_that_cannot_be_read_hides_no_dying_writer(writable):

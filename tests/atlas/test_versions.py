@@ -41,7 +41,7 @@ def state(atlas):
 
 def stored_counts(atlas):
     with scim.atlas.open(atlas.uri, at=atlas.version) as reader:
-        X = reader._open().ms["RNA"].X["counts"].read().coos((reader.ids[-1] + 1, 111)).concat().to_scipy()
+        X = reader.snapshot.experiment.ms["RNA"].X["counts"].read().coos((reader.ids[-1] + 1, 111)).concat().to_scipy()
     return X.toarray()
 
 
@@ -120,10 +120,10 @@ def test_all_cells_can_be_removed(grown):
 
 def test_compaction_changes_no_answer_and_makes_few_files(grown):
     grown.remove("study == 'a' and n < 3")
-    before, measured = state(grown), (grown.reach, grown.electorate().confidence)
+    before, measured = state(grown), (grown.label_radius, grown.label_transfer().calibration)
     grown.compact()
     assert_same(before, state(grown))
-    assert (grown.reach, grown.electorate().confidence) == measured
+    assert (grown.label_radius, grown.label_transfer().calibration) == measured
     assert grown.index.n_appended == 0
     assert scim.atlas.verify(grown.path) == []
     freed = grown.vacuum()

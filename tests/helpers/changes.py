@@ -120,10 +120,10 @@ DONE_ALREADY = ("are in the atlas already", "is embedded with model", "has no dr
 @contextlib.contextmanager
 def small_blocks() -> Iterator[None]:
     """Write few cells at once."""
-    from scim.atlas import _append, _compact, _reembed
+    from scim.atlas import _append, _rewrite
 
-    own = [(_append, "_BLOCK_ROWS"), (_append, "_LEAST_ROWS"), (_reembed, "_ROWS")]
-    own += [(_compact, name) for name in ("_OBS_ROWS", "_EMBEDDING_ROWS", "_COUNT_ROWS")]
+    own = [(_append, "_BLOCK_ROWS"), (_append, "_LEAST_ROWS"), (_rewrite, "_REEMBED_ROWS")]
+    own += [(_rewrite, name) for name in ("_OBS_ROWS", "_EMBEDDING_ROWS", "_COUNT_ROWS")]
     before = [getattr(module, name) for module, name in own]
     for module, name in own:
         setattr(module, name, ROWS)

@@ -12,7 +12,7 @@ import pandas as pd
 
 import scim
 from helpers import fakes
-from scim.atlas.soma import COUNTS_PATH, VAR_PATH, Guard, damage_named, read_counts
+from scim.atlas.soma import COUNTS_PATH, VAR_PATH, IntegrityChecker, named_damage, read_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -112,11 +112,11 @@ def _ask_of_space(name: str, atlas: Any, ask: Callable[[str, Callable[[], Any]],
 
 def _counts(atlas: Any) -> Any:
     """Return genes and counts as :meth:`reembed` reads them."""
-    guard = Guard(atlas._storage, atlas._manifest)
+    guard = IntegrityChecker(atlas.snapshot.storage, atlas.snapshot.manifest)
     guard.check(VAR_PATH)
     guard.check(COUNTS_PATH)
-    experiment = atlas._open()
-    with damage_named(atlas._storage):
+    experiment = atlas.snapshot.experiment
+    with named_damage(atlas.snapshot.storage):
         genes = experiment.ms["RNA"].var.read().concat().to_pandas()
         return genes, read_counts(experiment, 0, 150).toarray()
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def studies_of(path: Path) -> dict[str, State]:
     """Return what an atlas says of each study, whatever the ids of its cells and the order of genes and columns."""
     with scim.atlas.open(path) as atlas:
-        obs, experiment = atlas.obs().astype(object), atlas._open()
+        obs, experiment = atlas.obs().astype(object), atlas.snapshot.experiment
         genes = experiment.ms["RNA"].var.read().concat().to_pandas().set_index("soma_joinid")["gene_id"].sort_index()
-        counts, order = read_counts(experiment, 0, atlas._manifest.n_rows).toarray(), np.argsort(genes.to_numpy())
+        counts, order = read_counts(experiment, 0, atlas.snapshot.manifest.n_rows).toarray(), np.argsort(genes.to_numpy())
         studies = {}
         for study, rows in obs.groupby("study"):
             ids = rows.index.to_numpy()

@@ -24,7 +24,7 @@ def state_of(path: Path, *, at: int | None = None) -> State:
     """Return what the last commit of an atlas says, or an earlier one."""
     with scim.atlas.open(path, at=at) as atlas:
         state = published(atlas)
-        has_draft = atlas._manifest.draft is not None
+        has_draft = atlas.snapshot.manifest.draft is not None
     if has_draft:
         with scim.atlas.open(path, at=at, draft=True) as draft:
             state |= {f"draft {name}": value for name, value in _space_of(draft).items()}
@@ -57,9 +57,9 @@ def differences(state: State, expected: State) -> list[str]:
 
 
 def _cells_of(atlas: Atlas) -> State:
-    experiment, manifest = atlas._open(), atlas._manifest
+    experiment, manifest = atlas.snapshot.experiment, atlas.snapshot.manifest
     columns = atlas.columns
-    names = [load_array(atlas._storage, entry) for entry in manifest.names]
+    names = [load_array(atlas.snapshot.storage, entry) for entry in manifest.names]
     hashes, ids = np.concatenate(names, axis=1) if names else np.empty((2, 0), dtype=np.uint64)
     alive = np.isin(ids, atlas.ids.astype(np.uint64))
     genes = experiment.ms["RNA"].var.read().concat().to_pandas().set_index("soma_joinid")["gene_id"].sort_index()
@@ -85,10 +85,10 @@ def _cells_of(atlas: Atlas) -> State:
 
 
 def _space_of(atlas: Atlas) -> State:
-    ids = atlas.ids[atlas.ids < atlas._space.n_rows]
-    embeddings = read_embeddings(atlas._open(), atlas._space.embedding, ids)
-    state = {"embeddings": embeddings, "model": atlas.model.uid, "reach": atlas.reach}
-    if atlas._space.index is not None and len(ids) and atlas._space.index.n_rows == atlas._manifest.n_rows:
+    ids = atlas.ids[atlas.ids < atlas.snapshot.embedding.n_rows]
+    embeddings = read_embeddings(atlas.snapshot.experiment, atlas.snapshot.embedding.name, ids)
+    state = {"embeddings": embeddings, "model": atlas.model.uid, "reach": atlas.label_radius}
+    if atlas.snapshot.embedding.index is not None and len(ids) and atlas.snapshot.embedding.index.n_rows == atlas.snapshot.manifest.n_rows:
         answers = atlas.index.query(embeddings[::7], min(5, len(ids)))
         state |= {"index": atlas.index.n_rows, "index ids": answers.ids, "index distances": answers.distances}
         filtered = atlas.index.query(embeddings[::11], 3, where="study == 'one'")

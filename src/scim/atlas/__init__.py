@@ -5,7 +5,7 @@ from scim.atlas._import import from_embedding, from_soma
 from scim.atlas._labels import Labels
 from scim.atlas._open import PACKAGED, create
 from scim.atlas._open import open_atlas as open  # noqa: A004  (`scim.atlas.open`, as everyone expects)
-from scim.atlas._origin import opened, opened_again, origin
+from scim.atlas._snapshot import Snapshot
 from scim.atlas.verify import Problem, verify
 
 __all__ = [
@@ -13,12 +13,10 @@ __all__ = [
     "Atlas",
     "Labels",
     "Problem",
+    "Snapshot",
     "create",
     "from_embedding",
     "from_soma",
     "open",
-    "opened",
-    "opened_again",
-    "origin",
     "verify",
 ]

@@ -1,40 +1,46 @@
-"""The atlas as a person holds it to change it: each method is one commit, and leaves all as it was if it fails."""
+"""An atlas as people hold it: the current snapshot to read, and transactions that make the next."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from scim._core import keys
-from scim._core.checks import check_choice, check_names, check_recall
+from scim._core.checks import check_choice, check_recall
 from scim._core.types import IndexKind
-from scim.atlas import _append, _compact, _reembed, _remove, _vacuum
-from scim.atlas._build import build_entry
-from scim.atlas._reader import Reader
-from scim.atlas.commit import Transaction
-from scim.atlas.soma import damage_named, failure_named
-from scim.atlas.source import Source, token_of
-from scim.io import opened
-from scim.pp import species_token
+from scim.atlas import _rewrite
+from scim.atlas._append import append, describe_append, open_sources
+from scim.atlas._index import build_entry
+from scim.atlas.commit import Transaction, read_manifest
+from scim.atlas.soma import named_damage, named_failure
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from anndata import AnnData
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
+    from scim.atlas._append import Data
+    from scim.atlas._labels import Labels
+    from scim.atlas._snapshot import Snapshot
+    from scim.atlas._source import Source
     from scim.atlas.commit import Manifest
-    from scim.atlas.storage import Storage
+    from scim.index import Index
+    from scim.io import Cells
+    from scim.label_transfer import LabelTransfer
     from scim.model import Model
     from scim.pp import Species
 
-    Data: TypeAlias = AnnData | str | os.PathLike[str]
 
-
-class Atlas(Reader):
+class Atlas:
     """A store of embedded, labelled cells; see :func:`scim.atlas.create` and :func:`scim.atlas.open`.
+
+    Reading is of one commit, its :class:`Snapshot`, until :meth:`refresh`. Each method that writes is one transaction:
+    it leaves all as it was if it fails.
 
     Attributes
     ----------
@@ -42,17 +48,157 @@ class Atlas(Reader):
         `"r"` or `"w"`.
     """
 
-    def __init__(
+    def __init__(self, snapshot: Snapshot, mode: Literal["r", "w"] = "r", *, timeout: float = 10) -> None:
+        self.mode = mode
+        self._current, self._closed, self._timeout = snapshot, False, timeout
+
+    def __repr__(self) -> str:
+        entry = self._current.embedding.index
+        index = "no index" if entry is None else f"index of {entry.n_rows:,}"
+        return f"Atlas({self.uri!r}: {self.n_obs:,} cells, {index}, version {self.version}, mode={self.mode!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store. Closing twice is fine."""
+        if not self._closed:
+            self._current.close()
+            self._current = self._current.at(self._current.manifest)  # without what was read
+            self._closed = True
+
+    def refresh(self) -> bool:
+        """Replace the snapshot by that of the last commit.
+
+        Returns
+        -------
+        Whether there was something newer.
+        """
+        return self._take(read_manifest(self.snapshot.storage))
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The commit that is read."""
+        if self._closed:
+            msg = f"The atlas at {self.uri!r} is closed; open it again with scim.atlas.open()."
+            raise ValueError(msg)
+        return self._current
+
+    # Reading: see Snapshot ---------------------------------------------------------------------------------------
+
+    @property
+    def uri(self) -> str:
+        """Its address: an absolute path, or `s3://bucket/prefix`."""
+        return self._current.storage.uri
+
+    @property
+    def path(self) -> Path:
+        """Its folder; a remote atlas has none and raises `ValueError`."""
+        path = self._current.storage.path
+        if path is None:
+            msg = f"The atlas at {self.uri!r} is remote and has no folder; use its uri."
+            raise ValueError(msg)
+        return path
+
+    @property
+    def version(self) -> int:
+        """Number of the commit that is read; :func:`scim.atlas.open` takes it as `at`."""
+        return self._current.manifest.number
+
+    @property
+    def uid(self) -> str:
+        """Identifier of this atlas, the same in every copy of it."""
+        return self._current.manifest.uid
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return self._current.manifest.n_obs
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._current.embedding.dim
+
+    @property
+    def label_radius(self) -> float | None:
+        """Cosine distance within which 99.5 % of cells have one of their label in another study; `None`: no index."""
+        entry = self._current.embedding.index
+        return None if entry is None else entry.label_radius
+
+    @property
+    def model_uid(self) -> str | None:
+        """`uid` of the model that embedded the cells, needs no torch; `None`: the embedding was made elsewhere."""
+        return self._current.embedding.model
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the obs columns."""
+        return self.snapshot.columns
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """`soma_joinid` of all cells, ascending; those of removed cells are never given again."""
+        return self.snapshot.ids
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of all cells, as integer codes."""
+        return self.snapshot.labels
+
+    @property
+    def marks_primary(self) -> bool:
+        """Whether a column of true and false, `is_primary_data`, marks one of the duplicates of a cell."""
+        return self.snapshot.marks_primary
+
+    @property
+    def model(self) -> Model:
+        """The model that embedded the cells; see :attr:`Snapshot.model`."""
+        return self.snapshot.model
+
+    @property
+    def index(self) -> Index:
+        """The search index; see :attr:`Snapshot.index`."""
+        return self.snapshot.index
+
+    def indexes(self, columns: Sequence[str]) -> bool:
+        """Return whether the search index covers all cells and keeps all of these columns of obs."""
+        return self.snapshot.indexes(columns)
+
+    def obs(
         self,
-        storage: Storage,
-        mode: Literal["r", "w"],
-        manifest: Manifest,
+        ids: NDArray[np.int64] | Sequence[int] | None = None,
         *,
-        draft: bool = False,
-        timeout: float = 10,
-    ) -> None:
-        super().__init__(storage, mode, manifest, draft=draft)
-        self._timeout = timeout
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Return obs rows of the atlas; see :meth:`Snapshot.obs`."""
+        return self.snapshot.obs(ids, where=where, columns=columns)
+
+    def select(self, where: str) -> NDArray[np.int64]:
+        """Return the ids of the cells that pass a filter; see :meth:`Snapshot.select`."""
+        return self.snapshot.select(where)
+
+    def embeddings(self, ids: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Return the embeddings of cells, shape (n, dim); see :meth:`Snapshot.embeddings`."""
+        return self.snapshot.embeddings(ids)
+
+    def cells(self, columns: Sequence[str]) -> list[Cells]:
+        """Return the cells that have stored counts, for training; see :meth:`Snapshot.cells`."""
+        return self.snapshot.cells(columns)
+
+    def label_transfer(self, label_key: str = keys.ATLAS_LABEL) -> LabelTransfer:
+        """Return the label transfer of a column of obs; see :meth:`Snapshot.label_transfer`."""
+        return self.snapshot.label_transfer(label_key)
+
+    def info(self) -> dict[str, Any]:
+        """Return a summary: cells, studies, labels, genes, columns, model, index, bytes, versions."""
+        return self.snapshot.info()
+
+    # Writing: each method is one transaction ---------------------------------------------------------------------
 
     def append(
         self,
@@ -71,32 +217,30 @@ class Atlas(Reader):
     ) -> int:
         """Embed cells and add them to the atlas.
 
-        Readers see all of them once this returns, and none of them before or after an error. If files were being
-        appended and the process died, the same call goes on where it stopped; any other change of the atlas first
-        removes what it had written. An index that covered the atlas covers the new cells too.
-
-        Files are read block by block, in about 1.5 GB of memory whatever their size.
+        Readers see all of them once this returns, and none of them before or after an error. If the process died while
+        it appended files, the same call resumes; any other change of the atlas first rolls it back. An index that
+        covered the atlas covers the new cells too. Files are read in blocks, in about 1.5 GB of memory.
 
         Parameters
         ----------
         data
             Cells with counts: an AnnData, the path of an .h5ad or .zarr file, or a list of these.
         study
-            Name of the study they come from, or one name for each of a list; or
+            Name of the study, or one name for each of a list; or
         study_key
-            column of obs that holds it.
+            column of obs with it.
         label_key
-            Column of obs with cell types: names, synonyms or ids of the Cell Ontology (kept under their ontology
-            name), or free words (kept as they are). Missing = unlabelled.
+            Column of obs with cell types: names, synonyms or ids of the Cell Ontology (stored under their ontology
+            name), or other words (stored as they are). Missing = unlabelled.
         obs_columns
-            Further columns of obs to keep: text, categorical, bool, int or float. Columns may be new to the atlas.
+            Further columns of obs to store: text, categorical, bool, int or float. They may be new to the atlas.
         layer
-            Where the counts are, see :func:`scim.pp.find_counts`.
+            Layer of the counts, see :func:`scim.pp.find_counts`.
         gene_key
-            Column of var that holds the gene names, see :func:`scim.pp.match_genes`.
+            Column of var with the gene names, see :func:`scim.pp.match_genes`.
         species
-            Whose genes they are: `"human"`, `"mouse"` (symbols), or a dict or Series `{gene name: human gene name}`;
-            see :func:`scim.pp.match_genes`. All of `data` are of this species.
+            Species of the genes of all `data`: `"human"`, `"mouse"` (symbols), or a dict or Series
+            `{gene name: human gene name}`; see :func:`scim.pp.match_genes`.
         counts
             Whether to store the counts of all genes too (`ms/RNA/X/counts`); :meth:`reembed` needs them. Those of
             another species are stored, summed, under their human orthologs; genes without one under their own name
@@ -104,11 +248,11 @@ class Atlas(Reader):
         obsm
             For an atlas without a model: name of the embedding in `adata.obsm`.
         on_duplicate
-            What to do with cells whose study and name are in the atlas: refuse all, or leave them out.
+            For cells of a study and name that are in the atlas: refuse all, or leave these out.
 
         Returns
         -------
-        How many cells were added.
+        Number of cells added.
 
         Raises
         ------
@@ -119,55 +263,26 @@ class Atlas(Reader):
         KeyError
             A column does not exist.
         ValueError
-            Cells of this study with these names are there already; no study is given; the counts cannot be used;
-            `species` is not known.
+            Cells of this study with these names are in the atlas; no study is given; the counts cannot be used;
+            `species` is unknown.
         TypeError
-            `species` is no mapping of names; a column of obs is of a type that the atlas does not keep, or keeps as
+            `species` is no mapping of names; a column of obs is of a type that the atlas cannot store, or stores as
             another type.
         """
         check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
         self._check_writable("append")
-        several: list[Data] = [*data] if isinstance(data, list | tuple) else [data]
-        studies = _studies(study, len(several))
-        columns = check_names("obs_columns", obs_columns)
-        keep = [name for name in (study_key, label_key, *columns) if name is not None]
-        how: dict[str, Any] = {"study_key": study_key, "label_key": label_key, "obs_columns": columns}
-        how |= {"layer": layer, "obsm": obsm}
-        with contextlib.ExitStack() as stack:
-            sources = [
-                Source.read(
-                    stack.enter_context(opened(one, keep)), study=name, token=token_of(one, study=name, **how), **how
-                )
-                for one, name in zip(several, studies, strict=True)
-            ]
+        read: dict[str, Any] = {"study_key": study_key, "label_key": label_key, "layer": layer, "obsm": obsm}
+        with open_sources(data, study, obs_columns, **read) as sources:
             return self._append(sources, gene_key=gene_key, species=species, counts=counts, skip=on_duplicate == "skip")
 
     def _append(
-        self,
-        sources: Sequence[Source],
-        *,
-        gene_key: str | None,
-        species: Species = "human",
-        counts: bool,
-        skip: bool,
-        embedded: bool = False,
+        self, sources: Sequence[Source], *, species: Species = "human", embedded: bool = False, **options: Any
     ) -> int:
-        """Append; `embedded` says that the sources have embeddings of the atlas's own model."""
-        tokens = [source.token for source in sources]
-        known = [token for token in tokens if token is not None]
-        token = (
-            "|".join([*known, str((gene_key, species_token(species), counts, skip))])
-            if len(known) == len(tokens)
-            else None
-        )
-        n_cells = sum(source.n_obs for source in sources)
-        names = list(dict.fromkeys(name for source in sources for name in source.obs[keys.ATLAS_STUDY].unique()))
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        what = f"append of {n_cells:,} cells of {', '.join(names[:3])}{more}"
-        with self._changing(what, token) as transaction:
-            model = None if embedded or self._space.model is None else self.model
-            how: dict[str, Any] = {"gene_key": gene_key, "species": species, "counts": counts, "skip": skip}
-            manifest, n_new = _append.append(transaction, sources, model, **how)
+        """Append; `embedded` = the sources have embeddings of the model of the atlas."""
+        how: dict[str, Any] = {"gene_key": None, "counts": False, "skip": False, "species": species} | options
+        with self._changing(*describe_append(sources, **how)) as transaction:
+            model = None if embedded or self.model_uid is None else self.model
+            manifest, n_new = append(transaction, sources, model, **how)
             self._take(manifest)
         return n_new
 
@@ -175,15 +290,14 @@ class Atlas(Reader):
         """Build the search index over all cells; the old one serves readers until the new one is complete.
 
         The index keeps the columns of obs, so that filters work inside the search; text of more than 65,536 values, as
-        `cell_id`, stays in the store, which answers filters by it more slowly.
+        `cell_id`, stays in the store, where filters are slower.
 
         Parameters
         ----------
         kind
             See :func:`scim.index.build`.
         recall
-            Share of the true 50 nearest that an `ivf` index is to find, above 0 and at most 1. An `exact` index finds
-            all of them, and a `graph` has no such measure.
+            Share of the true 50 nearest that an `ivf` index finds, above 0 and at most 1.
         seed
             Makes the index the same every time.
 
@@ -203,13 +317,14 @@ class Atlas(Reader):
             if self.n_obs == 0:
                 msg = f"The atlas at {self.uri!r} has no cells; append some first."
                 raise ValueError(msg)
-            index = build_entry(transaction, self._space, kind=kind, recall=recall, seed=seed)
-            self._take(transaction.commit(space=replace(self._space, index=index)))
+            published = transaction.manifest.published
+            index = build_entry(transaction, published, kind=kind, recall=recall, seed=seed)
+            self._take(transaction.commit(published=replace(published, index=index)))
 
     def remove(self, where: str) -> int:
         """Remove the cells that pass a filter, as those of a study that was withdrawn.
 
-        Their ids are never given again. They are on disk, and earlier versions show them, until :meth:`compact` and
+        Their ids are never given again. They stay on disk, and in earlier versions, until :meth:`compact` and
         :meth:`vacuum`.
 
         Parameters
@@ -219,7 +334,7 @@ class Atlas(Reader):
 
         Returns
         -------
-        How many cells were removed.
+        Number of cells removed.
 
         Raises
         ------
@@ -232,22 +347,22 @@ class Atlas(Reader):
         with self._changing(f"removal of cells where {where}") as transaction:
             ids = self.select(where)
             if len(ids):
-                self._take(_remove.remove(transaction, self.ids, ids))
+                self._take(_rewrite.remove(transaction, self.ids, ids))
         return len(ids)
 
     def reembed(self, model: Model | str | os.PathLike[str], *, publish: bool = True) -> None:
         """Embed all cells with another model, from their stored counts.
 
         The new embedding, its model and its index are made beside the old ones, which serve readers until the new are
-        complete. What was interrupted goes on where it stopped when the same model is given again.
+        complete. An interrupted call resumes when the same model is given again.
 
         Parameters
         ----------
         model
             The model, or the folder of one.
         publish
-            Whether to let it take the place of the old. Otherwise it stays a draft: `scim.atlas.open(uri, draft=True)`
-            reads it, and :meth:`publish` publishes it.
+            Whether it replaces the old one. Otherwise it is a draft, which `scim.atlas.open(uri, draft=True)` reads and
+            :meth:`publish` publishes.
 
         Raises
         ------
@@ -261,12 +376,12 @@ class Atlas(Reader):
         self._check_writable("reembed")
         chosen = model if isinstance(model, Model) else load(model)
         with self._changing(f"embedding with model {chosen.uid}", f"reembed {chosen.uid}") as transaction:
-            self._take(_reembed.embed_all(transaction, chosen, self.ids))
+            self._take(_rewrite.reembed(transaction, chosen, self.ids))
         if publish:
             self.publish()
 
     def publish(self) -> None:
-        """Let the draft that :meth:`reembed` made take the place of the published embedding, model and index.
+        """Replace the published embedding, model and index by the draft that :meth:`reembed` made.
 
         Raises
         ------
@@ -277,52 +392,51 @@ class Atlas(Reader):
         """
         self._check_writable("publish")
         with self._changing("publication of the draft") as transaction:
-            self._take(_reembed.publish(transaction))
+            self._take(_rewrite.publish(transaction))
 
     def compact(self) -> None:
-        """Write the cells anew in few large files and build one index of them, without what was removed.
+        """Write the cells again in few large files and build one index of them, without removed cells.
 
         It pays after many appends. The old files stay for readers, and for earlier versions, until :meth:`vacuum`.
         """
         self._check_writable("compact")
         with self._changing("compaction") as transaction:
-            self._take(_compact.compact(transaction, self.ids))
+            self._take(_rewrite.compact(transaction, self.ids))
 
     def vacuum(self) -> int:
-        """Delete what only earlier versions need, and those versions; readers that have them open must `refresh`.
+        """Delete earlier versions and the files that only they need; their readers must :meth:`refresh`.
 
         Returns
         -------
-        How many bytes were freed.
+        Number of bytes freed.
         """
         self._check_writable("vacuum")
         with self._changing("vacuum") as transaction:
-            manifest, n_bytes = _vacuum.vacuum(transaction)
+            manifest, n_bytes = _rewrite.vacuum(transaction)
             self._take(manifest)
         return n_bytes
 
     @contextlib.contextmanager
     def _changing(self, what: str, token: str | None = None) -> Iterator[Transaction]:
-        """Hold the lock, and be at the last commit."""
+        """Hold the lock, and read the last commit."""
+        storage = self.snapshot.storage
         with (
-            failure_named(self._storage, what),
-            Transaction(self._storage, what, timeout=self._timeout, token=token) as transaction,
-            damage_named(self._storage),
+            named_failure(storage, what),
+            Transaction(storage, what, timeout=self._timeout, token=token) as transaction,
+            named_damage(storage),
         ):
             self._take(transaction.manifest)
             yield transaction
 
+    def _take(self, manifest: Manifest) -> bool:
+        """Replace the snapshot, unless it is of this commit."""
+        changed = manifest != self.snapshot.manifest
+        if changed:
+            self._current = self._current.at(manifest)
+        return changed
+
     def _check_writable(self, method: str) -> None:
-        self._check_open()
+        _ = self.snapshot  # a closed atlas is refused
         if self.mode != "w":
             msg = f"{method} needs the atlas open for writing: scim.atlas.open({self.uri!r}, mode='w')."
             raise PermissionError(msg)
-
-
-def _studies(study: Any, n: int) -> list[str | None]:
-    if isinstance(study, Sequence) and not isinstance(study, str):
-        if len(study) != n:
-            msg = f"Expected one study for each of {n} inputs, or one for all; got {len(study)}."
-            raise ValueError(msg)
-        return [*study]
-    return [study] * n

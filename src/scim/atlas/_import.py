@@ -1,9 +1,10 @@
-"""Atlases of cells that are elsewhere already: in a SOMA experiment, as the CELLxGENE Census, or embedded."""
+"""Making an atlas of cells in a SOMA experiment, as the CELLxGENE Census, or of cells that are embedded already."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tiledbsoma
@@ -11,12 +12,14 @@ import tiledbsoma
 from scim._core import keys
 from scim._core.checks import check_names
 from scim.atlas._open import create, create_empty, open_atlas
-from scim.atlas.commit import FILE, Space
+from scim.atlas._open import opened as opened_atlas
+from scim.atlas._soma_source import read_experiment
+from scim.atlas._source import Source, resume_token
+from scim.atlas.commit import FILE, EmbeddingVersion
 from scim.atlas.soma import context
-from scim.atlas.source import Source, read_experiment, token_of
 from scim.atlas.storage import Storage
 from scim.io import opened
-from scim.pp import species_name
+from scim.pp._species import species_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,8 +52,8 @@ def from_soma(
 ) -> Atlas:
     """Make an atlas of cells of a SOMA experiment: embed them, and build the index.
 
-    The defaults are those of the CELLxGENE Census. Of obs the columns needed are read, of the counts one block after
-    another. When it was interrupted, the same call goes on where it stopped.
+    The defaults are those of the CELLxGENE Census. Only needed columns of obs are read, and counts in blocks. An
+    interrupted call resumes when it is repeated.
 
     Parameters
     ----------
@@ -61,19 +64,19 @@ def from_soma(
     model
         The model that embeds the cells, or the folder of one. Default: that of the default atlas.
     measurement, layer
-        Where the counts are.
+        The counts.
     where
         Which cells, as `"tissue_general == 'lung' and is_primary_data == True"`; see :meth:`scim.atlas.Atlas.select`.
     study
         Name of the study all cells come from, in place of
     study_key
-        the column of obs that holds it.
+        the column of obs with it.
     label_key
         Column of obs with cell types; `unknown` means unlabelled.
     columns
         Further columns of obs to keep. Default: those of the Census that exist.
     species
-        Whose genes they are, as for :meth:`Atlas.append`: `"mouse"` for `census/census_data/mus_musculus`.
+        Species of the genes, as for :meth:`Atlas.append`: `"mouse"` for `census/census_data/mus_musculus`.
     counts
         Whether to store the counts too.
     overwrite
@@ -92,13 +95,13 @@ def from_soma(
     FilterError
         `where` cannot be read, or names an unknown column or value.
     ValueError, TypeError
-        `species` is no species that is known, and no mapping of names.
+        `species` is neither a known species nor a mapping of names.
     """
     from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
 
-    species_name(species)  # refused before anything is made
+    species_name(species)  # an unknown one is refused before anything is made
     if model is None:
-        with open_atlas() as default:
+        with opened_atlas(None) as default:
             chosen = default.model
     else:
         chosen = model if isinstance(model, Model) else load(model)
@@ -113,8 +116,9 @@ def from_soma(
             label_key=label_key,
             columns=columns,
         )
-        atlas = _begun(out, chosen.uid, lambda: create(out, model=chosen, overwrite=overwrite), overwrite=overwrite)
-        return _filled(atlas, source, species=species, counts=counts)
+        make = partial(create, out, model=chosen, overwrite=overwrite)
+        atlas = resume_or_create(out, chosen.uid, make, overwrite=overwrite, unfinished=_has_no_cells)
+        return _fill(atlas, source, species=species, counts=counts)
 
 
 def from_embedding(
@@ -144,11 +148,11 @@ def from_embedding(
     obsm
         Name of the embedding, a table of numbers with a row for each cell; rows are scaled to unit length.
     measurement, where
-        Of an experiment: where the embedding is, and which cells; see :func:`from_soma`.
+        Of an experiment: the measurement of the embedding, and which cells; see :func:`from_soma`.
     study
         Name of the study all cells come from, or
     study_key
-        column of obs that holds it. Default for an experiment: `dataset_id`.
+        column of obs with it. Default for an experiment: `dataset_id`.
     label_key
         Column of obs with cell types. Default for an experiment: `cell_type_ontology_term_id`.
     columns
@@ -187,31 +191,44 @@ def from_embedding(
             how: dict[str, Any] = {"study": study, "study_key": study_key, "label_key": label_key, "obsm": obsm}
             keep = [name for name in (study_key, label_key, *kept) if name is not None]
             cells = stack.enter_context(opened(data, keep))
-            token = token_of(data, obs_columns=kept, **how)
+            token = resume_token(data, obs_columns=kept, **how)
             source = Source.read(cells, obs_columns=kept, layer=None, token=token, **how)
         assert source.embedding is not None
-        space = Space(keys.EMBEDDING, int(source.embedding.shape[1]), 0, None, None)
-        atlas = _begun(out, None, lambda: create_empty(out, space, None, overwrite=overwrite), overwrite=overwrite)
-        return _filled(atlas, source, species="human", counts=False)
+        embedding = EmbeddingVersion(keys.EMBEDDING, int(source.embedding.shape[1]), 0, None, None)
+        make = partial(create_empty, out, embedding, None, overwrite=overwrite)
+        atlas = resume_or_create(out, None, make, overwrite=overwrite, unfinished=_has_no_cells)
+        return _fill(atlas, source)
 
 
-def _begun(out: Any, model: str | None, make: Callable[[], Atlas], *, overwrite: bool) -> Atlas:
-    """Open the atlas that an interrupted call has made, or make one."""
+def resume_or_create(
+    out: str | os.PathLike[str],
+    model: str | None,
+    create: Callable[[], Atlas],
+    *,
+    overwrite: bool,
+    unfinished: Callable[[Atlas], bool],
+) -> Atlas:
+    """Open the atlas of an interrupted import by its model's `uid`, if it is `unfinished`; otherwise create one."""
     if not overwrite and Storage.of(out).exists(FILE):
         atlas = open_atlas(out, "w")
-        if atlas.version == 1 and atlas.model_uid == model:
+        if atlas.model_uid == model and unfinished(atlas):
             return atlas
-    return make()
+        atlas.close()
+    return create()
 
 
-def _filled(atlas: Atlas, source: Source, *, species: Species, counts: bool) -> Atlas:
+def _fill(atlas: Atlas, source: Source, *, species: Species = "human", counts: bool = False) -> Atlas:
     try:
-        atlas._append([source], gene_key=None, species=species, counts=counts, skip=False)
+        atlas._append([source], species=species, counts=counts)
         atlas.build_index()
     except BaseException:
         atlas.close()
         raise
     return atlas
+
+
+def _has_no_cells(atlas: Atlas) -> bool:
+    return atlas.version == 1
 
 
 def _is_experiment(data: Any) -> bool:
@@ -227,9 +244,9 @@ def _experiment(uri: str | os.PathLike[str]) -> Iterator[Any]:
         msg = f"{storage.uri!r}: no such folder; expected a SOMA experiment."
         raise FileNotFoundError(msg)
     try:
-        found = tiledbsoma.open(storage.uri, context=context(storage))
+        experiment = tiledbsoma.open(storage.uri, context=context(storage))
     except tiledbsoma.DoesNotExistError as error:
         msg = f"{storage.uri!r} is no SOMA experiment: {error}."
         raise FileNotFoundError(msg) from error
-    with found as experiment:
+    with experiment:
         yield experiment

@@ -10,7 +10,7 @@ from scim._core.errors import FormatError
 from scim.atlas.storage import cached
 
 if TYPE_CHECKING:
-    from scim.atlas.commit import Space
+    from scim.atlas.commit import EmbeddingVersion
     from scim.atlas.storage import Storage
     from scim.model import Model
 
@@ -20,35 +20,35 @@ def save_model(storage: Storage, model: Model, folder: str) -> None:
     if storage.path is not None:
         model.save(storage.path / folder, overwrite=True)
         return
-    with tempfile.TemporaryDirectory() as room:
-        model.save(Path(room) / "model")
-        storage.upload(Path(room) / "model", folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        model.save(Path(temporary) / "model")
+        storage.upload(Path(temporary) / "model", folder)
 
 
-def load_model(storage: Storage, uid: str, space: Space) -> Model:
-    """Load the model that made an embedding; that of a remote atlas from its local copy.
+def load_model(storage: Storage, uid: str, embedding: EmbeddingVersion) -> Model:
+    """Load the model that made an embedding, that of a remote atlas from its local copy.
 
     Raises
     ------
     ValueError
         The embedding was made elsewhere.
     FormatError
-        It is damaged, or another.
+        The model is damaged, or another one.
     """
     from scim.model import load  # noqa: PLC0415  (torch is loaded only when something is embedded)
 
-    if space.folder is None:
+    if embedding.folder is None:
         msg = f"The atlas at {storage.uri!r} has no model: its embedding was made elsewhere. Search it with use_rep=."
         raise ValueError(msg)
 
-    def loaded(folder: Path) -> Model:
+    def checked(folder: Path) -> Model:
         model = load(folder)
-        if model.uid != space.model:
+        if model.uid != embedding.model:
             msg = (
                 f"The model in {str(folder)!r} is {model.uid}, but the cells of this atlas were embedded "
-                f"with {space.model}; put the original model back."
+                f"with {embedding.model}; put the original model back."
             )
             raise FormatError(msg)
         return model
 
-    return loaded(cached(storage, space.folder, f"{uid}-model-{space.model}", loaded))
+    return checked(cached(storage, embedding.folder, f"{uid}-model-{embedding.model}", checked))

@@ -1,16 +1,16 @@
-"""Which cells are there already: a hash of study and cell name for each, sorted, so that asking costs no scan."""
+"""Lookup of cells by study and name: sorted hashes with ids recognise a duplicate without a scan of obs."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from scim._core import keys
 from scim.atlas.commit import StoredArray, load_array, store_array
-from scim.atlas.soma import Guard
+from scim.atlas.soma import IntegrityChecker, named_damage, open_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NAMES = [keys.ATLAS_STUDY, keys.ATLAS_CELL_ID]
 
 _FACTOR = 2
-"""A new part takes in those before it that are at most so many times as large: few parts, each cell moved seldom."""
+"""A new part takes in those before it that are at most this many times as large: few parts, each cell moved seldom."""
 
 
 def hash_names(obs: pd.DataFrame) -> NDArray[np.uint64]:
@@ -32,63 +32,65 @@ def hash_names(obs: pd.DataFrame) -> NDArray[np.uint64]:
     starts = {study: hashlib.blake2b(f"{study}\0".encode(), digest_size=8) for study in obs[keys.ATLAS_STUDY].unique()}
     digests = bytearray()
     for study, cell in zip(obs[keys.ATLAS_STUDY], obs[keys.ATLAS_CELL_ID], strict=True):
-        hashed = starts[study].copy()
-        hashed.update(cell.encode())
-        digests += hashed.digest()
+        digest = starts[study].copy()
+        digest.update(cell.encode())
+        digests += digest.digest()
     return np.frombuffer(bytes(digests), dtype="<u8")
 
 
 def known_rows(
-    storage: Storage, manifest: Manifest, experiment: Any, obs: pd.DataFrame, hashes: NDArray[np.uint64]
+    storage: Storage, manifest: Manifest, obs: pd.DataFrame, hashes: NDArray[np.uint64]
 ) -> NDArray[np.bool_]:
-    """Return which rows of `obs`, whose hashes are given, are cells of the atlas: same study and same name."""
+    """Return which rows of `obs` (with their hashes) are cells of the atlas: same study and same name."""
     known = np.zeros(len(obs), dtype=np.bool_)
     candidates: list[NDArray[np.int64]] = []
     for entry in manifest.names:
-        there, ids = _load(storage, entry)
-        # A removed cell that came again has the hash twice: look at all.
-        firsts, ends = np.searchsorted(there, hashes, side="left"), np.searchsorted(there, hashes, side="right")
-        known |= ends > firsts
-        n_each = ends - firsts
-        before = np.cumsum(n_each) - n_each
-        places = np.repeat(firsts - before, n_each) + np.arange(n_each.sum())
-        candidates.append(ids[places].astype(np.int64))
+        stored, ids = load_array(storage, entry)
+        # A removed cell that was appended again has its hash twice: take all candidates.
+        first, end = np.searchsorted(stored, hashes, side="left"), np.searchsorted(stored, hashes, side="right")
+        known |= end > first
+        n_candidates = end - first
+        before = np.cumsum(n_candidates) - n_candidates
+        positions = np.repeat(first - before, n_candidates) + np.arange(n_candidates.sum())
+        candidates.append(ids[positions].astype(np.int64))
     if not known.any():
         return known
-    # A hash says where to look; the names themselves decide.
-    Guard(storage, manifest).check("obs")
+    # Equal hashes are candidates; the names decide.
+    IntegrityChecker(storage, manifest).check("obs")
     rows = pa.array(np.unique(np.concatenate(candidates)))
-    stored = experiment.obs.read((rows,), column_names=_NAMES).concat().to_pydict()
-    return _same_names(obs, known, zip(*(stored[name] for name in _NAMES), strict=True))
+    with named_damage(storage), open_experiment(storage, at=manifest.timestamp) as experiment:
+        names = experiment.obs.read((rows,), column_names=_NAMES).concat().to_pydict()
+    return _same_names(obs, known, zip(*(names[name] for name in _NAMES), strict=True))
 
 
 def shared_rows(
-    obs: pd.DataFrame, hashes: NDArray[np.uint64], others: pd.DataFrame, their_hashes: NDArray[np.uint64]
+    obs: pd.DataFrame, hashes: NDArray[np.uint64], before: pd.DataFrame, hashes_before: NDArray[np.uint64]
 ) -> NDArray[np.bool_]:
-    """Return which rows of `obs` are among other rows: same study and same name."""
-    near = np.isin(hashes, their_hashes)
-    if not near.any():
-        return near
-    there = others[np.isin(their_hashes, hashes[near])]
-    return _same_names(obs, near, zip(*(there[name] for name in _NAMES), strict=True))
+    """Return which rows of `obs` are among the rows `before`: same study and same name."""
+    candidates = np.isin(hashes, hashes_before)
+    if not candidates.any():
+        return candidates
+    names = before[np.isin(hashes_before, hashes[candidates])]
+    return _same_names(obs, candidates, zip(*(names[name] for name in _NAMES), strict=True))
 
 
-def _same_names(obs: pd.DataFrame, asked: NDArray[np.bool_], pairs: Iterable[tuple[str, str]]) -> NDArray[np.bool_]:
-    """Return which of the rows asked for have their study and name among the pairs."""
-    some, present = np.flatnonzero(asked), set(pairs)
+def _same_names(obs: pd.DataFrame, rows: NDArray[np.bool_], pairs: Iterable[tuple[str, str]]) -> NDArray[np.bool_]:
+    """Return which of these rows have their study and name among the pairs."""
+    positions, present = np.flatnonzero(rows), set(pairs)
     same = np.zeros(len(obs), dtype=np.bool_)
-    same[some] = [pair in present for pair in zip(*(obs[name].to_numpy()[some] for name in _NAMES), strict=True)]
+    names = zip(*(obs[name].to_numpy()[positions] for name in _NAMES), strict=True)
+    same[positions] = [pair in present for pair in names]
     return same
 
 
 def add_names(
     storage: Storage, parts: Sequence[StoredArray], hashes: NDArray[np.uint64], first: int, number: int
 ) -> tuple[StoredArray, ...]:
-    """Write the hashes of cells whose ids begin at `first`; return the parts that there are now."""
+    """Write the hashes of cells with ids from `first` on; return the parts of commit `number`."""
     kept, ids = list(parts), np.arange(first, first + len(hashes), dtype=np.uint64)
     while kept and kept[-1].n <= _FACTOR * len(hashes):
-        there, their = _load(storage, kept.pop())
-        hashes, ids = np.concatenate([there, hashes]), np.concatenate([their, ids])
+        stored, stored_ids = load_array(storage, kept.pop())
+        hashes, ids = np.concatenate([stored, hashes]), np.concatenate([stored_ids, ids])
     return (*kept, write_names(storage, hashes, ids, number))
 
 
@@ -98,11 +100,6 @@ def write_names(storage: Storage, hashes: NDArray[np.uint64], ids: NDArray[np.ui
 
 
 def sorted_names(hashes: NDArray[np.uint64], ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return a part as it is written: hashes, ascending, above the ids."""
+    """Return the content of a part: the hashes, ascending, above the ids."""
     order = np.argsort(hashes, kind="stable")
     return np.stack([hashes[order], ids[order]])
-
-
-def _load(storage: Storage, entry: StoredArray) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    hashes, ids = load_array(storage, entry)
-    return hashes, ids

@@ -1,9 +1,10 @@
-"""Making an atlas, and opening one."""
+"""Making and opening of atlases; those that functions open by path stay open for the session."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +19,18 @@ from scim._core.log import logger
 from scim._core.settings import settings
 from scim.atlas._atlas import Atlas
 from scim.atlas._models import save_model
-from scim.atlas.commit import FILE, Manifest, Space, commit_file, commits, first_commit, read_manifest
-from scim.atlas.soma import create_experiment, failure_named
+from scim.atlas._snapshot import Snapshot
+from scim.atlas.commit import (
+    FILE,
+    EmbeddingVersion,
+    Manifest,
+    commit_file,
+    commits,
+    first_commit,
+    parse_manifest,
+    read_manifest,
+)
+from scim.atlas.soma import create_experiment, named_failure
 from scim.atlas.storage import Storage
 
 if TYPE_CHECKING:
@@ -29,6 +40,17 @@ if TYPE_CHECKING:
 
 PACKAGED = Path(__file__).parent / "blood_pancreas.scim"
 """The atlas that comes with the package."""
+
+_PACKAGED = "packaged"
+"""Stands for its path in records of results: another machine has it at another path."""
+
+_N_OPEN = 2
+"""Atlases that stay open."""
+
+_open: dict[tuple[Any, ...], tuple[bytes, Snapshot]] = {}
+"""Content of `atlas.json` and the snapshot of it, by process, address and settings; last used last."""
+
+_lock = threading.Lock()
 
 
 def create(
@@ -71,29 +93,34 @@ def create(
     from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
 
     chosen = model if isinstance(model, Model) else load(model)
-    space = Space(keys.EMBEDDING, chosen.latent_dim, 0, chosen.uid, "model")
-    return create_empty(uri, space, chosen, overwrite=overwrite, timeout=timeout)
+    embedding = EmbeddingVersion(keys.EMBEDDING, chosen.latent_dim, 0, chosen.uid, "model")
+    return create_empty(uri, embedding, chosen, overwrite=overwrite, timeout=timeout)
 
 
 def create_empty(
-    uri: str | os.PathLike[str], space: Space, model: Model | None, *, overwrite: bool = False, timeout: float = 10
+    uri: str | os.PathLike[str],
+    embedding: EmbeddingVersion,
+    model: Model | None,
+    *,
+    overwrite: bool = False,
+    timeout: float = 10,
 ) -> Atlas:
     """Make an atlas without cells for an embedding; without a model if that was made elsewhere."""
-    named = failure_named(Storage.of(uri), "making an atlas", outcome="none was made")
-    with named, _new(uri, overwrite=overwrite) as storage:
+    failure = named_failure(Storage.of(uri), "making an atlas", outcome="none was made")
+    with failure, _new(uri, overwrite=overwrite) as storage:
         genes, symbols = np.empty(0, dtype=object), np.empty(0, dtype=object)
         if model is not None:
             genes, symbols = model.genes, model.symbols
             save_model(storage, model, "model")
-        create_experiment(storage, genes, symbols, space.embedding, space.dim)
-        first_commit(storage, uid=uuid.uuid4().hex, what="made the atlas", space=space)
+        create_experiment(storage, genes, symbols, embedding.name, embedding.dim)
+        first_commit(storage, uid=uuid.uuid4().hex, what="made the atlas", published=embedding)
     logger.info("made atlas %s", uri)
     return open_atlas(uri, "w", timeout=timeout)
 
 
 @contextlib.contextmanager
 def _new(uri: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Storage]:
-    """Yield the files of an atlas that is there when the block ends without an error; in a folder, not before."""
+    """Yield the files of an atlas that exists when the block ends without an error; in a folder, not before."""
     storage = Storage.of(uri)
     if storage.path is not None:
         with new_folder(storage.path, marker=FILE, overwrite=overwrite) as folder:
@@ -106,7 +133,7 @@ def _new(uri: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Storage]:
     if present and not storage.exists(FILE):
         msg = f"{storage.uri!r} is not replaced: it has no {FILE!r}, so it is something else. Name another."
         raise FileExistsError(msg)
-    # The manifest goes first and comes last: what is between is no atlas.
+    # The manifest is deleted first and written last: in between it is no atlas.
     storage.delete([FILE])
     for name in storage.folders():
         storage.delete_folder(name)
@@ -121,7 +148,7 @@ def open_atlas(
     draft: bool = False,
     timeout: float = 10,
 ) -> Atlas:
-    """Open an atlas, as it is now: what others commit later is seen after `refresh`.
+    """Open an atlas at its last commit; later ones are seen after `refresh`.
 
     Parameters
     ----------
@@ -136,7 +163,7 @@ def open_atlas(
     draft
         Read the embedding that `reembed(publish=False)` made, instead of the published one.
     timeout
-        Seconds that a change waits while another writer is at work.
+        Seconds that a change waits for another writer.
 
     Raises
     ------
@@ -154,23 +181,29 @@ def open_atlas(
     ...     atlas.columns[:4]
     ['cell_id', 'study', 'label', 'label_id']
     """
-    if uri is not None and not isinstance(uri, str | os.PathLike):
-        msg = f"Expected the folder or the address of an atlas, got {type(uri).__name__}."
-        raise TypeError(msg)
     if mode not in ("r", "w"):
         msg = f"mode must be 'r' or 'w', got {mode!r}."
         raise ValueError(msg)
     if mode == "w" and (at is not None or draft):
         msg = "An earlier version and a draft can only be read; leave mode='w' out."
         raise ValueError(msg)
+    storage = _storage_at(uri)
+    manifest = read_manifest(storage)
+    if at is not None:
+        manifest = _earlier(storage, manifest, at)
+    return Atlas(Snapshot(storage, manifest, draft=draft), mode, timeout=timeout)
+
+
+def _storage_at(uri: str | os.PathLike[str] | None) -> Storage:
+    """Return the files of an atlas; `None` = the default one."""
+    if uri is not None and not isinstance(uri, str | os.PathLike):
+        msg = f"Expected the folder or the address of an atlas, got {type(uri).__name__}."
+        raise TypeError(msg)
     storage = Storage.of(uri or settings.atlas or PACKAGED)
     if storage.path is not None and not storage.path.is_dir():
         msg = f"No atlas at {storage.uri!r}: there is no such folder. scim.atlas.create() makes one."
         raise FileNotFoundError(msg)
-    manifest = read_manifest(storage)
-    if at is not None:
-        manifest = _earlier(storage, manifest, at)
-    return Atlas(storage, mode, manifest, draft=draft, timeout=timeout)
+    return storage
 
 
 def _earlier(storage: Storage, manifest: Manifest, at: Any) -> Manifest:
@@ -190,11 +223,71 @@ def _earlier(storage: Storage, manifest: Manifest, at: Any) -> Manifest:
         msg = f"at={at!r} is not a time; expected one as '2026-05-01 12:00', or the number of a version."
         raise ValueError(msg) from error
     moment = moment.tz_localize(UTC) if moment.tzinfo is None else moment.tz_convert(UTC)
-    found = manifest
     for number in reversed(numbers):
-        found = read_manifest(storage, commit_file(number))
-        if pd.Timestamp(found.made) <= moment:
-            return found
-    oldest = f"its oldest is {found.number}, of {found.made}"
+        manifest = read_manifest(storage, commit_file(number))
+        if pd.Timestamp(manifest.made) <= moment:
+            return manifest
+    oldest = f"its oldest is {manifest.number}, of {manifest.made}"
     msg = f"The atlas at {storage.uri!r} has no version as old as {moment}; {oldest}."
     raise ValueError(msg)
+
+
+@contextlib.contextmanager
+def opened(atlas: Atlas | str | os.PathLike[str] | None) -> Iterator[Atlas]:
+    """Yield an open atlas at its last commit; one that is passed open stays as it is.
+
+    The last two atlases that were opened by path stay open for the session, so that annotating, searching and reading
+    of hits open an atlas once. Each time `atlas.json` is read and compared; after any change of it, by whichever
+    process, the atlas is opened again. Their memory is that of two snapshots, see :class:`Snapshot`, and their models;
+    :func:`forget_opened` frees it.
+    """
+    yield atlas if isinstance(atlas, Atlas) else Atlas(_snapshot_of(_storage_at(atlas)))
+
+
+def _snapshot_of(storage: Storage) -> Snapshot:
+    """Return the last commit of an atlas: the snapshot that is open, if `atlas.json` has not changed since."""
+    # A fork has no use of the threads of TileDB, and other settings may reach other servers.
+    key = (os.getpid(), storage.uri, tuple(storage.tiledb_config().items()))
+    try:
+        raw = storage.read(FILE)
+    except OSError:
+        with _lock:
+            _open.pop(key, None)
+        read_manifest(storage)  # raises the error that says what is missing
+        raise
+    with _lock:
+        known, snapshot = _open.pop(key, (b"", None))
+        if snapshot is None or known != raw:
+            snapshot = Snapshot(storage, parse_manifest(storage, raw))
+        _open[key] = (raw, snapshot)
+        while len(_open) > _N_OPEN:
+            _open.pop(next(iter(_open)))
+    return snapshot
+
+
+def forget_opened() -> None:
+    """Free the memory of the atlases that stay open."""
+    with _lock:
+        _open.clear()
+
+
+def origin(atlas: Atlas) -> dict[str, str | int]:
+    """Return the atlas of a result, for `uns`: path, uid and version."""
+    return {"path": _PACKAGED if atlas.uri == str(PACKAGED) else atlas.uri, "uid": atlas.uid, "version": atlas.version}
+
+
+@contextlib.contextmanager
+def opened_again(record: dict[str, Any], atlas: Atlas | str | os.PathLike[str] | None = None) -> Iterator[Atlas]:
+    """Yield the atlas of a result, at its path then or at the one given now.
+
+    Raises
+    ------
+    ValueError
+        It is another one.
+    """
+    path = PACKAGED if record["path"] == _PACKAGED else record["path"]
+    with opened(path if atlas is None else atlas) as source:
+        if source.uid != record["uid"]:
+            msg = f"The search was made in atlas {record['uid']}, but {source.uri!r} is {source.uid}; pass atlas=."
+            raise ValueError(msg)
+        yield source

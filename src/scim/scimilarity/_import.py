@@ -141,17 +141,17 @@ def _resume(atlas: Atlas, cells: PublishedCells) -> int:
         )
         raise ValueError(msg)
     stored_lines = atlas.obs(columns=[keys.ANNOTATION_INDEX])[keys.ANNOTATION_INDEX]
-    ends = [0, atlas.n_obs - 1]
-    lines = [None if pd.isna(stored_lines.iloc[n]) else int(stored_lines.iloc[n]) for n in ends]
-    positions = [cells.position(n, line) for n, line in zip(ends, lines, strict=True)]
-    for embedding, position in zip(atlas.embeddings(ends), positions, strict=True):
-        if position is None or not np.abs(embedding - cells.vector(position)).max() < 1e-6:
+    last = -1
+    for n in (0, atlas.n_obs - 1):
+        line = None if pd.isna(stored_lines.iloc[n]) else int(stored_lines.iloc[n])
+        position = cells.find(n, line, atlas.embeddings([n])[0])
+        if position is None:
             msg = (
                 f"The atlas at {atlas.uri!r} has the model of this folder, but other cells: it was imported from "
                 "another folder. Name another, or pass overwrite=True."
             )
             raise FormatError(msg)
+        last = position
     cells.mark_imported(stored_lines.dropna().to_numpy(dtype=np.int64))
-    assert positions[1] is not None
     logger.info("%d cells are in %s already", atlas.n_obs, atlas.uri)
-    return min(cells.n, -(-(positions[1] + 1) // _cells.STEP) * _cells.STEP)
+    return min(cells.n, -(-(last + 1) // _cells.STEP) * _cells.STEP)

@@ -1,44 +1,52 @@
-"""What makes a change of an atlas whole or not at all: manifest, ledger, journal, roll back, transaction."""
+"""Atomic changes of an atlas: manifest, file inventory, journal, roll back, transaction."""
 
-from scim.atlas.commit._arrays import load_array, restore_array, store_array
-from scim.atlas.commit._journal import read_journal
-from scim.atlas.commit._ledger import (
-    LEDGER,
+from scim.atlas.commit._inventory import (
+    INVENTORY,
     SOMA,
-    Ledger,
+    Inventory,
     belongs,
+    load_array,
     needed_files,
-    read_ledger,
-    restore_ledger,
+    read_inventory,
+    restore_array,
+    restore_inventory,
+    store_array,
     store_files,
 )
 from scim.atlas.commit._manifest import (
     COMMITS,
     FILE,
     Counted,
+    EmbeddingVersion,
     IndexEntry,
     IndexPart,
     Manifest,
-    Space,
     StoredArray,
     commit_file,
     commits,
+    parse_manifest,
     read_manifest,
 )
-from scim.atlas.commit._rollback import roll_back, uncommitted
-from scim.atlas.commit._transaction import Transaction, first_commit, is_older_copy
+from scim.atlas.commit._transaction import (
+    Transaction,
+    first_commit,
+    is_older_copy,
+    read_journal,
+    roll_back,
+    uncommitted,
+)
 
 __all__ = [
     "COMMITS",
     "FILE",
-    "LEDGER",
+    "INVENTORY",
     "SOMA",
     "Counted",
+    "EmbeddingVersion",
     "IndexEntry",
     "IndexPart",
-    "Ledger",
+    "Inventory",
     "Manifest",
-    "Space",
     "StoredArray",
     "Transaction",
     "belongs",
@@ -48,11 +56,12 @@ __all__ = [
     "is_older_copy",
     "load_array",
     "needed_files",
+    "parse_manifest",
+    "read_inventory",
     "read_journal",
-    "read_ledger",
     "read_manifest",
     "restore_array",
-    "restore_ledger",
+    "restore_inventory",
     "roll_back",
     "store_array",
     "store_files",

@@ -1,16 +1,16 @@
-"""`atlas.json`: what of the atlas is committed. It is replaced in one step, and last: readers see all or nothing."""
+"""`atlas.json`: the committed state of an atlas, replaced in one step and last, so that readers see all or nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scim._core.errors import FormatError
-from scim.label_transfer import Confidence
+from scim.label_transfer import Calibration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,30 +47,30 @@ class IndexPart:
 
     start: int
     stop: int
-    """Its cells are those of ids `start` to `stop` that were not removed when it was built."""
+    """Ids `start` to `stop`, without those that were removed before it was built."""
 
     digest: str
     """Of its header, which has the checksums of its files."""
 
     elsewhere: tuple[str, ...]
-    """Columns of obs that it does not keep because they have too many values: the store has them."""
+    """Columns of obs that have too many values for the index; the store has them."""
 
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """The search index of a space: parts in the order of their ids."""
+    """The search index of an embedding: parts in the order of their ids."""
 
     parts: tuple[IndexPart, ...]
 
-    reach: float
+    label_radius: float = field(metadata={"key": "reach"})
     """Cosine distance within which 99.5 % of the cells have a cell of their label in another study."""
 
     kind: IndexKind
     recall: float
-    """What was asked for when it was built, and is when it is built again."""
+    """Parameters of :func:`scim.index.build`, for the next build."""
 
-    confidence: Confidence | None = None
-    """How probable it is that votes of the cells are right; `None`: no cell had a label when it was built."""
+    confidence: Calibration | None = None
+    """Probability that a transferred label is right; `None`: no cell had a label when it was built."""
 
     @property
     def n_rows(self) -> int:
@@ -79,10 +79,10 @@ class IndexEntry:
 
 
 @dataclass(frozen=True)
-class Space:
+class EmbeddingVersion:
     """An embedding of the cells, the model that made it, and its index."""
 
-    embedding: str
+    name: str = field(metadata={"key": "embedding"})
     """Name of its array in obsm."""
 
     dim: int
@@ -110,7 +110,7 @@ class Counted:
     """`soma_joinid` of the genes, ascending."""
 
     def among(self, ids: NDArray[np.int64]) -> slice:
-        """Return where the cells are among ascending ids."""
+        """Return the positions of these cells in ascending ids."""
         first, last = np.searchsorted(ids, (self.start, self.stop))
         return slice(int(first), int(last))
 
@@ -124,13 +124,13 @@ class Manifest:
     """Counts the commits, from 1."""
 
     made: str
-    """When, as ISO 8601 in UTC."""
+    """Time of the commit, ISO 8601 in UTC."""
 
     what: str
-    """What was done, for people."""
+    """Description of the change."""
 
     timestamp: int
-    """SOMA time in milliseconds: what was written later is not part of the atlas."""
+    """SOMA time in milliseconds: files of later times are not part of the atlas."""
 
     n_rows: int
     """Ids below this were given to cells."""
@@ -138,22 +138,27 @@ class Manifest:
     n_obs: int
     """Number of cells: rows that were not removed."""
 
-    space: Space
-    ledger: StoredArray
-    draft: Space | None = None
-    """A space in the making, which nobody reads unless asked to."""
+    published: EmbeddingVersion = field(metadata={"key": "space"})
+    inventory: StoredArray = field(metadata={"key": "ledger"})
+    draft: EmbeddingVersion | None = None
+    """An embedding that is not published yet."""
 
     counted: tuple[Counted, ...] = ()
     """The cells whose counts are stored, in the order of their ids."""
 
     names: tuple[StoredArray, ...] = ()
-    """Hashes of studies and cell names, by which a cell that is there already is recognised."""
+    """Hashes of studies and cell names, which recognise a cell that is appended again."""
 
     removed: StoredArray | None = None
     """Ids of removed cells, ascending."""
 
     base: int = 0
-    """SOMA time of the last compaction: fragments written before it hold nothing that is not also in later ones."""
+    """SOMA time of the last compaction: fragments of earlier times hold nothing that later ones do not."""
+
+    @property
+    def embeddings(self) -> list[EmbeddingVersion]:
+        """The published embedding and the draft, if there is one."""
+        return [self.published] if self.draft is None else [self.published, self.draft]
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
@@ -164,15 +169,21 @@ def write_manifest(storage: Storage, manifest: Manifest) -> None:
     FileExistsError
         There is a commit of this number.
     """
-    content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
+    content = {"format": FORMAT, "version": VERSION, **_to_json(manifest)}
     sealed = json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
     storage.write(commit_file(manifest.number), sealed.encode(), new=True)
     storage.write(FILE, sealed.encode())
 
 
 def commit_file(number: int) -> str:
-    """Return the name of the copy of `atlas.json` that stays."""
+    """Return the name of the permanent copy of `atlas.json`."""
     return f"{COMMITS}/{number:06d}.json"
+
+
+def commits(storage: Storage) -> list[int]:
+    """Return the numbers of the commits that have a file, ascending; those after the current one never counted."""
+    names = (file.name.rpartition("/")[2].removesuffix(".json") for file in storage.files(COMMITS))
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
@@ -185,12 +196,23 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
     FormatError
         The file is damaged, foreign, or written by a newer version.
     """
-    where = f"{storage.uri}/{name}"
     try:
         raw = storage.read(name)
     except FileNotFoundError as error:
         msg = f"{storage.uri!r} is not a scim atlas: it has no {name!r}. scim.atlas.create() makes one."
         raise FileNotFoundError(msg) from error
+    return parse_manifest(storage, raw, name)
+
+
+def parse_manifest(storage: Storage, raw: bytes, name: str = FILE) -> Manifest:
+    """Return the state that the content of a manifest file describes.
+
+    Raises
+    ------
+    FormatError
+        It is damaged, foreign, or written by a newer version.
+    """
+    where = f"{storage.uri}/{name}"
     try:
         content = json.loads(raw)
     except ValueError as error:
@@ -201,14 +223,14 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
         raise FormatError(msg)
     version = content.pop("version", None)
     if version != VERSION:
-        remedy = "upgrade scim-atlas" if isinstance(version, int) and version > VERSION else "make the atlas anew"
+        remedy = "upgrade scim-atlas" if isinstance(version, int) and version > VERSION else "make a new atlas"
         msg = f"The atlas at {storage.uri!r} has format version {version}, this scim reads {VERSION}; {remedy}."
         raise FormatError(msg)
     if content.pop("sha256", None) != _digest({"format": FORMAT, "version": VERSION, **content}):
         msg = f"{where!r} was changed since it was written; {_REMEDY}."
         raise FormatError(msg)
     try:
-        manifest: Manifest = _from_dict(Manifest, content)
+        manifest: Manifest = _from_json(Manifest, content)
         contradiction = _contradiction(manifest)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         msg = f"{where!r} is incomplete ({error}); {_REMEDY}."
@@ -220,58 +242,57 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
 
 
 def _contradiction(manifest: Manifest) -> str | None:
-    """Say what in a manifest cannot be, whatever its checksum says."""
+    """Return what in a manifest is impossible, whatever its checksum."""
     n_rows, n_removed = manifest.n_rows, 0 if manifest.removed is None else manifest.removed.n
     if n_rows - n_removed != manifest.n_obs:
         return f"{n_rows} rows less {n_removed} removed are not {manifest.n_obs} cells"
-    if sum(entry.n for entry in manifest.names) < manifest.n_obs:
-        return f"{sum(entry.n for entry in manifest.names)} names for {manifest.n_obs} cells"
-    if any(
-        not 0 <= start < stop <= n_rows for start, stop in ((cells.start, cells.stop) for cells in manifest.counted)
-    ):
+    if (n_names := sum(entry.n for entry in manifest.names)) < manifest.n_obs:
+        return f"{n_names} names for {manifest.n_obs} cells"
+    if any(not 0 <= cells.start < cells.stop <= n_rows for cells in manifest.counted):
         return f"counts of the cells {manifest.counted} among {n_rows} rows"
-    for space in (manifest.space, manifest.draft):
-        parts = () if space is None or space.index is None else space.index.parts
+    for embedding in manifest.embeddings:
+        parts = () if embedding.index is None else embedding.index.parts
         ends = [0, *(part.stop for part in parts)]
         if [part.start for part in parts] != ends[:-1] or ends[-1] > n_rows:
             return f"an index of the rows {[(part.start, part.stop) for part in parts]} of {n_rows}"
-        if space is not None and not 0 <= space.n_rows <= n_rows:
-            return f"{space.n_rows} embeddings for {n_rows} rows"
+        if not 0 <= embedding.n_rows <= n_rows:
+            return f"{embedding.n_rows} embeddings for {n_rows} rows"
     return None
 
 
-def commits(storage: Storage) -> list[int]:
-    """Return the numbers of the commits that can be opened, ascending; those after the current one never counted."""
-    names = (file.name.rpartition("/")[2].removesuffix(".json") for file in storage.files(COMMITS))
-    return sorted(int(name) for name in names if name.isdigit())
-
-
-_NESTED: dict[str, Any] = {
-    "space": Space,
-    "draft": Space,
+_RECORDS: dict[str, Any] = {
+    "space": EmbeddingVersion,
+    "draft": EmbeddingVersion,
     "counted": Counted,
     "panel": StoredArray,
     "index": IndexEntry,
     "parts": IndexPart,
-    "confidence": Confidence,
+    "confidence": Calibration,
     "ledger": StoredArray,
     "names": StoredArray,
     "removed": StoredArray,
 }
+"""Types of the objects in the file, by their keys."""
 
 
-def _from_dict(kind: Any, content: dict[str, Any]) -> Any:
-    known = {field.name for field in fields(kind)}
-    if unknown := sorted(set(content) - known):
+def _to_json(value: Any) -> Any:
+    if is_dataclass(value):
+        return {entry.metadata.get("key", entry.name): _to_json(getattr(value, entry.name)) for entry in fields(value)}
+    return [_to_json(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def _from_json(kind: Any, content: dict[str, Any]) -> Any:
+    names = {entry.metadata.get("key", entry.name): entry.name for entry in fields(kind)}
+    if unknown := sorted(set(content) - set(names)):
         msg = f"unknown entry {unknown[0]!r}"
         raise KeyError(msg)
-    return kind(**{name: _value(name, value) for name, value in content.items()})
+    return kind(**{names[key]: _value(key, value) for key, value in content.items()})
 
 
-def _value(name: str, value: Any) -> Any:
+def _value(key: str, value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(_value(name, entry) for entry in value)
-    return _from_dict(_NESTED[name], value) if isinstance(value, dict) else value
+        return tuple(_value(key, entry) for entry in value)
+    return _from_json(_RECORDS[key], value) if isinstance(value, dict) else value
 
 
 def _digest(content: dict[str, Any]) -> str:

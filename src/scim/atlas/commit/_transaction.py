@@ -1,29 +1,76 @@
-"""One change of an atlas: it holds the lock, undoes what a dead writer left, and commits in one step."""
+"""A change of an atlas: it holds the lock, resumes or rolls back what a dead writer left, and commits in one step."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import re
+import shutil
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from scim._core.errors import FormatError, StorageError
 from scim._core.log import logger
-from scim.atlas.commit._journal import UNREADABLE, Journal, drop_journal, read_journal
-from scim.atlas.commit._ledger import read_ledger, store_files, write_ledger
-from scim.atlas.commit._manifest import Manifest, StoredArray, commits, read_manifest, write_manifest
-from scim.atlas.commit._rollback import roll_back, uncommitted
+from scim.atlas.commit._inventory import INVENTORY, SOMA, StoreFile, read_inventory, store_files, write_inventory
+from scim.atlas.commit._manifest import COMMITS, Manifest, StoredArray, commits, read_manifest, write_manifest
 from scim.atlas.storage import Lock
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
     from types import TracebackType
 
-    from scim.atlas.commit._manifest import Space
+    from scim.atlas.commit._manifest import EmbeddingVersion
     from scim.atlas.storage import Storage
+
+JOURNAL = "journal.json"
+UNREADABLE = -1
+"""Stands for the commit that a write builds on when its journal cannot be read."""
+
+NUMBERED = ("index", "names", "removed", "panels", "models", COMMITS, INVENTORY)
+"""Folders with entries that bear the number of the commit that made them."""
+
+_NUMBER = re.compile(r"v?(\d+)(-\d+)?(\.\w+)?")
 
 _PATIENCE_MS = 5_000
 """How far ahead of this machine's clock the last commit may be for us to wait until it is past."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The progress of a write."""
+
+    base: int
+    """Number of the commit that it builds on."""
+
+    what: str
+    token: str | None
+    """Resume token, the same for the same input; `None`: the write cannot be resumed."""
+
+    n_done: int
+    """Rows of the input that are written."""
+
+    timestamp: int
+    """SOMA time of the last of the files that belong to them."""
+
+    files: tuple[str, ...] | None = None
+    """UUIDs of these files; `None`: written by a scim that kept none."""
+
+    def write(self, storage: Storage) -> None:
+        """Write it to the atlas."""
+        storage.write(JOURNAL, json.dumps(asdict(self)).encode())
+
+
+def read_journal(storage: Storage) -> Journal | None:
+    """Return the write in progress; `None` if there is none. An unreadable one builds on commit `UNREADABLE`."""
+    try:
+        return Journal(**json.loads(storage.read(JOURNAL)))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        return Journal(UNREADABLE, "an unknown write", None, 0, 0)
 
 
 class Transaction:
@@ -34,11 +81,11 @@ class Transaction:
     storage
         Files of the atlas.
     what
-        What is done, for people.
+        Description of the change.
     timeout
         Seconds to wait for another writer.
     token
-        Says that an input is the same as one whose write was interrupted: it is continued. `None`: it is begun anew.
+        Resume token: an interrupted write with the same token is resumed. `None`: it is rolled back.
 
     Attributes
     ----------
@@ -47,24 +94,23 @@ class Transaction:
     n_done
         Rows of the input that an interrupted write has written.
     since
-        SOMA time up to which what is in the store counts: of the commit, or of these rows.
+        SOMA time up to which the files of the store count: of the commit, or of these rows.
     """
 
     def __init__(self, storage: Storage, what: str, *, timeout: float, token: str | None = None) -> None:
         self.storage, self.what, self._token = storage, what, token
         self._lock = Lock(storage, what, timeout)
-        self._times: set[int] = set()
-        self._spans: list[tuple[int, int]] = []
-        self._done = False
+        self._written: set[str] = set()
+        self._committed = False
 
     def __enter__(self) -> Self:
         self._lock.__enter__()
         try:
             self.manifest = read_manifest(self.storage)
             self._refuse_older_copy()
-            self.n_done, self.since = self._settle()
-            self._last = self._begun = self.since
-            self._note()
+            self.n_done, self.since = self._recover()
+            self._last = self.since
+            self._write_journal()
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -74,9 +120,9 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # What was interrupted may go on later, and a server that does not answer cannot undo: the next writer does.
+            # An interrupted change may be resumed, and without a server nothing can be undone: the next writer does it.
             stays = isinstance(error, StorageError) or not (error is None or isinstance(error, Exception))
-            if not self._done and not stays:
+            if not self._committed and not stays:
                 with contextlib.suppress(OSError, FormatError):
                     self._undo()
         finally:
@@ -88,7 +134,7 @@ class Transaction:
         return self.manifest.number + 1
 
     def tick(self) -> int:
-        """Return a SOMA time after everything that was written so far; who lost the lock gets none.
+        """Return a SOMA time after everything that was written so far.
 
         Raises
         ------
@@ -97,12 +143,11 @@ class Transaction:
         """
         self._lock.check()
         self._last = max(self._last + 1, _clock())
-        self._times.add(self._last)
         return self._last
 
     @contextlib.contextmanager
-    def by_the_clock(self) -> Any:
-        """Do what TileDB stamps with the time of day, whatever it is told: new columns and new arrays."""
+    def at_wall_clock(self) -> Iterator[int]:
+        """Yield the time of a write that TileDB stamps with the time of day, whatever it is told: columns, arrays."""
         ahead = self._last - _clock()
         if ahead > _PATIENCE_MS:
             msg = (
@@ -111,66 +156,95 @@ class Transaction:
             )
             raise ValueError(msg)
         time.sleep(max(0, ahead + 1) / 1000)
-        begun = _clock()
-        yield
-        self._spans.append((begun, _clock()))
+        yield _clock()
         time.sleep(0.002)
         self.tick()
 
+    def wrote(self, folder: str, since: int, n: int = 1) -> None:
+        """Record the writes of this transaction in a folder of the store, by the UUIDs in the names of their files.
+
+        Parameters
+        ----------
+        folder
+            The folder, relative to the store.
+        since
+            SOMA time of the first of them.
+        n
+            Their number.
+
+        Raises
+        ------
+        FormatError
+            There are more: some are of another process.
+        """
+        files = [file for file in store_files(self.storage, f"{SOMA}/{folder}") if file.timestamp >= since]
+        uuids = {file.uuid for file in files} - self._written
+        if len(uuids) > n:
+            self._refuse(files[0])
+        self._written |= uuids
+
     def reached(self, n_done: int) -> None:
-        """Note that rows of the input are written, so that another attempt can begin behind them."""
+        """Record that rows of the input are written, so that another attempt resumes behind them."""
         self._lock.check()
         self.n_done, self.since = n_done, self._last
-        self._note()
+        self._write_journal()
 
     def check(self) -> None:
-        """Refuse to go on if the lock was taken away.
+        """Refuse to continue without the lock.
 
         Raises
         ------
         LockedError
-            It was.
+            It was taken over.
         """
         self._lock.check()
 
     def commit(self, **changes: Any) -> Manifest:
         """Make the change visible, in one step; `changes` are the entries of the manifest that differ."""
-        facts: dict[str, Any] = {"number": self.number, "made": _now(), "what": self.what, "timestamp": self._last}
-        manifest = replace(self.manifest, **(facts | changes))
+        entries: dict[str, Any] = {"number": self.number, "made": _now(), "what": self.what, "timestamp": self._last}
+        manifest = replace(self.manifest, **(entries | changes))
         self._lock.check()
-        self._refuse_others()
-        before = read_ledger(self.storage, self.manifest.ledger)
-        manifest = replace(manifest, ledger=write_ledger(self.storage, manifest, before, self.manifest.timestamp))
+        files = store_files(self.storage)
+        self._refuse_foreign(files)
+        before = read_inventory(self.storage, self.manifest.inventory)
+        inventory = write_inventory(self.storage, manifest, before, self.manifest.timestamp, files)
+        manifest = replace(manifest, inventory=inventory)
         self._lock.check()
         if read_manifest(self.storage) != self.manifest:
             msg = f"The atlas at {self.storage.uri!r} was changed without its lock; nothing was committed. Try again."
             raise FormatError(msg)
         write_manifest(self.storage, manifest)
-        self._done = True
-        # The next writer sees that it is of an earlier commit.
-        with contextlib.suppress(OSError):
-            drop_journal(self.storage)
+        self._committed = True
+        with contextlib.suppress(OSError):  # the next writer recognises it as one of an earlier commit
+            self.storage.delete([JOURNAL])
         return manifest
 
-    def _settle(self) -> tuple[int, int]:
-        """Undo what a dead writer left, or as much of it as is not the same input; return what of it stays."""
+    def _recover(self) -> tuple[int, int]:
+        """Roll back what a dead writer left, but for a write that is resumed; return its rows and SOMA time."""
         journal, manifest = read_journal(self.storage), self.manifest
         n_done, since = 0, manifest.timestamp
-        if journal is not None and _continues(journal, manifest, self._token):
+        if journal is not None and self._resumes(journal):
             n_done, since = journal.n_done, journal.timestamp
-        # Also without a journal: what is there of later times would become part of the commit to come.
-        left = journal is not None or any(uncommitted(self.storage, since, manifest.number))
-        n_files = roll_back(self.storage, since, manifest.number) if left else 0
+            self._written |= set(self._writes_until(since) if journal.files is None else journal.files)
+        # Without a journal too: files of later times would become part of the commit to come.
+        left = journal is not None or any(uncommitted(self.storage, manifest.timestamp, manifest.number))
+        n_files = roll_back(self.storage, manifest.timestamp, manifest.number, self._written) if left else 0
         self.storage.sweep()
         what = "a write" if journal is None else journal.what
         if n_done:
-            logger.warning("%s was interrupted; it goes on after %d cells", what, n_done)
+            logger.warning("%s was interrupted; it resumes after %d cells", what, n_done)
         elif n_files:
-            logger.warning("%s was interrupted; what it had written is removed", what)
+            logger.warning("%s was interrupted; its files are removed", what)
         return n_done, since
 
+    def _resumes(self, journal: Journal) -> bool:
+        return journal.base == self.manifest.number and self._token is not None and journal.token == self._token
+
+    def _writes_until(self, timestamp: int) -> Iterable[str]:
+        return (file.uuid for file in store_files(self.storage) if file.timestamp <= timestamp)
+
     def _refuse_older_copy(self) -> None:
-        """Refuse to build on a version that others follow: undoing something would take those for what failed."""
+        """Refuse to build on a version that has later ones: a roll back would take those for failed writes."""
         if is_older_copy(self.storage, self.manifest):
             msg = (
                 f"atlas.json of {self.storage.uri!r} says version {self.manifest.number}, but there is a later commit: "
@@ -178,60 +252,97 @@ class Transaction:
             )
             raise FormatError(msg)
 
-    def _refuse_others(self) -> None:
-        """Refuse to commit what a writer wrote that had lost the lock and did not know, as after a machine slept."""
-        for file in store_files(self.storage):
-            ours = file.timestamp in self._times or any(a <= file.timestamp <= b for a, b in self._spans)
-            if file.timestamp > self._begun and not ours:
-                msg = (
-                    f"{self.storage.uri}/{file.name} was written by another process during this change; nothing was "
-                    "committed. Try again."
-                )
-                raise FormatError(msg)
+    def _refuse_foreign(self, files: Iterable[StoreFile]) -> None:
+        """Refuse to commit files of another process, as of a writer that slept and lost the lock without noticing."""
+        for file in files:
+            if file.timestamp > self.manifest.timestamp and file.uuid not in self._written:
+                self._refuse(file)
+
+    def _refuse(self, file: StoreFile) -> None:
+        msg = (
+            f"{self.storage.uri}/{file.name} was written by another process during this change; nothing was "
+            "committed. Try again."
+        )
+        raise FormatError(msg)
 
     def _undo(self) -> None:
-        # Who lost the lock must leave alone what is there: it may be the work of whoever has it now.
+        # Without the lock the files must stay: they may be those of its new owner.
         self._lock.check()
         # An error that came after `atlas.json` was replaced undoes nothing.
         if read_manifest(self.storage) != self.manifest:
             return
         roll_back(self.storage, self.manifest.timestamp, self.manifest.number)
         self.storage.sweep()
-        drop_journal(self.storage)
+        self.storage.delete([JOURNAL])
 
-    def _note(self) -> None:
-        Journal(self.manifest.number, self.what, self._token, self.n_done, self.since).write(self.storage)
+    def _write_journal(self) -> None:
+        files = tuple(sorted(self._written))
+        Journal(self.manifest.number, self.what, self._token, self.n_done, self.since, files).write(self.storage)
 
 
-def first_commit(storage: Storage, *, uid: str, what: str, space: Space) -> Manifest:
+def first_commit(storage: Storage, *, uid: str, what: str, published: EmbeddingVersion) -> Manifest:
     """Commit an atlas without cells."""
     time.sleep(0.002)
-    manifest = Manifest(
-        uid=uid,
-        number=1,
-        made=_now(),
-        what=what,
-        timestamp=_clock(),
-        n_rows=0,
-        n_obs=0,
-        space=space,
-        ledger=StoredArray("", "", 0),
-    )
-    manifest = replace(manifest, ledger=write_ledger(storage, manifest, {}))
+    empty: dict[str, Any] = {"n_rows": 0, "n_obs": 0, "inventory": StoredArray("", "", 0)}
+    manifest = Manifest(uid, 1, _now(), what, _clock(), published=published, **empty)
+    manifest = replace(manifest, inventory=write_inventory(storage, manifest, {}))
     write_manifest(storage, manifest)
     return manifest
 
 
 def is_older_copy(storage: Storage, manifest: Manifest) -> bool:
-    """Say whether there are commits after this one, other than the one that a writer died over."""
+    """Return whether there are commits after this one, other than one that a writer died over."""
     last = max(commits(storage), default=manifest.number)
     journal = read_journal(storage)
     dying = journal is not None and journal.base in (manifest.number, UNREADABLE)
     return last > manifest.number + int(dying)
 
 
-def _continues(journal: Journal, manifest: Manifest, token: str | None) -> bool:
-    return journal.base == manifest.number and token is not None and journal.token == token
+def uncommitted(
+    storage: Storage, timestamp: int, number: int, keep: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Return what was written after a commit, without the writes of these UUIDs.
+
+    Returns
+    -------
+    The files of the store of times after `timestamp`, and the entries of numbered folders after `number`.
+    """
+    files = [file for file in store_files(storage) if file.timestamp > timestamp and file.uuid not in keep]
+    # The files that make data visible go first: a roll back that is cut off never leaves half of visible data.
+    files.sort(key=lambda file: (not file.name.endswith((".wrt", ".del")), "/__group/" not in file.name))
+    return [file.name for file in files], [name for folder in NUMBERED for name in _later(storage, folder, number)]
+
+
+def roll_back(storage: Storage, timestamp: int, number: int, keep: Collection[str] = ()) -> int:
+    """Delete what :func:`uncommitted` returns; return how many files of the store that is."""
+    files, numbered = uncommitted(storage, timestamp, number, keep)
+    storage.delete(files)
+    if storage.path is not None:
+        _drop_empty(storage.path, files)
+    folders = {f"{folder}/{name}" for folder in NUMBERED for name in storage.folders(folder)}
+    for name in numbered:
+        if name in folders:
+            storage.delete_folder(name)
+    storage.delete(name for name in numbered if name not in folders)
+    return len(files)
+
+
+def _later(storage: Storage, folder: str, number: int) -> list[str]:
+    names = {file.name.split("/")[1] for file in storage.files(folder)} | set(storage.folders(folder))
+    numbers = {name: _NUMBER.fullmatch(name) for name in names}
+    made_later = {name for name, match in numbers.items() if match is not None and int(match[1]) > number}
+    return [f"{folder}/{name}" for name in sorted(made_later | {name for name in names if name.startswith(".")})]
+
+
+def _drop_empty(root: Path, files: list[str]) -> None:
+    """Remove the folders of deleted fragments, and those of arrays without any file."""
+    for folder in {(root / name).parent for name in files}:
+        if folder.name.startswith("__") and folder.parent.name == "__fragments":
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    for schema in list((root / SOMA).rglob("__schema")):
+        if not any(path.is_file() for path in schema.parent.rglob("*")):
+            shutil.rmtree(schema.parent, ignore_errors=True)
 
 
 def _now() -> str:

@@ -1,20 +1,22 @@
 """The TileDB-SOMA experiment inside an atlas."""
 
-from scim.atlas.soma._failure import failure_named, tiledb_errors
-from scim.atlas.soma._guard import Guard
-from scim.atlas.soma._layout import (
+from scim.atlas.soma._experiment import (
     COUNTS,
     COUNTS_PATH,
     MEASUREMENT,
+    NULLABLE,
     OBSM_PATH,
     VAR_PATH,
     context,
     create_experiment,
-    damage_named,
     embedding_path,
+    obs_columns,
     open_experiment,
+    read_counts,
+    read_embeddings,
+    read_obs,
 )
-from scim.atlas.soma._read import NULLABLE, obs_columns, read_counts, read_embeddings, read_obs
+from scim.atlas.soma._integrity import IntegrityChecker, named_damage, named_failure, tiledb_errors
 from scim.atlas.soma._write import Writer
 
 __all__ = [
@@ -24,13 +26,13 @@ __all__ = [
     "NULLABLE",
     "OBSM_PATH",
     "VAR_PATH",
-    "Guard",
+    "IntegrityChecker",
     "Writer",
     "context",
     "create_experiment",
-    "damage_named",
     "embedding_path",
-    "failure_named",
+    "named_damage",
+    "named_failure",
     "obs_columns",
     "open_experiment",
     "read_counts",

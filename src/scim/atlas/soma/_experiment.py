@@ -1,25 +1,25 @@
-"""The layout of the experiment: its arrays, how they are kept, and how they are opened and made."""
+"""The TileDB-SOMA experiment of an atlas: its arrays, how they are made and opened, and reading of rows by id."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import re
+import itertools
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import tiledbsoma
+from scipy import sparse
 
 from scim._core import keys
-from scim._core.errors import FormatError, StorageError
 from scim._core.settings import settings
+from scim.atlas._columns import TEXT
 from scim.atlas.commit import SOMA
-from scim.atlas.soma._failure import cause_of, refused, tiledb_errors
-from scim.atlas.source import TEXT
+from scim.atlas.soma._integrity import named_damage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -44,32 +44,38 @@ _TILE_CELLS, _TILE_GENES = 65_536, 2**31 - 1
 _BUFFER_BYTES = 128 * 2**20
 """Memory that TileDB takes for one column of one read; its own default is 1 GiB."""
 
-_UNREACHED = re.compile(r"curl|HTTP Response Code: (-1|4\d\d|5\d\d)|timed? ?out|connection", re.IGNORECASE)
-"""What TileDB says of S3 when the fault is not in the files."""
-
 # Checksums of tiles are compared whenever one is read: a flipped bit is an error, and never a value.
 _CHECK = "ChecksumSHA256Filter"
 _PACKED = [{"_type": "ZstdFilter", "level": 3}, _CHECK]
 
+_DENSE_SHARE = 0.02
+"""From this share of the rows on, one read of the whole column is faster than many of single rows."""
+
+NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+"""Types that pandas keeps whether a value is missing or not."""
+
+_NEAR = 256
+"""Ids at most this far apart are fetched by one slice."""
+
 
 def embedding_path(name: str) -> str:
-    """Return where an embedding is in the experiment."""
+    """Return the path of an embedding in the experiment."""
     return f"{OBSM_PATH}/{name}"
 
 
 def context(storage: Storage) -> Any:
-    """Return what TileDB needs to know; one for all that ask for the same, because each has threads of its own."""
+    """Return TileDB's context for a storage; equal settings share one, because each has threads of its own."""
     return _context(settings.n_threads, tuple(sorted(storage.tiledb_config().items())))
 
 
 @functools.lru_cache(maxsize=8)
 def _context(n_threads: int, config: tuple[tuple[str, str], ...]) -> Any:
-    own: dict[str, str | float] = {
+    defaults: dict[str, str | float] = {
         "sm.compute_concurrency_level": str(n_threads),
         "sm.io_concurrency_level": str(n_threads),
         "soma.init_buffer_bytes": _BUFFER_BYTES,
     }
-    return tiledbsoma.SOMATileDBContext(tiledb_config=own | dict(config))
+    return tiledbsoma.SOMATileDBContext(tiledb_config=defaults | dict(config))
 
 
 def open_experiment(storage: Storage, mode: Literal["r", "w"] = "r", *, at: int) -> Any:
@@ -80,44 +86,14 @@ def open_experiment(storage: Storage, mode: Literal["r", "w"] = "r", *, at: int)
     FormatError
         It is not there, or damaged.
     """
-    with damage_named(storage):
+    with named_damage(storage):
         return tiledbsoma.Experiment.open(storage.child(SOMA), mode, tiledb_timestamp=at, context=context(storage))
-
-
-@contextlib.contextmanager
-def damage_named(storage: Storage) -> Iterator[None]:
-    """Say of which atlas a file is damaged or missing, or cannot be reached, when TileDB fails.
-
-    Raises
-    ------
-    StorageError
-        S3 does not answer.
-    FormatError
-        Anything else.
-    """
-    try:
-        yield
-    except tiledb_errors() as error:
-        if isinstance(error, RuntimeError) and "TileDB" not in str(error):
-            raise
-        code = refused(error)
-        if code is not None:  # as no permission: not the file's fault
-            raise OSError(code, cause_of(error)) from error
-        said, where = " ".join(str(error).split()), storage.child(SOMA)
-        if storage.path is None and _UNREACHED.search(said):
-            msg = f"Could not reach {where!r}: {said}. Check scim.settings.storage."
-            raise StorageError(msg) from error
-        msg = (
-            f"The store in {where!r} cannot be read: {said}. scim.atlas.verify() names what is damaged; "
-            "if the atlas was vacuumed since it was opened, open it again."
-        )
-        raise FormatError(msg) from error
 
 
 def create_experiment(
     storage: Storage, genes: NDArray[np.object_], symbols: NDArray[np.object_], embedding: str, dim: int
 ) -> None:
-    """Make an experiment without cells, with one embedding; its var are the given genes."""
+    """Make an experiment without cells, with one embedding; its var has the given genes."""
     with tiledbsoma.Experiment.create(storage.child(SOMA), context=context(storage)) as experiment:
         experiment.add_new_dataframe(
             "obs", schema=_OBS, domain=[(0, 0)], index_column_names=["soma_joinid"], platform_config=_frame_config(_OBS)
@@ -166,3 +142,59 @@ def _frame_config(schema: pa.Schema) -> dict[str, Any]:
 
 def _config(**create: Any) -> dict[str, Any]:
     return {"tiledb": {"create": create}}
+
+
+def obs_columns(experiment: Any) -> list[str]:
+    """Return the names of the obs columns: those that every atlas has, then the others sorted by name."""
+    # TileDB returns new columns in no order.
+    return [*keys.ATLAS_COLUMNS, *sorted(set(experiment.obs.schema.names) - {"soma_joinid", *keys.ATLAS_COLUMNS})]
+
+
+def read_obs(experiment: Any, ids: NDArray[np.int64] | None, columns: Sequence[str]) -> pd.DataFrame:
+    """Return rows of obs in the order of `ids`, which exist (all rows: `None`), indexed by `soma_joinid`."""
+    coords: tuple[Any, ...] = ()
+    if ids is not None and (points := np.unique(ids)).size < max(100, _DENSE_SHARE * experiment.obs.count):
+        coords = (pa.array(points) if points.size else slice(0, 0),)  # an empty list of points means "all" to TileDB
+    table = experiment.obs.read(coords, column_names=["soma_joinid", *columns]).concat()
+    rows = _positions(table["soma_joinid"].to_numpy(), ids)
+    # Only the rows that are returned become Python's text, which takes longer than the reading.
+    table = table if rows is None else table.take(pa.array(rows))
+    frame: pd.DataFrame = table.select(list(columns)).to_pandas(types_mapper=NULLABLE.get)
+    return frame.set_index(pd.Index(table["soma_joinid"].to_numpy(), name="soma_joinid"))
+
+
+def _positions(stored: NDArray[np.int64], ids: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """Return the positions of `ids` (all, ascending: `None`) among the ids that were read; `None` = as they are."""
+    order = None if _ascending(stored) else np.argsort(stored)
+    if ids is None:
+        return order
+    positions = np.searchsorted(stored, ids, sorter=order)
+    return positions if order is None else order[positions]
+
+
+def read_embeddings(experiment: Any, name: str, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return embeddings in the order of `ids`, shape (n, dim)."""
+    array = experiment.ms[MEASUREMENT].obsm[name]
+    unique, inverse = (ids, None) if _ascending(ids) else np.unique(ids, return_inverse=True)
+    rows = np.empty((unique.size, array.shape[1]), dtype=np.float32)
+    # A dense array is read by slices: join ids that are close into one, so that few reads fetch little too much.
+    breaks = [0, *(np.flatnonzero(np.diff(unique) > _NEAR) + 1).tolist(), unique.size]
+    for start, stop in itertools.pairwise(breaks):
+        run = unique[start:stop]
+        if run.size:
+            block = array.read((slice(int(run[0]), int(run[-1])),)).to_numpy()
+            rows[start:stop] = block if len(block) == run.size else block[run - run[0]]
+    return rows if inverse is None else rows[inverse]
+
+
+def read_counts(experiment: Any, start: int, stop: int) -> sparse.csr_matrix:
+    """Return the counts of ids `start` to `stop` over all genes of the store; removed cells have none."""
+    X = experiment.ms[MEASUREMENT].X[COUNTS]
+    shape = (stop - start, X.shape[1])
+    table = X.read((slice(start, min(stop, X.shape[0]) - 1),)).tables().concat()
+    row, column = table["soma_dim_0"].to_numpy() - start, table["soma_dim_1"].to_numpy()
+    return sparse.coo_matrix((table["soma_data"].to_numpy(), (row, column)), shape=shape).tocsr()
+
+
+def _ascending(ids: NDArray[np.int64]) -> bool:
+    return bool((ids[1:] > ids[:-1]).all())

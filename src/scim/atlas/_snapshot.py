@@ -1,0 +1,431 @@
+"""One commit of an atlas, immutable: cells, labels, embeddings, index and model as they were committed."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from scim._core import keys
+from scim._core.checks import check_names, refuse_absent
+from scim._core.errors import FormatError
+from scim._core.log import logger
+from scim._core.numba import threads
+from scim.atlas._columns import TEXT
+from scim.atlas._index import open_parts, read_indexed
+from scim.atlas._labels import fit_label_transfer, labels_of
+from scim.atlas._models import load_model
+from scim.atlas.commit import commit_file, commits, load_array, read_manifest
+from scim.atlas.soma import (
+    COUNTS,
+    COUNTS_PATH,
+    MEASUREMENT,
+    VAR_PATH,
+    IntegrityChecker,
+    embedding_path,
+    named_damage,
+    obs_columns,
+    open_experiment,
+    read_embeddings,
+    read_obs,
+)
+from scim.index.filter import Column, Filter
+from scim.io import Cells, SparseRows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from scim.atlas._labels import Labels
+    from scim.atlas.commit import Counted, EmbeddingVersion, Manifest
+    from scim.atlas.storage import Storage
+    from scim.index import Index
+    from scim.label_transfer import LabelTransfer
+    from scim.model import Model
+
+_N_VERSIONS = 10
+"""Commits that `info` lists."""
+
+
+class Snapshot:
+    """One commit of an atlas, to read; :attr:`scim.atlas.Atlas.snapshot` is the current one of an open atlas.
+
+    It never changes. What is read is kept until it is closed: per cell about 40 bytes when all of it was used, the
+    index being memory-mapped.
+
+    Attributes
+    ----------
+    storage
+        Files of the atlas.
+    manifest
+        Content of `atlas.json` at the commit.
+    embedding
+        The embedding that is read: the published one, or the draft.
+    """
+
+    def __init__(self, storage: Storage, manifest: Manifest, *, draft: bool = False) -> None:
+        if draft and manifest.draft is None:
+            msg = f"The atlas at {storage.uri!r} has no draft; reembed(model, publish=False) makes one."
+            raise ValueError(msg)
+        self.storage = storage
+        self.manifest = manifest
+        self.embedding: EmbeddingVersion = manifest.draft if draft and manifest.draft else manifest.published
+        self._draft = draft
+        self._integrity = IntegrityChecker(storage, manifest)
+        self._label_transfers: dict[str, LabelTransfer] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.storage.uri!r}: {self.manifest.n_obs:,} cells, version {self.manifest.number})"
+
+    def at(self, manifest: Manifest) -> Snapshot:
+        """Return another commit of the same atlas."""
+        return Snapshot(self.storage, manifest, draft=self._draft)
+
+    def close(self) -> None:
+        """Close the store. Closing twice is fine."""
+        if "_experiment" in vars(self):
+            self._experiment.close()
+        self._closed = True
+
+    @property
+    def experiment(self) -> Any:
+        """The TileDB-SOMA experiment, open at the time of the commit."""
+        self._check_open()
+        return self._experiment
+
+    @functools.cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """`soma_joinid` of all cells, ascending; those of removed cells are never given again."""
+        ids = np.arange(self.manifest.n_rows)
+        return ids if self._removed is None else np.delete(ids, self._removed)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the obs columns."""
+        return [*self._types]
+
+    @functools.cached_property
+    def labels(self) -> Labels:
+        """The labels of all cells, as integer codes."""
+        frame = self._categories([keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID])
+        return labels_of(frame, self.manifest.n_rows, keys.ATLAS_LABEL)
+
+    @property
+    def marks_primary(self) -> bool:
+        """Whether a column of true and false, `is_primary_data`, marks one of the duplicates of a cell."""
+        return self._types.get(keys.ATLAS_PRIMARY) == pa.bool_()
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The model that embedded the cells.
+
+        Raises
+        ------
+        ValueError
+            The embedding was made elsewhere.
+        FormatError
+            The model is damaged, or another one.
+        """
+        if self.embedding.folder is not None:
+            self._integrity.check_model(self.embedding.folder)
+        return load_model(self.storage, self.manifest.uid, self.embedding)
+
+    @functools.cached_property
+    def index(self) -> Index:
+        """The search index.
+
+        Raises
+        ------
+        ValueError
+            There is none, or it does not cover all cells: call :meth:`Atlas.build_index`.
+        """
+        self._check_open()
+        uri, entry = self.storage.uri, self.embedding.index
+        if entry is None:
+            msg = f"The atlas at {uri!r} has no index; open it with mode='w' and call build_index()."
+            raise ValueError(msg)
+        if entry.n_rows != self.manifest.n_rows:
+            msg = (
+                f"The index of {uri!r} covers {entry.n_rows:,} of {self.manifest.n_rows:,} cells; "
+                "open it with mode='w' and call build_index()."
+            )
+            raise ValueError(msg)
+        return open_parts(self.storage, self.manifest.uid, entry, self._removed)
+
+    def indexes(self, columns: Sequence[str]) -> bool:
+        """Return whether the search index covers all cells and keeps all of these columns of obs."""
+        return set(columns) <= self._indexed
+
+    def obs(
+        self,
+        ids: NDArray[np.int64] | Sequence[int] | None = None,
+        *,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Return obs rows of the atlas; only what is asked for is read.
+
+        Parameters
+        ----------
+        ids
+            `soma_joinid` of the cells wanted, in the order wanted, repeats allowed. Default: all cells.
+        where
+            A filter in place of `ids`, as `"tissue == 'lung' and disease != 'normal'"`; see :meth:`select`.
+        columns
+            Names of the columns wanted. Default: all.
+
+        Returns
+        -------
+        Frame indexed by `soma_joinid`.
+
+        Raises
+        ------
+        KeyError
+            A column or an id does not exist.
+        FilterError
+            `where` cannot be read, or names an unknown column or value.
+        ValueError
+            Both `ids` and `where` are given.
+        """
+        if ids is not None and where is not None:
+            msg = "Expected ids or where, got both; select(where) returns ids."
+            raise ValueError(msg)
+        names = self.columns if columns is None else check_names("columns", columns)
+        if absent := [name for name in names if name not in self._types]:
+            msg = f"The atlas has no column {absent}. Present: {self.columns}."
+            raise KeyError(msg)
+        rows = self.select(where) if where is not None else None if ids is None else self._check_ids(ids)
+        indexed = [name for name in names if name in self._indexed]
+        stored = [name for name in names if name not in self._indexed]
+        if not indexed:
+            return self._read_obs(rows, stored)
+        frame = read_indexed(self.index, self.ids if rows is None else rows, indexed, self._types)
+        return pd.concat([self._read_obs(rows, stored), frame], axis=1)[names] if stored else frame
+
+    def select(self, where: str) -> NDArray[np.int64]:
+        """Return the ids of the cells that pass a filter.
+
+        Parameters
+        ----------
+        where
+            Columns and values joined by `== != < <= > >= in, not in, and, or, not` and parentheses, as
+            `"study in ['a', 'b'] and not age < 30"`. A missing value equals nothing; `age == None` finds it. A text of
+            several parts, as `"asthma || fibrosis"`, equals each. Names that are no Python names go in backticks.
+
+        Returns
+        -------
+        Ascending `soma_joinid`, shape (n_passing,).
+
+        Raises
+        ------
+        FilterError
+            `where` cannot be read, or names an unknown column or value.
+        """
+        parsed = Filter(where)
+        parsed.check_columns(self.columns)
+        if self.indexes(parsed.columns):
+            with threads():
+                return self.index.select(where)
+        frame = self._read_obs(None, parsed.columns)
+        columns = {name: Column.of(name, frame[name]) for name in parsed.columns}
+        parsed.check(columns)
+        with threads():
+            return frame.index.to_numpy()[parsed.mask(columns, len(frame))]
+
+    def embeddings(self, ids: NDArray[np.int64] | Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Return the embeddings of cells, float32 unit rows, shape (n, dim).
+
+        Parameters
+        ----------
+        ids
+            `soma_joinid` of the cells wanted, in the order wanted, repeats allowed. Default: all cells.
+
+        Raises
+        ------
+        KeyError
+            An id does not exist.
+        """
+        rows = self.ids if ids is None else self._check_ids(ids)
+        experiment = self.experiment
+        self._integrity.check(embedding_path(self.embedding.name))
+        with named_damage(self.storage):
+            return read_embeddings(experiment, self.embedding.name, rows)
+
+    def cells(self, columns: Sequence[str]) -> list[Cells]:
+        """Return the cells that have stored counts, for :func:`scim.model.train`, which takes an open atlas too.
+
+        Parameters
+        ----------
+        columns
+            Columns of obs that are wanted.
+
+        Returns
+        -------
+        A part for each panel of genes; counts are read by rows, later.
+
+        Raises
+        ------
+        ValueError
+            No counts are stored.
+        KeyError
+            A column does not exist.
+        """
+        obs = self.obs(columns=columns)
+        if not self.manifest.counted:
+            msg = (
+                f"The atlas at {self.storage.uri!r} has no counts; append(counts=True) stores them. "
+                "Train on the data itself."
+            )
+            raise ValueError(msg)
+        rna = self.experiment.ms[MEASUREMENT]
+        self._integrity.check(COUNTS_PATH)
+        self._integrity.check(VAR_PATH)
+        panels: dict[str, list[Counted]] = {}
+        for counted in self.manifest.counted:
+            panels.setdefault(counted.panel.name, []).append(counted)
+        parts, all_ids = [], obs.index.to_numpy()
+        with named_damage(self.storage):
+            var = rna.var.read().concat().to_pandas().set_index("soma_joinid").sort_index()
+            for same in panels.values():
+                genes = load_array(self.storage, same[0].panel)
+                ids: NDArray[np.int64] = np.concatenate([all_ids[counted.among(all_ids)] for counted in same])
+                if ids.size:
+                    read = functools.partial(SparseRows, rna.X[COUNTS], ids, genes)
+                    parts.append(
+                        Cells(obs.loc[ids].set_axis(ids.astype(str)), var.loc[genes].set_index("gene_id"), read)
+                    )
+        return parts
+
+    def label_transfer(self, label_key: str = keys.ATLAS_LABEL) -> LabelTransfer:
+        """Return the label transfer of a column of obs: its labelled cells and the calibration of confidences.
+
+        For `label` the calibration was measured when the index was built, for another column it is on the first call:
+        seconds, for up to 10,000 cells that are held out twice.
+
+        Parameters
+        ----------
+        label_key
+            Column of obs with text.
+
+        Raises
+        ------
+        KeyError
+            The column does not exist.
+        ValueError
+            It is no text, no cell has a value, or there is no index.
+        """
+        if label_key in self._label_transfers:
+            return self._label_transfers[label_key]
+        refuse_absent([label_key], self.columns, of="the atlas")
+        if self._types[label_key] != TEXT:
+            msg = (
+                f"label_key={label_key!r} must be a column of text, as 'label'; tell groups of numbers apart by names."
+            )
+            raise ValueError(msg)
+        names = dict.fromkeys([label_key, keys.ATLAS_LABEL_ID, keys.ATLAS_STUDY])
+        names |= dict.fromkeys([keys.ATLAS_PRIMARY] * self.marks_primary)
+        known = None if self.embedding.index is None else self.embedding.index.confidence
+        if label_key != keys.ATLAS_LABEL or known is None:
+            logger.info("calibrating the confidence of labels of %r", label_key)
+            known = None
+        made = fit_label_transfer(self.index, self._categories([*names]), self.manifest.n_rows, label_key, known)
+        if made is None:
+            msg = f"The atlas has no labelled cell: no cell has a value of {label_key!r}."
+            raise ValueError(msg)
+        return self._label_transfers.setdefault(label_key, made)
+
+    def info(self) -> dict[str, Any]:
+        """Return a summary: cells, studies, labels, genes, columns, model, index, bytes, versions."""
+        codes, names, _ = self.labels
+        labels = pd.Series(np.append(names, [None])[codes[self.ids]], dtype=object)
+        manifest, draft, entry = self.manifest, self.manifest.draft, self.embedding.index
+        sizes: dict[str, int] = {}
+        for file in self.storage.files():
+            part = file.name.split("/")[0]
+            sizes[part] = sizes.get(part, 0) + file.n_bytes
+        index: dict[str, Any] | None = None
+        if entry is not None:
+            parts = {part.folder: part.stop - part.start for part in entry.parts}
+            index = {"cells": entry.n_rows, "reach": entry.label_radius, "parts": parts}
+        numbers = [number for number in commits(self.storage) if number <= manifest.number]
+        last = [read_manifest(self.storage, commit_file(number)) for number in numbers[-_N_VERSIONS:]]
+        return {
+            "path": self.storage.uri,
+            "cells": manifest.n_obs,
+            "removed": manifest.n_rows - manifest.n_obs,
+            "studies": self.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY].value_counts().to_dict(),
+            "labels": labels.value_counts().to_dict(),
+            "unlabelled": int(labels.isna().sum()),
+            "columns": self.columns,
+            "genes": int(self.experiment.ms[MEASUREMENT].var.count),
+            "counts": sum(len(self.ids[cells.among(self.ids)]) for cells in manifest.counted),
+            "model": self.embedding.model,
+            "dim": self.embedding.dim,
+            "index": index,
+            "draft": None if draft is None else {"model": draft.model, "cells": draft.n_rows},
+            "bytes": dict(sorted(sizes.items())),
+            "versions": [{"version": v.number, "made": v.made, "what": v.what, "cells": v.n_obs} for v in last[::-1]],
+        }
+
+    @functools.cached_property
+    def _experiment(self) -> Any:
+        self._integrity.check_layout()
+        return open_experiment(self.storage, at=self.manifest.timestamp)
+
+    @functools.cached_property
+    def _removed(self) -> NDArray[np.int64] | None:
+        return None if self.manifest.removed is None else load_array(self.storage, self.manifest.removed)
+
+    @functools.cached_property
+    def _types(self) -> dict[str, pa.DataType]:
+        """Types of the obs columns."""
+        with named_damage(self.storage):
+            schema = self.experiment.obs.schema
+            return {name: schema.field(name).type for name in obs_columns(self.experiment)}
+
+    @functools.cached_property
+    def _indexed(self) -> frozenset[str]:
+        """Columns of obs that the index has, if it covers all cells and can be read; the store has them all."""
+        self._check_open()
+        try:
+            columns = self.index.columns
+        except (FormatError, ValueError):
+            return frozenset()
+        parts = () if self.embedding.index is None else self.embedding.index.parts
+        return frozenset(columns).difference(*(part.elsewhere for part in parts))
+
+    def _read_obs(self, ids: NDArray[np.int64] | None, columns: list[str]) -> pd.DataFrame:
+        """Return rows of obs from the store, after a check of its files."""
+        experiment = self.experiment
+        self._integrity.check("obs", later_columns=not set(columns) <= set(keys.ATLAS_COLUMNS))
+        with named_damage(self.storage):
+            return read_obs(experiment, ids, columns)
+
+    def _categories(self, names: list[str]) -> pd.DataFrame:
+        return self.index.obs(self.ids, names) if self.indexes(names) else self.obs(columns=names).astype("category")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = f"The atlas at {self.storage.uri!r} is closed; open it again with scim.atlas.open()."
+            raise ValueError(msg)
+
+    def _check_ids(self, ids: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
+        checked = np.asarray(ids)
+        if checked.size and checked.dtype.kind not in "iu":
+            msg = f"Expected whole numbers as ids (soma_joinid), got {checked.dtype}."
+            raise TypeError(msg)
+        checked = checked.astype(np.int64).ravel()
+        outside = checked[(checked < 0) | (checked >= self.manifest.n_rows)]
+        if outside.size:
+            msg = f"Ids run from 0 to {self.manifest.n_rows - 1}; not in the atlas: {outside[:5].tolist()}."
+            raise KeyError(msg)
+        removed = outside if self._removed is None else checked[np.isin(checked, self._removed)]
+        if removed.size:
+            msg = f"{removed.size} of the cells were removed from the atlas: {removed[:5].tolist()}."
+            raise KeyError(msg)
+        return checked

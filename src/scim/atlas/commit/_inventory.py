@@ -1,0 +1,231 @@
+"""The files that a commit needs: inventories of the store with sizes and checksums, and arrays beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scim._core.errors import FormatError
+from scim._core.log import progress
+from scim.atlas.commit._manifest import StoredArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from scim.atlas.commit._manifest import Manifest
+    from scim.atlas.storage import Storage
+
+SOMA = "soma"
+INVENTORY = "ledger"
+
+_CELLS = re.compile(rf"{SOMA}/(obs|ms/[^/]+/(X|obsm)/[^/]+)/__(fragments|commits)/")
+_EMBEDDING = re.compile(rf"{SOMA}/ms/[^/]+/obsm/(?!__)([^/]+)/")
+_WRITE = re.compile(r"/__(\d{10,})_\d+_([0-9a-f]+)")
+"""TileDB names what it writes by the SOMA time and a UUID: `__1700000000000_1700000000000_<uuid>_22.wrt`."""
+
+Inventory = dict[str, tuple[int, str | None]]
+"""Bytes and sha256 of each file, by its name relative to the atlas; no checksum where the store is remote."""
+
+
+@dataclass(frozen=True)
+class StoreFile:
+    """A file of the store, and the write that made it."""
+
+    name: str
+    n_bytes: int
+    timestamp: int
+    """SOMA time of the write; 0 = the mark of a group, which is as old as the atlas."""
+
+    uuid: str
+    """UUID of the write."""
+
+    def belongs_to(self, manifest: Manifest) -> bool:
+        """Return whether it is part of a commit."""
+        array = _EMBEDDING.match(self.name)
+        replaced = array is not None and array[1] not in [embedding.name for embedding in manifest.embeddings]
+        return self.timestamp <= manifest.timestamp and not replaced and not self.is_superfluous(manifest.base)
+
+    def is_superfluous(self, base: int) -> bool:
+        """Return whether a compaction at `base` wrote its whole content again."""
+        return self.timestamp < base and _CELLS.match(self.name) is not None
+
+
+def store_files(storage: Storage, folder: str = SOMA) -> list[StoreFile]:
+    """Return the files of the store, of every time, without those that a desktop leaves in folders."""
+    return [_store_file(file.name, file.n_bytes) for file in storage.files(folder) if "/." not in file.name]
+
+
+def _store_file(name: str, n_bytes: int) -> StoreFile:
+    write = _WRITE.search(name)
+    return StoreFile(name, n_bytes, 0, "") if write is None else StoreFile(name, n_bytes, int(write[1]), write[2])
+
+
+def needed_files(storage: Storage, manifest: Manifest, files: Iterable[StoreFile] | None = None) -> list[StoreFile]:
+    """Return the existing ones of the files that a commit needs: of the store (`files`), and of its models."""
+    folders = [embedding.folder for embedding in manifest.embeddings if embedding.folder is not None]
+    files = store_files(storage) if files is None else files
+    models = [file for folder in folders for file in store_files(storage, folder)]
+    return [*(file for file in files if file.belongs_to(manifest)), *models]
+
+
+def belongs(name: str, manifest: Manifest) -> bool:
+    """Return whether a file of the store of that name, if it exists, is part of a commit."""
+    return _store_file(name, 0).belongs_to(manifest)
+
+
+def write_inventory(
+    storage: Storage, manifest: Manifest, before: Inventory, since: int = -1, files: Iterable[StoreFile] | None = None
+) -> StoredArray:
+    """Write the inventory of a commit, with the checksums of the files that are not in `before`.
+
+    Parameters
+    ----------
+    storage, manifest
+        The atlas, and the commit.
+    before
+        Inventory of the commit before.
+    since
+        SOMA time of that commit.
+    files
+        Files of the store. Default: they are listed.
+
+    Raises
+    ------
+    FormatError
+        A file of `before` is missing that is still needed, or a file appeared at a time up to `since`.
+    """
+    needed = needed_files(storage, manifest, files)
+    new = [file for file in needed if file.name not in before]
+    present = {file.name for file in needed}
+    missing = [name for name in before if name not in present and _is_needed(name, manifest)]
+    foreign = [file.name for file in new if before and file.name.startswith(f"{SOMA}/") and file.timestamp <= since]
+    for names, problem in ((missing, "missing"), (foreign, "not of this atlas")):
+        if names:
+            msg = (
+                f"{len(names)} files of the atlas at {storage.uri!r} are {problem}, as {names[0]!r}; nothing was "
+                "committed. scim.atlas.verify(uri) says what else is damaged."
+            )
+            raise FormatError(msg)
+    if storage.path is not None:
+        _flush(storage.path, (file.name for file in new))
+    raw = _content(storage, needed, before)
+    name = f"{INVENTORY}/{manifest.number:06d}.json"
+    storage.write(name, raw)
+    return StoredArray(name, hashlib.sha256(raw).hexdigest(), len(needed))
+
+
+def restore_inventory(storage: Storage, manifest: Manifest) -> bool:
+    """Write the inventory of a commit again if it is what was lost: then every file is unchanged, too."""
+    return _restore(storage, manifest.inventory, _content(storage, needed_files(storage, manifest), {}))
+
+
+def read_inventory(storage: Storage, entry: StoredArray) -> Inventory:
+    """Read an inventory.
+
+    Raises
+    ------
+    FormatError
+        It is missing, or not the one that was committed.
+    """
+    try:
+        raw = storage.read(entry.name)
+    except FileNotFoundError as error:
+        msg = f"{storage.uri}/{entry.name} is missing: the version was vacuumed, or the atlas is damaged."
+        raise FormatError(msg) from error
+    if hashlib.sha256(raw).hexdigest() != entry.sha256:
+        msg = f"{storage.uri}/{entry.name} was changed since it was written; run scim.atlas.verify()."
+        raise FormatError(msg)
+    return {name: (int(size), checksum) for name, (size, checksum) in json.loads(raw).items()}
+
+
+def store_array(storage: Storage, name: str, array: NDArray[Any], *, known: Iterable[StoredArray] = ()) -> StoredArray:
+    """Write an array, unless one of those known is the same."""
+    raw = _npy(array)
+    checksum = hashlib.sha256(raw).hexdigest()
+    for entry in known:
+        if entry.sha256 == checksum:
+            return entry
+    storage.write(name, raw)
+    return StoredArray(name, checksum, array.shape[-1])
+
+
+def restore_array(storage: Storage, entry: StoredArray, array: NDArray[Any]) -> bool:
+    """Write an array again if it is the one that was lost."""
+    return _restore(storage, entry, _npy(array))
+
+
+def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:
+    """Read an array, compared with its checksum.
+
+    Raises
+    ------
+    FormatError
+        It is missing, or was changed.
+    """
+    try:
+        raw = storage.read(entry.name)
+    except FileNotFoundError as error:
+        msg = f"{storage.uri}/{entry.name} is missing; scim.atlas.verify(uri, repair=True) makes it again."
+        raise FormatError(msg) from error
+    if hashlib.sha256(raw).hexdigest() != entry.sha256:
+        remedy = "scim.atlas.verify(uri, repair=True) makes it again"
+        msg = f"{storage.uri}/{entry.name} has changed since it was written; {remedy}."
+        raise FormatError(msg)
+    array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
+    return array
+
+
+def _restore(storage: Storage, entry: StoredArray, raw: bytes) -> bool:
+    same = hashlib.sha256(raw).hexdigest() == entry.sha256
+    if same:
+        storage.write(entry.name, raw)
+    return same
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _content(storage: Storage, files: Sequence[StoreFile], before: Mapping[str, tuple[int, str | None]]) -> bytes:
+    entries: Inventory = {file.name: before[file.name] for file in files if file.name in before}
+    new = [file for file in files if file.name not in before]
+    for file in progress(new, desc="checksums", unit="file"):
+        entries[file.name] = (file.n_bytes, None if storage.path is None else storage.checksum(file.name))
+    return json.dumps(dict(sorted(entries.items())), separators=(",", ":")).replace("],", "],\n").encode()
+
+
+def _is_needed(name: str, manifest: Manifest) -> bool:
+    if name.startswith(f"{SOMA}/"):
+        return belongs(name, manifest)
+    return any(name.rpartition("/")[0] == embedding.folder for embedding in manifest.embeddings)
+
+
+def _flush(root: Path, names: Iterable[str]) -> None:
+    """Bring files to the disk: a commit must not outlive its files when the power fails."""
+    folders = set()
+    for name in names:
+        _sync(root / name)
+        folders.add((root / name).parent)
+    for folder in folders:
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,238 @@
+"""Damage of the store: checks of an array before it is first read, and errors of TileDB in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import tiledbsoma
+
+from scim._core import keys
+from scim._core.errors import FormatError, StorageError
+from scim.atlas.commit import SOMA, Inventory, belongs, read_inventory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scim.atlas.commit import Manifest
+    from scim.atlas.storage import Storage, StoredFile
+
+_SMALL = re.compile(r"/__schema/|/__commits/|/__meta/|/__fragment_metadata\.tdb$")
+"""Files that TileDB reads without comparing a checksum of its own."""
+
+_GROUP = "/__tiledb_group.tdb"
+_LAYOUT = re.compile(rf"{SOMA}/((.+/)?(__group|__meta)/|obs/__schema/)")
+"""The members of groups, the types of groups and arrays, and the columns of obs."""
+
+_COLUMN_FILE = re.compile(r"/a(\d+)(_var|_validity)?\.tdb$")
+_N_CHECKED = len(keys.ATLAS_COLUMNS)
+"""The first columns of obs have checksums of TileDB; later ones, added by a change of the schema, have none."""
+
+_N_PARALLEL = 8
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room there and try again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "See to it that you may write there"),
+    **dict.fromkeys((errno.EIO, errno.EMFILE, errno.ENFILE), "Try again"),
+}
+"""Remedies for refusals of the system. Other errors have a better message of their own, as a lock that is held."""
+
+_NOISE = re.compile(r"\[\w+::\w+\] (Error: )?|Caught std::exception: |Error: (?=IO Error)")
+
+_UNREACHED = re.compile(r"curl|HTTP Response Code: (-1|4\d\d|5\d\d)|timed? ?out|connection", re.IGNORECASE)
+"""Words of TileDB's errors of S3 when the fault is not in the files."""
+
+
+class IntegrityChecker:
+    """Compares the files of an array with the inventory: none missing, none foreign, none of another size.
+
+    Parameters
+    ----------
+    storage
+        Files of the atlas.
+    manifest
+        The commit that is read.
+    """
+
+    def __init__(self, storage: Storage, manifest: Manifest) -> None:
+        self._storage, self._manifest = storage, manifest
+        self._checked: set[tuple[str, bool]] = set()
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The files of the store at the commit."""
+        return read_inventory(self._storage, self._manifest.inventory)
+
+    def check(self, array: str, *, later_columns: bool = False) -> None:
+        """Check an array, once.
+
+        Parameters
+        ----------
+        array
+            Its path in the experiment.
+        later_columns
+            Whether columns are read that obs did not have from the start.
+
+        Raises
+        ------
+        FormatError
+            A file differs from what was committed.
+        """
+        if (array, later_columns) in self._checked:
+            return
+        self.check_layout()
+        prefix = f"{SOMA}/{array}/"
+        listed = {name: entry for name, entry in self.inventory.items() if name.startswith(prefix)}
+        unprotected = _is_unchecked if later_columns and array == "obs" else _is_small
+        self._compare(listed, self._storage.files(prefix.rstrip("/")), unprotected)
+        self._checked.add((array, later_columns))
+
+    def check_layout(self) -> None:
+        """Check the files that list the arrays and the columns of obs, once: needed to open the experiment.
+
+        Raises
+        ------
+        FormatError
+            A file differs from what was committed.
+        """
+        if ("", False) in self._checked:
+            return
+        folders = {name.rpartition("/")[0] for name in self.inventory if _LAYOUT.match(name)}
+        listed = {name: entry for name, entry in self.inventory.items() if name.rpartition("/")[0] in folders}
+        with ThreadPoolExecutor(_N_PARALLEL) as pool:
+            present = [file for files in pool.map(self._storage.files, sorted(folders)) for file in files]
+        self._compare(listed, present, lambda _: True)
+        for name in (name for name in self.inventory if name.endswith(_GROUP)):
+            if not self._storage.exists(name):
+                self._refuse(name, "is missing")
+        self._checked.add(("", False))
+
+    def check_model(self, folder: str) -> None:
+        """Check the files of a model.
+
+        Raises
+        ------
+        FormatError
+            A file differs from what was committed.
+        """
+        listed = {name: entry for name, entry in self.inventory.items() if name.startswith(f"{folder}/")}
+        present = [file for file in self._storage.files(folder) if file.name in listed]
+        self._compare(listed, present, lambda _: True)
+
+    def _compare(self, listed: Inventory, files: Sequence[StoredFile], unprotected: Callable[[str], bool]) -> None:
+        """Compare names and sizes of files with the inventory, and the content of those that TileDB does not check."""
+        sizes = {file.name: file.n_bytes for file in files if belongs(file.name, self._manifest)}
+        for name in sorted(set(listed) - set(sizes)):
+            self._refuse(name, "is missing")
+        for name in sorted(set(sizes) - set(listed)):
+            self._refuse(name, "was never committed")
+        for name, (n_bytes, checksum) in listed.items():
+            if sizes[name] != n_bytes:
+                self._refuse(name, f"has {sizes[name]} bytes, expected {n_bytes}")
+            if checksum is not None and unprotected(name) and self._storage.checksum(name) != checksum:
+                self._refuse(name, "has changed since it was committed")
+
+    def _refuse(self, name: str, problem: str) -> None:
+        msg = (
+            f"{self._storage.uri}/{name} {problem}. If the atlas was vacuumed since it was opened, open it again; "
+            "otherwise it is damaged: scim.atlas.verify() says what is, and a copy of the atlas has it."
+        )
+        raise FormatError(msg)
+
+
+def _is_small(name: str) -> bool:
+    return _SMALL.search(name) is not None
+
+
+def _is_unchecked(name: str) -> bool:
+    column = _COLUMN_FILE.search(name)
+    return _is_small(name) or (column is not None and int(column[1]) >= _N_CHECKED)
+
+
+def tiledb_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return the exceptions that tiledbsoma raises when TileDB fails, and other ones."""
+    # Errors of its C++ part are RuntimeErrors, until the package tiledb is imported, which makes them its own.
+    tiledb = sys.modules.get("tiledb")
+    return (*others, tiledbsoma.SOMAError, RuntimeError, *((tiledb.TileDBError,) if tiledb is not None else ()))
+
+
+@contextlib.contextmanager
+def named_damage(storage: Storage) -> Iterator[None]:
+    """Raise a failure of TileDB while reading as an error that names the atlas and the remedy.
+
+    Raises
+    ------
+    StorageError
+        S3 does not answer.
+    FormatError
+        Anything else.
+    """
+    try:
+        yield
+    except tiledb_errors() as error:
+        if isinstance(error, RuntimeError) and "TileDB" not in str(error):
+            raise
+        code = _error_number(error)
+        if code is not None:  # as no permission: not the file's fault
+            raise OSError(code, _cause(error)) from error
+        text, where = " ".join(str(error).split()), storage.child(SOMA)
+        if storage.path is None and _UNREACHED.search(text):
+            msg = f"Could not reach {where!r}: {text}. Check scim.settings.storage."
+            raise StorageError(msg) from error
+        msg = (
+            f"The store in {where!r} cannot be read: {text}. scim.atlas.verify() names what is damaged; "
+            "if the atlas was vacuumed since it was opened, open it again."
+        )
+        raise FormatError(msg) from error
+
+
+@contextlib.contextmanager
+def named_failure(storage: Storage, what: str, *, outcome: str = "the atlas is as it was") -> Iterator[None]:
+    """Raise a refusal of the system as an error that names the change, the place and what is left.
+
+    Parameters
+    ----------
+    storage
+        Files of the atlas.
+    what
+        Description of the change.
+    outcome
+        Description of what is left.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or refuses.
+    """
+    try:
+        yield
+    except Exception as error:
+        code = _error_number(error)
+        if (code is None and not isinstance(error, tiledbsoma.SOMAError)) or isinstance(error, StorageError):
+            raise
+        remedy = _REMEDIES.get(code or 0, "Try again")
+        msg = f"{what} failed in {storage.uri!r}: {_cause(error)}. {remedy}; {outcome}."
+        raise StorageError(msg) from error
+
+
+def _error_number(error: Exception) -> int | None:
+    """Return the number of a system error that has a remedy; TileDB and safetensors have its text only."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in _REMEDIES else None
+    if isinstance(error, ValueError | LookupError | TypeError):  # texts of scim, or of a user
+        return None
+    return next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
+
+
+def _cause(error: Exception) -> str:
+    """Return the cause and the place of an error, in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror} ({str(error.filename2 or error.filename)!r})"
+    text = str(error.strerror) if isinstance(error, OSError) and error.strerror else _NOISE.sub("", str(error))
+    return " ".join(text.split())
