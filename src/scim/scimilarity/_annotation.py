@@ -81,12 +81,9 @@ class CellAnnotation(CellSearchKNN):
         self._eligible = super()._filter()
 
     def safelist_celltypes(self, labels: Iterable[str]) -> None:
-        """Restrict the following predictions to these labels; an earlier list is replaced.
+        """Restrict the following predictions to these labels of the reference; an earlier list is replaced.
 
-        Parameters
-        ----------
-        labels
-            Labels of the reference. A warning names those that it does not have.
+        A warning names labels that the reference does not have.
 
         Raises
         ------
@@ -99,12 +96,9 @@ class CellAnnotation(CellSearchKNN):
         self.safelist, self._eligible = wanted, eligible
 
     def blocklist_celltypes(self, labels: Iterable[str]) -> None:
-        """Exclude these labels from the following predictions; an earlier list is replaced.
+        """Exclude these labels of the reference from the following predictions; an earlier list is replaced.
 
-        Parameters
-        ----------
-        labels
-            Labels of the reference. A warning names those that it does not have.
+        A warning names labels that the reference does not have.
 
         Raises
         ------
@@ -149,8 +143,7 @@ class CellAnnotation(CellSearchKNN):
         predictions
             Series of labels; missing for an embedding of zeros.
         nn_idxs, nn_dists
-            int64 and float32, shape (n, k): the neighbours, by number of the reference cell, and their distances.
-            Where fewer are eligible, the rest is -1 and inf.
+            int64 and float32, shape (n, k): numbers and distances of the neighbours; -1 and inf if fewer are eligible.
         stats
             Frame with a row a cell: `hits` and `hits_weighted` (votes of every label as JSON), `min_dist` and
             `max_dist` (float32), and for both kinds of vote `vs2nd`, best / (best + second), and `vsAll`, best / all.

@@ -31,15 +31,10 @@ _UNKNOWN_STUDY = "unknown"
 
 
 class PublishedCells:
-    """The cells of a folder by position.
+    """The cells of a folder, at positions 0 ... `n - 1`.
 
     Row i of the metadata has position i; from the next multiple of `STEP` on follow the lines of the labelled cells,
     of which those without a row are cells of their own.
-
-    Attributes
-    ----------
-    n
-        Number of positions.
     """
 
     def __init__(
@@ -61,24 +56,7 @@ class PublishedCells:
     @classmethod
     @contextlib.contextmanager
     def open(cls, folder: Path, dim: int, *, columns: Sequence[str] | None, scratch: Path) -> Iterator[Self]:
-        """Open the files of a folder and check that they agree.
-
-        Parameters
-        ----------
-        folder
-            The published folder.
-        dim
-            Length of an embedding.
-        columns
-            Which columns of the metadata to keep; default: all.
-        scratch
-            Folder with room for a copy of the embeddings, if one is needed.
-
-        Raises
-        ------
-        FormatError
-            A file is missing or damaged, or does not agree with the others.
-        """
+        """Open the files of a folder and check that they agree; `scratch` has room for a copy of the embeddings."""
         reference = Reference(folder / _ANNOTATION, dim) if (folder / _ANNOTATION).is_dir() else None
         with contextlib.ExitStack() as stack:
             metadata = vectors = None
@@ -103,24 +81,17 @@ class PublishedCells:
         source = self._rows(start) if start < self._first_line else self._lines(start - self._first_line)
         return source if source.n_obs else None
 
-    def position(self, n: int, line: int | None) -> int | None:
-        """Return the position of the `n`-th cell, from 0 on, and its line; `None` if there is no such cell."""
+    def find(self, n: int, line: int | None, embedding: NDArray[np.float32]) -> int | None:
+        """Return the position of the `n`-th cell, from 0 on, with a line; `None` if it has not this embedding."""
         rows = np.empty(0, dtype=np.int64) if self._vectors is None else np.flatnonzero(self._vectors.present)
-        if n < len(rows):
-            return int(rows[n])
-        has_cell = line is not None and self._reference is not None and self._reference.has(line)
-        return self._first_line + line if line is not None and has_cell else None
-
-    def vector(self, position: int) -> NDArray[np.float32]:
-        """Return the embedding at a position, scaled to length 1, shape (dim,)."""
-        if position < self._first_line:
-            assert self._vectors is not None
-            vector = self._vectors.read(np.array([position]))[0]
+        if self._vectors is not None and n < len(rows):
+            position, vector = int(rows[n]), self._vectors.read(rows[n : n + 1])[0]
+        elif line is not None and self._reference is not None and self._reference.has(line):
+            position, vector = self._first_line + line, self._reference.vectors(np.array([line]))[0]
         else:
-            assert self._reference is not None
-            vector = self._reference.vectors(np.array([position - self._first_line]))[0]
-        unit: NDArray[np.float32] = vector / (np.linalg.norm(vector) or 1)
-        return unit
+            return None
+        unit = vector / (np.linalg.norm(vector) or 1)
+        return position if bool(np.abs(embedding - unit).max() < 1e-6) else None
 
     def mark_imported(self, lines: NDArray[np.int64]) -> None:
         """Exclude lines of labelled cells that are in the atlas already."""

@@ -55,29 +55,20 @@ class CellSearch(CellSearchKNN):
         Parameters
         ----------
         idx
-            Numbers of cells, in any order, or a slice.
-
-        Raises
-        ------
-        KeyError
-            There is no cell of that number.
+            Numbers of cells, in any order, or a slice. A number without a cell raises KeyError.
         """
         if isinstance(idx, slice):
             idx = np.sort(self._numbering.numbers_of(self._numbering.ids))[idx]
         return self.knn.vectors(self._numbering.ids_of(idx))
 
     def annotate_cell_index(self, metadata: pd.DataFrame) -> pd.DataFrame:
-        """Write `cell_index`, the number of each cell within its sample, into a frame of metadata.
+        """Write `cell_index`, the number of each cell within its sample, into a frame of metadata, and return it.
 
         Parameters
         ----------
         metadata
-            Frame with the columns `study`, `sample`, `data_type` and `index`.
-
-        Raises
-        ------
-        KeyError
-            A column is missing, or a sample is not in the atlas.
+            Frame with the columns `study`, `sample`, `data_type` and `index`. A missing column, or a sample that is not
+            in the atlas, raises KeyError.
         """
         refuse_absent([*_SAMPLE_AND_TYPE, INDEX], list(metadata.columns), of="metadata")
         first = self.study_sample_index.reset_index(name="first").astype(dict.fromkeys(_SAMPLE_AND_TYPE, object))
@@ -110,10 +101,8 @@ class CellSearch(CellSearchKNN):
 
         Raises
         ------
-        KeyError
-            There is no such column, or no cell of that number.
-        ValueError
-            There is no query.
+        KeyError, ValueError
+            A column or a cell does not exist; or there is no query.
         """
         names = check_names("levels", levels)
         parts = []

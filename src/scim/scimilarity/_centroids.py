@@ -28,16 +28,11 @@ def get_centroid(counts: sparse.csr_matrix[Any] | NDArray[Any]) -> NDArray[np.fl
     Parameters
     ----------
     counts
-        (n, n_genes), sparse or dense.
+        (n, n_genes), sparse or dense. Without any count there is no centroid, which raises ValueError.
 
     Returns
     -------
     float64, shape (1, n_genes).
-
-    Raises
-    ------
-    ValueError
-        There is no cell, or none has a count.
     """
     sums = np.asarray(counts.sum(axis=0), dtype=np.float64).reshape(1, -1)
     total = sums.sum()
@@ -77,10 +72,8 @@ def get_cluster_centroids(
         Cells with raw counts in `layers["counts"]`; genes are aligned as by :func:`align_dataset`.
     target_gene_order
         Symbols of the model's genes.
-    cluster_key
-        Column of obs with the clusters.
-    cluster_label
-        One cluster. Default: all.
+    cluster_key, cluster_label
+        Column of obs with the clusters, and one of them. Default: all.
     skip_null
         Whether to leave out cells without a cluster; else they are one, `"nan"`.
 
@@ -93,10 +86,8 @@ def get_cluster_centroids(
 
     Raises
     ------
-    KeyError
-        There is no such column.
-    ValueError
-        There are no counts, or no cluster of that label.
+    KeyError, ValueError
+        There is no such column; or there are no counts, or no such cluster.
     """
     raw_counts(data)
     check_obs_key(data, cluster_key)
@@ -114,15 +105,7 @@ def get_cluster_centroids(
 
 
 def marked_cells(adata: AnnData, key: str, gene_order: Sequence[str]) -> AnnData:
-    """Return a view of the cells for which a column of obs is 1.
-
-    Raises
-    ------
-    KeyError
-        There is no such column.
-    ValueError
-        It is 1 for no cell, there are no counts, or the genes are not those of the model in their order.
-    """
+    """Return a view of the cells for which a column of obs is 1."""
     raw_counts(adata)
     check_obs_key(adata, key)
     marked = (adata.obs[key] == 1).fillna(value=False).to_numpy(dtype=bool)
@@ -167,10 +150,8 @@ def pseudobulk_anndata(
 
     Raises
     ------
-    KeyError
-        There is no such column, or no such filter.
-    ValueError
-        There are no counts, or no cell is left.
+    KeyError, ValueError
+        There is no such column or filter; or there are no counts, or no cell is left.
     """
     import scanpy as sc  # noqa: PLC0415  (seconds to load, and rarely used)
 

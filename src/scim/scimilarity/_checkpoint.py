@@ -17,24 +17,11 @@ _MAX_PICKLE_BYTES = 1 << 20  # 5,000 in the published model
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """Map the tensors of a checkpoint into memory.
+    """Map the tensors of a checkpoint into memory, by their names.
 
     The file is what `torch.save({"state_dict": ...})` writes: a zip archive of stored (never deflated) entries. It is
     opened as a memory map, so that a tensor never reaches beyond its bytes, by an unpickler that builds tensors only.
-
-    Parameters
-    ----------
-    file
-        The checkpoint.
-
-    Returns
-    -------
-    Tensors by their names, views of the file.
-
-    Raises
-    ------
-    FormatError
-        The file is no such archive, holds anything but tensors, or claims more bytes than it has.
+    A file that is no such archive, holds anything but tensors, or claims more bytes than it has, raises FormatError.
     """
     check_exists(file)
     _check_archive(file)

@@ -19,15 +19,7 @@ COUNTS = "counts"
 
 
 def raw_counts(data: AnnData) -> Any:
-    """Return `layers["counts"]`.
-
-    Raises
-    ------
-    TypeError
-        `data` is no AnnData.
-    ValueError
-        There is no such layer.
-    """
+    """Return `layers["counts"]`."""
     check_adata(data)
     if COUNTS not in data.layers:
         msg = f"layers['counts'] not found; keep the raw counts there. Present: {list(data.layers)}."
@@ -52,11 +44,6 @@ def lognorm_counts(data: AnnData) -> AnnData:
     Returns
     -------
     `data`, with `X` as csr of float32. Cells without counts stay zero; NaN count as 0, with a warning.
-
-    Raises
-    ------
-    ValueError
-        There is no layer of counts.
     """
     X: Any = sparse.csr_matrix(raw_counts(data), dtype=np.float32)
     nan = np.isnan(X.data)
@@ -87,11 +74,6 @@ def filter_cells(
     -------
     A copy of the cells kept. Like scanpy's `calculate_qc_metrics` it has `obs["n_genes_by_counts"]`,
     `["total_counts"]`, `["total_counts_mt"]`, `["pct_counts_mt"]`, `var["mt"]`, and measures of genes in `var`.
-
-    Raises
-    ------
-    ValueError
-        There is no layer of counts.
     """
     raw_counts(data)
     check_count("min_genes", min_genes, least=0)

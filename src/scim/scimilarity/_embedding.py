@@ -32,17 +32,10 @@ class CellEmbedding:
     use_gpu
         Accepted and not used: the encoder is quick enough on a CPU.
 
-    Attributes
-    ----------
-    model_path, use_gpu
-        As given.
-
     Raises
     ------
-    FileNotFoundError
-        There is no model.
-    FormatError
-        The folder is damaged.
+    FileNotFoundError, FormatError
+        There is no model, or it is damaged.
     """
 
     def __init__(self, model_path: ModelPath, use_gpu: bool = False) -> None:
@@ -100,10 +93,8 @@ class CellEmbedding:
 
         Raises
         ------
-        TypeError
-            `X` is no matrix.
-        ValueError
-            It has no cells, another number of genes than the model, or NaN.
+        TypeError, ValueError
+            `X` is no matrix; or it has no cells, another number of genes than the model, or NaN.
         """
         check_count("buffer_size", buffer_size)
         rows = as_rows(X)
@@ -122,13 +113,7 @@ class CellEmbedding:
 
 
 def as_rows(X: Any) -> Any:
-    """Return a matrix of cells as csr or as a numpy array of two dimensions.
-
-    Raises
-    ------
-    TypeError
-        `X` is something else.
-    """
+    """Return a matrix of cells as csr or as a numpy array of two dimensions."""
     if hasattr(X, "detach"):  # a torch tensor, on any device
         X = X.detach().cpu().numpy()
     if hasattr(X, "tocsr"):

@@ -23,23 +23,14 @@ if TYPE_CHECKING:
 def match_texts(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """Return the arguments of a query that restrict it to cells with whole texts.
 
+    They are `{"where": ...}`, or `{"allowed": ids}` where the index cannot tell whole texts from their parts.
+
     Parameters
     ----------
-    atlas
-        The atlas.
     condition
         A filter that the cells pass.
     texts
         Allowed values of columns of text. `"asthma"` is not `"asthma || fibrosis"`.
-
-    Returns
-    -------
-    `{"where": ...}`, or `{"allowed": ids}` where the index cannot tell whole texts from their parts.
-
-    Raises
-    ------
-    FilterError
-        No cell has such a value.
     """
     where = " and ".join([condition, *(f"`{name}` in {sorted(values)!r}" for name, values in texts.items())])
     if atlas.indexes(Filter(where).columns) and not any(_has_joint_values(atlas, name) for name in texts):
@@ -58,23 +49,9 @@ def match_texts(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str
 
 
 def match_metadata(atlas: Atlas, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a query that restrict it to cells of `cellsearch` with published values.
+    """Return the arguments of a query that restrict it to cells of `cellsearch` with published values of columns.
 
     `"NA"`, which became a missing value, and `"True"` and `"False"`, which became booleans, are understood.
-
-    Parameters
-    ----------
-    atlas
-        The atlas.
-    values
-        Required values of published columns.
-
-    Raises
-    ------
-    KeyError
-        A column does not exist.
-    FilterError
-        No cell has such a value.
     """
     metadata = AtlasMetadata(atlas)
     columns = metadata.columns | {INDEX: metadata.index_column}

@@ -46,12 +46,9 @@ def align_dataset(
 
     Raises
     ------
-    GeneOverlapError
-        Too few genes are in common.
-    CountsError
-        `X` or the counts have negative values.
-    ValueError
-        Several columns have the symbol of one gene; `consolidate_duplicate_symbols` sums them.
+    GeneOverlapError, CountsError, ValueError
+        Too few genes are in common; `X` or the counts have negative values; or several columns have the symbol of one
+        gene, which `consolidate_duplicate_symbols` sums.
     """
     check_adata(data)
     check_count("gene_overlap_threshold", gene_overlap_threshold, least=0)
@@ -94,12 +91,8 @@ def convert_id2symbol(adata: AnnData, mapping_table: str | os.PathLike[str] | No
 
     Returns
     -------
-    A new AnnData, of the genes in the table, by id or by symbol.
-
-    Raises
-    ------
-    ValueError
-        The file has no such columns, or none of the genes.
+    A new AnnData, of the genes in the table, by id or by symbol. If there is none, or the file has no such columns,
+    ValueError is raised.
     """
     check_adata(adata)
     names = adata.var_names.to_series().str.replace("['\"]", "", regex=True)
@@ -126,11 +119,6 @@ def consolidate_duplicate_symbols(adata: AnnData) -> AnnData:
     -------
     `adata` itself if every symbol has one column; else a new AnnData: genes of one column first, then, sorted, the
     others, with `layers["counts"]` summed and `X` 0 for these until `lognorm_counts` writes it.
-
-    Raises
-    ------
-    ValueError
-        There is no layer of counts.
     """
     counts = as_csr(raw_counts(adata))
     repeated = adata.var_names.duplicated(keep=False)

@@ -32,20 +32,7 @@ _MAX_RECORD_BYTES = 1 << 24  # 1,164 in the published index
 
 
 class HnswFile:
-    """The elements of an index file, by their positions in it.
-
-    Parameters
-    ----------
-    file
-        The file.
-    dim
-        Length that its vectors must have.
-
-    Raises
-    ------
-    FormatError
-        The file is no index of hnswlib, of another width, or truncated.
-    """
+    """The elements of an index file by position; any other file, or another `dim`, raises FormatError."""
 
     def __init__(self, file: Path, dim: int) -> None:
         self.file, self.dim = file, dim
@@ -65,21 +52,9 @@ class HnswFile:
         )
 
     def positions(self, n_labels: int) -> NDArray[np.int32]:
-        """Return the position of the element of each label.
+        """Return the position of the element of each label 0 ... `n_labels - 1`, int32; -1 = none, or deleted.
 
-        Parameters
-        ----------
-        n_labels
-            Labels are 0 ... `n_labels - 1`.
-
-        Returns
-        -------
-        int32, shape (n_labels,); -1 = no element, or a deleted one.
-
-        Raises
-        ------
-        FormatError
-            A label is out of range, or two elements have it.
+        A label that is out of range, or that two elements have, raises FormatError.
         """
         out = np.full(n_labels, -1, dtype=np.int32)
         seen = np.zeros(n_labels, dtype=np.bool_)

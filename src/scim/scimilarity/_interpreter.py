@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Interpreter:
-    """Rank genes by how much they set cells apart from others, by integrated gradients.
+    """Rank genes by how much they separate cells from others, by integrated gradients.
 
     Parameters
     ----------
@@ -30,10 +30,8 @@ class Interpreter:
 
     Raises
     ------
-    TypeError
-        `encoder` is no encoder of scim.
-    ValueError
-        There are more or fewer symbols than it reads genes.
+    TypeError, ValueError
+        `encoder` is no encoder of scim, or has another number of genes.
     """
 
     def __init__(self, encoder: Encoder, gene_order: Sequence[str]) -> None:
@@ -76,17 +74,12 @@ class Interpreter:
         Parameters
         ----------
         attrs
-            From :meth:`get_attributions`.
+            (n, n_genes) attributions of :meth:`get_attributions`.
 
         Returns
         -------
         Frame with a row a gene, greatest mean first: `gene`, `gene_idx`, `attribution` (mean), `attribution_std`,
         `cells` (number of pairs).
-
-        Raises
-        ------
-        ValueError
-            `attrs` has another number of genes.
         """
         if attrs.ndim != 2 or attrs.shape[1] != len(self.gene_order) or not len(attrs):
             msg = f"Expected attributions of shape (n, {len(self.gene_order)}), got {attrs.shape}."
@@ -100,7 +93,7 @@ class Interpreter:
     def plot_ranked_genes(
         self, attrs_df: pd.DataFrame, n_plot: int = 15, filename: str | os.PathLike[str] | None = None
     ) -> Any:
-        """Draw the first genes of a ranking, with the 95 % interval of each mean.
+        """Draw the first genes of a ranking, with the 95 % interval of each mean, and return the figure.
 
         Parameters
         ----------
@@ -110,10 +103,6 @@ class Interpreter:
             Number of genes.
         filename
             Where to save the picture. Default: nowhere.
-
-        Returns
-        -------
-        The matplotlib figure.
         """
         from scim.pl import ranked_genes  # noqa: PLC0415  (only pictures need matplotlib)
 

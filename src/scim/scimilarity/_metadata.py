@@ -35,16 +35,9 @@ _WHOLE_NUMBERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.
 
 
 class PublishedMetadata:
-    """The data frame `cell_metadata` of a published folder.
+    """The data frame `cell_metadata` of a published folder, of which all columns, or those named, are kept.
 
-    Parameters
-    ----------
-    path
-        The array, for messages.
-    array
-        The open array.
-    columns
-        Which columns to keep; default: all. `study` is always read, and `index` kept if it is not the row number.
+    `study` is always read, and `index` is kept if it is not the row number.
 
     Attributes
     ----------
@@ -54,13 +47,6 @@ class PublishedMetadata:
         Published names of the columns that are kept, by their names in the atlas; `study` aside.
     n_train
         Number of cells the model was trained on, by the column `data_type`; `None` without it.
-
-    Raises
-    ------
-    KeyError
-        One of `columns` does not exist.
-    FormatError
-        The array is no data frame.
     """
 
     def __init__(self, path: Path, array: Any, columns: Sequence[str] | None) -> None:
@@ -84,10 +70,7 @@ class PublishedMetadata:
             self.columns = {_KEPT_INDEX: INDEX} | self.columns
 
     def read(self, start: int, stop: int) -> pd.DataFrame:
-        """Return `study` and the kept columns of a range of rows, under their names in the atlas.
-
-        "NA" is missing; text is categorical.
-        """
+        """Return `study` and the kept columns of rows, by their names in the atlas; text is categorical."""
         table = self._table([*dict.fromkeys([*([STUDY] * self._has_study), *self.columns.values()])], start, stop)
         missing = pd.Series(pd.Categorical([None] * (stop - start), categories=[]))
         frame = {STUDY: _to_pandas(table[STUDY]).astype("category") if self._has_study else missing}
@@ -148,13 +131,7 @@ class PublishedMetadata:
 
 
 class AtlasMetadata:
-    """The published columns of an imported atlas.
-
-    Attributes
-    ----------
-    columns
-        Names in the atlas of the published columns but `index`, by their published names.
-    """
+    """The published columns of an imported atlas; `columns` has their names in the atlas, but for `index`."""
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
@@ -179,13 +156,7 @@ class AtlasMetadata:
         return frame
 
     def categories(self, ids: NDArray[np.int64], columns: Sequence[str]) -> pd.DataFrame:
-        """Return published columns of many cells, text as categories, indexed by id.
-
-        Raises
-        ------
-        KeyError
-            A column does not exist.
-        """
+        """Return published columns of many cells, text as categories, indexed by id."""
         absent = [name for name in columns if name not in self.columns]
         if absent:
             msg = f"The published metadata has no column {absent}. Present: {[INDEX, *self.columns]}."

@@ -35,13 +35,7 @@ class Numbering:
 
     @classmethod
     def of_cellsearch(cls, atlas: Atlas) -> Self:
-        """Return the rows of the published metadata: the ids themselves, unless cells were left out.
-
-        Raises
-        ------
-        ValueError
-            There are no such cells, or the name of one is no number.
-        """
+        """Return the rows of the published metadata: the ids themselves, unless cells were left out."""
         ids = _select(atlas, keys.IN_SEARCH)
         sample = ids[np.unique(np.linspace(0, len(ids) - 1, _N_SAMPLED).astype(np.int64))]
         if ids[-1] == len(ids) - 1 and np.array_equal(_names(atlas, sample), sample):
@@ -70,15 +64,7 @@ class Numbering:
         return ids if self._by_id is None else np.where(ids >= 0, self._by_id[ids], -1).astype(np.int64)
 
     def ids_of(self, numbers: Any) -> NDArray[np.int64]:
-        """Return the ids of numbers, (n,).
-
-        Raises
-        ------
-        TypeError
-            They are not whole numbers.
-        KeyError
-            There is no cell of that number.
-        """
+        """Return the ids of numbers, (n,)."""
         wanted = np.asarray(numbers).ravel()
         if wanted.size and wanted.dtype.kind not in "iu":
             msg = f"Expected numbers of cells, got {wanted.dtype}; np.flatnonzero(mask) turns a mask into numbers."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -116,20 +117,14 @@ class CellQuery(CellSearch):
         max_dist
             Cosine distance, 0 to 2.
         metadata_filter
-            Required values of published columns.
+            Required values of published columns. A column that does not exist raises KeyError, a value that no cell has
+            FilterError.
         buffer_size
             Accepted and not used.
 
         Returns
         -------
         As of :meth:`search_nearest`, with no limit to the number of hits; distances, float64, are good to about 1e-6.
-
-        Raises
-        ------
-        KeyError
-            A column does not exist.
-        FilterError
-            No cell has such a value.
         """
         check_range("max_dist", max_dist, 2.0)
         check_count("buffer_size", buffer_size)
@@ -158,10 +153,8 @@ class CellQuery(CellSearch):
             Column of obs that is 1 for the cells of the query.
         k, ef, max_dist
             As for :meth:`search_nearest`.
-        qc
-            Whether to measure the coherence of the query.
-        qc_params
-            `k_clusters`, the number of k-means centres for that, at most one for each cell.
+        qc, qc_params
+            Whether to measure the coherence of the query, by `k_clusters` k-means centres, at most one for each cell.
         random_seed
             Seed of k-means.
 
@@ -174,10 +167,7 @@ class CellQuery(CellSearch):
         qc_stats
             `query_coherence`, 0 to 100: mean number of the 100 nearest of each centre of the cells that are hits.
         """
-
-        def search(X: Embeddings) -> Hits:
-            return self.search_nearest(X, k, ef, max_dist)
-
+        search = partial(self.search_nearest, k=k, ef=ef, max_dist=max_dist)
         return self._of_marked(adata, centroid_key, search, qc_params if qc else None, random_seed)
 
     def search_centroid_exhaustive(
@@ -195,10 +185,7 @@ class CellQuery(CellSearch):
 
         Parameters and results are those of :meth:`search_centroid_nearest` and :meth:`search_exhaustive`.
         """
-
-        def search(X: Embeddings) -> Hits:
-            return self.search_exhaustive(X, max_dist, metadata_filter, buffer_size)
-
+        search = partial(self.search_exhaustive, max_dist=max_dist, metadata_filter=metadata_filter)
         return self._of_marked(adata, centroid_key, search, qc_params if qc else None, random_seed)
 
     def search_cluster_centroids_nearest(
@@ -217,10 +204,8 @@ class CellQuery(CellSearch):
         ----------
         adata
             Cells with raw counts in `layers["counts"]`; genes are aligned first.
-        cluster_key
-            Column of obs with the clusters.
-        cluster_label
-            One cluster. Default: all.
+        cluster_key, cluster_label
+            Column of obs with the clusters, and one of them. Default: all.
         k, ef, max_dist
             As for :meth:`search_nearest`.
         skip_null
@@ -237,10 +222,7 @@ class CellQuery(CellSearch):
         metadata
             As of :meth:`search_nearest`, with the column `centroid`.
         """
-
-        def search(X: Embeddings) -> Hits:
-            return self.search_nearest(X, k, ef, max_dist)
-
+        search = partial(self.search_nearest, k=k, ef=ef, max_dist=max_dist)
         return self._of_clusters(adata, cluster_key, cluster_label, skip_null, search)
 
     def search_cluster_centroids_exhaustive(
@@ -257,10 +239,7 @@ class CellQuery(CellSearch):
 
         Parameters and results are those of :meth:`search_cluster_centroids_nearest` and :meth:`search_exhaustive`.
         """
-
-        def search(X: Embeddings) -> Hits:
-            return self.search_exhaustive(X, max_dist, metadata_filter, buffer_size)
-
+        search = partial(self.search_exhaustive, max_dist=max_dist, metadata_filter=metadata_filter)
         return self._of_clusters(adata, cluster_key, cluster_label, skip_null, search)
 
     def _of_marked(

@@ -36,30 +36,14 @@ class Reference:
     Its vectors were taken from the search index, but their rows are not recorded: they are matched by value, by the
     products of each vector with three random ones.
 
-    Parameters
-    ----------
-    folder
-        `annotation`.
-    dim
-        Length of an embedding.
-
     Attributes
     ----------
-    names
-        Published names of the labels.
-    codes
-        (n_lines,) int32 label code of each line of `reference_labels.tsv`.
-    studies
-        Names of the studies, if the lines have them.
-    study_codes
-        (n_lines,) int32 study code of each line.
+    names, studies
+        Published names of the labels, and of the studies, if the lines have them.
+    codes, study_codes
+        (n_lines,) int32 codes of the label and of the study of each line of `reference_labels.tsv`.
     n
         Number of cells, without deleted ones.
-
-    Raises
-    ------
-    FormatError
-        A file is missing or damaged, or the two do not agree.
     """
 
     def __init__(self, folder: Path, dim: int) -> None:
@@ -88,7 +72,7 @@ class Reference:
         return self._index.vectors(self._positions[lines])
 
     def match(self, vectors: NDArray[np.float32], studies: pd.Series, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the lines of cells of the search index; a line is matched once.
+        """Return the line of each eligible cell of the search index, int64, -1 = none; a line is matched once.
 
         Parameters
         ----------
@@ -98,10 +82,6 @@ class Reference:
             (n,) names of their studies, categorical.
         eligible
             (n,) which cells may be labelled cells.
-
-        Returns
-        -------
-        int64, shape (n,): the line, -1 = none.
         """
         code_of_study = {name: code for code, name in enumerate(self.studies)}
         codes = np.array([code_of_study.get(name, -1) for name in studies.cat.categories] + [-1], dtype=np.int32)
@@ -113,13 +93,7 @@ class Reference:
         return lines
 
     def mark_matched(self, lines: NDArray[np.int64]) -> None:
-        """Exclude lines from further matches.
-
-        Raises
-        ------
-        FormatError
-            A line has no cell.
-        """
+        """Exclude lines from further matches."""
         position = np.full(len(self.codes), -1, dtype=np.int64)
         position[self._lines] = np.arange(self.n)
         matched = position[lines]
@@ -143,18 +117,14 @@ def match_once(
 
     Parameters
     ----------
-    reference
-        (m, 3) float32, ascending by the first column.
+    reference, queries
+        (m, 3), (n, 3) float32; the reference ascends by the first column. Each of the three may differ by `tolerance`.
     reference_groups, groups
         (m,), (n,) int32: a reference row of the same group is preferred.
     next_free
         (m + 1,) int64: the first row at or behind each that is known to be unmatched; changed.
-    queries
-        (n, 3) float32.
     eligible
         (n,) bool: which queries are matched.
-    tolerance
-        How much each of the three numbers may differ.
     out
         (n,) int64, written: the matched reference row; -1 = none.
     """

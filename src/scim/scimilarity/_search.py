@@ -90,15 +90,9 @@ class CellSearchKNN(CellEmbedding):
 
         Returns
         -------
-        nn_idxs
-            int64, shape (n, k): numbers of the cells; -1 where there are fewer than `k`.
-        nn_dists
-            float32, shape (n, k): cosine distances, ascending; inf where there are fewer.
-
-        Raises
-        ------
-        TypeError, ValueError
-            `k` is no number of neighbours, or `embeddings` are not of this model.
+        nn_idxs, nn_dists
+            int64 and float32, shape (n, k): numbers of the cells and their cosine distances, ascending; -1 and inf
+            where there are fewer than `k`.
         """
         found = self._nearest(embeddings, k, ef)
         return self._numbering.numbers_of(found.ids), found.distances

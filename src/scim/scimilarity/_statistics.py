@@ -31,13 +31,6 @@ def predict(
         (n_labels,) names of the labels.
     weighting
         Whether the label has the greatest sum of 1 / max(d, 1e-6), and not the greatest count.
-
-    Returns
-    -------
-    predictions
-        Labels; missing for a cell without neighbours.
-    stats
-        `hits`, `hits_weighted`, `min_dist`, `max_dist`, `vs2nd`, `vsAll`, `vs2nd_weighted`, `vsAll_weighted`.
     """
     label_codes, counts, weights = count_labels(neighbors.distances, labels)
     best = (weights if weighting else counts).argmax(axis=1)

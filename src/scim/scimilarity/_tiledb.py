@@ -43,15 +43,7 @@ class Vectors(NamedTuple):
 
 @contextlib.contextmanager
 def open_array(path: Path) -> Iterator[Any]:
-    """Open an array for reading.
-
-    Raises
-    ------
-    ImportError
-        The package `tiledb` is not installed.
-    FormatError
-        The folder is no array, or cannot be read.
-    """
+    """Open an array for reading."""
     require("tiledb", "scimilarity")
     import tiledb  # noqa: PLC0415  (only published folders need it)
 
@@ -77,13 +69,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def n_rows(array: Any, path: Path) -> int:
-    """Return the number of rows written into a dense array, from 0 on.
-
-    Raises
-    ------
-    FormatError
-        The array is sparse, empty, too long, or does not begin at 0.
-    """
+    """Return the number of rows written into a dense array, from 0 on."""
     written = None if array.schema.sparse else array.nonempty_domain()
     if written is None or int(written[0][0]) != 0 or int(written[0][1]) >= _MAX_ROWS:
         msg = f"{str(path)!r} must be a dense array of rows from 0 on, at most {_MAX_ROWS:,}; it has {written}."
@@ -93,23 +79,9 @@ def n_rows(array: Any, path: Path) -> int:
 
 @contextlib.contextmanager
 def open_vectors(folder: Path, n: int, dim: int, scratch: Path) -> Iterator[Vectors]:
-    """Open the first of the three forms of embeddings that exists: hnswlib file, array, TileDB-Vector-Search index.
+    """Open the first form of embeddings that `cellsearch` has: hnswlib file, array, TileDB-Vector-Search index.
 
-    Parameters
-    ----------
-    folder
-        `cellsearch`.
-    n
-        Number of rows of the metadata.
-    dim
-        Length of an embedding.
-    scratch
-        Folder with room for a copy of the embeddings: an index of TileDB has them in another order.
-
-    Raises
-    ------
-    FormatError
-        There are no embeddings, or they are damaged, of another width, or not of these cells.
+    `scratch` has room for a copy of the embeddings: an index of TileDB has them in another order.
     """
     knn, embedding = folder / _KNN, folder / _EMBEDDING
     if knn.is_file():
