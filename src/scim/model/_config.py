@@ -67,8 +67,8 @@ class ModelConfig(Config):
         Whether each cell is brought to mean 0 and standard deviation 1 over the genes that were observed, so that
         cells measured on different panels resemble each other.
     unit_slopes
-        Whether each unit has a slope of its own where its input is negative, or a layer has one, as in the paper. Nets
-        that were made of several have it.
+        Whether each unit has its own slope where its input is negative, or a layer has one, as in the paper. Merged
+        ensembles have it.
     """
 
     n_genes: int = 2000

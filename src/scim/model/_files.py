@@ -159,7 +159,7 @@ def _read_table(file: Path, header: tuple[str, str]) -> list[tuple[str, str]]:
 def _read_genes(file: Path, content: dict[str, Any], config: ModelConfig) -> NDArray[np.object_]:
     genes = [gene for gene, _ in _read_table(file, ("gene", "symbol"))]
     if len(genes) != config.n_genes:
-        msg = f"{str(file)!r} has {len(genes)} genes, config.json says {config.n_genes}."
+        msg = f"{str(file)!r} has {len(genes)} genes, config.json has {config.n_genes}."
         raise FormatError(msg)
     if _checksum(genes) != content["genes_sha256"]:
         msg = f"{str(file)!r} does not hold the genes of this model in their order: config.json has another hash."
@@ -170,7 +170,7 @@ def _read_genes(file: Path, content: dict[str, Any], config: ModelConfig) -> NDA
 def _read_labels(file: Path, content: dict[str, Any]) -> Labels:
     rows = _read_table(file, ("label", "label_id"))
     if len(rows) != content["n_labels"]:
-        msg = f"{str(file)!r} has {len(rows)} labels, config.json says {content['n_labels']}."
+        msg = f"{str(file)!r} has {len(rows)} labels, config.json has {content['n_labels']}."
         raise FormatError(msg)
     return Labels(tuple(name for name, _ in rows), tuple(term or None for _, term in rows))
 

@@ -37,7 +37,7 @@ class Counts:
     var
         Description of its columns.
     source
-        Where it was found: `X`, `raw.X` or `layers['...']`.
+        Place of the matrix: `X`, `raw.X` or `layers['...']`.
     kind
         `counts` (whole numbers), `normalised` (fractions, not logged) or `lognorm`.
     log_base

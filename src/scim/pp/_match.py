@@ -179,18 +179,18 @@ def _map_names(names: pd.Index, genes: NDArray[np.object_], source: str, species
     return unmapped.onto(genes)
 
 
-def _check_overlap(found: GeneMap, names: pd.Index, genes: NDArray[np.object_]) -> None:
+def _check_overlap(matched: GeneMap, names: pd.Index, genes: NDArray[np.object_]) -> None:
     """Raise an error if a data set has too few of a model's genes, and warn if it has few; show the names as given."""
-    share = f"{found.n_matched} of the model's {len(genes)} genes ({found.share:.1%}) are in {found.source}"
-    hint = _hint([str(name) for name in names[:: len(names) // _HINT_NAMES + 1]], found.species)
-    if found.n_matched < min(FEW_GENES, max(1, len(genes) // 10)):
+    share = f"{matched.n_matched} of the model's {len(genes)} genes ({matched.share:.1%}) are in {matched.source}"
+    hint = _hint([str(name) for name in names[:: len(names) // _HINT_NAMES + 1]], matched.species)
+    if matched.n_matched < min(FEW_GENES, max(1, len(genes) // 10)):
         examples = [str(name) for name in names[:3]]
         msg = (
-            f"Only {share}, too few to embed. Expected {_EXPECTED[found.species]}, got names like {examples}"
+            f"Only {share}, too few to embed. Expected {_EXPECTED[matched.species]}, got names like {examples}"
             f"{hint or '; if a column of var holds the gene names, pass gene_key='}."
         )
         raise GeneOverlapError(msg)
-    if found.share < LOW_SHARE:
+    if matched.share < LOW_SHARE:
         warn(f"Only {share}{hint}: labels and neighbours may be less certain than with a full gene set.")
 
 

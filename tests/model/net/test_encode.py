@@ -119,7 +119,7 @@ def test_the_net_and_the_rows_are_left_alone(X):
 
 def test_values_in_genes_that_are_not_observed_are_an_error(X, observed):
     X[2, 3] = 1
-    with pytest.raises(ValueError, match="1 values lie in genes that `observed` says are not measured"):
+    with pytest.raises(ValueError, match="1 values lie in genes that `observed` marks as not measured"):
         FoldedEncoder(make_net(standardize=True)).encode(sparse.csr_matrix(X), observed=observed)
 
 

@@ -130,7 +130,7 @@ def _moments(
     n_hidden, total, squares = np.empty_like(n_values), np.empty(n_values.size), np.empty(n_values.size)
     _sum_rows(*batch, observed, n_values, n_hidden, total, squares)
     if n_hidden.any():
-        msg = f"{n_hidden.sum()} values lie in genes that `observed` says are not measured."
+        msg = f"{n_hidden.sum()} values lie in genes that `observed` marks as not measured."
         raise ValueError(msg)
     mean, square = total / max(1, observed.sum()), squares / max(1, observed.sum())
     variance = square - mean**2

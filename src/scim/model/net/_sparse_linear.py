@@ -15,7 +15,7 @@ import numpy as np
 from scim._core.numba import njit, njit_parallel, prange, threads
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import NDArray
 
 _TILE = 256
 _SEGMENT = 1000
@@ -49,8 +49,8 @@ class SparseLinear:
     ) -> NDArray[np.float32]:
         """Multiply rows with the weights, and add the bias.
 
-        The sums of a row are taken in the order of its own values alone, by one thread: they are the same to the
-        last bit whatever the other rows and the number of threads.
+        A row is summed in the order of its values by one thread, so that its sums are the same to the last bit whatever
+        the other rows and the number of threads.
 
         Parameters
         ----------
@@ -68,7 +68,10 @@ class SparseLinear:
         n = indptr.size - 1
         n_tiles = self._tiles.shape[0]
         scale = np.ones(n, dtype=np.float32) if scale is None else scale
-        starts, genes, values = _group_buffers(indptr, self.n_genes)
+        n_segments = max(1, -(-self.n_genes // _SEGMENT))
+        n_values = int(indptr[-1] - indptr[0]) + n * n_segments * (_UNROLL - 1)  # at most, with the zeros of `_group`
+        starts = np.empty((n, n_segments + 1), dtype=np.int64)
+        genes, values = np.empty(n_values, dtype=np.int32), np.empty(n_values, dtype=np.float32)
         sums = _aligned((n, n_tiles, _TILE))
         with threads(n_threads):
             _group(indptr, indices, data, scale, starts, genes, values)
@@ -76,20 +79,11 @@ class SparseLinear:
         return sums.reshape(n, n_tiles * _TILE)[:, : self.width]
 
 
-def _aligned(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+def _aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    size = 4 * int(np.prod(shape))
     memory = np.empty(size + _ALIGNMENT, dtype=np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def _group_buffers(
-    indptr: NDArray[np.integer[Any]], n_genes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    n = indptr.size - 1
-    n_segments = max(1, -(-n_genes // _SEGMENT))
-    most = int(indptr[-1] - indptr[0]) + n * n_segments * (_UNROLL - 1)
-    return np.empty((n, n_segments + 1), dtype=np.int64), np.empty(most, dtype=np.int32), np.empty(most, np.float32)
+    return memory[start : start + size].view(np.float32).reshape(shape)
 
 
 @njit_parallel
