@@ -8,8 +8,8 @@ from scipy import sparse
 import scim
 from scim.model import CellFilters
 from scim.training.data import gathered
+from scim.training.data._data_set import read_data_set
 from scim.training.data._filters import keep_good
-from scim.training.data._read import read
 
 MITO = ["MT-CO1", "MT-CO2", "MT-CO3", "MT-ND4"]
 
@@ -26,7 +26,7 @@ def toy(n=6):
 def kept(adata, **rules):
     """Rows that pass, and how many each rule left out."""
     filters = rules.pop("filters", None) or CellFilters(**rules)
-    data = read("x", adata, label_key="cell_type", study_key=None, layer=None, gene_key=None)
+    data = read_data_set("x", adata, label_key="cell_type", study_key=None, layer=None, gene_key=None)
     good, dropped = keep_good(data, adata, filters)
     return good.rows.tolist(), dropped
 
@@ -81,8 +81,8 @@ def test_a_cell_counts_for_the_first_rule_that_it_fails():
     adata = toy()
     set_counts(adata, 2, CD19=0, CD14=0, MT_CO1=1)  # fewer counts, fewer genes, some mitochondrial
     set_counts(adata, 3, CD19=0, CD14=2)
-    adata.obs["twin"] = [False, False, False, False, True, False]
-    rows, dropped = kept(adata, min_counts=107, min_genes=107, max_mito=0.0, doublet_key="twin")
+    adata.obs["doublet"] = [False, False, False, False, True, False]
+    rows, dropped = kept(adata, min_counts=107, min_genes=107, max_mito=0.0, doublet_key="doublet")
     assert rows == [0, 1, 5]
     assert dropped == {
         "doublets": 1,
@@ -104,9 +104,9 @@ def test_logarithms_have_no_number_of_counts():
 
 
 def test_the_rules_of_the_paper():
-    paper = CellFilters.paper(doublet_key="twin", disease_key="disease")
-    assert paper == CellFilters(1001, 501, 0.2, "twin", "disease", 2)
-    assert paper.columns == ["twin", "disease"]
+    paper = CellFilters.paper(doublet_key="doublet", disease_key="disease")
+    assert paper == CellFilters(1001, 501, 0.2, "doublet", "disease", 2)
+    assert paper.columns == ["doublet", "disease"]
     assert CellFilters.paper() == CellFilters(min_counts=1001, min_genes=501, max_mito=0.2, min_studies=2)
 
 
@@ -143,8 +143,8 @@ def test_more_than_so_many_counts_pass_the_paper():
 )
 def test_doublets_in_every_form(column):
     adata = toy()
-    adata.obs["twin"] = column
-    assert kept(adata, doublet_key="twin") == ([1, 2, 4, 5], {"doublets": 2})
+    adata.obs["doublet"] = column
+    assert kept(adata, doublet_key="doublet") == ([1, 2, 4, 5], {"doublets": 2})
 
 
 def test_cancer_by_words():
@@ -162,14 +162,14 @@ def test_cancer_by_words():
 def test_columns_are_those_of_the_labelled_cells():
     """The rules look at the rows that are left, not at the first ones."""
     adata = toy()
-    adata.obs["twin"] = [True, False, False, False, True, False]
+    adata.obs["doublet"] = [True, False, False, False, True, False]
     adata.obs.loc[adata.obs_names[[0, 2]], "cell_type"] = np.nan
-    assert kept(adata, doublet_key="twin") == ([1, 3, 5], {"doublets": 1})
+    assert kept(adata, doublet_key="doublet") == ([1, 3, 5], {"doublets": 1})
 
 
 @pytest.mark.parametrize("key", ["doublet_key", "disease_key"])
 def test_a_missing_column_is_named(key, tmp_path):
-    with pytest.raises(KeyError, match=r"obs\['gone'\] of 'x' not found, asked for by filters. Present: \['cell_type"):
+    with pytest.raises(KeyError, match=r"obs\['gone'\] of 'x' not found, needed by filters. Present: \['cell_type"):
         kept(toy(), **{key: "gone"})
     toy().write_h5ad(tmp_path / "a.h5ad")
     with (

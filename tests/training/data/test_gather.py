@@ -36,12 +36,12 @@ def test_the_report_says_what_each_rule_did(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:study2. none of 60 cells passes the filters .doublets. 60.")
-def test_a_data_set_without_cells_left_says_nothing():
+def test_a_data_set_without_cells_left_is_left_out():
     """It chooses no gene, and no cell is seen through its panel."""
     a, b, empty = toy(), toy(seed=1), toy(seed=2)[:, :80].copy()
     for adata in (a, b, empty):
-        adata.obs["twin"] = adata is empty
-    with gathered([a, b, empty], **KEYS, filters=CellFilters(doublet_key="twin")) as (sets, report):
+        adata.obs["doublet"] = adata is empty
+    with gathered([a, b, empty], **KEYS, filters=CellFilters(doublet_key="doublet")) as (sets, report):
         genes = pick_genes(sets, None, 60)
         cells = combine(sets, genes, max_memory=10**9)
     with gathered([a, b], **KEYS) as (sets, _):
@@ -132,7 +132,7 @@ def renamed(words, seed=0):
     return adata
 
 
-def test_kin_in_two_studies_are_enough():
+def test_related_labels_in_two_studies_are_enough():
     a = renamed({"T cell": "T cell", "B cell": "odd", "classical monocyte": "odd"})
     b = renamed({"T cell": "CD8-positive, alpha-beta T cell", "B cell": "other", "classical monocyte": "other"}, 1)
     check_shared(sets_of(a, b), "cell_type", None)

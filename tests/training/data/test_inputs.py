@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import warnings
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+import tiledbsoma
 
 import scim
+from helpers import census
 from scim.io import Cells
-from scim.training.data import _inputs
 from scim.training.data._inputs import opened_inputs
 
 COLUMNS = ["cell_type"]
@@ -77,7 +77,7 @@ def test_a_mapping_gives_names(files):
     assert names({"x": toy(), 5: files[0]}) == ["x", "5"]
 
 
-def test_nothing_gets_lost_that_is_called_alike(tmp_path):
+def test_inputs_of_one_name_are_numbered(tmp_path):
     """`a 2.h5ad` has the name that the second `a.h5ad` would be given."""
     paths = [tmp_path / "one" / "a.h5ad", tmp_path / "a 2.h5ad", tmp_path / "two" / "a.h5ad"]
     for seed, path in enumerate(paths):
@@ -95,17 +95,17 @@ class Store:
     """Has cells, in one part or in several."""
 
     def __init__(self, n_parts):
-        self.n_parts, self.asked = n_parts, []
+        self.n_parts, self.columns = n_parts, []
 
     def cells(self, columns):
-        self.asked += columns
+        self.columns += columns
         return [Cells(toy(seed=i).obs[list(columns)], toy().var, lambda: toy().X) for i in range(self.n_parts)]
 
 
 def test_a_store_that_has_cells():
     one, two = Store(1), Store(2)
     assert names({"one": one, "two": two, "two 1": toy()}) == ["one", "two 0", "two 1", "two 1 2"]
-    assert one.asked == two.asked == COLUMNS
+    assert one.columns == two.columns == COLUMNS
 
 
 def test_cells_are_taken_as_they_are():
@@ -118,21 +118,23 @@ class Foreign:
     """An object of another package."""
 
 
-def test_a_package_may_name_a_reader(monkeypatch):
-    asked = []
+def test_a_soma_experiment_is_read_by_rows(tmp_path):
+    truth = census.write(tmp_path / "e", 30)
+    with tiledbsoma.Experiment.open(str(tmp_path / "e")) as experiment:
+        assert names({"far": experiment, "near": toy()}) == ["far", "near"]
+        with opened_inputs(experiment, ["cell_type", "nnz"]) as inputs:
+            (cells,) = inputs.values()
+            labels = truth.obs["cell_type"]
+            assert cells.obs_names.tolist() == [str(i) for i in range(30)]
+            assert cells.obs["cell_type"].isna().tolist() == (labels == "unknown").tolist()
+            assert cells.obs["cell_type"].dropna().tolist() == labels[labels != "unknown"].tolist()
+            assert cells.var_names.tolist() == truth.var["feature_id"].tolist()
+            np.testing.assert_array_equal(cells.X[5:20].toarray(), truth.X[5:20].toarray())
+        with pytest.raises(TypeError, match=r"got Collection, which has \['RNA'\]: pass the experiment in it"):
+            names(experiment.ms)
 
-    def entry_points(*, group, name):
-        asked.append((group, name))
-        if name != Foreign.__module__.partition(".")[0]:
-            return []
-        return [SimpleNamespace(load=lambda: lambda one, columns: Store(2).cells(columns))]
 
-    monkeypatch.setattr(_inputs, "entry_points", entry_points)
-    assert names({"far": Foreign()}) == ["far 0", "far 1"]
-    assert {group for group, _ in asked} == {"scim.readers"}
-
-
-def test_what_nobody_reads_is_refused():
+def test_other_objects_are_refused():
     for one in (Foreign(), 5, None, {"a": None}, [toy(), None]):
         with pytest.raises(TypeError, match="Expected an AnnData, got (Foreign|int|NoneType)"):
             names(one)

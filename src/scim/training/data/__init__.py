@@ -1,10 +1,10 @@
-"""From the user's studies to what training reads; counts stay on disk until they are needed."""
+"""From inputs to training cells: data sets, filters, coarsening, genes; counts stay on disk until they are needed."""
 
-from scim.training.data._cells import TrainingCells, combine, pick_genes
+from scim.training.data._cells import TrainingCells, combine
+from scim.training.data._data_set import DataSet, check_shared, split_studies
 from scim.training.data._filters import CellFilters
-from scim.training.data._gather import check_shared, gathered, split_studies
-from scim.training.data._inputs import Inputs, opened_inputs
-from scim.training.data._read import DataSet
+from scim.training.data._genes import pick_genes
+from scim.training.data._inputs import Inputs, gathered, opened_inputs
 
 __all__ = [
     "CellFilters",

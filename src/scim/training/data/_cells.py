@@ -1,19 +1,24 @@
-"""All cells that train, over the genes of the model, as codes and rows: what batches are drawn from."""
+"""The training cells over the genes of the model: codes, and counts in memory or beyond a limit in a file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import mmap
+import tempfile
+import weakref
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scim import ontology
 from scim._core.errors import GeneOverlapError
-from scim._core.log import progress, warn
-from scim.pp import FEW_GENES, canonical_genes, lognorm
-from scim.training.data._genes import LabelSums, choose_genes, marker_ranks
-from scim.training.data._labels import code_labels
-from scim.training.data._store import CellStore
+from scim._core.log import logger, progress
+from scim._core.numba import njit
+from scim.model import Labels
+from scim.pp import lognorm
+from scim.pp._match import FEW_GENES
 
 if TYPE_CHECKING:
     import os
@@ -21,8 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scim.model._labels import Labels
-    from scim.training.data._read import DataSet
+    from scim.training.data._data_set import DataSet
+
+_RELEASE_EVERY = 64
+"""Batches after which pages of the file are released: they would count as memory."""
 
 
 class TrainingCells(NamedTuple):
@@ -46,54 +53,37 @@ class TrainingCells(NamedTuple):
     """(n_genes,) of the log-normalised counts over all cells."""
 
 
-def pick_genes(sets: Sequence[DataSet], genes: Sequence[str] | None, n_genes: int) -> NDArray[np.object_]:
-    """Return the canonical genes that the model reads: those given, or `n_genes` markers of the labels.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The genes given are no list, are none, or name one gene twice.
-    """
-    if genes is not None:
-        return _measured(_given_genes(genes), sets)
-    ranks = []
-    for data in sets:
-        codes, words = pd.factorize(data.labels)
-        sums = LabelSums.zero(len(words), len(data.genes))
-        with progress(total=data.n_cells, desc=f"choose genes: {data.name}", unit="cell") as bar:
-            for place, X in data.blocks(data.genes):
-                sums.add(X, codes[place])
-                bar.update(X.shape[0])
-        ranks.append(marker_ranks(sums))
-    return choose_genes([data.genes for data in sets], ranks, [data.studies for data in sets], n_genes)
-
-
 def combine(
-    sets: Sequence[DataSet],
+    data_sets: Sequence[DataSet],
     genes: NDArray[np.object_],
     *,
     max_memory: int,
     scratch: str | os.PathLike[str] | None = None,
 ) -> TrainingCells:
-    """Bring all data sets to the genes of the model; see :class:`CellStore` for the limit of memory."""
+    """Return the cells of all data sets over the genes of the model; see :class:`CellStore` for the memory limit."""
     store = CellStore(len(genes), max_memory=max_memory, scratch=scratch)
     squares = np.zeros(len(genes))
-    for data in sets:
+    for data in data_sets:
         _check_overlap(data, genes)
         with progress(total=data.n_cells, desc=f"read {data.name}", unit="cell") as bar:
             for _, X in data.blocks(genes):
-                X.sort_indices()  # so that the same counts train alike, in whatever order they were stored
+                X.sort_indices()  # the same counts train alike, in whatever order they were stored
                 store.write(X)
-                values = lognorm(sparse.csr_matrix((X.data.copy(), X.indices, X.indptr), shape=X.shape))
+                values = lognorm(X)
                 squares += np.bincount(values.indices, np.square(values.data, dtype=np.float64), len(genes))
                 bar.update(X.shape[0])
-    labels, label = code_labels(np.concatenate([data.labels for data in sets]))
-    study, studies = pd.factorize(np.concatenate([data.studies for data in sets]), sort=True)
-    panel = np.repeat(np.arange(len(sets)), [data.n_cells for data in sets])
-    panels = np.array([data.measured(genes) for data in sets])
-    mean_square = squares / len(label)
+    labels, label = code_labels(np.concatenate([data.labels for data in data_sets]))
+    study, studies = pd.factorize(np.concatenate([data.studies for data in data_sets]), sort=True)
     return TrainingCells(
-        store.finish(), panels, panel, label, study.astype(np.int64), labels, tuple(studies), genes, mean_square
+        X=store.finish(),
+        panels=np.array([data.measured(genes) for data in data_sets]),
+        panel=np.repeat(np.arange(len(data_sets)), [data.n_cells for data in data_sets]),
+        label=label,
+        study=study.astype(np.int64),
+        labels=labels,
+        studies=tuple(studies),
+        genes=genes,
+        mean_square=squares / len(label),
     )
 
 
@@ -107,26 +97,147 @@ def _check_overlap(data: DataSet, genes: NDArray[np.object_]) -> None:
         raise GeneOverlapError(msg)
 
 
-def _given_genes(genes: Sequence[str]) -> NDArray[np.object_]:
-    if isinstance(genes, str):
-        msg = f"genes must be a list of gene names, got the text {genes!r}."
-        raise TypeError(msg)
-    canonical = canonical_genes([str(gene) for gene in genes])
-    if not len(canonical):
-        msg = "genes must name at least one gene, got none; leave it out to have markers of the labels chosen."
-        raise ValueError(msg)
-    if len(set(canonical)) != len(canonical):
-        twice = pd.Index(canonical)[pd.Index(canonical).duplicated()].unique().tolist()
-        msg = f"genes names {len(twice)} genes more than once: {twice[:5]}."
-        raise ValueError(msg)
-    return canonical
+def code_labels(texts: NDArray[np.object_]) -> tuple[Labels, NDArray[np.int64]]:
+    """Return labels in order of their names, and their codes (n,): one for all texts of one Cell Ontology term."""
+    distinct = sorted(set(texts))
+    ids = {text: ontology.term_id(text) for text in distinct}
+    names = {text: text if (term := ids[text]) is None else ontology.term_name(term) for text in distinct}
+    order = sorted(set(names.values()))
+    position = {name: i for i, name in enumerate(order)}
+    id_of = {names[text]: ids[text] for text in distinct}
+    codes = pd.Series(texts).map({text: position[names[text]] for text in distinct}).to_numpy(dtype=np.int64)
+    return Labels(tuple(order), tuple(id_of[name] for name in order)), codes
 
 
-def _measured(genes: NDArray[np.object_], sets: Sequence[DataSet]) -> NDArray[np.object_]:
-    """Leave out genes that no data set measured: their first weights would stay, and speak in data that have them."""
-    known = np.any([data.measured(genes) for data in sets], axis=0)
-    if known.all() or not known.any():  # none at all is refused later, with what the data have
-        return genes
-    absent = genes[~known].tolist()
-    warn(f"{len(absent)} of {len(genes)} genes= were measured in no data set, and are left out: {absent[:5]}.")
-    return genes[known]
+class CellStore:
+    """Rows of a csr matrix, written once by blocks and read by number in any order.
+
+    Up to `max_memory` bytes stay in memory; more goes to a mapped file in `scratch`, of which about 200 MB are in
+    memory at a time, and which the system removes with the process.
+
+    Parameters
+    ----------
+    n_genes
+        Number of columns.
+    max_memory
+        In bytes.
+    scratch
+        An existing folder; default: that of the system for temporary files.
+    """
+
+    def __init__(self, n_genes: int, *, max_memory: int, scratch: str | os.PathLike[str] | None = None) -> None:
+        self.n_genes = n_genes
+        self._max_memory, self._scratch = max_memory, scratch
+        self._lengths: list[NDArray[np.int64]] = []
+        self._parts: list[tuple[NDArray[Any], NDArray[np.float32]]] = []
+        self._files: list[Any] | None = None
+        self._index_type = np.uint16 if n_genes <= 2**16 else np.int32
+        self._maps: list[mmap.mmap] = []
+        self._n_read = 0
+        self._checksums = [0, 0]
+
+    @property
+    def checksums(self) -> tuple[int, ...]:
+        """CRC-32 of all genes and of all values that were written."""
+        return tuple(self._checksums)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether it is in a file."""
+        return self._files is not None
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of genes and values."""
+        return int(sum(lengths.sum() for lengths in self._lengths)) * (np.dtype(self._index_type).itemsize + 4)
+
+    def write(self, X: sparse.csr_matrix) -> None:
+        """Append rows (n, n_genes); a full disk is an `OSError`."""
+        part = X.indices.astype(self._index_type), X.data.astype(np.float32, copy=False)
+        self._lengths.append(np.diff(X.indptr).astype(np.int64))
+        self._parts.append(part)
+        self._checksums = [zlib.crc32(array.data, before) for array, before in zip(part, self._checksums, strict=True)]
+        if self._files is None and self.n_bytes > self._max_memory:
+            self._spill()
+        if self._files is not None:
+            for arrays in self._parts:
+                for file, array in zip(self._files, arrays, strict=True):
+                    self._append(file, array)
+            self._parts.clear()
+
+    def finish(self) -> Self:
+        """Make the rows readable, after the last block."""
+        lengths = np.concatenate([np.empty(0, np.int64), *self._lengths])
+        self.indptr = np.concatenate([[0], np.cumsum(lengths)])
+        if self._files is None:
+            self._join()
+        else:
+            self.indices, self.data = (
+                self._mapped(file, dtype)
+                for file, dtype in zip(self._files, (self._index_type, np.float32), strict=True)
+            )
+            logger.info("training cells: %.1f GB in %s", self.n_bytes / 1e9, self._scratch or tempfile.gettempdir())
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and genes."""
+        return self.indptr.size - 1, self.n_genes
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+        """Return rows by number, as a copy (n, n_genes)."""
+        lengths = self.indptr[rows + 1] - self.indptr[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+        _gather(self.indptr, self.indices, self.data, rows, indptr, indices, data)
+        self._n_read += 1
+        if self._maps and self._n_read % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
+            for part in self._maps:
+                part.madvise(mmap.MADV_DONTNEED)
+        return sparse.csr_matrix((data, indices, indptr), shape=(rows.size, self.n_genes))
+
+    def _join(self) -> None:
+        # Part by part, each freed when it is copied: all at once would need twice the memory.
+        self.indices = np.empty(self.indptr[-1], self._index_type)
+        self.data = np.empty(self.indptr[-1], np.float32)
+        start = 0
+        self._parts.reverse()
+        while self._parts:
+            indices, data = self._parts.pop()
+            stop = start + data.size
+            self.indices[start:stop], self.data[start:stop] = indices, data
+            start = stop
+            del indices, data
+
+    def _spill(self) -> None:
+        # Files without a name: the system removes them, however the process ends.
+        self._files = []
+        for _ in range(2):
+            file = tempfile.TemporaryFile(dir=self._scratch, buffering=0)  # noqa: SIM115  (lives as long as the store)
+            weakref.finalize(self, file.close)
+            self._files.append(file)
+
+    def _append(self, file: Any, array: NDArray[Any]) -> None:
+        # Not `tofile`, which loses the content of its buffer silently when the disk is full.
+        remaining = array.view(np.uint8)
+        while remaining.size:
+            try:
+                remaining = remaining[file.write(remaining) :]
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._scratch or tempfile.gettempdir())) from error
+
+    def _mapped(self, file: Any, dtype: Any) -> NDArray[Any]:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_RANDOM"):
+            mapped.madvise(mmap.MADV_RANDOM)
+        self._maps.append(mapped)
+        return np.frombuffer(mapped, dtype=dtype)
+
+
+@njit
+def _gather(indptr: Any, indices: Any, data: Any, rows: Any, to: Any, to_indices: Any, to_data: Any) -> None:
+    for i in range(rows.shape[0]):
+        start = indptr[rows[i]]
+        for q in range(to[i + 1] - to[i]):
+            to_indices[to[i] + q] = indices[start + q]
+            to_data[to[i] + q] = data[start + q]

@@ -1,4 +1,4 @@
-"""Which cells are good enough to learn from, after :cite:t:`Heimberg2025`: each rule can be switched, each reports."""
+"""Rules for the cells that train, after :cite:t:`Heimberg2025`, and coarsening of labels that few studies share."""
 
 from __future__ import annotations
 
@@ -7,25 +7,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 
+from scim import ontology
 from scim._core.log import logger, warn
 from scim.model._config import Config, check_number
 from scim.pp import gene_symbols
 from scim.training.data._genes import SMALL_PANEL
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
     from scim.io import Cells
-    from scim.training.data._read import DataSet
+    from scim.training.data._data_set import DataSet
 
 _CANCER = re.compile(
     r"cancer|carcinoma|tumou?r|neoplasm|leuka?emia|lymphoma|melanoma|sarcoma|myeloma|blastoma|glioma|malignan|metasta",
     re.IGNORECASE,
 )
-"""What the name of a disease has if it is a cancer: those of the Mondo ontology do."""
+"""Parts of the names of cancers in the Mondo ontology."""
+_UNSPECIFIC = {
+    "CL:0000000",  # cell
+    "CL:0000255",  # eukaryotic cell
+    "CL:0002242",  # nucleate cell
+    "CL:0000226",  # single nucleate cell
+    "CL:0000225",  # anucleate cell
+    "CL:0000219",  # motile cell
+}
+"""Terms that are no label: they cover T cells and neurons alike."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class CellFilters(Config):
 
 
 def keep_good(data: DataSet, obs: AnnData | Cells, filters: CellFilters) -> tuple[DataSet, dict[str, int]]:
-    """Leave out the cells that fail, and say how many each rule left out; a cell counts for the first that it fails.
+    """Return the cells that pass, and how many each rule left out; a cell counts for the first rule that it fails.
 
     Raises
     ------
@@ -94,28 +104,28 @@ def keep_good(data: DataSet, obs: AnnData | Cells, filters: CellFilters) -> tupl
         if "fewer than" in why and len(data.genes) < SMALL_PANEL:
             msg += f" It measured {len(data.genes)} genes: for a panel, set min_counts and min_genes lower."
         warn(msg)
-    return (data if good.all() else data.only(good)), dropped
+    return (data if good.all() else data.select(good)), dropped
 
 
 def _by_columns(data: DataSet, obs: pd.DataFrame, filters: CellFilters) -> dict[str, NDArray[np.bool_]]:
     for key in filters.columns:
         if key not in obs:
-            msg = f"obs[{key!r}] of {data.name!r} not found, asked for by filters. Present: {list(obs.columns)}."
+            msg = f"obs[{key!r}] of {data.name!r} not found, needed by filters. Present: {list(obs.columns)}."
             raise KeyError(msg)
     fails = {}
     if filters.doublet_key is not None:
         fails["doublets"] = _is_true(obs[filters.doublet_key].iloc[data.rows])
     if filters.disease_key is not None:
-        words = obs[filters.disease_key].iloc[data.rows].astype(str)
-        bad = {word for word in words.unique() if _CANCER.search(word)}
-        fails["cancer samples"] = words.isin(bad).to_numpy()
+        diseases = obs[filters.disease_key].iloc[data.rows].astype(str)
+        cancers = {disease for disease in diseases.unique() if _CANCER.search(disease)}
+        fails["cancer samples"] = diseases.isin(cancers).to_numpy()
     return fails
 
 
 def _is_true(column: pd.Series) -> NDArray[np.bool_]:
-    # Booleans become words in some files; scrublet writes booleans, scDblFinder words.
-    found: NDArray[np.bool_] = column.astype(str).str.lower().isin(["true", "1", "1.0", "yes", "doublet"]).to_numpy()
-    return found
+    # Booleans become texts in some files; scrublet writes booleans, scDblFinder texts.
+    is_true: NDArray[np.bool_] = column.astype(str).str.lower().isin(["true", "1", "1.0", "yes", "doublet"]).to_numpy()
+    return is_true
 
 
 def _by_counts(data: DataSet, filters: CellFilters) -> dict[str, NDArray[np.bool_]]:
@@ -123,10 +133,10 @@ def _by_counts(data: DataSet, filters: CellFilters) -> dict[str, NDArray[np.bool
         return {}
     total, n_genes, mito = (np.zeros(data.n_cells) for _ in range(3))
     mitochondrial = np.char.startswith(gene_symbols(data.genes).astype(str), "MT-")
-    for place, X in data.blocks(data.genes):
-        total[place] = X.sum(axis=1).ravel()
-        n_genes[place] = (X > 0).sum(axis=1).ravel()
-        mito[place] = X[:, np.flatnonzero(mitochondrial)].sum(axis=1).ravel()
+    for rows, X in data.blocks(data.genes):
+        total[rows] = X.sum(axis=1).ravel()
+        n_genes[rows] = (X > 0).sum(axis=1).ravel()
+        mito[rows] = X[:, np.flatnonzero(mitochondrial)].sum(axis=1).ravel()
     counted = data.counts.kind == "counts"
     fails = {}
     if filters.min_counts:
@@ -136,3 +146,50 @@ def _by_counts(data: DataSet, filters: CellFilters) -> dict[str, NDArray[np.bool
     if filters.max_mito < 1:
         fails[f"more than {filters.max_mito:.0%} mitochondrial"] = mito > filters.max_mito * total
     return fails
+
+
+def coarsen(labels: NDArray[np.object_], studies: NDArray[np.object_], min_studies: int) -> dict[str, str | None]:
+    """Return a coarser label for every label of fewer than `min_studies` studies.
+
+    It is the nearest ancestor with at least so many studies at or below it; of several the one with most cells. A term
+    occurs in a study if any descendant does, so that two rare siblings become their parent, and a rare child a rare
+    parent, which stays as it is.
+
+    Parameters
+    ----------
+    labels, studies
+        (n,) of each cell.
+    min_studies
+        Studies that a label needs.
+
+    Returns
+    -------
+    For each such label the id of its new label; `None` where there is none, and its cells are left out.
+    """
+    counts = pd.DataFrame({"label": labels, "study": studies}).value_counts().reset_index(name="n")
+    counts["key"] = counts["label"].map({label: ontology.term_id(label) or label for label in counts["label"].unique()})
+    n_studies = counts.groupby("key")["study"].nunique()
+    rare = counts[counts["key"].map(n_studies < min_studies)]
+    levels = counts.assign(term=counts["key"].map(_with_ancestors)).explode("term")
+    support = levels.groupby("term").agg(studies=("study", "nunique"), cells=("n", "sum"))
+    enough = support[support["studies"] >= min_studies]
+    viable = {str(term): int(n) for term, n in enough["cells"].items()}
+    pairs = rare[["label", "key"]].drop_duplicates().to_numpy()
+    moves = {label: _nearest(key, viable) for label, key in pairs if key not in viable}
+    for label, term in sorted(moves.items()):
+        n = int(counts.loc[counts["label"] == label, "n"].sum())
+        became = "left out" if term is None else f"labelled {ontology.term_name(term)}"
+        logger.info("%s: %d cells in fewer than %d studies, %s", label, n, min_studies, became)
+    return moves
+
+
+def _with_ancestors(key: str) -> list[str]:
+    """Return a term and its ancestors; a label outside the ontology alone."""
+    return [key, *ontology.ancestors(key)] if ontology.term_id(key) == key else [key]
+
+
+def _nearest(key: str, viable: dict[str, int]) -> str | None:
+    """Return the viable ancestor with fewest terms between, then with most cells."""
+    ancestors = [term for term in _with_ancestors(key)[1:] if term in viable and term not in _UNSPECIFIC]
+    depth = {term: len(ontology.ancestors(term)) for term in ancestors}  # the deeper one has more ancestors
+    return max(ancestors, key=lambda term: (depth[term], viable[term], term), default=None)

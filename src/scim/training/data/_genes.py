@@ -1,73 +1,87 @@
-"""Which genes a model reads: the markers of every label in every data set."""
+"""The genes that a model reads: those given, or the markers of every label in every data set."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scim.pp import lognorm
+from scim._core.log import progress, warn
+from scim.pp import canonical_genes, lognorm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from scim.training.data._data_set import DataSet
+
 LEAST_CELLS = 5
-"""Labels with fewer cells in a data set do not choose genes there: their t statistics are noise."""
+"""Labels with fewer cells in a data set have no markers there: their t statistics are noise."""
 
 SMALL_PANEL = 4000
-"""A data set with fewer genes than this was measured or cut to a panel, whose genes are all worth reading."""
+"""A data set with fewer genes was measured or cut to a panel, whose genes are preferred."""
 
-LONE_RANK = 30
-"""A gene that only one study measured is taken if it is among the best so many of a label, since it is no bridge."""
+SINGLE_STUDY_RANK = 30
+"""A gene that a single study measured is chosen last unless its rank for a label is below this."""
 
 
-class LabelSums(NamedTuple):
-    """Sums of log-normalised values by label, gathered block by block."""
+def pick_genes(data_sets: Sequence[DataSet], genes: Sequence[str] | None, n_genes: int) -> NDArray[np.object_]:
+    """Return the canonical genes that the model reads: those given, or `n_genes` markers of the labels.
 
-    sums: NDArray[np.float64]
-    """(n_labels, n_genes)"""
-    squares: NDArray[np.float64]
-    sizes: NDArray[np.int64]
-    """(n_labels,) cells"""
+    Raises
+    ------
+    TypeError, ValueError
+        The genes given are no list, are none, or name one gene twice.
+    """
+    if genes is not None:
+        return _measured(_given_genes(genes), data_sets)
+    ranks = []
+    for data in data_sets:
+        codes, labels = pd.factorize(data.labels)
+        ranks.append(marker_ranks(_labelled_blocks(data, codes), len(labels), len(data.genes)))
+    return choose_genes([data.genes for data in data_sets], ranks, [data.studies for data in data_sets], n_genes)
 
-    @classmethod
-    def zero(cls, n_labels: int, n_genes: int) -> Self:
-        """Start."""
-        return cls(np.zeros((n_labels, n_genes)), np.zeros((n_labels, n_genes)), np.zeros(n_labels, np.int64))
 
-    def add(self, X: sparse.csr_matrix, labels: NDArray[np.int64]) -> None:
-        """Add a block of counts (n, n_genes), which is log-normalised in place, and their label codes."""
-        n, n_labels = X.shape[0], self.sizes.size
-        x = lognorm(X)
+def _labelled_blocks(data: DataSet, codes: NDArray[np.intp]) -> Iterator[tuple[sparse.csr_matrix, NDArray[np.intp]]]:
+    with progress(total=data.n_cells, desc=f"choose genes: {data.name}", unit="cell") as bar:
+        for rows, X in data.blocks(data.genes):
+            yield X, codes[rows]
+            bar.update(X.shape[0])
+
+
+def marker_ranks(
+    blocks: Iterable[tuple[sparse.csr_matrix, NDArray[np.intp]]], n_labels: int, n_genes: int
+) -> NDArray[np.int64]:
+    """Return for each gene of a data set its best rank, 0 is best, by how well it separates a label from all others.
+
+    Parameters
+    ----------
+    blocks
+        Counts (n, n_genes) with label codes (n,). Ranks are by the absolute t statistic of log-normalised counts.
+    n_labels, n_genes
+        Sizes.
+    """
+    sums, squares = np.zeros((n_labels, n_genes)), np.zeros((n_labels, n_genes))
+    sizes = np.zeros(n_labels, np.int64)
+    for X, labels in blocks:
+        x, n = lognorm(X), X.shape[0]
         member = sparse.csr_matrix((np.ones(n, np.float32), (labels, np.arange(n))), shape=(n_labels, n))
-        for total, part in ((self.sums, x), (self.squares, x.power(2))):
-            product = member @ part
+        for total, values in ((sums, x), (squares, x.power(2))):
+            product = member @ values
             for label in range(n_labels):  # the product has few rows, and is sparse where labels are many
                 row = slice(product.indptr[label], product.indptr[label + 1])
                 total[label, product.indices[row]] += product.data[row]
-        self.sizes[:] += np.bincount(labels, minlength=n_labels)
-
-
-def marker_ranks(found: LabelSums) -> NDArray[np.int64]:
-    """Rank the genes of one data set by how well they tell one label from all others.
-
-    Returns
-    -------
-    For each gene its best rank over the labels, by the absolute t statistic of log-normalised counts; 0 is best.
-    """
-    sums, squares, sizes = found
-    n = sizes.sum()
+        sizes += np.bincount(labels, minlength=n_labels)
     inside = _moments(sums, squares, sizes[:, None])
-    outside = _moments(sums.sum(0) - sums, squares.sum(0) - squares, (n - sizes)[:, None])
+    outside = _moments(sums.sum(0) - sums, squares.sum(0) - squares, (sizes.sum() - sizes)[:, None])
     # The small constant keeps genes that are seen in a handful of cells from having no variance at all.
     t = np.abs(inside[0] - outside[0]) / np.sqrt(inside[1] + outside[1] + 1e-5)
-    usable = (sizes >= LEAST_CELLS) & (sizes < n)
+    usable = (sizes >= LEAST_CELLS) & (sizes < sizes.sum())
     if not usable.any():
-        t, usable = squares.sum(0, keepdims=True), np.ones(1, dtype=bool)  # one label only: the loudest genes
+        t, usable = squares.sum(0, keepdims=True), np.ones(1, dtype=bool)  # one label only: the largest values
     order = np.argsort(-t[usable], axis=1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(order.shape[1])[None, :], axis=1)
@@ -81,14 +95,14 @@ def choose_genes(
     studies: Sequence[NDArray[np.object_]],
     n_genes: int,
 ) -> NDArray[np.object_]:
-    """Choose the genes with the best rank in any data set, those first that link studies.
+    """Return the genes with the best rank in any data set, those that link studies first.
 
     Parameters
     ----------
     names
         Canonical gene ids of each data set.
     ranks
-        See :func:`marker_ranks`, one array for each data set.
+        Of :func:`marker_ranks`, one array for each data set.
     studies
         The studies of each data set; data sets that share one count once.
     n_genes
@@ -108,18 +122,18 @@ def choose_genes(
     )
     genes = table.groupby("gene", sort=True).agg(rank=("rank", "min"), n=("family", "nunique"), small=("small", "any"))
     n_families = int(table["family"].nunique())
-    lone = (genes["n"] < min(2, n_families)) & (genes["rank"] >= LONE_RANK)
+    single = (genes["n"] < min(2, n_families)) & (genes["rank"] >= SINGLE_STUDY_RANK)
     preferred = genes["small"] & (genes["n"] > 1)
-    order = genes.assign(lone=lone, other=~preferred).sort_values(["lone", "other", "rank"], kind="stable")
+    order = genes.assign(single=single, other=~preferred).sort_values(["single", "other", "rank"], kind="stable")
     return np.sort(order.index[:n_genes].to_numpy(dtype=object))
 
 
 def _families(studies: Sequence[NDArray[np.object_]]) -> list[int]:
-    """Give data sets that share a study the same number."""
+    """Return a number for each data set, the same for those that share a study."""
     families = list(range(len(studies)))
-    for i, own in enumerate(studies):
+    for i, names in enumerate(studies):
         for j in range(i):
-            if set(own) & set(studies[j]):
+            if set(names) & set(studies[j]):
                 families = [families[j] if family == families[i] else family for family in families]
     return families
 
@@ -131,3 +145,28 @@ def _moments(
     n = np.maximum(n, 1)
     mean = sums / n
     return mean, np.maximum(squares / n - mean**2, 0) / n
+
+
+def _given_genes(genes: Sequence[str]) -> NDArray[np.object_]:
+    if isinstance(genes, str):
+        msg = f"genes must be a list of gene names, got the text {genes!r}."
+        raise TypeError(msg)
+    canonical = canonical_genes([str(gene) for gene in genes])
+    if not len(canonical):
+        msg = "genes must name at least one gene, got none; leave it out to have markers of the labels chosen."
+        raise ValueError(msg)
+    if len(set(canonical)) != len(canonical):
+        twice = pd.Index(canonical)[pd.Index(canonical).duplicated()].unique().tolist()
+        msg = f"genes names {len(twice)} genes more than once: {twice[:5]}."
+        raise ValueError(msg)
+    return canonical
+
+
+def _measured(genes: NDArray[np.object_], data_sets: Sequence[DataSet]) -> NDArray[np.object_]:
+    """Return the genes that a data set measured: weights of others would stay random."""
+    known = np.any([data.measured(genes) for data in data_sets], axis=0)
+    if known.all() or not known.any():  # none at all is an error later
+        return genes
+    absent = genes[~known].tolist()
+    warn(f"{len(absent)} of {len(genes)} genes= were measured in no data set, and are left out: {absent[:5]}.")
+    return genes[known]

@@ -1,4 +1,4 @@
-"""What a person trains on, opened: AnnData, files, atlases, SOMA experiments, one or several, named or not."""
+"""Inputs of training: AnnData, files, atlases and SOMA experiments, opened, read and filtered."""
 
 from __future__ import annotations
 
@@ -6,37 +6,38 @@ import contextlib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
+
+from scim._core import keys
 from scim._core.checks import check_adata
-from scim.io import Cells, opened
+from scim.io import Cells, Experiment, opened
+from scim.training.data._data_set import read_data_set
+from scim.training.data._filters import CellFilters, coarsen, keep_good
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anndata import AnnData
 
+    from scim.training.data._data_set import DataSet
+
 
 @runtime_checkable
 class HasCells(Protocol):
-    """A store that hands out its cells with counts, as :class:`scim.atlas.Atlas` does."""
+    """A store of cells with counts, as :class:`scim.atlas.Atlas`."""
 
     def cells(self, columns: Sequence[str]) -> list[Cells]:
         """Return the cells, in parts that measured the same genes each, with these columns of obs."""
 
 
 Input: TypeAlias = "AnnData | Cells | str | os.PathLike[str] | HasCells | Any"
-"""AnnData, the path of an h5ad file or a zarr folder, an atlas, or an object of a package that has a reader."""
+"""AnnData, the path of an h5ad file or a zarr folder, an open atlas, or an open SOMA experiment."""
 
 Inputs: TypeAlias = "Input | Sequence[Input] | Mapping[str, Input]"
-
-READERS = "scim.readers"
-"""Entry points, named by a package: `reader(object, columns) -> list[Cells]` for the objects of that package.
-
-So this room need not know them: that of SOMA experiments is in `scim.atlas`.
-"""
 
 
 @contextlib.contextmanager
@@ -46,67 +47,116 @@ def opened_inputs(data: Inputs, columns: Sequence[str]) -> Iterator[dict[str, An
     Parameters
     ----------
     data
-        One input, several, or several by name. Without names, a file has its own and others are numbered.
+        One input, several, or several by name. Without names, files have that of the file and others are numbered.
     columns
         Columns of obs that are needed.
 
     Raises
     ------
     TypeError
-        Something is none of these.
+        An input is none of these.
     ValueError
-        There is none.
+        There is no input.
     FileNotFoundError, FormatError, KeyError
         A file does not exist, cannot be read, or has no such column.
     """
-    named = _named(data)
     with contextlib.ExitStack() as stack:
         cells: dict[str, AnnData | Cells] = {}
-        for name, one in named.items():
-            parts = _open(one, columns, stack)
+        for name, source in _named(data).items():
+            parts = _open(source, columns, stack)
             for i, part in enumerate(parts):
-                cells[_free(name if len(parts) == 1 else f"{name} {i}", cells)] = part
+                cells[_unused(name if len(parts) == 1 else f"{name} {i}", cells)] = part
         yield cells
+
+
+@contextlib.contextmanager
+def gathered(
+    data: Inputs,
+    *,
+    label_key: str,
+    study_key: str | None,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    filters: CellFilters | None = None,
+) -> Iterator[tuple[list[DataSet], dict[str, Any]]]:
+    """Yield the labelled cells of all inputs that pass the filters, and a report; files are closed at the end.
+
+    The report has the cells that each rule left out, by data set, and the labels that were coarsened or left out.
+
+    Raises
+    ------
+    TypeError, KeyError, ValueError, FileNotFoundError, FormatError, CountsError
+        An input cannot be used, or no cell passes.
+    """
+    filters = CellFilters() if filters is None else filters
+    columns = [key for key in (label_key, study_key, *filters.columns) if key is not None]
+    with opened_inputs(data, list(dict.fromkeys(columns))) as cells:
+        data_sets, report = [], {}
+        for name, adata in cells.items():
+            labelled = read_data_set(
+                name, adata, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key
+            )
+            good, dropped = keep_good(labelled, adata, filters)
+            report[name] = {"n_labelled": labelled.n_cells, **dropped}
+            if good.n_cells:
+                data_sets.append(good)
+        data_sets, moves = _share_labels(data_sets, filters.min_studies)
+        if not data_sets:
+            msg = f"No cell passes the filters: {report}; labels that became others, or none: {moves}."
+            raise ValueError(msg)
+        yield data_sets, {"data_sets": report, "labels": moves}
+
+
+def _share_labels(data_sets: list[DataSet], min_studies: int) -> tuple[list[DataSet], dict[str, str | None]]:
+    if min_studies < 2 or not data_sets:
+        return data_sets, {}
+    labels, studies = (np.concatenate([getattr(data, name) for data in data_sets]) for name in ("labels", "studies"))
+    moves = coarsen(labels, studies, min_studies)
+    changed = []
+    for data in data_sets:
+        coarse = np.array([moves.get(label, label) for label in data.labels], dtype=object)
+        changed.append(replace(data, labels=coarse).select(np.not_equal(coarse, None).astype(np.bool_)))
+    return [data for data in changed if data.n_cells], moves
 
 
 def _named(data: Inputs) -> dict[str, Input]:
     named: dict[str, Input] = {}
-    if isinstance(data, Mapping) and _reader(data) is None:  # a SOMA experiment is a mapping too
-        for name, one in data.items():
-            named[_free(str(name), named)] = one
+    if isinstance(data, Mapping) and not _is_soma(data):  # a SOMA experiment is a mapping too
+        for name, source in data.items():
+            named[_unused(str(name), named)] = source
     else:
-        listed = list(data) if isinstance(data, list | tuple) else [data]
-        for i, one in enumerate(listed):
-            name = Path(one).name.partition(".")[0] if isinstance(one, str | os.PathLike) else f"study{i}"
-            named[_free(name, named)] = one
+        for i, source in enumerate(data if isinstance(data, list | tuple) else [data]):
+            name = Path(source).name.partition(".")[0] if isinstance(source, str | os.PathLike) else f"study{i}"
+            named[_unused(name, named)] = source
     if not named:
         msg = "Expected at least one AnnData to train on, got none."
         raise ValueError(msg)
     return named
 
 
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    """Return a name that nothing has yet: two files may be called alike, and none of them may get lost."""
-    return next(free for i in itertools.count(1) if (free := name if i == 1 else f"{name} {i}") not in taken)
+def _unused(name: str, taken: Mapping[str, Any]) -> str:
+    """Return the name, or with a number: two files of one name are two inputs."""
+    names = itertools.chain([name], (f"{name} {i}" for i in itertools.count(2)))
+    return next(unused for unused in names if unused not in taken)
 
 
-def _open(one: Input, columns: Sequence[str], stack: contextlib.ExitStack) -> list[AnnData | Cells]:
-    if isinstance(one, Cells):
-        return [one]
-    if isinstance(one, str | os.PathLike):
-        if (Path(one) / "atlas.json").exists():
-            msg = f"{str(one)!r} is an atlas; pass it open: scim.atlas.open({str(one)!r})."
+def _is_soma(source: Any) -> bool:
+    return hasattr(source, "soma_type")
+
+
+def _open(source: Input, columns: Sequence[str], stack: contextlib.ExitStack) -> list[AnnData | Cells]:
+    if isinstance(source, Cells):
+        return [source]
+    if isinstance(source, str | os.PathLike):
+        if (Path(source) / "atlas.json").exists():
+            msg = f"{str(source)!r} is an atlas; pass it open: scim.atlas.open({str(source)!r})."
             raise TypeError(msg)
-        return [stack.enter_context(opened(one, columns))]
-    if isinstance(one, HasCells):
-        return [*one.cells(columns)]
-    reader = _reader(one)
-    if reader is not None:
-        return [*reader(one, columns)]
-    check_adata(one)
-    return [one]
-
-
-def _reader(one: Any) -> Any | None:
-    found = entry_points(group=READERS, name=type(one).__module__.partition(".")[0])
-    return next((point.load() for point in found), None)
+        return [stack.enter_context(opened(source, columns))]
+    if isinstance(source, HasCells):
+        return [*source.cells(columns)]
+    if _is_soma(source):
+        cells = Experiment(source).read(columns)
+        obs = cells.obs.mask(cells.obs.isin(keys.NO_LABEL))  # the Census writes texts for missing values
+        return [replace(cells, obs=obs.set_axis(obs.index.astype(str)))]
+    check_adata(source)
+    return [source]

@@ -11,7 +11,7 @@ from scipy import sparse
 import scim
 from scim.io import opened
 from scim.pp import _align
-from scim.training.data._read import read
+from scim.training.data._data_set import read_data_set
 
 GENES = scim.pp.canonical_genes(scim.datasets.toy(3).var_names)
 
@@ -21,16 +21,18 @@ def toy(n=40, seed=0):
 
 
 def data_of(adata, name="x", **kwargs):
-    return read(name, adata, **{"label_key": "cell_type", "study_key": None, "layer": None, "gene_key": None, **kwargs})
+    return read_data_set(
+        name, adata, **{"label_key": "cell_type", "study_key": None, "layer": None, "gene_key": None, **kwargs}
+    )
 
 
 def whole(data, genes=None):
-    """All rows that count, put at the places that the blocks say."""
+    """All rows, put at the positions of the blocks."""
     genes = data.genes if genes is None else genes
     X = np.full((data.n_cells, len(genes)), np.nan)
-    for place, block in data.blocks(genes):
-        assert np.isnan(X[place]).all()
-        X[place] = block.toarray()
+    for rows, block in data.blocks(genes):
+        assert np.isnan(X[rows]).all()
+        X[rows] = block.toarray()
     return X
 
 
@@ -55,7 +57,7 @@ def stored(request, tmp_path):
 
 
 def test_blocks_are_the_matrix_wherever_it_is(stored, monkeypatch):
-    monkeypatch.setattr(_align, "CHUNK_VALUES", 1)  # blocks of 256 rows
+    monkeypatch.setattr(_align, "_CHUNK_VALUES", 1)  # blocks of 256 rows
     adata = toy(600)
     expected = adata.X.toarray()
     with stored(adata.copy()) as cells:
@@ -70,7 +72,7 @@ def test_blocks_are_the_matrix_wherever_it_is(stored, monkeypatch):
 
 def test_rows_out_of_the_middle(stored, monkeypatch):
     """Unlabelled cells, a mask, a mask of a mask; one block of three has no cell left."""
-    monkeypatch.setattr(_align, "CHUNK_VALUES", 1)
+    monkeypatch.setattr(_align, "_CHUNK_VALUES", 1)
     adata = toy(600)
     adata.obs.loc[adata.obs_names[:20], "cell_type"] = np.nan
     with stored(adata.copy()) as cells:
@@ -78,12 +80,12 @@ def test_rows_out_of_the_middle(stored, monkeypatch):
         assert data.n_cells == 580
         assert np.array_equal(whole(data), adata.X[20:].toarray())
         rows = np.array([30, 255, 520, 521, 599])
-        some = data.only(np.isin(data.rows, np.r_[rows, 40])).only(np.array([True, False, True, True, True, True]))
+        some = data.select(np.isin(data.rows, np.r_[rows, 40])).select(np.array([True, False, True, True, True, True]))
         assert some.rows.tolist() == rows.tolist()
         assert some.labels.tolist() == adata.obs["cell_type"].iloc[rows].tolist()
         assert np.array_equal(whole(some), adata.X[rows].toarray())
         assert data.n_cells == 580
-        none = data.only(np.zeros(580, dtype=bool))
+        none = data.select(np.zeros(580, dtype=bool))
         assert none.n_cells == 0
         assert whole(none).shape == (0, len(GENES))
 

@@ -4,25 +4,17 @@ import numpy as np
 import pytest
 
 from scim import ontology
-from scim.training.data._labels import coarsen, code_labels, moved
+from scim.training.data._filters import coarsen
 
 T, CD4, CD8, B = "T cell", "CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell", "B cell"
 
 
 def moves(table, min_studies=2):
     """Coarsen labels given as (word, study, n cells); new labels by name."""
-    words = np.repeat(np.array([word for word, _, _ in table], dtype=object), [n for _, _, n in table])
+    labels = np.repeat(np.array([word for word, _, _ in table], dtype=object), [n for _, _, n in table])
     studies = np.repeat(np.array([study for _, study, _ in table], dtype=object), [n for _, _, n in table])
-    found = coarsen(words, studies, min_studies)
+    found = coarsen(labels, studies, min_studies)
     return {word: None if term is None else ontology.term_name(term) for word, term in found.items()}
-
-
-def test_words_of_one_term_have_one_code():
-    words = np.array(["T cell", "CL:0000084", "mine", "T-cell", "B cell", "Mine", "CL_0000236"], dtype=object)
-    labels, codes = code_labels(words)
-    assert labels.names == ("B cell", "Mine", "T cell", "mine")
-    assert labels.ids == ("CL:0000236", None, "CL:0000084", None)
-    assert codes.tolist() == [2, 2, 3, 2, 0, 1, 0]
 
 
 def test_rare_siblings_meet_in_their_parent():
@@ -40,7 +32,7 @@ def test_enough_studies_stay():
     assert moves([("mine", "a", 1), ("mine", "b", 1)]) == {}
 
 
-def test_words_for_one_term_are_counted_together():
+def test_texts_for_one_term_are_counted_together():
     assert moves([("T cell", "a", 1), ("CL:0000084", "b", 1)]) == {}
     assert moves([("T cell", "a", 1), ("CL:0000084", "a", 1), (B, "b", 1)]) == {
         "T cell": "lymphocyte",
@@ -54,7 +46,7 @@ def test_a_rare_child_joins_a_label_above_it():
 
 
 def test_a_rare_parent_stays_when_its_child_joins_it():
-    """Else the child would become what nobody is any more."""
+    """Else the child would get a label that no cell has any more."""
     assert moves([(T, "a", 3), (CD8, "b", 3)]) == {CD8: T}
 
 
@@ -68,13 +60,13 @@ def test_without_anything_above_it_is_left_out():
 
 
 @pytest.mark.parametrize("other", ["neuron", "erythrocyte"])
-def test_what_every_cell_is_says_nothing(other):
+def test_unspecific_terms_are_no_labels(other):
     """T cells and neurons are cells, and eukaryotic ones; blood cells are at least haematopoietic."""
     found = moves([(T, "a", 3), (other, "b", 3)])
     assert set(found.values()) == ({None} if other == "neuron" else {"hematopoietic cell"})
 
 
-def test_more_studies_can_be_asked_for():
+def test_more_studies_can_be_required():
     table = [(CD4, "a", 1), (CD4, "b", 1), (CD8, "c", 1), (B, "a", 1), (B, "b", 1), (B, "c", 1)]
     assert moves(table, 3) == {CD4: "mature alpha-beta T cell", CD8: "mature alpha-beta T cell"}
     assert set(moves(table, 4).values()) == {None}
@@ -87,18 +79,13 @@ def test_every_label_that_is_left_has_its_studies():
     for seed in range(25):
         random = np.random.default_rng(seed)
         n = int(random.integers(2, 25))
-        words = random.choice(np.array(names, dtype=object), n)
+        labels = random.choice(np.array(names, dtype=object), n)
         studies = random.choice(np.array(["a", "b", "c"], dtype=object), n)
-        found = coarsen(words, studies, 2)
-        before = {word: set(studies[words == word]) for word in set(words)}
-        for word, term in found.items():
-            assert len(before[word]) < 2
+        found = coarsen(labels, studies, 2)
+        before = {label: set(studies[labels == label]) for label in set(labels)}
+        for label, term in found.items():
+            assert len(before[label]) < 2
             if term is not None:
                 below = [w for w in before if ontology.term_id(w) in {term, *ontology.descendants(term)}]
-                assert ontology.term_id(word) in ontology.descendants(term)
+                assert ontology.term_id(label) in ontology.descendants(term)
                 assert len(set().union(*(before[w] for w in below))) >= 2
-
-
-def test_moved_labels():
-    words = np.array(["a", "b", "c"], dtype=object)
-    assert moved(words, {"b": "CL:0000084", "c": None}) == ["a", "CL:0000084", None]

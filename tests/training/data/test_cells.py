@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from scim.training.data import _store
-from scim.training.data._store import CellStore
+from scim.training.data import _cells
+from scim.training.data._cells import CellStore, code_labels
 
 
 def filled(X, *, max_memory=10**9, step=7, scratch=None):
@@ -104,8 +104,8 @@ def test_no_cells_and_no_counts(tmp_path):
         assert empty[np.array([8, 0])].nnz == 0
 
 
-def test_pages_that_were_let_go_are_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(_store, "_LET_GO", 3)
+def test_released_pages_are_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(_cells, "_RELEASE_EVERY", 3)
     X = random_matrix(500, 300, 0.3)
     store = filled(X, max_memory=0, step=100, scratch=tmp_path)
     random = np.random.default_rng(0)
@@ -126,6 +126,14 @@ def test_nothing_of_the_data_is_kept_or_changed():
 def test_a_scratch_folder_that_does_not_exist(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         filled(random_matrix(9, 9, 0.5), max_memory=0, scratch=tmp_path / "nowhere")
+
+
+def test_texts_of_one_term_have_one_code():
+    texts = np.array(["T cell", "CL:0000084", "mine", "T-cell", "B cell", "Mine", "CL_0000236"], dtype=object)
+    labels, codes = code_labels(texts)
+    assert labels.names == ("B cell", "Mine", "T cell", "mine")
+    assert labels.ids == ("CL:0000236", None, "CL:0000084", None)
+    assert codes.tolist() == [2, 2, 3, 2, 0, 1, 0]
 
 
 # Processes that are refused or killed -------------------------------------------------------------------------------

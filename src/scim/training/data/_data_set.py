@@ -1,0 +1,179 @@
+"""Labelled cells of one input, and of several: split by study, and checked for labels that studies share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scim import ontology
+from scim._core.errors import CountsError
+from scim._core.log import logger
+from scim.pp import find_counts, genes_of, match_genes
+from scim.pp._align import aligned_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from anndata import AnnData
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from scim.io import Cells
+    from scim.pp import Counts
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Labelled cells of one AnnData, file, or part of an atlas. Counts stay on disk.
+
+    Attributes
+    ----------
+    name
+        For messages and reports.
+    counts
+        All cells, rows readable by slice.
+    genes
+        Canonical ids of its genes, each once.
+    rows
+        (n,) ascending rows of `counts`.
+    labels, studies
+        (n,) texts.
+    gene_key
+        Column of var that holds the gene names, see :func:`scim.pp.match_genes`.
+    """
+
+    name: str
+    counts: Counts
+    genes: NDArray[np.object_]
+    rows: NDArray[np.int64]
+    labels: NDArray[np.object_]
+    studies: NDArray[np.object_]
+    gene_key: str | None = None
+
+    @property
+    def n_cells(self) -> int:
+        return self.rows.size
+
+    def measured(self, genes: NDArray[np.object_]) -> NDArray[np.bool_]:
+        """Return which of these canonical genes were measured."""
+        return np.isin(genes.astype(str), self.genes.astype(str))
+
+    def blocks(self, genes: NDArray[np.object_]) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+        """Yield counts over canonical genes in blocks of bounded size: their positions in `rows`, and (n, n_genes)."""
+        gene_map = match_genes(self.counts.var, self.genes, gene_key=self.gene_key).onto(genes)
+        for chunk in aligned_chunks(self.counts, gene_map):
+            positions = slice(*np.searchsorted(self.rows, [chunk.rows.start, chunk.rows.stop]).tolist())
+            if positions.start < positions.stop:
+                wanted = self.rows[positions] - chunk.rows.start
+                yield positions, chunk.X if wanted.size == chunk.X.shape[0] else chunk.X[wanted]
+
+    def select(self, mask: NDArray[np.bool_]) -> DataSet:
+        """Return the cells of a mask (n,)."""
+        return replace(self, rows=self.rows[mask], labels=self.labels[mask], studies=self.studies[mask])
+
+
+def read_data_set(
+    name: str,
+    adata: AnnData | Cells,
+    *,
+    label_key: str,
+    study_key: str | None,
+    layer: str | None,
+    gene_key: str | None,
+) -> DataSet:
+    """Return the labelled cells of one input, checked.
+
+    Raises
+    ------
+    KeyError, ValueError, CountsError
+        A column or the counts do not exist, or cannot be used.
+    """
+    labels = _column(adata, name, label_key, "label_key")
+    labelled = np.flatnonzero(labels.notna().to_numpy())
+    if len(labelled) == 0:
+        msg = f"obs[{label_key!r}] of {name!r} has only missing values; training needs labelled cells."
+        raise ValueError(msg)
+    if study_key is None:
+        studies = np.full(len(labelled), name, dtype=object)
+    else:
+        column = _column(adata, name, study_key, "study_key").iloc[labelled]
+        if column.isna().any():
+            msg = f"obs[{study_key!r}] of {name!r} is missing for {int(column.isna().sum())} labelled cells."
+            raise ValueError(msg)
+        studies = column.astype(str).to_numpy(dtype=object)
+    try:
+        counts = find_counts(adata, layer)
+    except (CountsError, KeyError) as error:  # name the input
+        msg = f"{name}: {error.args[0]}"
+        raise type(error)(msg) from error
+    genes = np.asarray(pd.unique(pd.Series(genes_of(counts.var, gene_key=gene_key))), dtype=object)
+    match_genes(counts.var, genes, gene_key=gene_key)  # warns and raises before cells are read
+    text = labels.iloc[labelled].astype(str).to_numpy(dtype=object)
+    logger.info("%s: %d labelled of %d cells, %d genes (%s)", name, len(labelled), adata.n_obs, len(genes), counts.kind)
+    return DataSet(name, counts, genes, labelled, text, studies, gene_key)
+
+
+def split_studies(data_sets: Sequence[DataSet], studies: Sequence[str]) -> tuple[list[DataSet], list[DataSet]]:
+    """Return the cells of other studies, and those of the named studies.
+
+    Raises
+    ------
+    ValueError
+        A study does not exist, or none would be left.
+    """
+    studies = [studies] if isinstance(studies, str) else [str(study) for study in studies]
+    if not studies:
+        return list(data_sets), []
+    known = sorted({study for data in data_sets for study in data.studies.tolist()})
+    absent = sorted(set(studies) - set(known))
+    if absent or set(studies) == set(known):
+        what = f"there is no study {absent}" if absent else "no study is left to train on"
+        msg = f"validation={studies}: {what}. Present: {known}."
+        raise ValueError(msg)
+    masks = [np.isin(data.studies.astype(str), studies) for data in data_sets]
+    training = [data.select(~mask) for data, mask in zip(data_sets, masks, strict=True) if not mask.all()]
+    return training, [data.select(mask) for data, mask in zip(data_sets, masks, strict=True) if mask.any()]
+
+
+def check_shared(data_sets: Sequence[DataSet], label_key: str, study_key: str | None) -> None:
+    """Refuse data from which no metric across studies can be learned.
+
+    Raises
+    ------
+    ValueError
+        There is one label, or one study, or no label of two studies.
+    """
+    frames = [pd.DataFrame({"label": data.labels, "study": data.studies}).drop_duplicates() for data in data_sets]
+    pairs = pd.concat(frames).drop_duplicates()
+    if pairs["label"].nunique() < 2:
+        found = f"only the label {pairs['label'].iloc[0]!r}" if len(pairs) else "no cell left"
+        msg = f"obs[{label_key!r}] has {found}; a metric is learned from two or more."
+        raise ValueError(msg)
+    if pairs["study"].nunique() < 2:
+        remedy = (
+            "pass several AnnData, or name the column of obs that tells studies (or donors) apart with study_key="
+            if study_key is None
+            else f"name with study_key= a column that tells more studies (or donors) apart than obs[{study_key!r}] does"
+        )
+        msg = f"Only the study {pairs['study'].iloc[0]!r} is left to train on, expected two or more; {remedy}."
+        raise ValueError(msg)
+    labels = sorted(pairs["label"].unique())
+    related = pd.DataFrame(ontology.related(labels), index=labels, columns=labels)
+    groups = [sorted(set(group)) for _, group in pairs.groupby("study")["label"]]
+    if not any(related.loc[a, b].to_numpy().any() for i, a in enumerate(groups) for b in groups[:i]):
+        msg = (
+            f"No label of obs[{label_key!r}] occurs in two studies, so that no pair of cells links studies. "
+            f"Found: {[group[:4] for group in groups]}. Bring the labels to common words or Cell Ontology ids."
+        )
+        raise ValueError(msg)
+
+
+def _column(adata: AnnData | Cells, name: str, key: str, argument: str) -> pd.Series[Any]:
+    if key not in adata.obs:
+        msg = f"{argument}={key!r} is not a column of obs of {name!r}. Present: {list(adata.obs.columns)}."
+        raise KeyError(msg)
+    column: pd.Series[Any] = adata.obs[key]
+    return column
