@@ -6,7 +6,7 @@ import pytest
 import scim
 
 ATOL = 2e-5  # of distances by residuals of 16 bits in a few dimensions; in 128 it is a tenth
-EVERYWHERE = {"reach": 1e6, "depth": 1e3}
+EVERYWHERE = {"probe_factor": 1e6, "rerank_factor": 1e3}
 
 
 def clusters(n, dim=16, *, seed=0, n_clusters=12):
@@ -17,12 +17,12 @@ def clusters(n, dim=16, *, seed=0, n_clusters=12):
 
 
 def thorough(X, kind, ids=None, **params):
-    """An index that answers exactly: an inverted file that looks into all lists, a graph whose view is large."""
+    """An index that answers exactly: an inverted file that probes all lists, a graph that holds many candidates."""
     return look_everywhere(scim.index.build(X, ids, kind=kind, rng=0, **params))
 
 
 def look_everywhere(index):
-    """Make queries of an inverted file look into all lists, and measure what they find there."""
+    """Make queries of an inverted file probe all lists, and re-rank all candidates."""
     for segment in index._segments:
         if segment.engine.kind == "ivf":
             segment.engine._params = {**segment.engine.params, **EVERYWHERE}

@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 import scim
-from scim.index import _build, _source
+from scim.index import _build, _make
 
 from .conftest import clusters
 
@@ -25,7 +25,7 @@ def test_auto(monkeypatch):
 def test_chunks(monkeypatch):
     base, ids = clusters(50), np.random.default_rng(0).permutation(50)
     expected = scim.index.build(base, ids, kind="exact")
-    monkeypatch.setattr(_source, "CHUNK", 7)
+    monkeypatch.setattr(_make, "CHUNK", 7)
     found = scim.index.build(base, ids, kind="exact")
     np.testing.assert_array_equal(found.vectors(ids), expected.vectors(ids))
     expected = scim.index.build(base, ids, kind="ivf", rng=0, n_lists=5)

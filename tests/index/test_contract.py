@@ -46,11 +46,11 @@ def test_allowed(kind, base, queries, allowed, k):
 
 @pytest.mark.parametrize("n_allowed", [1, 30, 300, 900])
 def test_allowed_rows_far_from_the_query(kind, n_allowed):
-    # The default effort, not a thorough one: the right number is promised at any.
+    # The default ef_search, not a thorough one: the right number is promised at any.
     base = clusters(2_000, 8)
     query = base[:3]
     far = np.argsort(-oracles.cosine_distances(query[:1], base)[0], kind="stable")[:n_allowed]
-    found = scim.index.build(base, kind=kind, rng=0, **({"effort": 20} if kind == "graph" else {})).query(
+    found = scim.index.build(base, kind=kind, rng=0, **({"ef_search": 20} if kind == "graph" else {})).query(
         query, 40, allowed=far
     )
     n_answers = min(40, n_allowed)
@@ -91,7 +91,7 @@ def test_own_row_is_first_at_distance_zero(kind, base):
 
 def test_answers_do_not_depend_on_batches_or_threads(kind):
     base, queries = clusters(1_500, 24), clusters(70, 24, seed=3)
-    index = scim.index.build(base, kind=kind, rng=0, **({"effort": 60} if kind == "graph" else {}))
+    index = scim.index.build(base, kind=kind, rng=0, **({"ef_search": 60} if kind == "graph" else {}))
     whole = index.query(queries, 12, n_threads=2)
     assert_equal(index.query(queries, 12, n_threads=1), whole)
     alone = [index.query(query, 12) for query in queries]

@@ -11,7 +11,7 @@ from helpers import oracles
 from .conftest import assert_near, clusters, look_everywhere, thorough
 
 
-def test_twins_collapse_to_the_lowest_id(kind, queries):
+def test_duplicates_collapse_to_the_lowest_id(kind, queries):
     base = clusters(50)
     ids = np.random.default_rng(0).permutation(500)
     twice = np.tile(base, (10, 1))
@@ -41,7 +41,7 @@ def test_nothing_to_collapse(kind, base, queries):
     np.testing.assert_array_equal(found.distances, plain.distances)
 
 
-def test_near_rows_are_no_twins(kind):
+def test_near_rows_are_no_duplicates(kind):
     # Equally far from the query, but in other directions.
     base = np.concatenate([np.eye(6), -np.eye(6)]).astype(np.float32)
     query = np.zeros((1, 6), np.float32)

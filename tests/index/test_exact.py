@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 import scim
 from helpers import oracles
-from scim.index._unit import unit_rows
-from scim.index.exact import _nearest
-from scim.index.exact._distances import measure
+from scim._core import nearest
+from scim._core.cosine import measure, unit_rows
 
 
 def brute_force(queries, base, ids, k):
@@ -43,8 +42,8 @@ def test_equals_brute_force(seed, n, n_queries, dim, k, levels):
 def test_shortlists_that_may_miss_rows_are_done_again(n_distinct, monkeypatch):
     # With few distinct rows more than k + margin are equally near, and the shortlist cannot be trusted.
     again = []
-    scan = _nearest._scan
-    monkeypatch.setattr(_nearest, "_scan", lambda X, *rest: again.append(len(X)) or scan(X, *rest))
+    scan = nearest._scan
+    monkeypatch.setattr(nearest, "_scan", lambda X, *rest: again.append(len(X)) or scan(X, *rest))
     rng = np.random.default_rng(0)
     base = rng.normal(size=(n_distinct, 30))[rng.integers(n_distinct, size=1_500)]
     queries, ids = rng.normal(size=(40, 30)), rng.permutation(1_500)
@@ -57,8 +56,8 @@ def test_shortlists_that_may_miss_rows_are_done_again(n_distinct, monkeypatch):
 
 def test_queries_are_worked_on_in_batches(monkeypatch):
     monkeypatch.setattr("scim.index._index._BATCH", 30)
-    monkeypatch.setattr(_nearest, "_MANY", 20)
-    monkeypatch.setattr(_nearest, "_PART_BYTES", 1_000)
+    monkeypatch.setattr(nearest, "_MANY", 20)
+    monkeypatch.setattr(nearest, "_SCAN_BYTES", 1_000)
     rng = np.random.default_rng(0)
     base, queries = rng.normal(size=(700, 8)), rng.normal(size=(100, 8))
     found = scim.index.build(base, kind="exact").query(queries, 10)

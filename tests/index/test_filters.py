@@ -65,7 +65,7 @@ def test_where_and_allowed(index, base, ids, obs, queries, where, step):
 @pytest.mark.parametrize("n_passing", [0, 1, 12, 120, 600])
 @pytest.mark.parametrize("by", ["where", "allowed"])
 def test_right_number_of_the_farthest_rows(kind, base, n_passing, by):
-    # What the index would do by itself, not a thorough search: the right number is promised at any effort.
+    # What the index would do by itself, not a thorough search: the right number is promised at any search parameters.
     far = np.argsort(-oracles.cosine_distances(base[:1], base)[0], kind="stable")[:n_passing]
     flag = np.isin(np.arange(N), far)
     index = scim.index.build(base, kind=kind, rng=0, obs={"far": flag})

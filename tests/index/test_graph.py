@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import scim
-from scim.index.graph import _graph, _neighbours
+from scim.index import _graph
 
 from .conftest import clusters
 from .test_ivf import recall
@@ -25,7 +25,7 @@ def test_recall_of_walks(base, monkeypatch):
 
 def test_parts_that_are_not_linked():
     base = np.concatenate([np.eye(20)[[i]] + 1e-3 * clusters(90, 20, seed=i) for i in range(20)])
-    index = scim.index.build(base, kind="graph", rng=0, n_neighbors=5, effort=60)
+    index = scim.index.build(base, kind="graph", rng=0, n_neighbors=5, ef_search=60)
     found = index.query(np.eye(20), 50)
     assert (found.ids // 90 == np.arange(20)[:, None]).all()
 
@@ -33,7 +33,7 @@ def test_parts_that_are_not_linked():
 def test_walks_that_come_back_short_are_done_exactly():
     # Every third row may answer, but none of those near the query: the walk sees no allowed row.
     base = np.concatenate([clusters(1_200, 12, n_clusters=1), -clusters(600, 12, n_clusters=1)])
-    index = scim.index.build(base, kind="graph", rng=0, effort=30)
+    index = scim.index.build(base, kind="graph", rng=0, ef_search=30)
     allowed = np.arange(1_200, 1_800)
     expected = scim.index.build(base, kind="exact").query(base[:30], 25, allowed=allowed)
     found = index.query(base[:30], 25, allowed=allowed)
@@ -43,9 +43,9 @@ def test_walks_that_come_back_short_are_done_exactly():
 def test_links_go_both_ways_and_are_limited():
     rows = np.eye(1, 4).repeat(5, axis=0).astype(np.float32)
     neighbours = np.array([[0, 1], [1, 0], [2, 0], [3, 0], [4, -1]])
-    starts, targets = _neighbours.link(rows, neighbours)
+    starts, targets = _graph.link(rows, neighbours)
     assert [targets[a:b].tolist() for a, b in pairwise(starts)] == [[1, 2, 3], [0], [0], [0], []]
-    landmarks = _neighbours.landmarks_of(starts, targets, np.random.default_rng(0))
+    landmarks = _graph.landmarks_of(starts, targets, np.random.default_rng(0))
     assert {0, 4} <= set(landmarks.tolist()) or len(landmarks) == 5
 
 
@@ -64,5 +64,5 @@ def test_pynndescent_makes_the_graph_of_larger_bases():
 def test_parameters_are_checked():
     with pytest.raises(ValueError, match="n_neighbors must be at least 1, got 0"):
         scim.index.build(clusters(10), kind="graph", n_neighbors=0)
-    with pytest.raises(TypeError, match=r"effort must be a whole number, got 1.5"):
-        scim.index.build(clusters(10), kind="graph", effort=1.5)
+    with pytest.raises(TypeError, match=r"ef_search must be a whole number, got 1.5"):
+        scim.index.build(clusters(10), kind="graph", ef_search=1.5)

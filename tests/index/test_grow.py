@@ -102,9 +102,9 @@ def test_compact_keeps_parameters():
     index.compact(rng=0)
     assert index.params["recall"] == 0.9
     assert index._segments[0].engine.n_lists == 7
-    index = scim.index.build(ROWS[:100], kind="graph", rng=0, n_neighbors=5, effort=30)
+    index = scim.index.build(ROWS[:100], kind="graph", rng=0, n_neighbors=5, ef_search=30)
     index.compact(rng=0)
-    assert index.params == {"n_neighbors": 5, "effort": 30}
+    assert index.params == {"n_neighbors": 5, "ef_search": 30}
 
 
 def test_default_ids(kind):

@@ -1,4 +1,4 @@
-"""The inverted file: the recall asked for, lists of any number and size, knobs."""
+"""The inverted file: the recall asked for, lists of any number and size, search parameters."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import pytest
 
 import scim
 from helpers import oracles
-from scim.index.ivf._assign import Tree, assign
-from scim.index.ivf._curve import point_for
-from scim.index.ivf._kmeans import kmeans, train
+from scim.index.ivf._calibrate import point_for
+from scim.index.ivf._kmeans import Tree, assign, kmeans, train
 
 from .conftest import EVERYWHERE, assert_near, clusters, thorough
 
@@ -56,12 +55,14 @@ def test_recall_of_other_k(built):
     assert recall(index, base, queries, 500) >= 0.92
 
 
-def test_farther_and_deeper_is_better(built):
+def test_larger_factors_are_better(built):
     base, queries, index = built
-    near, far = (recall(index, base, queries, 50, reach=reach) for reach in (0, 0.5))
+    near, far = (recall(index, base, queries, 50, probe_factor=factor) for factor in (0, 0.5))
     assert near < far
     assert recall(index, base, queries, 50, **EVERYWHERE) == 1
-    assert recall(index, base, queries, 50, reach=1e6, depth=0) <= recall(index, base, queries, 50, reach=1e6, depth=5)
+    assert recall(index, base, queries, 50, probe_factor=1e6, rerank_factor=0) <= recall(
+        index, base, queries, 50, probe_factor=1e6, rerank_factor=5
+    )
 
 
 def test_curve_says_what_was_measured():
@@ -69,8 +70,8 @@ def test_curve_says_what_was_measured():
     index = scim.index.build(base, kind="ivf", rng=0, recall=0.9)
     params, curve = index.params, index.params["curve"]
     assert params["recall"] == 0.9
-    assert {name: params[name] for name in ("reach", "depth")} in [
-        {name: point[name] for name in ("reach", "depth")} for point in curve
+    assert {name: params[name] for name in ("probe_factor", "rerank_factor")} in [
+        {name: point[name] for name in ("probe_factor", "rerank_factor")} for point in curve
     ]
     assert (np.diff([point["recall"] for point in curve]) > 0).all()
     assert curve[-1]["recall"] > 0.99
@@ -78,18 +79,18 @@ def test_curve_says_what_was_measured():
 
 
 def test_point_for():
-    curve = [{"recall": recall, "reach": reach} for reach, recall in enumerate([0.5, 0.93, 0.97, 1.0])]
-    assert [point_for(curve, recall)["reach"] for recall in (0.1, 0.9, 0.95, 0.999, 1)] == [0, 1, 2, 3, 3]
-    assert point_for(curve[:1], 0.99)["reach"] == 0
+    curve = [{"recall": recall, "probe_factor": factor} for factor, recall in enumerate([0.5, 0.93, 0.97, 1.0])]
+    assert [point_for(curve, recall)["probe_factor"] for recall in (0.1, 0.9, 0.95, 0.999, 1)] == [0, 1, 2, 3, 3]
+    assert point_for(curve[:1], 0.99)["probe_factor"] == 0
 
 
 def test_search_goes_on_until_there_are_enough():
     base = clusters(1_000)
     index = scim.index.build(base, kind="ivf", rng=0, n_lists=100)
-    found = index.query(base[:20], 500, reach=0, depth=0)
+    found = index.query(base[:20], 500, probe_factor=0, rerank_factor=0)
     assert all(len(set(row)) == 500 for row in found.ids)
     allowed = np.arange(0, 1_000, 9)
-    found = index.query(base[:20], 112, allowed=allowed, reach=0, depth=0)
+    found = index.query(base[:20], 112, allowed=allowed, probe_factor=0, rerank_factor=0)
     np.testing.assert_array_equal(np.sort(found.ids[:, :112], axis=1), np.tile(allowed, (20, 1)))
 
 

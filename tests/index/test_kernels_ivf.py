@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import oracles
-from scim.index.ivf import _assign, _codes, _kmeans, _search, _shortlist, _sums
-from scim.index.ivf._lists import ALL, Checks, Coarse, Rows, some_of
-from scim.index.ivf._room import STEP, make_room
+from scim.index.ivf import _candidates, _codes, _kmeans, _search
+from scim.index.ivf._candidates import ALL, STEP, compile_filter, make_workspace
+from scim.index.ivf._codes import Checks, Coarse, Rows
 
 from .conftest import clusters
 
@@ -27,10 +27,10 @@ def coded(dim, n=30):
     labels = np.sort(np.arange(n) % 3).astype(np.int32)
     rows[4] = centroids[labels[4]]
     values, scales = np.zeros((n, dim), np.uint16), np.full(n, np.nan, np.float32)
-    places = np.arange(n, dtype=np.int32)
-    _codes.encode(rows, centroids, labels, places, values, scales)
+    offsets = np.arange(n, dtype=np.int32)
+    _codes.encode(rows, centroids, labels, offsets, values, scales)
     codes = np.zeros((n, _codes.padded(dim) // 2), np.uint8)
-    _codes.pack_nibbles(values, places, codes)
+    _codes.pack_nibbles(values, offsets, codes)
     return rows, centroids, labels, values, scales, codes
 
 
@@ -50,13 +50,13 @@ def test_codes(dim):
     np.testing.assert_array_equal(out[1], rows[4])
 
 
-def test_encode_writes_to_places():
+def test_encode_writes_to_offsets():
     rows, centroids, labels, values, scales, _ = coded(8)
-    places = np.random.default_rng(0).permutation(30).astype(np.int32)
+    offsets = np.random.default_rng(0).permutation(30).astype(np.int32)
     other, other_scales = np.zeros_like(values), np.zeros_like(scales)
-    _codes.encode(rows, centroids, labels, places, other, other_scales)
-    np.testing.assert_array_equal(other[places], values)
-    np.testing.assert_array_equal(other_scales[places], scales)
+    _codes.encode(rows, centroids, labels, offsets, other, other_scales)
+    np.testing.assert_array_equal(other[offsets], values)
+    np.testing.assert_array_equal(other_scales[offsets], scales)
 
 
 @pytest.mark.parametrize("dim", [1, 40, 64])
@@ -82,18 +82,18 @@ def test_quantize_and_terms(dim):
 @pytest.mark.parametrize(("n", "dim", "n_centroids"), [(1, 1, 1), (50, 6, 9), (33, 8, 20), (2_100, 3, 5)])
 def test_assign(n, dim, n_centroids):
     rows, centroids = oracles.unit(clusters(n, dim)), oracles.unit(clusters(n_centroids, dim, seed=1))
-    labels, best = _assign.assign(rows, _assign.Tree(centroids[:1], centroids, np.array([0, n_centroids])))
+    labels, best = _kmeans.assign(rows, _kmeans.Tree(centroids[:1], centroids, np.array([0, n_centroids])))
     dots = rows.astype(np.float64) @ centroids.T.astype(np.float64)
     np.testing.assert_allclose(best, dots.max(axis=1), atol=1e-5)
     np.testing.assert_allclose(dots[np.arange(n), labels], dots.max(axis=1), atol=1e-5)
 
 
-def test_assign_meets_the_children_of_the_nearest_parents():
+def test_assign_compares_with_the_children_of_the_nearest_parents():
     parents, centroids = np.eye(10, 12, dtype=np.float32), np.repeat(np.eye(10, 12, dtype=np.float32), 2, axis=0)
     centroids[1::2, 10] = 0.5
     starts = np.array([0, 2, 4, 4, 6, 8, 10, 12, 14, 16, 20])  # a group of none, one of four
     rows = oracles.unit(clusters(40, 12))
-    labels, best = _assign.assign(rows, _assign.Tree(parents, centroids, starts))
+    labels, best = _kmeans.assign(rows, _kmeans.Tree(parents, centroids, starts))
     groups = np.argsort(-(rows @ parents.T), axis=1, kind="stable")[:, :8]
     for row in range(40):
         children = np.concatenate([np.arange(starts[group], starts[group + 1]) for group in groups[row]])
@@ -103,7 +103,7 @@ def test_assign_meets_the_children_of_the_nearest_parents():
 
 def test_equal_centroids_give_the_first():
     rows, centroids = np.eye(1, 5, dtype=np.float32).repeat(3, axis=0), np.eye(1, 5, dtype=np.float32).repeat(4, axis=0)
-    assert _assign.assign(rows, _assign.Tree(centroids[:1], centroids, np.array([0, 4])))[0].tolist() == [0, 0, 0]
+    assert _kmeans.assign(rows, _kmeans.Tree(centroids[:1], centroids, np.array([0, 4])))[0].tolist() == [0, 0, 0]
 
 
 def test_add_rows():
@@ -114,39 +114,39 @@ def test_add_rows():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 4, 1_000]))
-def test_bar_for_and_cut(seed, n, m, n_values):
+def test_bound_for_and_cut(seed, n, m, n_values):
     rng = np.random.default_rng(seed)
     n, m = max(n, m), min(n, m)
-    before, names = (rng.integers(-n_values, n_values + 1, n) / n_values).astype(np.float32), np.arange(n)
-    low, bar = _shortlist.bar_for(before, np.float32(-np.inf), m)
-    assert (before <= bar).sum() >= m > (before <= low).sum()
+    before, keys = (rng.integers(-n_values, n_values + 1, n) / n_values).astype(np.float32), np.arange(n)
+    low, bound = _candidates.bound_for(before, np.float32(-np.inf), m)
+    assert (before <= bound).sum() >= m > (before <= low).sum()
     values = before.copy()
-    n_kept, largest = _shortlist.cut(values, names, m)
+    n_kept, largest = _candidates.cut(values, keys, m)
     assert m <= n_kept <= m + m // 4
     assert largest == values[:n_kept].max()
-    np.testing.assert_array_equal(before[names[:n_kept]], values[:n_kept])
-    assert (np.diff(names[:n_kept]) > 0).all()  # in the order they came in: of equal ones the first
+    np.testing.assert_array_equal(before[keys[:n_kept]], values[:n_kept])
+    assert (np.diff(keys[:n_kept]) > 0).all()  # in the order they came in: of equal ones the first
     np.testing.assert_allclose(np.sort(values[:n_kept])[:m], np.sort(before)[:m], atol=1e-6)
 
 
-def test_bar_for_beyond():
+def test_bound_for_beyond():
     values = np.linspace(-0.9, 0.9, 37).astype(np.float32)
     above = values[11]
-    _, bar = _shortlist.bar_for(values, above, 8)
-    assert 8 <= ((values > above) & (values <= bar)).sum() <= 10
+    _, bound = _candidates.bound_for(values, above, 8)
+    assert 8 <= ((values > above) & (values <= bound)).sum() <= 10
 
 
 @pytest.mark.parametrize("levels", [3, 10_000])
 def test_offer(levels):
     rng = np.random.default_rng(0)
-    m, n_kept, bar = 10, 0, np.float32(np.inf)
-    values, names = (np.empty(3 * m + 2 * STEP, kind) for kind in (np.float32, np.int64))
+    m, n_kept, bound = 10, 0, np.float32(np.inf)
+    values, keys = (np.empty(3 * m + 2 * STEP, kind) for kind in (np.float32, np.int64))
     scores = (rng.integers(-levels, levels, 30 * STEP) / levels).astype(np.float32)
     for first in range(0, len(scores), STEP):
         part = scores[first : first + STEP]
-        n_kept, bar = _shortlist.offer(part, 7_000 + first, m, values, names, n_kept, bar)
+        n_kept, bound = _candidates.offer(part, 7_000 + first, m, values, keys, n_kept, bound)
     assert n_kept >= m
-    np.testing.assert_array_equal(scores[names[:n_kept] - 7_000], values[:n_kept])
+    np.testing.assert_array_equal(scores[keys[:n_kept] - 7_000], values[:n_kept])
     np.testing.assert_allclose(np.sort(values[:n_kept])[:m], np.sort(scores)[:m], atol=1e-6)
 
 
@@ -158,17 +158,17 @@ def test_checksums_change_with_every_word():
     nothing = np.zeros(3, np.uint64)
     rows = Rows(starts, words.view(np.uint8), scales.view(np.float32), ranks, values, nothing)
     checks = Checks(words, scales, np.zeros(3, np.bool_))
-    sums = _sums.sums_of(numbers, rows, checks)
-    assert [_sums.list_sum(a, b, words, scales, ranks, values) for a, b in pairwise(starts)] == sums.tolist()
+    sums = _codes.sums_of(numbers, rows, checks)
+    assert [_codes.list_sum(a, b, words, scales, ranks, values) for a, b in pairwise(starts)] == sums.tolist()
     for part in (words, scales, ranks, values):
         for at in np.ndindex(part.shape):
             for bit in (0, 7, 15):
                 part[at] ^= part.dtype.type(1 << bit)
-                changed = _sums.sums_of(numbers, rows, checks)
+                changed = _codes.sums_of(numbers, rows, checks)
                 part[at] ^= part.dtype.type(1 << bit)
                 assert (changed != sums).tolist() == [at[0] < 2, False, at[0] >= 2]
-        part[[0, 1]] = part[[1, 0]]  # rows that changed places
-        assert _sums.sums_of(numbers, rows, checks)[0] != sums[0]
+        part[[0, 1]] = part[[1, 0]]  # rows that changed offsets
+        assert _codes.sums_of(numbers, rows, checks)[0] != sums[0]
         part[[0, 1]] = part[[1, 0]]
 
 
@@ -178,15 +178,15 @@ def lists_of(dim):
     ranks = np.random.default_rng(1).permutation(len(rows)).astype(np.int32)
     labels[labels == 1] = 0  # coded from another centroid than that of its list, so code again
     labels.sort()
-    places = np.arange(len(rows), dtype=np.int32)
-    _codes.encode(rows, centroids, labels, places, values, scales)
+    offsets = np.arange(len(rows), dtype=np.int32)
+    _codes.encode(rows, centroids, labels, offsets, values, scales)
     codes[:] = 0
-    _codes.pack_nibbles(values, places, codes)
+    _codes.pack_nibbles(values, offsets, codes)
     starts = np.searchsorted(labels, np.arange(4))
     sums = np.zeros(3, np.uint64)
     parts = Rows(starts, codes, scales, ranks, values, sums)
     checks = Checks(codes.view(np.uint32), scales.view(np.uint32), np.zeros(3, np.bool_))
-    sums[:] = _sums.sums_of(np.arange(3), parts, checks)
+    sums[:] = _codes.sums_of(np.arange(3), parts, checks)
     parents, groups = centroids[:1], np.array([0, 3])
     upper, steps = np.zeros((3, dim), np.uint16), np.zeros(3, np.float32)
     _codes.encode(centroids, parents, np.zeros(3, np.int32), np.arange(3, dtype=np.int32), upper, steps)
@@ -197,14 +197,14 @@ def lists_of(dim):
 
 
 @pytest.mark.parametrize("dim", [1, 20, 64])
-def test_measure(dim):
+def test_rerank(dim):
     rows, labels, coarse, parts, _ = lists_of(dim)
     found = np.random.default_rng(0).integers(0, 30, 100)
-    names = labels[found].astype(np.int64) << 32 | found
+    keys = labels[found].astype(np.int64) << 32 | found
     values = np.full(100, np.nan, np.float32)
-    _search.measure(rows[3], 99, coarse, parts, values, names)
+    _search.rerank(rows[3], 99, coarse, parts, values, keys)
     np.testing.assert_allclose(values[:99], oracles.cosine_distances(rows[3:4], rows)[0, found[:99]], atol=5e-5)
-    np.testing.assert_array_equal(names[:99], parts.ranks[found[:99]])
+    np.testing.assert_array_equal(keys[:99], parts.ranks[found[:99]])
     assert np.isnan(values[99])
     assert len(np.unique(values[:99][found[:99] == found[0]])) == 1  # the same bits wherever it stands
 
@@ -215,20 +215,22 @@ def test_measure(dim):
 def test_search_many(dim, passing, k):
     rows, _, coarse, parts, checks = lists_of(dim)
     mask = {"all": np.ones(30, bool), "most": np.arange(30) % 3 > 0, "few": np.arange(30) % 3 == 0}[passing]
-    some = ALL if passing == "all" else some_of(mask if passing == "most" else np.flatnonzero(mask), parts.starts)
-    assert (len(some.places) > 0, len(some.mask) > 0) == (passing == "few", passing == "most")
+    some = (
+        ALL if passing == "all" else compile_filter(mask if passing == "most" else np.flatnonzero(mask), parts.starts)
+    )
+    assert (len(some.offsets) > 0, len(some.mask) > 0) == (passing == "few", passing == "most")
     n, m = 5, int(mask.sum())
-    room = make_room(2, _codes.padded(dim), 1, 3, 3, m)
+    work = make_workspace(2, _codes.padded(dim), 1, 3, 3, m)
     distances, ranks = np.empty((n, k), np.float32), np.empty((n, k), np.int64)
     scanned = np.empty(n, np.int64)
-    arguments = rows[:n], np.arange(n)[::-1].copy(), m, 1e6, 0.0, 3, coarse, parts, checks, some, room
+    arguments = rows[:n], np.arange(n)[::-1].copy(), m, 1e6, 0.0, 3, coarse, parts, checks, some, work
     _search.search_many(*arguments, distances, ranks, scanned)
     everything = oracles.cosine_distances(rows[:n], rows)
     expected = np.sort(np.where(mask, everything, np.inf), axis=1)[:, :k]
     np.testing.assert_allclose(distances, expected, atol=5e-5)
-    place_of = np.argsort(parts.ranks)
-    assert mask[place_of[ranks]].all()
-    np.testing.assert_allclose(np.take_along_axis(everything, place_of[ranks], axis=1), expected, atol=1e-4)
+    offset_of = np.argsort(parts.ranks)
+    assert mask[offset_of[ranks]].all()
+    np.testing.assert_allclose(np.take_along_axis(everything, offset_of[ranks], axis=1), expected, atol=1e-4)
     assert (scanned == m).all()
     assert checks.done[[0, 2]].all()
     checks.done[:] = False
@@ -244,12 +246,12 @@ def test_sort_nearest(seed, n, k):
     n, k = max(n, k), min(n, k)
     distances, ranks = rng.integers(0, 9, n).astype(np.float32) / 4, rng.permutation(n)
     expected = oracles.smallest(distances, ranks, k)
-    _shortlist.sort_nearest(distances, ranks, k)
+    _candidates.sort_nearest(distances, ranks, k)
     np.testing.assert_array_equal(distances[:k], expected[0])
     np.testing.assert_array_equal(ranks[:k], expected[1])
 
 
-def test_some_of_where_the_last_lists_are_empty():
+def test_compile_filter_where_the_last_lists_are_empty():
     starts = np.array([0, 0, 2, 2, 5, 5, 5])
     for mask in (np.ones(5, bool), np.array([False, True, False, False, True])):
-        assert some_of(mask, starts).starts.tolist() == [0, *(int(mask[:stop].sum()) for stop in starts[1:])]
+        assert compile_filter(mask, starts).starts.tolist() == [0, *(int(mask[:stop].sum()) for stop in starts[1:])]

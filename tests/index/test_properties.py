@@ -83,7 +83,7 @@ def test_any_growth(kind, case, share):
 
 @ANY
 @given(case=cases())
-def test_any_twins(kind, case):
+def test_any_duplicates(kind, case):
     base, ids, queries, k, _ = case
     found = look_everywhere(scim.index.build(base, ids, kind=kind, rng=0)).query(queries, k, distinct=True)
     _, first, which = np.unique(oracles.unit(base).round(4), axis=0, return_index=True, return_inverse=True)

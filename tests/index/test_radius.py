@@ -7,14 +7,14 @@ import pytest
 
 import scim
 from helpers import oracles
-from scim.index import Within
+from scim.index import RadiusNeighbors
 
 from .conftest import ATOL, clusters, thorough
 
 
 def check(found, queries, base, max_distance, *, limit=None, atol=0.0):
     """Every row that is clearly inside was found, none that is clearly outside, nearest first."""
-    assert isinstance(found, Within)
+    assert isinstance(found, RadiusNeighbors)
     assert len(found.starts) == len(queries) + 1
     assert (found.starts[0], found.starts[-1]) == (0, len(found.ids))
     distances = oracles.cosine_distances(queries, base)
@@ -51,8 +51,8 @@ def test_among_some(kind, base, queries):
     index = scim.index.build(base, kind=kind, rng=0, obs={"a": np.arange(400) % 4})
     expected = thorough(base[::4], "exact").query_radius(queries, 0.6)
     for some in ({"where": "a == 0"}, {"allowed": np.arange(0, 400, 4)}):
-        knobs = {"reach": 1e6, "depth": 1e3} if kind == "ivf" else {}
-        found = index.query_radius(queries, 0.6, **some, **knobs)
+        params = {"probe_factor": 1e6, "rerank_factor": 1e3} if kind == "ivf" else {}
+        found = index.query_radius(queries, 0.6, **some, **params)
         np.testing.assert_array_equal(found.starts, expected.starts)
         np.testing.assert_array_equal(found.ids, expected.ids * 4)
 

@@ -11,7 +11,7 @@ import pytest
 import scim
 from helpers import oracles
 from scim._core.errors import FilterError, FormatError
-from scim.index import _gather
+from scim.index import _grow
 
 from .conftest import EVERYWHERE, assert_equal, assert_near, clusters, look_everywhere
 from .test_grow import IDS, OBS, ROWS, append, check, some_of
@@ -63,7 +63,7 @@ def test_answers_as_one(kind, other, queries, tmp_path):
     assert set(index.nbytes) >= {"columns", "ids"}
 
 
-def test_twins_in_different_folders(kind, other, tmp_path):
+def test_duplicates_in_different_folders(kind, other, tmp_path):
     for number, of in enumerate((kind, other, "exact")):
         rows = np.concatenate([ROWS[:100], clusters(60, seed=number + 5)])  # the first 100 are in each
         scim.index.build(rows, np.arange(160) * 3 + number, kind=of, rng=0, path=tmp_path / str(number))
@@ -124,7 +124,7 @@ def test_without(kind, other, resident, queries, tmp_path):
 
 def test_small_exact_parts_are_one(folders, tmp_path, monkeypatch):
     assert [part.engine.n_rows for part in scim.index.open(folders)._segments] == [250, 250]
-    monkeypatch.setattr(_gather, "_TOGETHER", 99)
+    monkeypatch.setattr(_grow, "_MERGED_ROWS", 99)
     index = scim.index.open(folders)
     assert [part.engine.n_rows for part in index._segments] == [250, 150, 90, 10]
     append(index, [])

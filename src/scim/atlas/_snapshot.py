@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,15 +48,11 @@ if TYPE_CHECKING:
     from scim.label_transfer import LabelTransfer
     from scim.model import Model
 
-_N_VERSIONS = 10
-"""Commits that `info` lists."""
-
 
 class Snapshot:
     """One commit of an atlas, to read; :attr:`scim.atlas.Atlas.snapshot` is the current one of an open atlas.
 
-    It never changes. What is read is kept until it is closed: per cell about 40 bytes when all of it was used, the
-    index being memory-mapped.
+    It never changes. It keeps what was read: up to about 40 bytes a cell; the index is memory-mapped.
 
     Attributes
     ----------
@@ -122,38 +119,20 @@ class Snapshot:
 
     @functools.cached_property
     def model(self) -> Model:
-        """The model that embedded the cells.
-
-        Raises
-        ------
-        ValueError
-            The embedding was made elsewhere.
-        FormatError
-            The model is damaged, or another one.
-        """
+        """The model that embedded the cells; `ValueError` if the embedding was made elsewhere."""
         if self.embedding.folder is not None:
             self._integrity.check_model(self.embedding.folder)
         return load_model(self.storage, self.manifest.uid, self.embedding)
 
     @functools.cached_property
     def index(self) -> Index:
-        """The search index.
-
-        Raises
-        ------
-        ValueError
-            There is none, or it does not cover all cells: call :meth:`Atlas.build_index`.
-        """
+        """The search index; `ValueError` without one of all cells: call :meth:`Atlas.build_index`."""
         self._check_open()
-        uri, entry = self.storage.uri, self.embedding.index
-        if entry is None:
-            msg = f"The atlas at {uri!r} has no index; open it with mode='w' and call build_index()."
-            raise ValueError(msg)
-        if entry.n_rows != self.manifest.n_rows:
-            msg = (
-                f"The index of {uri!r} covers {entry.n_rows:,} of {self.manifest.n_rows:,} cells; "
-                "open it with mode='w' and call build_index()."
-            )
+        uri, entry, n_rows = self.storage.uri, self.embedding.index, self.manifest.n_rows
+        if entry is None or entry.n_rows != n_rows:
+            missing = f"The atlas at {uri!r} has no index"
+            problem = missing if entry is None else f"The index of {uri!r} covers {entry.n_rows:,} of {n_rows:,} cells"
+            msg = f"{problem}; open it with mode='w' and call build_index()."
             raise ValueError(msg)
         return open_parts(self.storage, self.manifest.uid, entry, self._removed)
 
@@ -168,7 +147,7 @@ class Snapshot:
         where: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Return obs rows of the atlas; only what is asked for is read.
+        """Return rows of obs; only these rows and columns are read.
 
         Parameters
         ----------
@@ -243,12 +222,8 @@ class Snapshot:
         Parameters
         ----------
         ids
-            `soma_joinid` of the cells wanted, in the order wanted, repeats allowed. Default: all cells.
-
-        Raises
-        ------
-        KeyError
-            An id does not exist.
+            `soma_joinid` of the cells wanted, in the order wanted, repeats allowed. Default: all cells. `KeyError` for
+            one that does not exist.
         """
         rows = self.ids if ids is None else self._check_ids(ids)
         experiment = self.experiment
@@ -262,7 +237,7 @@ class Snapshot:
         Parameters
         ----------
         columns
-            Columns of obs that are wanted.
+            Columns of obs to read.
 
         Returns
         -------
@@ -277,10 +252,8 @@ class Snapshot:
         """
         obs = self.obs(columns=columns)
         if not self.manifest.counted:
-            msg = (
-                f"The atlas at {self.storage.uri!r} has no counts; append(counts=True) stores them. "
-                "Train on the data itself."
-            )
+            uri = self.storage.uri
+            msg = f"The atlas at {uri!r} has no counts; append(counts=True) stores them. Train on the data itself."
             raise ValueError(msg)
         rna = self.experiment.ms[MEASUREMENT]
         self._integrity.check(COUNTS_PATH)
@@ -295,10 +268,8 @@ class Snapshot:
                 genes = load_array(self.storage, same[0].panel)
                 ids: NDArray[np.int64] = np.concatenate([all_ids[counted.among(all_ids)] for counted in same])
                 if ids.size:
-                    read = functools.partial(SparseRows, rna.X[COUNTS], ids, genes)
-                    parts.append(
-                        Cells(obs.loc[ids].set_axis(ids.astype(str)), var.loc[genes].set_index("gene_id"), read)
-                    )
+                    rows, panel = obs.loc[ids].set_axis(ids.astype(str)), var.loc[genes].set_index("gene_id")
+                    parts.append(Cells(rows, panel, functools.partial(SparseRows, rna.X[COUNTS], ids, genes)))
         return parts
 
     def label_transfer(self, label_key: str = keys.ATLAS_LABEL) -> LabelTransfer:
@@ -323,37 +294,35 @@ class Snapshot:
             return self._label_transfers[label_key]
         refuse_absent([label_key], self.columns, of="the atlas")
         if self._types[label_key] != TEXT:
-            msg = (
-                f"label_key={label_key!r} must be a column of text, as 'label'; tell groups of numbers apart by names."
-            )
+            msg = f"label_key={label_key!r} must be a column of text, as 'label'; give groups of numbers names."
             raise ValueError(msg)
-        names = dict.fromkeys([label_key, keys.ATLAS_LABEL_ID, keys.ATLAS_STUDY])
-        names |= dict.fromkeys([keys.ATLAS_PRIMARY] * self.marks_primary)
-        known = None if self.embedding.index is None else self.embedding.index.confidence
-        if label_key != keys.ATLAS_LABEL or known is None:
+        primary = [keys.ATLAS_PRIMARY] * self.marks_primary
+        names = [*dict.fromkeys([label_key, keys.ATLAS_LABEL_ID, keys.ATLAS_STUDY, *primary])]
+        entry = self.embedding.index
+        calibration = None if entry is None or label_key != keys.ATLAS_LABEL else entry.confidence
+        if calibration is None:
             logger.info("calibrating the confidence of labels of %r", label_key)
-            known = None
-        made = fit_label_transfer(self.index, self._categories([*names]), self.manifest.n_rows, label_key, known)
-        if made is None:
+        frame = self._categories(names)
+        transfer = fit_label_transfer(self.index, frame, self.manifest.n_rows, label_key, calibration)
+        if transfer is None:
             msg = f"The atlas has no labelled cell: no cell has a value of {label_key!r}."
             raise ValueError(msg)
-        return self._label_transfers.setdefault(label_key, made)
+        return self._label_transfers.setdefault(label_key, transfer)
 
     def info(self) -> dict[str, Any]:
         """Return a summary: cells, studies, labels, genes, columns, model, index, bytes, versions."""
         codes, names, _ = self.labels
         labels = pd.Series(np.append(names, [None])[codes[self.ids]], dtype=object)
         manifest, draft, entry = self.manifest, self.manifest.draft, self.embedding.index
-        sizes: dict[str, int] = {}
+        sizes = Counter[str]()
         for file in self.storage.files():
-            part = file.name.split("/")[0]
-            sizes[part] = sizes.get(part, 0) + file.n_bytes
+            sizes[file.name.split("/")[0]] += file.n_bytes
         index: dict[str, Any] | None = None
         if entry is not None:
             parts = {part.folder: part.stop - part.start for part in entry.parts}
             index = {"cells": entry.n_rows, "reach": entry.label_radius, "parts": parts}
         numbers = [number for number in commits(self.storage) if number <= manifest.number]
-        last = [read_manifest(self.storage, commit_file(number)) for number in numbers[-_N_VERSIONS:]]
+        last = [read_manifest(self.storage, commit_file(number)) for number in numbers[-10:]]
         return {
             "path": self.storage.uri,
             "cells": manifest.n_obs,

@@ -1,4 +1,4 @@
-"""From rows, ids and columns to an index of a kind."""
+"""Build an index of a kind from rows, ids and columns."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from scim._core.types import IndexKind
 from scim.index._check import check_ids, check_matrix
 from scim.index._files import HEADER, write_segments
 from scim.index._index import Index
-from scim.index._make import check_params, in_memory, make_engine
+from scim.index._make import MatrixSource, check_params, in_memory, make_engine
 from scim.index._open import open as open_index
-from scim.index._segment import Segment
-from scim.index._source import MatrixSource
-from scim.index._table import columns_of
+from scim.index._segments import Segment
+from scim.index.filter import columns_of
 
 if TYPE_CHECKING:
     import os
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from scim.index._source import Allocate
-    from scim.index._table import Table
+    from scim.index._make import Allocate
+    from scim.index.filter._column import Table
 
 
 _EXACT_UP_TO = 50_000  # rows that brute force searches in a few milliseconds
@@ -51,14 +50,14 @@ def build(
         Rows (n, dim), float16, float32 or float64, finite, of any length: they are scaled to unit length.
         Rows of zeros are allowed and at distance 1 from everything. A memory map is read chunk by chunk: an `ivf`
         index of it needs memory for itself (2.6 bytes a number of the matrix, or none with `path`), for 12 bytes a
-        row, and for the sample that it learns lists from (64 rows a list).
+        row, and for the sample that its lists are trained on (64 rows a list).
     ids
         One integer a row, distinct and not negative; default 0 ... n - 1.
     obs
-        Columns of what is known of the rows, for `where` in a query: a DataFrame or a mapping of names to one value a
-        row. Text, numbers, true and false, any of them missing. A text with `" || "` in it is several values.
+        Columns for `where` in a query: a DataFrame or a mapping of names to one value a row. Text, numbers, booleans,
+        any of them missing. A text with `" || "` in it is several values.
     kind
-        `"exact"` measures every row. `"ivf"` groups the rows and looks into the nearest groups.
+        `"exact"` measures every row. `"ivf"`, an inverted file, groups the rows in lists and probes the nearest lists.
         `"graph"` walks along a graph of neighbours made by pynndescent.
         `"auto"` is `"exact"` up to 50,000 rows and `"ivf"` beyond.
     path
@@ -71,8 +70,8 @@ def build(
         Number of threads; default `scim.settings.n_threads`. It does not change the index.
     params
         For `"ivf"`: `recall` (share of the true 50 nearest to be found, default 0.99) and `n_lists`.
-        For `"graph"`: `n_neighbors` (default 24) and `effort` (rows kept in view during a walk, default 128).
-        `"auto"` takes those of `"ivf"`, and passes over them where it is `"exact"`.
+        For `"graph"`: `n_neighbors` (default 24) and `ef_search` (candidates that a walk holds, default 128).
+        `"auto"` takes those of `"ivf"`, and ignores them where it is `"exact"`.
 
     Returns
     -------
@@ -91,18 +90,18 @@ def build(
     if kind == "auto":
         kind = "exact" if len(matrix) <= _EXACT_UP_TO else "ivf"
         params = {} if kind == "exact" else params
-    own = check_ids(ids, len(matrix))
+    row_ids = check_ids(ids, len(matrix))
     columns = columns_of(obs, len(matrix))
 
     def segment(allocate: Allocate) -> Segment:
-        source = MatrixSource(matrix, own)
+        source = MatrixSource(matrix, row_ids)
         engine = make_engine(kind, source, rng, n_threads, allocate, **params)
         rows = source.rows_of(engine.ranks_at(np.arange(engine.n_rows)))
         ordered = source.rows_of(np.arange(engine.n_rows))
-        sorted_ids = own if ids is None else own[ordered]
-        plain = sorted_ids[0] == 0 and sorted_ids[-1] == len(own) - 1
-        taken = {name: columns.pop(name).take(rows) for name in list(columns)}  # one at a time there are two of it
-        return Segment(engine, None if plain else sorted_ids, taken)
+        sorted_ids = row_ids if ids is None else row_ids[ordered]
+        consecutive = sorted_ids[0] == 0 and sorted_ids[-1] == len(row_ids) - 1
+        taken = {name: columns.pop(name).take(rows) for name in list(columns)}  # only one column is held twice
+        return Segment(engine, None if consecutive else sorted_ids, taken)
 
     if path is None:
         return Index([segment(in_memory)])
@@ -112,7 +111,7 @@ def build(
 
 
 def _in_files(folder: Path) -> Allocate:
-    """Make room for arrays in npy files."""
+    """Allocate arrays in npy files."""
 
     def allocate(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         return new_array(folder / f"{name}.npy", shape, dtype)

@@ -1,4 +1,4 @@
-"""Checks of what comes from outside; every message says what was expected, what came and what to do."""
+"""Checks of the arguments of an index; every message states what was expected, what came and what to do."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scim._core.checks import check_count
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
 _FLOATS = ("float16", "float32", "float64")
-_CHARS = "efd"  # the same, as numpy abbreviates them: their names take longer to find than some searches
+_CHARS = "efd"  # the same, as numpy abbreviates them: comparing names takes longer than some searches
 
 
 def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[Any]:
-    """Return `X` as a floating (n, dim) array that is not copied; with `dim` given a single row (dim,) will do."""
+    """Return `X` as a floating (n, dim) array that is not copied; with `dim` given a single row (dim,) is accepted."""
     if hasattr(X, "toarray"):
         msg = f"The {what} must be a dense array, got {type(X).__name__}; pass X.toarray()."
         raise TypeError(msg)
@@ -41,14 +45,15 @@ def check_allowed(ids: ArrayLike, *, name: str = "allowed") -> NDArray[np.int64]
     array = np.asarray(ids)
     if array.ndim == 1 and array.size == 0:
         return np.empty(0, dtype=np.int64)
-    some = _check_ids(array, name, "pass the ids of rows, e.g. index.ids[mask]")
-    return some if (some[1:] > some[:-1]).all() else np.unique(some)  # sorting takes longer than the search itself
+    checked = _check_ids(array, name, "pass the ids of rows, e.g. index.ids[mask]")
+    ascending = (checked[1:] > checked[:-1]).all()  # sorting takes longer than the search itself
+    return checked if ascending else np.unique(checked)
 
 
 def check_wanted(ids: ArrayLike) -> NDArray[np.int64]:
-    """Return ids of any shape as they come, one behind the other."""
+    """Return ids of any shape, flattened, in their order."""
     array = np.asarray(ids).ravel()
-    return array.astype(np.int64) if array.size == 0 else _check_ids(array, "ids", "pass ids that a query answered")
+    return array.astype(np.int64) if array.size == 0 else _check_ids(array, "ids", "pass ids that a query returned")
 
 
 def check_ids(ids: ArrayLike | None, n_rows: int) -> NDArray[np.int64]:
@@ -90,10 +95,33 @@ def check_distance(max_distance: float) -> float:
     return float(max_distance)
 
 
-def check_known(what: str, names: list[str], known: list[str]) -> list[str]:
-    """Return names that all exist."""
-    unknown = [name for name in names if name not in known]
+def check_present(what: str, names: list[str], present: list[str]) -> list[str]:
+    """Return names that are all present."""
+    unknown = [name for name in names if name not in present]
     if unknown:
-        msg = f"`{what}`: the index has no {unknown}. Present: {known}."
+        msg = f"`{what}`: the index has no {unknown}. Present: {present}."
         raise KeyError(msg)
     return names
+
+
+def check_search_params(params: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> None:
+    """Refuse search parameters that a kind does not have, and values out of range; `None` is as if not given."""
+    unknown = sorted(set(params) - set(known))
+    if unknown:
+        msg = f"Unknown parameter {unknown[0]!r} of a query of an index of kind {kind!r}; it takes {list(known)}."
+        raise TypeError(msg)
+    for name, value in params.items():
+        if value is None:
+            continue
+        if name == "ef_search":
+            check_count(name, value)
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            msg = f"`{name}` must be a number, got {value!r}."
+            raise TypeError(msg)
+        if name == "recall" and not 0 < value <= 1:
+            msg = f"`recall` must be above 0 and at most 1, got {value!r}."
+            raise ValueError(msg)
+        if not 0 <= value < np.inf:
+            msg = f"`{name}` must be finite and at least 0, got {value!r}."
+            raise ValueError(msg)

@@ -1,7 +1,7 @@
-"""What a kind of index must do: store unit rows, and find the nearest of them to unit queries.
+"""The contract of a kind of index: store unit rows, and find the nearest of them to unit queries.
 
-An engine knows a row by its *rank*, the place of its id among all ids in ascending order, so that ties by rank are ties
-by id; and by its *place*, where it keeps it. Filters speak of places, answers of ranks.
+An engine identifies a row by its *rank*, the position of its id among all ids in ascending order, so that ties by rank
+are ties by id; and by its *offset*, the position at which it is stored. Filters hold offsets, results hold ranks.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scim._core.nearest import nearest
+from scim._core.numba import threads
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     Passing = NDArray[np.bool_] | NDArray[np.int64]
-    """Rows that pass a filter: a mask over places, or ascending places."""
+    """Rows that pass a filter: a mask over offsets, or ascending offsets."""
 
 
 class Engine(ABC):
-    """Rows of unit length, or zero, as one kind of index keeps them."""
+    """Rows of unit length, or zero, as one kind of index stores them."""
 
     kind: ClassVar[str]
     """Name of the kind, as :func:`scim.index.build` takes it."""
@@ -29,8 +32,8 @@ class Engine(ABC):
     files: ClassVar[tuple[str, ...]]
     """Names of the arrays that it is saved as."""
 
-    knobs: ClassVar[tuple[str, ...]] = ()
-    """Names of what :meth:`search` can be told beyond what every kind can."""
+    search_params: ClassVar[tuple[str, ...]] = ()
+    """Names of the search parameters beyond those of every kind."""
 
     scanned: ClassVar[tuple[str, ...]] = ()
     """Names of the large arrays that a search reads throughout; empty if those are all."""
@@ -40,36 +43,36 @@ class Engine(ABC):
 
     @property
     def params(self) -> dict[str, Any]:
-        """How it was built and what it measured of itself, as JSON types."""
+        """Parameters it was built with and what was measured of it, as JSON types."""
         return {}
 
     @abstractmethod
-    def lay_out(self, passing: Passing) -> Any:
-        """Return the rows that pass a filter as :meth:`search` wants them; has their number as `n`."""
+    def compile_filter(self, passing: Passing) -> Any:
+        """Return the rows that pass a filter in the form that :meth:`search` takes."""
 
     @abstractmethod
     def search(
-        self, X: NDArray[np.float32], k: int, some: Any, n_threads: int | None, **knobs: Any
+        self, X: NDArray[np.float32], k: int, row_filter: Any, n_threads: int | None, **params: Any
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return distances and ranks (n, k), by distance and then by rank.
 
-        `some` is what `lay_out` returned, or `None` for all rows; there are at least `k` of them.
+        `row_filter` is what `compile_filter` returned, or `None` for all rows; at least `k` rows pass.
         """
 
     @abstractmethod
     def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
         """Return the rows of these ranks, (n_ranks, dim), or the first `n` numbers of each."""
 
-    def places_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where the rows of these ranks are kept."""
+    def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the offsets of the rows of these ranks."""
         return ranks
 
-    def ranks_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the ranks of the rows at these places."""
-        return places
+    def ranks_at(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ranks of the rows at these offsets."""
+        return offsets
 
     def ranks_in(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the ranks, ascending, of the rows at the places where `mask` is true."""
+        """Return the ranks, ascending, of the rows at the offsets where `mask` is true."""
         return np.flatnonzero(mask)
 
     @property
@@ -84,10 +87,52 @@ class Engine(ABC):
     @classmethod
     @abstractmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> Engine:
-        """Return the engine that `arrays` and `params` came from.
+        """Return the engine that `arrays` and `params` were saved from.
 
         Raises
         ------
         FormatError
             The arrays do not fit each other.
         """
+
+
+class ExactEngine(Engine):
+    """Rows in full precision that are all measured: the oracle of the other kinds, and the fastest for few rows."""
+
+    kind: ClassVar[str] = "exact"
+    files: ClassVar[tuple[str, ...]] = ("rows",)
+    search_params: ClassVar[tuple[str, ...]] = ("recall",)  # which is always 1
+
+    def __init__(self, rows: NDArray[np.float32]) -> None:
+        self.n_rows, self.dim = rows.shape
+        self._rows = rows
+
+    def compile_filter(self, passing: Passing) -> NDArray[np.int64]:
+        """Return the ranks that pass, ascending; they are the offsets."""
+        return np.flatnonzero(passing) if passing.dtype == np.bool_ else passing.astype(np.int64)
+
+    def search(
+        self,
+        X: NDArray[np.float32],
+        k: int,
+        row_filter: NDArray[np.int64] | None,
+        n_threads: int | None,
+        **params: Any,  # noqa: ARG002
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the exact nearest rows."""
+        n_measured = self.n_rows if row_filter is None else len(row_filter)
+        with threads(n_threads, work=X.size * n_measured):
+            return nearest(X, self._rows, k, which=row_filter)
+
+    def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+        """Return the rows of these ranks, or the first `n` numbers of each."""
+        return self._rows[ranks, :n]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the rows."""
+        return {"rows": self._rows}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> ExactEngine:  # noqa: ARG003
+        """Return the engine of these rows."""
+        return cls(arrays["rows"])

@@ -1,10 +1,11 @@
-"""The folder of an index: `index.json` and one npy file an array."""
+"""The folder of an index: `index.json` and one npy file an array, each with its checksum."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,16 +17,18 @@ from scim.index.filter import Column
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from scim.index._segment import Segment
+    from scim.index._segments import Segment
 
 FORMAT = "scim-index"
 VERSION = 2
 HEADER = "index.json"
 REMEDY = "Build it again with `scim.index.build` and save it with overwrite=True."
+
+_KEYS = {"probe_factor": "reach", "rerank_factor": "depth", "filter_decay": "shrink", "ef_search": "effort"}
+"""Keys in the file of parameters that have another name in memory."""
 
 
 def save_index(path: str | os.PathLike[str], segments: Sequence[Segment], *, overwrite: bool) -> None:
@@ -35,12 +38,12 @@ def save_index(path: str | os.PathLike[str], segments: Sequence[Segment], *, ove
 
 
 def write_segments(folder: Path, segments: Sequence[Segment]) -> None:
-    """Write the files of an index; arrays that are mapped from this folder are there already. The header comes last."""
+    """Write the files of an index, the header last; arrays that are mapped from this folder are written already."""
     files: dict[str, Any] = {}
     entries = []
     for number, segment in enumerate(segments):
-        facts, arrays = _parts(segment)
-        entries.append(facts)
+        entry, arrays = _parts(segment)
+        entries.append(entry)
         for name, array in arrays.items():
             name_of_file = f"{name}.npy" if number == 0 else f"{name}.{number}.npy"
             files[name_of_file] = _write(folder / name_of_file, array)
@@ -49,24 +52,37 @@ def write_segments(folder: Path, segments: Sequence[Segment]) -> None:
 
 
 def _parts(segment: Segment) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return facts and arrays of a segment."""
+    """Return the entry of a segment in the header, and its arrays."""
     engine = segment.engine
     arrays = dict(engine.arrays())
-    if segment.own_ids is not None:
-        arrays["ids"] = segment.own_ids
-    if segment.gone is not None:
-        arrays["gone"] = segment.gone
+    if segment.stored_ids is not None:
+        arrays["ids"] = segment.stored_ids
+    if segment.deleted is not None:
+        arrays["gone"] = segment.deleted
     for number, column in enumerate(segment.columns.values()):
         arrays |= {f"column{number}_{name}": array for name, array in column.arrays().items()}
-    facts = {
+    entry = {
         "kind": engine.kind,
         "n_rows": engine.n_rows,
         "dim": engine.dim,
-        "params": engine.params,
+        "params": renamed(engine.params, _KEYS),
         "columns": [column.facts() for column in segment.columns.values()],
         "arrays": list(arrays),
     }
-    return facts, arrays
+    return entry, arrays
+
+
+def params_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters in the entry of a segment, by their names in memory."""
+    params: dict[str, Any] = renamed(entry["params"], {key: name for name, key in _KEYS.items()})
+    return params
+
+
+def renamed(content: Any, names: Mapping[str, str]) -> Any:
+    """Return JSON content with keys renamed, in their order, at every level."""
+    if isinstance(content, dict):
+        return {names.get(key, key): renamed(value, names) for key, value in content.items()}
+    return [renamed(value, names) for value in content] if isinstance(content, list) else content
 
 
 def _write(file: Path, array: NDArray[Any]) -> dict[str, Any]:
@@ -83,10 +99,10 @@ def _write(file: Path, array: NDArray[Any]) -> dict[str, Any]:
 
 
 class Arrays(Mapping[str, "NDArray[Any]"]):
-    """The arrays of a saved segment, each opened when it is asked for.
+    """The arrays of a saved segment, each opened when it is first read.
 
-    What is asked for by `[]` is compared with its checksum first. Arrays that are too large to be read through are had
-    from :meth:`unchecked`, by whoever checks what it reads of them.
+    Arrays that are read by `[]` are compared with their checksum first. Arrays that are too large to be read through
+    are opened with :meth:`unchecked`, by callers that check the parts they read.
 
     Parameters
     ----------
@@ -95,7 +111,7 @@ class Arrays(Mapping[str, "NDArray[Any]"]):
     names
         File of each array.
     entries
-        What the header says of each file.
+        Entry of each file in the header.
     in_memory
         Arrays that are read into memory; the others are mapped.
     """
@@ -104,7 +120,7 @@ class Arrays(Mapping[str, "NDArray[Any]"]):
         self, folder: Path, names: Mapping[str, str], entries: Mapping[str, Any], in_memory: Collection[str]
     ) -> None:
         self.folder, self._names, self._entries, self._in_memory = folder, names, entries, in_memory
-        self.held = 0
+        self.nbytes_in_memory = 0
         for file in names.values():
             _check_size(folder / file, entries[file])
 
@@ -117,7 +133,7 @@ class Arrays(Mapping[str, "NDArray[Any]"]):
         array = map_array(self.folder / self._names[name], self._entries[self._names[name]])
         if name not in self._in_memory:
             return array
-        self.held += array.nbytes
+        self.nbytes_in_memory += array.nbytes
         return np.array(array)
 
     def __contains__(self, name: object) -> bool:
@@ -135,7 +151,7 @@ class Columns(Mapping[str, Column]):
 
     def __init__(self, arrays: Arrays, facts: Sequence[Mapping[str, Any]], n_rows: int) -> None:
         self._arrays, self._n_rows = arrays, n_rows
-        self._facts = {str(of["name"]): (f"column{number}_", of) for number, of in enumerate(facts)}
+        self._facts = {str(entry["name"]): (f"column{number}_", entry) for number, entry in enumerate(facts)}
         self._open: dict[str, Column] = {}
 
     def __getitem__(self, name: str) -> Column:
@@ -159,8 +175,40 @@ class Columns(Mapping[str, Column]):
         return len(self._facts)
 
 
+def verify(path: str | os.PathLike[str]) -> None:
+    """Read every file of a saved index and compare it with its checksum.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    FormatError
+        It is not a scim index, of another version, or a file differs from what was saved.
+    """
+    folder = Path(path)
+    for name, entry in read_header(folder)["files"].items():
+        _check_size(folder / name, entry)
+        _check_content(folder / name, entry)
+
+
+def header_digest(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 of the header of a saved index, which identifies the folder in a manifest.
+
+    The header has the checksums of all files, so two folders of one digest hold the same, unless a file is damaged;
+    only the header is read, and compared with the digest in it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    FormatError
+        It is not a scim index, of another version, or its header has changed.
+    """
+    return digest_of(read_header(Path(path)))
+
+
 def read_header(folder: Path) -> dict[str, Any]:
-    """Return the facts of a saved index, checked to be what was saved."""
+    """Return the header of a saved index, compared with its checksum."""
     file = folder / HEADER
     if folder.is_dir() and not file.exists():
         msg = f"{str(folder)!r} is not a scim index: it has no {HEADER!r}; pass a folder that `Index.save` wrote."
@@ -196,13 +244,6 @@ def map_array(file: Path, entry: dict[str, Any]) -> NDArray[Any]:
     return array
 
 
-def check_content_of(folder: Path, header: dict[str, Any]) -> None:
-    """Compare every file with its checksum."""
-    for name, entry in header["files"].items():
-        _check_size(folder / name, entry)
-        _check_content(folder / name, entry)
-
-
 def _check_size(file: Path, entry: dict[str, Any]) -> None:
     if not file.exists():
         msg = f"{str(file)!r} is missing. {REMEDY}"
@@ -225,5 +266,5 @@ def _checksum(file: Path) -> str:
 
 
 def digest_of(header: dict[str, Any]) -> str:
-    """Return the checksum of facts."""
+    """Return the checksum of a header."""
     return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()

@@ -1,35 +1,36 @@
-"""Rows added, deleted and taken together: each makes new segments of those there are."""
+"""Append, delete and compact rows: each makes new segments from the present ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim.index._gather import gathered
-from scim.index._lookup import columns_in, frame_of, ids_of, locate
-from scim.index._make import ASKED, make_engine
-from scim.index._segment import Segment
-from scim.index._source import SegmentsSource
-from scim.index._unit import unit_rows
-from scim.index.exact._exact import ExactEngine
-from scim.index.filter import Column
+from scim._core.cosine import unit_rows
+from scim.index._engine import ExactEngine
+from scim.index._make import BUILD_PARAMS, SegmentsSource, make_engine
+from scim.index._segments import Segment, column_names, frame_of, ids_of, locate
+from scim.index.filter import Column, CombinedColumn, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+_MERGED_ROWS = 65_536
+"""Rows that are merged at most, so that neither memory nor the time of an append grows with the index."""
 
-def appended(
+
+def append(
     segments: Sequence[Segment], matrix: NDArray[Any], ids: NDArray[np.int64], columns: Mapping[str, Column]
 ) -> list[Segment]:
-    """Return segments with further rows, in a segment of their own or in one with those appended before.
+    """Return segments with further rows, in a new segment or merged with rows appended before.
 
     Raises
     ------
     ValueError
-        An id is there already.
+        An id exists already.
     TypeError
         A column is of another kind than in the rows appended before.
     """
@@ -43,39 +44,87 @@ def appended(
         return list(segments)
     order = np.argsort(ids, kind="stable")
     taken = {name: column.take(order) for name, column in columns.items()}
-    *others, last = gathered([*segments, Segment(ExactEngine(units[order]), ids[order], taken)])
-    last.columns = dict(last.columns)  # made now: what does not fit is refused before anything is appended
-    return [*others, last]
+    merged = merge_small([*segments, Segment(ExactEngine(units[order]), ids[order], taken)])
+    merged[-1].columns = dict(merged[-1].columns)  # now, so that an error comes before anything is appended
+    return merged
 
 
-def without(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Segment]:
+def delete(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Segment]:
     """Return segments with the rows of ids, which must exist, marked as deleted."""
     return [segment.without(ranks) if len(ranks) else segment for segment, _, ranks in locate(segments, ids)]
 
 
-def compacted(
-    segments: Sequence[Segment], rng: int | np.random.Generator | None, n_threads: int | None
-) -> list[Segment]:
+def compact(segments: Sequence[Segment], rng: int | np.random.Generator | None, n_threads: int | None) -> list[Segment]:
     """Return one segment of the kind and the parameters of the first, of all rows that were not deleted.
 
     Raises
     ------
     ValueError
-        There is none.
+        All rows were deleted.
     """
     ids = ids_of(segments)
     if len(ids) == 0:
         msg = "All rows were deleted; an index needs at least one."
         raise ValueError(msg)
     first = segments[0].engine
-    asked = {name: value for name, value in first.params.items() if name in ASKED}
-    engine = make_engine(first.kind, SegmentsSource(segments, ids), rng, n_threads, **asked)
+    params = {name: value for name, value in first.params.items() if name in BUILD_PARAMS}
+    engine = make_engine(first.kind, SegmentsSource(segments, ids), rng, n_threads, **params)
     order = engine.ranks_at(np.arange(engine.n_rows))
-    columns = {name: column.take(order) for name, column in columns_from(segments, ids).items()}
+    frame = frame_of(segments, ids, column_names(segments), {})
+    columns = {str(name): Column.of(str(name), frame[name]).take(order) for name in frame}
     return [Segment(engine, None if ids[0] == 0 and ids[-1] == len(ids) - 1 else ids, columns)]
 
 
-def columns_from(segments: Sequence[Segment], ids: NDArray[np.int64]) -> dict[str, Column]:
-    """Return the columns of the rows of ids, in their order."""
-    frame = frame_of(segments, ids, columns_in(segments), {})
-    return {str(name): Column.of(str(name), frame[name]) for name in frame}
+def merge_small(segments: Sequence[Segment]) -> list[Segment]:
+    """Return segments in which small exact ones that follow each other are merged; the first stays as it is.
+
+    One segment is searched in less time than several. Deleted rows of merged segments are dropped: their ids may be
+    appended again.
+    """
+    runs: list[list[Segment]] = []
+    for segment in segments[1:]:
+        run = runs[-1] if runs else []
+        exact = all(part.engine.kind == "exact" for part in [*run, segment])
+        if run and exact and sum(part.n_rows for part in [*run, segment]) <= _MERGED_ROWS:
+            run.append(segment)
+        else:
+            runs.append([segment])
+    return [*segments[:1], *(segment for run in runs for segment in (run if len(run) == 1 else _merge(run)))]
+
+
+def _merge(run: Sequence[Segment]) -> list[Segment]:
+    """Return exact segments as one, or as none if all of their rows were deleted."""
+    kept = [np.arange(part.engine.n_rows) if part.deleted is None else np.flatnonzero(~part.deleted) for part in run]
+    ids = np.concatenate([part.ids for part in run])
+    if not len(ids):
+        return []
+    order = np.argsort(ids, kind="stable")
+    units = np.concatenate([part.engine.vectors(ranks) for part, ranks in zip(run, kept, strict=True)])
+    which = np.split(np.argsort(order), np.cumsum([len(ranks) for ranks in kept])[:-1])
+    columns = _MergedColumns([part.columns for part in run], [*map(Rows, which, kept)], len(ids))
+    return [Segment(ExactEngine(units[order]), ids[order], columns)]
+
+
+class _MergedColumns(Mapping[str, Column]):
+    """The columns of several tables as those of one, each made when first used: those of files are read then."""
+
+    def __init__(self, tables: Sequence[Mapping[str, Column]], rows: Sequence[Rows], n_rows: int) -> None:
+        self._tables, self._rows, self._n_rows = tables, rows, n_rows
+        self._columns: dict[str, Column | None] = dict.fromkeys(name for table in tables for name in table)
+
+    def __getitem__(self, name: str) -> Column:
+        column = self._columns[name]
+        if column is None:
+            combined = CombinedColumn(name, [table.get(name) for table in self._tables])
+            # Coded once more, without the values that only deleted rows have.
+            column = self._columns[name] = Column.of(name, combined.take(self._rows, self._n_rows).decode())
+        return column
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)

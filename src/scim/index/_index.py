@@ -1,4 +1,4 @@
-"""The index as its users see it: queries, filters, growth, on top of any engine."""
+"""The public index: queries, filters and growth on top of any engine."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core.checks import check_count
+from scim._core.cosine import unit_rows
 from scim._core.mmap import release_pages
-from scim.index._answers import Neighbors, Within
-from scim.index._check import check_allowed, check_distance, check_ids, check_known, check_matrix, check_wanted
+from scim.index._check import (
+    check_allowed,
+    check_distance,
+    check_ids,
+    check_matrix,
+    check_present,
+    check_search_params,
+    check_wanted,
+)
 from scim.index._files import save_index
-from scim.index._find import Search, find, find_distinct
-from scim.index._grow import appended, compacted, without
-from scim.index._knobs import check_knobs
-from scim.index._lookup import columns_in, frame_of, ids_of, vectors_of
-from scim.index._table import columns_of
-from scim.index._unit import unit_rows
-from scim.index._within import within
-from scim.index.filter import Where
+from scim.index._grow import append, compact, delete
+from scim.index._search import Neighbors, Search, find, find_distinct, find_within
+from scim.index._segments import column_names, frame_of, ids_of, vectors_of
+from scim.index.filter import Filter, columns_of
 
 if TYPE_CHECKING:
     import os
@@ -29,28 +33,27 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from scim.index._segment import Segment
-    from scim.index._table import Table
-    from scim.index.filter import United
+    from scim.index._search import RadiusNeighbors
+    from scim.index._segments import Segment
+    from scim.index.filter import CombinedColumn
+    from scim.index.filter._column import Table
 
-_BATCH = 8192
-"""Queries that are worked on together, so that memory does not grow with their number."""
-_N_FILTERS = 16
-"""Filters that are remembered."""
+_BATCH = 8192  # queries that are searched together, so that memory does not grow with their number
+_N_FILTERS = 16  # compiled filters that are cached
 
 
 class Index:
-    """Rows of unit length with an id each, that can be asked for the nearest of any vector.
+    """Rows of unit length with an id each, and their nearest neighbours of any vector.
 
-    Made by :func:`scim.index.build` or :func:`scim.index.open`. It has one part that was built, and others: rows that
-    were appended, which are searched in full, and folders that were opened beside the first. They are searched one
-    after the other, until :meth:`compact` makes one part of all.
+    Made by :func:`scim.index.build` or :func:`scim.index.open`. It has one segment that was built, and further ones:
+    rows that were appended, which are searched exactly, and folders that were opened beside the first. All segments
+    are searched, until :meth:`compact` makes one of them.
     """
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = list(segments)
-        self._filters: OrderedDict[str | None, list[Any]] = OrderedDict()
-        self._united: dict[str, United] = {}
+        self._filters: OrderedDict[str | None, list[tuple[int, Any]]] = OrderedDict()
+        self._combined: dict[str, CombinedColumn] = {}
 
     @property
     def kind(self) -> str:
@@ -64,7 +67,7 @@ class Index:
 
     @property
     def n_appended(self) -> int:
-        """Number of rows that were appended, or opened from further folders; :meth:`compact` takes them in."""
+        """Number of rows that were appended, or opened from further folders, since :meth:`compact`."""
         return sum(segment.n_rows for segment in self._segments[1:])
 
     @property
@@ -81,26 +84,26 @@ class Index:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns of `obs` that `where` can speak of."""
-        return columns_in(self._segments)
+        """Names of the columns of `obs` that a filter can name."""
+        return column_names(self._segments)
 
     @property
     def params(self) -> dict[str, Any]:
-        """How the index was built and what it measured of itself, as JSON types."""
+        """Parameters the index was built with and what was measured of it, as JSON types."""
         return self._segments[0].engine.params
 
     @property
     def nbytes(self) -> dict[str, int]:
         """Bytes of what a search reads throughout, by name: what is best kept in memory.
 
-        Not in it: what only candidates and hits are looked up in, as the low bytes of an `ivf` index, and the filters
-        that were used, a byte a row each at most and sixteen of them.
+        Not included: what is read for candidates and hits only, as the low bytes of an `ivf` index, and the cached
+        filters, a byte a row each at most and sixteen of them.
         """
         total: dict[str, int] = {}
         for segment in self._segments:
             parts = dict(segment.engine.resident)
             parts["columns"] = sum(column.codes.nbytes for column in segment.columns.values())
-            parts["ids"] = 0 if segment.own_ids is None else segment.own_ids.nbytes
+            parts["ids"] = 0 if segment.stored_ids is None else segment.stored_ids.nbytes
             for name, size in parts.items():
                 total[name] = total.get(name, 0) + size
         return total
@@ -118,39 +121,40 @@ class Index:
         allowed: ArrayLike | None = None,
         distinct: bool = False,
         n_threads: int | None = None,
-        **knobs: Any,
+        **search_params: Any,
     ) -> Neighbors:
         """Return the `k` nearest rows of each query.
 
         The distance is 1 - dot of the rows scaled to unit length, at least 0 and at most 2.
-        A row of zeros, as a query or in the base, has dot 0 with everything: its distances are all 1.
-        Ties go by id, ascending. An answer does not depend on the number of threads, nor on the other queries.
+        A row of zeros, as a query or in the index, has dot 0 with everything: its distances are all 1.
+        Ties go by id, ascending. A result does not depend on the number of threads, nor on the other queries.
 
         Parameters
         ----------
         X
             Queries (n, dim), float16, float32 or float64, of any length but finite;
-            a single query of shape (dim,) is answered as (1, k).
+            a single query of shape (dim,) gives a result of shape (1, k).
         k
-            Number of answers wanted, at least 1; may exceed the number of rows.
+            Number of neighbours, at least 1; may exceed the number of rows.
         where
-            Only rows that pass are answered: a filter over :attr:`columns`, as
+            Only rows that pass are neighbours: a filter over :attr:`columns`, as
             `"tissue in ['lung', 'blood'] and not age < 30"`. It is compiled once, for all queries with it.
         allowed
-            Ids that may be answered, in any order; ids that the index does not have are passed over.
-            With any filter there are never fewer than min(k, number of passing rows) answers.
+            Ids of the rows that may be neighbours, in any order; ids that the index does not have are ignored.
+            With any filter there are never fewer than min(k, number of passing rows) neighbours.
         distinct
             Whether rows equal to a nearer hit, or to an equally near one of lower id, are left out.
         n_threads
             Number of threads; default `scim.settings.n_threads`.
-        knobs
+        search_params
             `recall` (an `ivf` index): share of the true neighbours to find, instead of the one it was built for;
-            or `reach` and `depth`, how far to look and how many more than `k` to measure (a share of k).
-            `effort` (a `graph`): rows kept in view.
+            or `probe_factor`, how many lists to probe (how far beyond the candidates, as a share of their distance),
+            and `rerank_factor`, how many candidates more than `k` to re-rank (as a share of k).
+            `ef_search` (a `graph`): candidates that a walk holds.
 
         Returns
         -------
-        `Neighbors` with `distances` (n, k), ascending, and `ids` (n, k); `inf` and -1 where there are no more answers.
+        `Neighbors` with `distances` (n, k), ascending, and `ids` (n, k); `inf` and -1 where there are no more rows.
 
         Raises
         ------
@@ -160,11 +164,11 @@ class Index:
         check_count("k", k)
         if n_threads is not None:
             check_count("n_threads", n_threads)
-        check_knobs(knobs, self.kind, self._segments[0].engine.knobs)
+        check_search_params(search_params, self.kind, self._segments[0].engine.search_params)
         queries = check_matrix(X, what="queries", dim=self.dim)
-        passing = self._passing(where, None if allowed is None else check_allowed(allowed))
-        search = Search(self._segments, passing, n_threads, knobs)
-        n_wanted = min(k, sum(search.counts))
+        filters = self._compile_filter(where, None if allowed is None else check_allowed(allowed))
+        search = Search(self._segments, filters, n_threads, search_params)
+        n_wanted = min(k, search.n_passing)
         parts = [] if len(queries) else [(np.empty((0, k), dtype=np.float32), np.empty((0, k), dtype=np.int64))]
         for start in range(0, len(queries), _BATCH):
             units = unit_rows(queries[start : start + _BATCH], what="queries", first=start)
@@ -184,8 +188,8 @@ class Index:
         where: str | None = None,
         allowed: ArrayLike | None = None,
         n_threads: int | None = None,
-        **knobs: Any,
-    ) -> Within:
+        **search_params: Any,
+    ) -> RadiusNeighbors:
         """Return all rows within a distance of each query.
 
         Parameters
@@ -195,25 +199,25 @@ class Index:
         max_distance
             Largest cosine distance, 0 to 2.
         limit
-            Number of answers a query at most, the nearest; default: all.
-        where, allowed, n_threads, knobs
+            Number of neighbours of a query at most, the nearest; default: all.
+        where, allowed, n_threads, search_params
             As for :meth:`query`.
 
         Returns
         -------
-        `Within` with `distances`, `ids` and `starts`. An index that is not exact finds as many of the rows as it finds
-        of the nearest: those at the rim are missed most.
+        `RadiusNeighbors` with `distances`, `ids` and `starts`. An index that is not exact finds as large a share of
+        the rows as of the nearest: those close to `max_distance` are missed most.
         """
         radius = check_distance(max_distance)
         if limit is not None:
             check_count("limit", limit)
         queries = check_matrix(X, what="queries", dim=self.dim)
 
-        def ask(some: NDArray[Any], k: int) -> Neighbors:
-            return self.query(some, k, where=where, allowed=allowed, n_threads=n_threads, **knobs)
+        def query(chunk: NDArray[Any], k: int) -> Neighbors:
+            return self.query(chunk, k, where=where, allowed=allowed, n_threads=n_threads, **search_params)
 
-        ask(queries[:0], 1)  # what cannot be answered is refused, whatever the number of rows and queries
-        return within(ask, queries, radius, self.n_rows if limit is None else min(limit, self.n_rows))
+        query(queries[:0], 1)  # refuses wrong arguments, whatever the number of rows and queries
+        return find_within(query, queries, radius, self.n_rows if limit is None else min(limit, self.n_rows))
 
     def select(self, where: str) -> NDArray[np.int64]:
         """Return the ids of the rows that pass a filter, ascending."""
@@ -222,8 +226,8 @@ class Index:
         if len(ids) == 1:
             return ids[0]
         spans = [segment.span for segment in self._segments]
-        one_behind_the_other = all(before[1] < after[0] for before, after in itertools.pairwise(spans))
-        return np.concatenate(ids) if one_behind_the_other else np.sort(np.concatenate(ids))
+        ascending = all(before[1] < after[0] for before, after in itertools.pairwise(spans))
+        return np.concatenate(ids) if ascending else np.sort(np.concatenate(ids))
 
     def obs(self, ids: ArrayLike, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return columns of `obs` of rows, a frame indexed by id in the order of `ids`.
@@ -233,11 +237,11 @@ class Index:
         KeyError
             An id or a column does not exist.
         """
-        names = self.columns if columns is None else check_known("columns", list(columns), self.columns)
-        return frame_of(self._segments, check_wanted(ids), names, self._united)
+        names = self.columns if columns is None else check_present("columns", list(columns), self.columns)
+        return frame_of(self._segments, check_wanted(ids), names, self._combined)
 
     def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
-        """Return the unit rows of ids as the index keeps them, (n, dim).
+        """Return the unit rows of ids as the index stores them, (n, dim).
 
         Raises
         ------
@@ -247,9 +251,9 @@ class Index:
         return vectors_of(self._segments, check_wanted(ids))
 
     def append(self, X: ArrayLike, ids: ArrayLike | None = None, *, obs: Table | None = None) -> None:
-        """Add rows, which are searched at once.
+        """Add rows, which are found from the next query on.
 
-        Appended rows are searched one and all, beside the index: 10,000 of 128 numbers add about 0.25 ms to a query.
+        Appended rows are searched exactly, beside the index: 10,000 of 128 numbers add about 0.25 ms to a query.
         When they have become many, :meth:`compact`.
 
         Parameters
@@ -264,25 +268,25 @@ class Index:
         Raises
         ------
         ValueError
-            An id is there already; nothing is appended.
+            An id exists already; nothing is appended.
         """
         matrix = check_matrix(X, what="rows", dim=self.dim)
         first = int(self.ids[-1]) + 1 if ids is None and self.n_rows else 0
-        own = check_ids(ids, len(matrix)) + first
-        self._replace(appended(self._segments, matrix, own, columns_of(obs, len(matrix))))
+        row_ids = check_ids(ids, len(matrix)) + first
+        self._replace(append(self._segments, matrix, row_ids, columns_of(obs, len(matrix))))
 
     def delete(self, ids: ArrayLike) -> None:
-        """Delete rows: they are answered no more. Their room is given back by :meth:`compact`.
+        """Delete rows: they are no longer found. Their space is freed by :meth:`compact`.
 
         Raises
         ------
         KeyError
             An id is not in the index; nothing is deleted.
         """
-        self._replace(without(self._segments, check_allowed(ids)))
+        self._replace(delete(self._segments, check_allowed(ids)))
 
     def compact(self, *, rng: int | np.random.Generator | None = None, n_threads: int | None = None) -> None:
-        """Build the index anew from the rows it has, with the same kind and parameters: one part, no deleted rows.
+        """Rebuild the index from its rows, with the same kind and parameters: one segment, no deleted rows.
 
         It pays once appended rows are some per cent of all, or many were deleted.
 
@@ -291,7 +295,7 @@ class Index:
         ValueError
             All rows were deleted.
         """
-        self._replace(compacted(self._segments, rng, n_threads))
+        self._replace(compact(self._segments, rng, n_threads))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index as a folder of `index.json` and npy files; :func:`scim.index.open` reads it.
@@ -304,31 +308,31 @@ class Index:
         save_index(path, self._segments, overwrite=overwrite)
 
     def release_pages(self) -> None:
-        """Drop the pages of its files that were read; they count as memory of this process until somebody needs it."""
+        """Release the pages of its files that were read: they count as memory of this process until it is needed."""
         for segment in self._segments:
             for array in segment.engine.arrays().values():
-                release_pages(array, unwritten=True)  # nobody writes into what is open
+                release_pages(array, unwritten=True)  # open files are never written
 
     def _replace(self, segments: list[Segment]) -> None:
         self._segments = segments
         self._filters.clear()
-        self._united.clear()
+        self._combined.clear()
 
-    def _parse(self, where: str) -> Where:
-        parsed = Where(where)
+    def _parse(self, where: str) -> Filter:
+        parsed = Filter(where)
         parsed.check(*(segment.columns for segment in self._segments))
         return parsed
 
-    def _passing(self, where: str | None, allowed: NDArray[np.int64] | None) -> list[Any]:
-        """Return what passes in each segment, as its engine wants it."""
+    def _compile_filter(self, where: str | None, allowed: NDArray[np.int64] | None) -> list[tuple[int, Any]]:
+        """Return of each segment the number of passing rows and the filter compiled for its engine."""
         if allowed is not None:
             parsed = None if where is None else self._parse(where)
-            return [segment.passing(parsed, allowed) for segment in self._segments]
-        passing = self._filters.pop(where, None)
-        if passing is None:
+            return [segment.compile_filter(parsed, allowed) for segment in self._segments]
+        filters = self._filters.pop(where, None)
+        if filters is None:
             parsed = None if where is None else self._parse(where)
-            passing = [segment.passing(parsed, None) for segment in self._segments]
-        self._filters[where] = passing  # the one used last is last
+            filters = [segment.compile_filter(parsed, None) for segment in self._segments]
+        self._filters[where] = filters  # the last used is last
         while len(self._filters) > _N_FILTERS:
             self._filters.popitem(last=False)
-        return passing
+        return filters

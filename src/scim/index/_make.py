@@ -1,33 +1,61 @@
-"""From rows to an engine of a kind."""
+"""Make the engine of a kind from unit rows, read in the order of their ids without a copy of all."""
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from scim.index._threads import threads_for
-from scim.index.exact._exact import ExactEngine
-from scim.index.graph._graph import GraphEngine
+from scim._core.cosine import unit_rows
+from scim._core.mmap import release_pages
+from scim._core.numba import threads
+from scim.index._engine import ExactEngine
+from scim.index._graph import GraphEngine
+from scim.index._segments import vectors_of
 from scim.index.ivf._build import build_ivf
-from scim.index.ivf._ivf import IvfEngine
+from scim.index.ivf._engine import IvfEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from scim.index._engine import Engine
-    from scim.index._source import Allocate, Source
+    from scim.index._segments import Segment
+
+    Ranks = NDArray[np.int64] | slice
 
 KINDS: dict[str, type[Engine]] = {"exact": ExactEngine, "ivf": IvfEngine, "graph": GraphEngine}
-ASKED = ("recall", "n_lists", "n_neighbors", "effort")
-"""Parameters that an engine notes and that it can be built with again."""
+BUILD_PARAMS = ("recall", "n_lists", "n_neighbors", "ef_search")
+"""Parameters that an engine records and that it can be built with again."""
 
-_LISTS = 64  # multiplications for each number of the base that building takes at least
+CHUNK = 65_536  # rows that are read at a time
+_LEAST_WORK = 64  # multiplications for each number of the rows that building takes at least
+
+
+class Source(Protocol):
+    """Unit rows by rank."""
+
+    n_rows: int
+    dim: int
+    n_chunks: int
+
+    def take(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the rows of these ranks."""
+
+    def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
+        """Yield all rows in chunks, with their ranks."""
+
+
+class Allocate(Protocol):
+    """Allocates an array: in memory, or in a file."""
+
+    def __call__(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]: ...
 
 
 def in_memory(name: str, shape: tuple[int, ...], dtype: Any) -> Any:  # noqa: ARG001  (a file would have a name)
-    """Make room for an array."""
+    """Allocate an array in memory."""
     return np.zeros(shape, dtype=dtype)
 
 
@@ -41,7 +69,7 @@ def make_engine(
 ) -> Engine:
     """Build an engine from unit rows by rank."""
     generator = np.random.default_rng(rng)
-    with threads_for(source.n_rows * source.dim * _LISTS, n_threads):
+    with threads(n_threads, work=source.n_rows * source.dim * _LEAST_WORK):
         if kind == "ivf":
             return build_ivf(source, generator, allocate, **params)
         rows = source.take(np.arange(source.n_rows))
@@ -49,19 +77,83 @@ def make_engine(
 
 
 def check_params(kind: str, params: dict[str, Any]) -> None:
-    """Refuse parameters that a kind does not take.
-
-    Raises
-    ------
-    TypeError
-        One is unknown.
-    """
-    takes: dict[str, tuple[Callable[..., Any] | None, int]] = {
+    """Refuse parameters that a kind does not take."""
+    builders: dict[str, tuple[Callable[..., Any] | None, int]] = {
         "ivf": (build_ivf, 3), "graph": (GraphEngine.from_rows, 2), "exact": (None, 0)
     }  # fmt: skip
-    function, n_first = takes[kind]
+    function, n_first = builders[kind]
     known = list(inspect.signature(function).parameters)[n_first:] if function else []
     unknown = sorted(set(params) - set(known))
     if unknown:
         msg = f"Unknown parameter {unknown[0]!r} of an index of kind {kind!r}; it takes {known or 'none'}."
         raise TypeError(msg)
+
+
+class MatrixSource:
+    """The rows of a matrix, scaled to unit length when they are read; a memory map is read chunk by chunk.
+
+    Parameters
+    ----------
+    X
+        Rows (n, dim), any float.
+    ids
+        Id of each row.
+    """
+
+    def __init__(self, X: NDArray[Any], ids: NDArray[np.int64]) -> None:
+        self.n_rows, self.dim = X.shape
+        self.n_chunks = -(-self.n_rows // CHUNK)
+        self._X = X
+        self._row_of_rank = None if (ids[1:] > ids[:-1]).all() else np.argsort(ids)
+
+    def rows_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positions in the matrix of the rows of these ranks."""
+        return ranks if self._row_of_rank is None else self._row_of_rank[ranks]
+
+    def take(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the rows of these ranks."""
+        numbers = self.rows_of(ranks)
+        out = np.empty((len(ranks), self.dim), dtype=np.float32)
+        for start in range(0, len(ranks), CHUNK):
+            chunk = numbers[start : start + CHUNK]
+            out[start : start + CHUNK] = unit_rows(self._X[chunk], what="rows", numbers=chunk)
+            release_pages(self._X)
+        return out
+
+    def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
+        """Yield all rows in the order of the matrix."""
+        ranks = None
+        if self._row_of_rank is not None:
+            ranks = np.empty_like(self._row_of_rank)
+            ranks[self._row_of_rank] = np.arange(self.n_rows)
+        for start in range(0, self.n_rows, CHUNK):
+            chunk = slice(start, min(start + CHUNK, self.n_rows))
+            yield chunk if ranks is None else ranks[chunk], unit_rows(self._X[chunk], what="rows", first=start)
+            release_pages(self._X)
+
+
+class SegmentsSource:
+    """The rows of segments, as they are stored.
+
+    Parameters
+    ----------
+    segments
+        Segments that have the rows.
+    ids
+        Id of each row, ascending.
+    """
+
+    def __init__(self, segments: Sequence[Segment], ids: NDArray[np.int64]) -> None:
+        self._segments, self._ids = segments, ids
+        self.n_rows, self.dim = len(ids), segments[0].engine.dim
+        self.n_chunks = -(-self.n_rows // CHUNK)
+
+    def take(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the rows of these ranks."""
+        return vectors_of(self._segments, self._ids[ranks])
+
+    def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
+        """Yield all rows in the order of their ids."""
+        for start in range(0, self.n_rows, CHUNK):
+            chunk = slice(start, min(start + CHUNK, self.n_rows))
+            yield chunk, vectors_of(self._segments, self._ids[chunk])

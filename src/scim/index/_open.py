@@ -1,4 +1,4 @@
-"""Opening a saved index, or several as one."""
+"""Open a saved index, or several as one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scim._core.checks import check_choice
 from scim._core.errors import FormatError
 from scim._core.log import logger
 from scim.index._check import check_allowed
-from scim.index._files import HEADER, REMEDY, Arrays, Columns, read_header
-from scim.index._gather import gathered
+from scim.index._files import HEADER, REMEDY, Arrays, Columns, params_of, read_header
+from scim.index._grow import merge_small
 from scim.index._index import Index
 from scim.index._make import KINDS
-from scim.index._segment import Segment
+from scim.index._segments import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,26 +32,26 @@ def open(  # noqa: A001  (used as `scim.index.open`)
 ) -> Index:
     """Open a saved index by memory map, in a time that does not depend on its size; or several as one.
 
-    Rows that come later can so be an index of their own, and what is there need not be written again: several folders
-    answer as one index of all their rows does. Small exact ones, together of up to 65,536 rows, are held in memory as
-    one part; each other one adds to a query what it takes by itself. :meth:`Index.save` and :meth:`Index.compact` make
-    one of all.
+    Rows that come later can thus be an index of their own, and the first need not be written again: several folders
+    give the results of one index of all their rows. Small exact ones, together of up to 65,536 rows, are held in
+    memory as one segment; each further one adds its own time to a query. :meth:`Index.save` writes all of them into
+    one folder, :meth:`Index.compact` makes one segment of all.
 
-    A damaged index never answers: names and sizes of the files are checked at once; the content of small files and of
-    ids too; of columns of `obs` when a filter first uses them; of the rows of an `ivf` index list by list, each when a
-    query first looks into it. :func:`scim.index.verify` checks everything.
+    A damaged index never returns results: names and sizes of the files are checked at once; the content of small files
+    and of ids too; columns of `obs` when a filter first uses them; the rows of an `ivf` index list by list, each when a
+    query first probes it. :func:`scim.index.verify` checks everything.
 
     Parameters
     ----------
     path
         Folder that `Index.save` or `scim.index.build` wrote; or several, of different ids and as many columns. The
-        first gives the kind of the index, and whatever else is asked of one.
+        first gives the kind and the parameters of the index.
     resident
-        What is read into memory. `"none"`: nothing, the system keeps what is used as long as there is room.
+        What is read into memory. `"none"`: nothing, the system caches what is used as long as there is room.
         `"codes"`: what a search reads throughout, see :attr:`Index.nbytes`. `"all"`: all of the rows.
         The bytes are logged.
     without
-        Ids of rows that count as deleted, in any order; ids that no folder has are passed over.
+        Ids of rows that count as deleted, in any order; ids that no folder has are ignored.
 
     Raises
     ------
@@ -61,21 +61,24 @@ def open(  # noqa: A001  (used as `scim.index.open`)
         It is not a scim index, of another version, or damaged; or two have the same id, or rows of different lengths.
     """
     check_choice("resident", resident, get_args(Resident))
-    folders = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(one) for one in path]
+    folders = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(folder) for folder in path]
     if not folders:
         msg = "Expected the folder of an index, or several, got none."
         raise ValueError(msg)
-    parts = [_segments(folder, resident) for folder in folders]
-    _check_together(folders, parts)
+    parts = []
+    for folder in folders:
+        header = read_header(folder)
+        parts.append([_segment(folder, header, number, resident) for number in range(len(header["segments"]))])
+    _check_compatible(folders, parts)
     segments = [segment for part in parts for segment in part]
     if without is not None:
         ids = check_allowed(without, name="without")
         located = [(segment, *segment.locate(ids)) for segment in segments]
         segments = [segment.without(ranks[known]) if known.any() else segment for segment, ranks, known in located]
-    return Index(segments if len(folders) == 1 else gathered(segments))
+    return Index(segments if len(folders) == 1 else merge_small(segments))
 
 
-def _check_together(folders: Sequence[Path], parts: Sequence[Sequence[Segment]]) -> None:
+def _check_compatible(folders: Sequence[Path], parts: Sequence[Sequence[Segment]]) -> None:
     """Refuse folders that have an id in common, or rows of different lengths."""
     dim = parts[0][0].engine.dim
     for folder, part in zip(folders, parts, strict=True):
@@ -83,55 +86,51 @@ def _check_together(folders: Sequence[Path], parts: Sequence[Sequence[Segment]])
             came = f"{str(folders[0])!r} has {dim} columns, {str(folder)!r} {part[0].engine.dim}"
             msg = f"{came}; open indexes of one embedding."
             raise FormatError(msg)
-    every = [(number, segment) for number, part in enumerate(parts) for segment in part]
-    every.sort(key=lambda one: one[1].span)
-    for place, (number, segment) in enumerate(every):
-        for other, beside in every[place + 1 :]:
-            if beside.span[0] > segment.span[1]:
-                break  # ids are looked at only where ranges overlap, and those of all further ones begin later
-            if other != number:
-                _check_distinct(folders[number], segment, folders[other], beside)
+    by_span = sorted(
+        ((number, segment) for number, part in enumerate(parts) for segment in part), key=lambda pair: pair[1].span
+    )
+    for position, (number, segment) in enumerate(by_span):
+        for next_number, next_segment in by_span[position + 1 :]:
+            if next_segment.span[0] > segment.span[1]:
+                break  # ids are compared only where ranges overlap, and those of all further segments begin later
+            if next_number != number:
+                _check_distinct(folders[number], segment, folders[next_number], next_segment)
 
 
-def _check_distinct(folder: Path, segment: Segment, other: Path, beside: Segment) -> None:
-    few, many = sorted((segment, beside), key=lambda part: part.n_rows)
+def _check_distinct(folder: Path, segment: Segment, next_folder: Path, next_segment: Segment) -> None:
+    few, many = sorted((segment, next_segment), key=lambda part: part.n_rows)
     same = few.ids[many.locate(few.ids)[1]]
     if len(same):
         came = f"{len(same)} ids in common, the first is {same[0]}"
-        msg = f"{str(folder)!r} and {str(other)!r} have {came}; open indexes of different rows."
+        msg = f"{str(folder)!r} and {str(next_folder)!r} have {came}; open indexes of different rows."
         raise FormatError(msg)
-
-
-def _segments(folder: Path, resident: Resident) -> list[Segment]:
-    header = read_header(folder)
-    return [_segment(folder, header, number, resident) for number in range(len(header["segments"]))]
 
 
 def _segment(folder: Path, header: dict[str, Any], number: int, resident: Resident) -> Segment:
-    facts = header["segments"][number]
-    if facts["kind"] not in KINDS:
-        msg = f"{str(folder / HEADER)!r} has kind {facts['kind']!r}, expected one of {sorted(KINDS)}. {REMEDY}"
+    entry = header["segments"][number]
+    if entry["kind"] not in KINDS:
+        msg = f"{str(folder / HEADER)!r} has kind {entry['kind']!r}, expected one of {sorted(KINDS)}. {REMEDY}"
         raise FormatError(msg)
     suffix = f".{number}.npy" if number else ".npy"
-    names = {name: name + suffix for name in facts["arrays"]}
-    kind = KINDS[facts["kind"]]
+    names = {name: name + suffix for name in entry["arrays"]}
+    kind = KINDS[entry["kind"]]
     absent = sorted({*kind.files} - set(names)) + sorted(set(names.values()) - set(header["files"]))
     if absent:
-        msg = f"{str(folder / HEADER)!r} lists no array {absent} of an index of kind {facts['kind']!r}. {REMEDY}"
+        msg = f"{str(folder / HEADER)!r} lists no array {absent} of an index of kind {entry['kind']!r}. {REMEDY}"
         raise FormatError(msg)
     in_memory = {"none": (), "codes": kind.scanned or kind.files, "all": tuple(names)}[resident]
     arrays = Arrays(folder, names, header["files"], in_memory)
-    engine = kind.restore(arrays, facts["params"])
-    if (engine.n_rows, engine.dim) != (facts["n_rows"], facts["dim"]):
-        came = f"{engine.n_rows} x {engine.dim} rows, expected {facts['n_rows']} x {facts['dim']}"
+    engine = kind.restore(arrays, params_of(entry))
+    if (engine.n_rows, engine.dim) != (entry["n_rows"], entry["dim"]):
+        came = f"{engine.n_rows} x {engine.dim} rows, expected {entry['n_rows']} x {entry['dim']}"
         msg = f"{str(folder)!r} holds {came}. {REMEDY}"
         raise FormatError(msg)
     ids = arrays["ids"] if "ids" in names else None
-    gone = arrays["gone"] if "gone" in names else None
-    for name, array in (("ids", ids), ("gone", gone)):
+    deleted = arrays["gone"] if "gone" in names else None
+    for name, array in (("ids", ids), ("gone", deleted)):
         if array is not None and array.shape != (engine.n_rows,):
             msg = f"{str(folder / names[name])!r} has shape {array.shape}, expected {(engine.n_rows,)}. {REMEDY}"
             raise FormatError(msg)
     if resident != "none":
-        logger.info("opened %d rows: %.1f MB in memory, the rest mapped", engine.n_rows, arrays.held / 1e6)
-    return Segment(engine, ids, Columns(arrays, facts["columns"], engine.n_rows), gone)
+        logger.info("opened %d rows: %.1f MB in memory, the rest mapped", engine.n_rows, arrays.nbytes_in_memory / 1e6)
+    return Segment(engine, ids, Columns(arrays, entry["columns"], engine.n_rows), deleted)

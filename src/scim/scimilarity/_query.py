@@ -94,10 +94,10 @@ class CellQuery(CellSearch):
         if max_dist is not None:
             check_range("max_dist", max_dist, 2.0)
             return self._with_metadata(*self._within(embeddings, max_dist, _MAX_HITS, **self._search_parameters(k, ef)))
-        found = self._nearest(embeddings, k, ef)
-        inside = found.ids >= 0
-        ids = [row[kept] for row, kept in zip(found.ids, inside, strict=True)]
-        return self._with_metadata(ids, [row[kept] for row, kept in zip(found.distances, inside, strict=True)])
+        neighbors = self._nearest(embeddings, k, ef)
+        inside = neighbors.ids >= 0
+        ids = [row[kept] for row, kept in zip(neighbors.ids, inside, strict=True)]
+        return self._with_metadata(ids, [row[kept] for row, kept in zip(neighbors.distances, inside, strict=True)])
 
     def search_exhaustive(
         self,
@@ -281,9 +281,9 @@ class CellQuery(CellSearch):
     ) -> tuple[list[NDArray[np.int64]], Arrays]:
         """Return ids within a distance; an embedding of zeros has none."""
         X = np.atleast_2d(np.asarray(embeddings))
-        found = self.knn.query_radius(X, max_dist, limit=limit, **how)
-        hits = [slice(a, b if row.any() else a) for (a, b), row in zip(pairwise(found.starts), X, strict=True)]
-        return [found.ids[rows] for rows in hits], [found.distances[rows] for rows in hits]
+        neighbors = self.knn.query_radius(X, max_dist, limit=limit, **how)
+        hits = [slice(a, b if row.any() else a) for (a, b), row in zip(pairwise(neighbors.starts), X, strict=True)]
+        return [neighbors.ids[rows] for rows in hits], [neighbors.distances[rows] for rows in hits]
 
     def _with_metadata(self, ids: list[NDArray[np.int64]], distances: Arrays) -> Hits:
         """Return hits by number, their distances, and a frame of all of them."""

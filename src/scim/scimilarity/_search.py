@@ -94,8 +94,8 @@ class CellSearchKNN(CellEmbedding):
             int64 and float32, shape (n, k): numbers of the cells and their cosine distances, ascending; -1 and inf
             where there are fewer than `k`.
         """
-        found = self._nearest(embeddings, k, ef)
-        return self._numbering.numbers_of(found.ids), found.distances
+        neighbors = self._nearest(embeddings, k, ef)
+        return self._numbering.numbers_of(neighbors.ids), neighbors.distances
 
     def _nearest(self, embeddings: ArrayLike, k: int, ef: int | None) -> Neighbors:
         """Return ids and distances; an embedding of zeros, which has no direction, has no neighbours."""
@@ -103,10 +103,10 @@ class CellSearchKNN(CellEmbedding):
         if ef is not None:
             check_count("ef", ef)
         X = np.atleast_2d(np.asarray(embeddings))
-        found = self.knn.query(X, k, **self._search_parameters(k, ef))
+        neighbors = self.knn.query(X, k, **self._search_parameters(k, ef))
         is_zero = ~np.any(X, axis=1)[:, None]
-        distances = np.where(is_zero, np.float32(np.inf), found.distances)
-        return Neighbors(distances, np.where(is_zero, -1, found.ids))
+        distances = np.where(is_zero, np.float32(np.inf), neighbors.distances)
+        return Neighbors(distances, np.where(is_zero, -1, neighbors.ids))
 
     def _search_parameters(self, k: int, ef: int | None) -> dict[str, Any]:
         if self.knn.kind != "ivf":

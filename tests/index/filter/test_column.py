@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from scim._core.errors import FormatError
-from scim.index.filter import Column, Where
+from scim.index.filter import Column, Filter
 
 NAN = np.nan
 
@@ -89,7 +89,7 @@ def test_saved_and_restored(tmp_path, came, kind, values, codes):
     assert again.codes.tolist() == codes
     pd.testing.assert_series_equal(again.decode(), column.decode())
     assert again.arrays().keys() == column.arrays().keys()
-    mask = Where("x == None").mask({"x": again}, again.n_rows)
+    mask = Filter("x == None").mask({"x": again}, again.n_rows)
     np.testing.assert_array_equal(mask, column.decode().isna())
 
 
@@ -128,7 +128,7 @@ def test_codes_are_as_small_as_can_be(n_values, dtype):
     column = Column.of("n", came)
     assert column.codes.dtype == dtype
     np.testing.assert_array_equal(column.decode(), came)
-    found = Where("n == None or n in [3, 5, 9, 254]").mask({"n": column}, n_values + 1)
+    found = Filter("n == None or n in [3, 5, 9, 254]").mask({"n": column}, n_values + 1)
     np.testing.assert_array_equal(found, np.isin(came, [3, 5, 9, 254]) | np.isnan(came))
 
 
@@ -146,9 +146,9 @@ def test_take_and_decode_at_places(came):
 
 
 def test_many_rows_are_coded_in_parts(monkeypatch):
-    from scim.index.filter import _code
+    from scim.index.filter import _coding
 
-    monkeypatch.setattr(_code, "_ROWS", 7)
+    monkeypatch.setattr(_coding, "_ROWS", 7)
     came = np.random.default_rng(0).integers(-1, 9, 50)
     categorical = pd.Categorical.from_codes(came, categories=[f"v{i}" for i in range(12)])
     column = Column.of("x", categorical)
@@ -207,7 +207,10 @@ def test_damaged_facts_are_refused(facts):
 def test_damage_within_is_found_when_values_are_used(came, change, message):
     facts, arrays = saved(came)
     column = Column.restore(facts, {**arrays, **change})
-    for use in (column.decode, lambda: Where("x < 'b'" if facts["kind"] == "text" else "x < 2").mask({"x": column}, 2)):
+    for use in (
+        column.decode,
+        lambda: Filter("x < 'b'" if facts["kind"] == "text" else "x < 2").mask({"x": column}, 2),
+    ):
         with pytest.raises(FormatError, match=message):
             use()
 
@@ -225,4 +228,4 @@ def test_codes_beyond_the_values_are_missing(dtype):
         ("x >= 'c'", [2, 3]),
         ("x == None", [4, 5, 6]),
     ]:
-        assert np.flatnonzero(Where(expression).mask({"x": column}, 7)).tolist() == passing
+        assert np.flatnonzero(Filter(expression).mask({"x": column}, 7)).tolist() == passing

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scim.index.filter import _kernels
+from scim.index.filter import _filter
 
 
 @pytest.mark.parametrize("flip", [0, 1])
@@ -17,7 +17,7 @@ def test_compare(dtype, flip):
     codes[:2] = np.iinfo(dtype).max
     passes = np.full(100, 7, np.uint8)
     for low, high in [(3, 5), (0, 0), (11, np.iinfo(dtype).max)]:
-        _kernels.compare(codes, dtype(low), dtype(high), np.uint8(flip), passes)
+        _filter.compare(codes, dtype(low), dtype(high), np.uint8(flip), passes)
         np.testing.assert_array_equal(passes, ((codes >= low) & (codes <= high)) != flip)
 
 
@@ -27,7 +27,7 @@ def test_look_up(dtype):
     codes, table = rng.integers(0, 12, 100).astype(dtype), rng.integers(0, 2, 10).astype(np.uint8)
     codes[:2] = np.iinfo(dtype).max
     passes = np.full(100, 7, np.uint8)
-    _kernels.look_up(codes, table, dtype(9), passes)
+    _filter.look_up(codes, table, dtype(9), passes)
     np.testing.assert_array_equal(passes, table[np.minimum(codes, 9)])
 
 
@@ -37,10 +37,10 @@ def test_look_up(dtype):
     st.lists(st.integers(0, 14) | st.just(255), max_size=30),
     st.sampled_from([np.uint8, np.uint16, np.uint32]),
 )
-def test_mark_rows(table, codes, dtype):
+def test_code_test(table, codes, dtype):
     table, codes = np.array(table), np.array(codes, dtype=dtype)
     codes[codes == 255] = np.iinfo(dtype).max  # damaged: missing
     codes.flags.writeable = False  # as read from a file
     passes = np.empty(codes[1:].size, bool)
-    _kernels.mark_rows(_kernels.tested(codes, table), slice(1, None), passes)
+    _filter.CodeTest.of(codes, table).apply(slice(1, None), passes)
     np.testing.assert_array_equal(passes, table[np.minimum(codes[1:], table.size - 1)])

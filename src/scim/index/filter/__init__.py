@@ -1,9 +1,9 @@
-"""Filters: columns of integer codes, and the `where` language over them."""
+"""Filters of rows: columns of integer codes, and the `where` language over them."""
 
 from __future__ import annotations
 
-from scim.index.filter._column import JOINT, Column
-from scim.index.filter._united import Rows, United
-from scim.index.filter._where import Where
+from scim.index.filter._column import SEPARATOR, Column, columns_of
+from scim.index.filter._combined import CombinedColumn, Rows
+from scim.index.filter._filter import Filter
 
-__all__ = ["JOINT", "Column", "Rows", "United", "Where"]
+__all__ = ["SEPARATOR", "Column", "CombinedColumn", "Filter", "Rows", "columns_of"]

@@ -1,25 +1,39 @@
-"""A column of `obs` as integer codes, which is what a filter reads."""
+"""A column of `obs` as integer codes, which filters read."""
 
 from __future__ import annotations
 
 import bisect
 import functools
-from typing import TYPE_CHECKING, Any, Self, get_args
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
 
 import numpy as np
 import pandas as pd
 
 from scim._core.errors import FormatError
-from scim.index.filter._code import CODE_TYPES, Kind, code_values
-from scim.index.filter._text import PackedText, pack, unpack
+from scim.index.filter._coding import CODE_TYPES, Kind, code_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-JOINT = " || "
-"""Between the texts of a field that has several, as in the CELLxGENE Census."""
+    Table = pd.DataFrame | Mapping[str, ArrayLike]
+
+SEPARATOR = " || "
+"""Between the texts of a field that has several values, as in the CELLxGENE Census."""
+_ENCODING = ("utf-8", "surrogatepass")  # h5ad files may hold half characters, which must come back unchanged
+
+
+class PackedText(NamedTuple):
+    """Texts as two arrays, which npy files hold without pickle."""
+
+    text: NDArray[np.uint8]
+    """(n_bytes,) all texts in UTF-8."""
+
+    offsets: NDArray[np.int64]
+    """(n_texts + 1,) where each begins; the last is `n_bytes`."""
 
 
 class Column:
@@ -30,9 +44,9 @@ class Column:
     name
         Its name.
     kind
-        Whether the values are text, numbers or true and false.
+        Whether the values are text, numbers or booleans.
     codes
-        Place of each row's value in `values`, unsigned, shape (n_rows,). Any code beyond means missing.
+        Position of the value of each row in `values`, unsigned, shape (n_rows,). Any code beyond means missing.
     values
         The distinct values, ascending, or the arrays that hold them as text.
     """
@@ -45,7 +59,7 @@ class Column:
 
     @classmethod
     def of(cls, name: str, values: pd.Series | pd.Categorical | NDArray[Any] | Sequence[Any]) -> Self:
-        """Code a column of text, whole or other numbers, or true and false, some of them missing.
+        """Code a column of text, numbers or booleans, some of them missing.
 
         Raises
         ------
@@ -56,12 +70,12 @@ class Column:
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the column of which `facts` and `arrays` were saved; arrays may be memory-mapped, nothing is read.
+        """Return the column that `facts` and `arrays` were saved from; arrays may be memory-mapped, nothing is read.
 
         Raises
         ------
         FormatError
-            They do not belong together. Values that are out of order are found when first used.
+            They do not belong together. Values that are out of order are detected when first used.
         """
         name: Any = facts.get("name")
         kind: Any = facts.get("kind")
@@ -103,27 +117,27 @@ class Column:
             raise FormatError(msg)
         return values
 
-    def take(self, places: NDArray[np.integer[Any]]) -> Column:
-        """Return the column at `places`, in their order, with the same values."""
-        return self.with_codes(self.codes[places])
+    def take(self, positions: NDArray[np.integer[Any]]) -> Column:
+        """Return the column of the rows at `positions`, in their order, with the same values."""
+        return self.with_codes(self.codes[positions])
 
     def with_codes(self, codes: NDArray[Any]) -> Column:
         """Return a column of other rows with the same values."""
-        other = Column(self.name, self.kind, codes, self._values)
-        for known in ("values", "_joint", "_dtype"):  # what is made of the values, which may be many, is made once
-            if known in self.__dict__:
-                other.__dict__[known] = self.__dict__[known]
-        return other
+        column = Column(self.name, self.kind, codes, self._values)
+        for derived in ("values", "_codes_by_part", "_dtype"):  # of values, which may be many: derived once
+            if derived in self.__dict__:
+                column.__dict__[derived] = self.__dict__[derived]
+        return column
 
-    def decode(self, places: NDArray[np.integer[Any]] | None = None) -> pd.Series:
-        """Return the values at `places` (default: of all rows).
+    def decode(self, positions: NDArray[np.integer[Any]] | None = None) -> pd.Series:
+        """Return the values at `positions` (default: of all rows).
 
         Returns
         -------
         Text as a categorical of all values of the column, other values as int64, float64 or bool; where some are
         missing as the nullable Int64 and boolean, float64 with NaN.
         """
-        codes = self.codes if places is None else self.codes[places]
+        codes = self.codes if positions is None else self.codes[positions]
         missing = codes >= self.n_values
         if self.kind == "text":
             signed = codes.astype(np.min_scalar_type(-self.n_values - 1))
@@ -141,11 +155,11 @@ class Column:
         return pd.Series(values, name=self.name)
 
     def facts(self) -> dict[str, Any]:
-        """Return what JSON is to keep of the column."""
+        """Return the entry of the column in JSON."""
         return {"name": self.name, "kind": self.kind}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what npy files are to keep of the column: `codes`, and `values`, of text `text` and `offsets`."""
+        """Return the arrays of the column in npy files: `codes`, and `values`, of text `text` and `offsets`."""
         if self.kind != "text":
             return {"codes": self.codes, "values": self.values}
         packed = self._values if isinstance(self._values, PackedText) else pack(self._values)
@@ -153,30 +167,77 @@ class Column:
 
     def find_text(self, wanted: str) -> list[int]:
         """Return the codes of the values that have all parts of `wanted` among their parts."""
-        first, *others = dict.fromkeys(wanted.split(JOINT))
-        codes = self._joint.get(first, [])
-        if others:
-            return sorted(set(codes).intersection(*(self._joint.get(part, []) for part in others)))
-        place = bisect.bisect_left(self.values, first)
-        return [place, *codes] if place < self.n_values and self.values[place] == first else codes
+        first, *rest = dict.fromkeys(wanted.split(SEPARATOR))
+        codes = self._codes_by_part.get(first, [])
+        if rest:
+            return sorted(set(codes).intersection(*(self._codes_by_part.get(part, []) for part in rest)))
+        at = bisect.bisect_left(self.values, first)
+        return [at, *codes] if at < self.n_values and self.values[at] == first else codes
 
     def parts(self) -> set[str]:
-        """Return all texts; a field that has several counts as these."""
-        return {part for value in self.values for part in value.split(JOINT)}
+        """Return all texts; a field that has several values counts as these."""
+        return {part for value in self.values for part in value.split(SEPARATOR)}
 
     @functools.cached_property
-    def _joint(self) -> dict[str, list[int]]:
+    def _codes_by_part(self) -> dict[str, list[int]]:
         """Codes of the values with several parts, by part."""
-        found: dict[str, list[int]] = {}
+        codes: dict[str, list[int]] = {}
         for code, value in enumerate(self.values):
-            if JOINT in value:
-                for part in set(value.split(JOINT)):
-                    found.setdefault(part, []).append(code)
-        return found
+            if SEPARATOR in value:
+                for part in set(value.split(SEPARATOR)):
+                    codes.setdefault(part, []).append(code)
+        return codes
 
     @functools.cached_property
     def _dtype(self) -> pd.CategoricalDtype:
         return pd.CategoricalDtype(pd.Index(self.values, dtype=object))
+
+
+def columns_of(obs: Table | None, n_rows: int) -> dict[str, Column]:
+    """Return the columns of a frame, or of a mapping of names to one value a row.
+
+    Raises
+    ------
+    TypeError
+        It is something else, or a column is of a type that cannot be filtered by.
+    ValueError
+        A column has another number of rows.
+    """
+    if obs is None:
+        return {}
+    if not isinstance(obs, pd.DataFrame | Mapping):
+        msg = f"`obs` must be a DataFrame or a mapping of names to arrays, got {type(obs).__name__}."
+        raise TypeError(msg)
+    table: Any = obs
+    columns = {str(name): Column.of(str(name), table[name]) for name in table}
+    for name, column in columns.items():
+        if column.n_rows != n_rows:
+            msg = f"Column {name!r} of `obs` has {column.n_rows} values for {n_rows} rows; pass one value a row."
+            raise ValueError(msg)
+    return columns
+
+
+def pack(values: NDArray[np.object_]) -> PackedText:
+    """Return texts as arrays."""
+    encoded = [value.encode(*_ENCODING) for value in values]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(piece) for piece in encoded], out=offsets[1:])
+    return PackedText(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+
+
+def unpack(packed: PackedText) -> NDArray[np.object_]:
+    """Return the texts, after checking that offsets ascend from 0 to the number of bytes and the bytes are UTF-8."""
+    blob, offsets = packed.text.tobytes(), packed.offsets.tolist()
+    values = np.empty(len(offsets) - 1, dtype=object)
+    try:
+        if offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(packed.offsets) < 0).any():
+            msg = f"expected offsets that ascend from 0 to {len(blob)}"
+            raise ValueError(msg)  # noqa: TRY301  (both kinds of damage get the same message)
+        values[:] = [blob[start:stop].decode(*_ENCODING) for start, stop in itertools.pairwise(offsets)]
+    except ValueError as error:
+        msg = f"A text column is damaged: {error}."
+        raise FormatError(msg) from error
+    return values
 
 
 def _checked(name: str, arrays: Mapping[str, NDArray[Any]], key: str, *dtypes: type[np.generic]) -> NDArray[Any]:

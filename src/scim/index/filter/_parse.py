@@ -1,4 +1,4 @@
-"""From the text of a `where` expression to a tree of tests of columns."""
+"""Parse the text of a `where` expression into a tree of tests of columns."""
 
 from __future__ import annotations
 
@@ -32,26 +32,20 @@ class Test(NamedTuple):
     """One test of one column."""
 
     column: str
-    """Its name."""
-
     operator: str
     """`==` and so on; `missing` and `present` for comparisons with `None`; `true` for a column that stands alone."""
-
     value: Any
-    """What it is compared with: a value, or a list of values for `in` and `not in`."""
-
+    """A value, or a list of values for `in` and `not in`."""
     source: str
     """The column as it was written."""
 
 
 class Junction(NamedTuple):
-    """Tests joined by a word."""
+    """Tests joined by `and`, `or` or `not`."""
 
     word: Literal["and", "or", "not"]
     """`not` has one part."""
-
     parts: tuple[Tree, ...]
-    """What is joined."""
 
 
 Tree: TypeAlias = Test | Junction
@@ -77,7 +71,7 @@ class Expression:
             raise FilterError(msg) from error
 
     def tree(self) -> Tree:
-        """Return the tests, joined.
+        """Return the tree of tests.
 
         Raises
         ------
@@ -90,23 +84,23 @@ class Expression:
             self.refuse(_TOO_DEEP)
 
     def refuse(self, problem: str) -> NoReturn:
-        """Raise what is wrong with the expression."""
+        """Raise the error of an expression with a problem."""
         for stand_in, name in self._names.items():
             problem = problem.replace(stand_in, f"`{name}`")
         msg = f"where={self.text!r}: {problem}."
         raise FilterError(msg)
 
     def _without_backticks(self, text: str) -> str:
-        """Put identifiers in place of the names in backticks."""
+        """Replace the names in backticks by identifiers."""
         prefix = "_column"
         while prefix in text:
             prefix += "_"
 
-        def replace(found: re.Match[str]) -> str:
-            if found[2] is None:
-                return found[0]  # text in quotes
+        def replace(match: re.Match[str]) -> str:
+            if match[2] is None:
+                return match[0]  # text in quotes
             stand_in = f"{prefix}{len(self._names)}x"  # x: column1x is no part of column10x
-            self._names[stand_in] = found[2]
+            self._names[stand_in] = match[2]
             return f" {stand_in} "
 
         return _QUOTED.sub(replace, text).strip()
@@ -170,7 +164,7 @@ class Expression:
 
 
 def tests(tree: Tree) -> Iterator[Test]:
-    """Go through the tests from left to right."""
+    """Yield the tests from left to right."""
     if isinstance(tree, Test):
         yield tree
         return

@@ -1,1 +1,1 @@
-"""An inverted file: rows by list as small codes."""
+"""An inverted file: rows by list as residual codes."""

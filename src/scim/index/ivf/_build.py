@@ -1,4 +1,4 @@
-"""Building an inverted file from rows that need not fit in memory: a sample trains it, and two passes read the rows."""
+"""Build an inverted file from rows that need not fit in memory: trained on a sample, with two passes over the rows."""
 
 from __future__ import annotations
 
@@ -10,24 +10,20 @@ from scim._core.checks import check_count
 from scim._core.dot import BLOCK
 from scim._core.log import logger, progress
 from scim._core.mmap import release_pages
-from scim.index.ivf._assign import Tree, assign
 from scim.index.ivf._calibrate import Truth, calibrate, is_thin
-from scim.index.ivf._codes import encode, pack_nibbles, padded
-from scim.index.ivf._ivf import IvfEngine
-from scim.index.ivf._kmeans import train
-from scim.index.ivf._lists import Checks, Coarse, Rows
-from scim.index.ivf._sums import sums_of
+from scim.index.ivf._codes import Checks, Coarse, Rows, encode, pack_nibbles, padded, sums_of
+from scim.index.ivf._engine import IvfEngine
+from scim.index.ivf._kmeans import Tree, assign, train
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scim.index._source import Allocate, Source
+    from scim.index._make import Allocate, Source
 
-_ROWS_PER_LIST = 64
-"""Rows of the sample that a centroid learns from, on average."""
+_ROWS_PER_LIST = 64  # rows of the sample that a centroid is trained on, on average
 _MOST_SAMPLED = 1 << 21
 _MANY = 1e6
-_MOST_ROWS = 2**31 - 1  # places and ranks are int32
+_MOST_ROWS = 2**31 - 1  # offsets and ranks are int32
 
 
 def build_ivf(
@@ -45,7 +41,7 @@ def build_ivf(
     source
         Unit rows.
     allocate
-        Makes the large arrays.
+        Allocates the large arrays.
     recall
         Share of the true 50 nearest that a query is to find.
     n_lists
@@ -55,22 +51,20 @@ def build_ivf(
         msg = f"`recall` must be above 0 and at most 1, got {recall!r}."
         raise ValueError(msg)
     check_count("n_lists", 1 if n_lists is None else n_lists)
-    own_lists = None if n_lists is None else int(n_lists)
+    given = {} if n_lists is None else {"n_lists": int(n_lists)}
     n = source.n_rows
     if n > _MOST_ROWS:
         msg = f"An inverted file holds at most {_MOST_ROWS:,} rows, got {n:,}; build several."
         raise ValueError(msg)
-    n_lists = min(n, default_lists(n) if n_lists is None else n_lists)
-    tree = _train(source, n_lists, rng)
+    tree = _train(source, min(n, default_lists(n) if n_lists is None else n_lists), rng)
     logger.info("trained %d lists in %d groups", len(tree.centroids), len(tree.parents))
     tree, labels, radii = _label(source, tree)
     coarse = _coarse(tree, radii)
     truth = Truth.of(source, rng)
     thin = truth.thinned(n)
-    rows, places = _encode(source, coarse, labels, allocate, truth, thin)
-    engine = IvfEngine(coarse, rows, lambda: places, {}, trusted=True)
-    asked = {} if own_lists is None else {"n_lists": own_lists}
-    engine._params = {**asked, **calibrate(engine, truth, thin, recall)}
+    rows, offsets = _encode(source, coarse, labels, allocate, truth, thin)
+    engine = IvfEngine(coarse, rows, lambda: offsets, {}, trusted=True)
+    engine._params = {**given, **calibrate(engine, truth, thin, recall)}
     return engine
 
 
@@ -85,31 +79,30 @@ def default_lists(n_rows: int) -> int:
 
 def _train(source: Source, n_lists: int, rng: np.random.Generator) -> Tree:
     n = source.n_rows
-    sample = source.take(
-        np.sort(rng.choice(n, min(n, _ROWS_PER_LIST * n_lists, max(n_lists, _MOST_SAMPLED)), replace=False))
-    )
-    some = sample.any(axis=1)  # a row of zeros has no direction
-    sample = sample if some.all() else sample[some]  # large: no copy without need
+    n_sampled = min(n, _ROWS_PER_LIST * n_lists, max(n_lists, _MOST_SAMPLED))
+    sample = source.take(np.sort(rng.choice(n, n_sampled, replace=False)))
+    directed = sample.any(axis=1)  # a row of zeros has no direction
+    sample = sample if directed.all() else sample[directed]  # large: no copy without need
     if len(sample) == 0:
-        nothing = np.zeros((1, source.dim), dtype=np.float32)
-        return Tree(nothing, nothing, np.array([0, 1]))
+        zeros = np.zeros((1, source.dim), dtype=np.float32)
+        return Tree(zeros, zeros, np.array([0, 1]))
     return train(sample, min(n_lists, len(sample)), rng)
 
 
 def _label(source: Source, tree: Tree) -> tuple[Tree, NDArray[np.int32], NDArray[np.float32]]:
-    """Return the list of each rank and the radius of each list; rows of zeros get a list of their own, the last."""
+    """Return the list of each rank and the radius of each list; rows of zeros get a separate list, the last."""
     labels = np.empty(source.n_rows, dtype=np.int32)
     n_lists = len(tree.centroids)
     cosines = np.empty(source.n_rows, dtype=np.float32)
     for ranks, rows in progress(source.chunks(), desc="assign", unit="chunk", total=source.n_chunks):
-        own, best = assign(rows, tree)
-        own[~rows.any(axis=1)] = n_lists
-        labels[ranks], cosines[ranks] = own, best
+        chunk_labels, best = assign(rows, tree)
+        chunk_labels[~rows.any(axis=1)] = n_lists
+        labels[ranks], cosines[ranks] = chunk_labels, best
     counts = np.bincount(labels, minlength=n_lists + 1)
     if counts[-1] and tree.centroids.any():
-        nothing = np.zeros((1, source.dim), dtype=np.float32)
+        zeros = np.zeros((1, source.dim), dtype=np.float32)
         starts = np.append(tree.starts, n_lists + 1)
-        tree = Tree(np.concatenate([tree.parents, nothing]), np.concatenate([tree.centroids, nothing]), starts)
+        tree = Tree(np.concatenate([tree.parents, zeros]), np.concatenate([tree.centroids, zeros]), starts)
     elif counts[-1]:
         labels[:] = 0
     # Summed by rank: in the order of the matrix, the same rows in another order would differ in the last digit.
@@ -131,28 +124,28 @@ def _coarse(tree: Tree, radii: NDArray[np.float32]) -> Coarse:
 def _encode(
     source: Source, coarse: Coarse, labels: NDArray[np.int32], allocate: Allocate, truth: Truth, thin: Truth
 ) -> tuple[Rows, NDArray[np.int32]]:
-    """Return the coded rows and the place of each rank; the truth is gathered on the way."""
+    """Return the coded rows and the offset of each rank, and update the true neighbours of the samples."""
     n, dim = source.n_rows, source.dim
     ranks = np.argsort(labels, kind="stable").astype(np.int32)
-    places = np.empty_like(ranks)
-    places[ranks] = np.arange(n, dtype=np.int32)
+    offsets = np.empty_like(ranks)
+    offsets[ranks] = np.arange(n, dtype=np.int32)
     starts = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=len(coarse.centroids)))])
     codes = allocate("rows_codes", (n, padded(dim) // 2), np.uint8)
     values = allocate("rows_values", (n, dim), np.uint16)
     scales = np.empty(n, dtype=np.float32)
-    for some, rows in progress(source.chunks(), desc="encode", unit="chunk", total=source.n_chunks):
-        encode(rows, coarse.centroids, labels[some], places[some], values, scales)
-        pack_nibbles(values, places[some], codes)
-        truth.meet(some, rows)
-        met = np.arange(some.start, some.stop) if isinstance(some, slice) else some
-        thin.meet(met[is_thin(met)], rows[is_thin(met)])
+    for chunk, rows in progress(source.chunks(), desc="encode", unit="chunk", total=source.n_chunks):
+        encode(rows, coarse.centroids, labels[chunk], offsets[chunk], values, scales)
+        pack_nibbles(values, offsets[chunk], codes)
+        truth.update(chunk, rows)
+        chunk_ranks = np.arange(chunk.start, chunk.stop) if isinstance(chunk, slice) else chunk
+        thin.update(chunk_ranks[is_thin(chunk_ranks)], rows[is_thin(chunk_ranks)])
         release_pages(values)
         release_pages(codes)
-    rows_of = Rows(starts, codes, scales, ranks, values, np.empty(0, dtype=np.uint64))
+    coded = Rows(starts, codes, scales, ranks, values, np.empty(0, dtype=np.uint64))
     checks = Checks(codes.view(np.uint32), scales.view(np.uint32), np.empty(0, dtype=np.bool_))
     sums = []
-    for some_lists in np.array_split(np.arange(len(coarse.centroids)), source.n_chunks):
-        sums.append(sums_of(some_lists, rows_of, checks))
+    for numbers in np.array_split(np.arange(len(coarse.centroids)), source.n_chunks):
+        sums.append(sums_of(numbers, coded, checks))
         release_pages(values)
         release_pages(codes)
-    return rows_of._replace(sums=np.concatenate(sums)), places
+    return coded._replace(sums=np.concatenate(sums)), offsets

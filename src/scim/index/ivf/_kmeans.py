@@ -1,47 +1,64 @@
-"""Spherical k-means in two levels: unit centroids in groups around unit parents."""
+"""Spherical k-means in two levels, unit centroids in groups around unit parents, and the nearest centroid of many rows.
+
+A row is compared with the parents first and then with the children of the nearest few, so that its cost grows with the
+square root of the number of centroids.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scim._core.numba import njit
-from scim.index.ivf._assign import Tree, assign
+from scim._core.cosine import normalize
+from scim._core.nearest import score_four
+from scim._core.numba import njit, njit_parallel, prange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _N_ITERATIONS = 8
 _N_REFINEMENTS = 2
-_FLAT = 512
-"""Up to so many centroids a row meets them all."""
-_PER_PARENT = 256
-"""Rows that a parent learns from, on average."""
+_FLAT = 512  # centroids up to which a row is compared with all of them
+_PER_PARENT = 256  # rows that a parent is trained on, on average
+_BLOCK = 2048  # rows that are assigned together: the tile of a group stays in cache while its rows pass
+_LANES = 16
+_VISITED = 8  # groups with whose children a row is compared
+
+
+class Tree(NamedTuple):
+    """Centroids in groups, and the parents of the groups."""
+
+    parents: NDArray[np.float32]
+    """(n_groups, dim): unit rows."""
+    centroids: NDArray[np.float32]
+    """(n_lists, dim): unit rows, group by group."""
+    starts: NDArray[np.int64]
+    """(n_groups + 1,): number of the first centroid of each group."""
 
 
 def train(sample: NDArray[np.float32], n_lists: int, rng: np.random.Generator) -> Tree:
-    """Return `n_lists` centroids learned from a sample of unit rows; n_lists <= number of rows.
+    """Return `n_lists` centroids trained on a sample of unit rows; n_lists <= number of rows.
 
-    Parents are found first, each group gets children by its share of the sample, and at last all children move
-    together, as if there were no groups.
+    Parents are trained first, each group gets children by its share of the sample, and at last all children are
+    refined together, as if there were no groups.
     """
     if n_lists <= _FLAT:
         return _single(kmeans(sample, n_lists, rng))
     n_parents = round(n_lists**0.5)
-    some = np.sort(rng.choice(len(sample), min(len(sample), _PER_PARENT * n_parents), replace=False))
-    parents = kmeans(sample[some], n_parents, rng)
+    chosen = np.sort(rng.choice(len(sample), min(len(sample), _PER_PARENT * n_parents), replace=False))
+    parents = kmeans(sample[chosen], n_parents, rng)
     labels, _ = assign(sample, _single(parents))
     sizes = np.bincount(labels, minlength=n_parents)
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
     shares = _shares(sizes, n_lists)
-    order = np.argsort(labels, kind="stable")
-    rows = np.split(order, np.cumsum(sizes)[:-1])
-    children = [kmeans(sample[some], share, rng) for some, share in zip(rows, shares, strict=True) if share]
+    children = [kmeans(sample[rows], share, rng) for rows, share in zip(members, shares, strict=True) if share]
     centroids = np.concatenate(children)
     for _ in range(_N_REFINEMENTS):
         tree = _grouped(parents, centroids)
         labels, best = assign(sample, tree)
-        centroids = _moved(sample, labels, best, tree.centroids)
+        centroids = _means(sample, labels, best, len(tree.centroids))
     return _grouped(parents, centroids)
 
 
@@ -50,21 +67,20 @@ def kmeans(sample: NDArray[np.float32], n_lists: int, rng: np.random.Generator) 
     centroids = sample[np.sort(rng.choice(len(sample), n_lists, replace=False))]
     for _ in range(_N_ITERATIONS):
         labels, best = assign(sample, _single(centroids))
-        centroids = _moved(sample, labels, best, centroids)
+        centroids = _means(sample, labels, best, n_lists)
     return centroids
 
 
-def _moved(
-    sample: NDArray[np.float32], labels: NDArray[np.int32], best: NDArray[np.float32], centroids: NDArray[np.float32]
+def _means(
+    sample: NDArray[np.float32], labels: NDArray[np.int32], best: NDArray[np.float32], n_lists: int
 ) -> NDArray[np.float32]:
-    """Return the means of the lists, scaled to unit length; an empty list takes one of the rows that lie worst."""
-    sums = np.zeros(centroids.shape)
+    """Return the means of the lists, scaled to unit length; an empty list gets one of the rows that fit worst."""
+    sums = np.zeros((n_lists, sample.shape[1]))
     add_rows(sample, labels, sums)
-    empty = np.flatnonzero(np.bincount(labels, minlength=len(centroids)) == 0)
+    empty = np.flatnonzero(np.bincount(labels, minlength=n_lists) == 0)
     worst = np.argsort(best, kind="stable")[: len(empty)]
     sums[empty] = sample[worst]
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    return (sums / np.where(length > 0, length, 1)).astype(np.float32)
+    return normalize(sums).astype(np.float32)
 
 
 def _single(centroids: NDArray[np.float32]) -> Tree:
@@ -72,7 +88,7 @@ def _single(centroids: NDArray[np.float32]) -> Tree:
 
 
 def _grouped(parents: NDArray[np.float32], centroids: NDArray[np.float32]) -> Tree:
-    """Group centroids by their nearest parent; parents without any go."""
+    """Group centroids by their nearest parent; parents without any are dropped."""
     labels, _ = assign(centroids, _single(parents))
     order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels, minlength=len(parents))
@@ -81,7 +97,7 @@ def _grouped(parents: NDArray[np.float32], centroids: NDArray[np.float32]) -> Tr
 
 
 def _shares(sizes: NDArray[np.int64], n_lists: int) -> list[int]:
-    """Share `n_lists` out by size, never more than there are rows."""
+    """Divide `n_lists` by size, never more than there are rows."""
     exact = sizes * (n_lists / sizes.sum())
     shares = np.minimum(exact.astype(np.int64), sizes)
     for group in np.argsort(shares - exact, kind="stable"):
@@ -94,6 +110,137 @@ def _shares(sizes: NDArray[np.int64], n_lists: int) -> list[int]:
             shares[group] += 1
         spare = np.flatnonzero(shares < sizes)
     return [int(share) for share in shares]
+
+
+def assign(rows: NDArray[np.float32], tree: Tree) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the nearest centroid of each row, and the dot with it; of equal ones the first."""
+    n, dim = rows.shape
+    padded = rows
+    if dim % 4:
+        padded = np.zeros((n, -(-dim // 4) * 4), dtype=np.float32)
+        padded[:, :dim] = rows
+    labels, best = np.zeros(n, dtype=np.int32), np.full(n, -np.inf, dtype=np.float32)
+    parents, _ = _tiles(tree.parents, np.array([0, len(tree.parents)]))
+    tiles, offsets = _tiles(tree.centroids, tree.starts)
+    assign_blocks(padded, parents, tiles, offsets, tree.starts, labels, best)
+    return labels, best
+
+
+def _tiles(centroids: NDArray[np.float32], starts: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return centroids group by group, each group transposed and padded to whole vectors, and where each tile starts.
+
+    Centroids of group i are `starts[i] : starts[i + 1]`; the tiles follow each other in one flat array.
+    """
+    sizes = np.diff(starts)
+    widths = -(-sizes // _LANES) * _LANES
+    depth = -(-centroids.shape[1] // 4) * 4
+    offsets = np.concatenate([[0], np.cumsum(widths * depth)])
+    values = np.zeros(offsets[-1], dtype=np.float32)
+    for group, (first, last) in enumerate(pairwise(starts)):
+        tile = values[offsets[group] : offsets[group + 1]].reshape(depth, widths[group])
+        tile[: centroids.shape[1], : last - first] = centroids[first:last].T
+    return values, offsets
+
+
+@njit
+def compare_group(
+    rows: NDArray[np.float32],
+    members: NDArray[np.int64],
+    tile: NDArray[np.float32],
+    first: int,
+    n_centroids: int,
+    four: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    best: NDArray[np.float32],
+) -> None:
+    """Compare the rows `members` with the centroids of one tile; write those that are nearer than before."""
+    for start in range(0, members.shape[0], 4):
+        n_rows = min(4, members.shape[0] - start)
+        for i in range(n_rows):
+            four[i] = rows[members[start + i]]
+        score_four(four, tile, scores)
+        for i in range(n_rows):
+            row, dots = members[start + i], scores[i, :n_centroids]
+            top = np.float32(-np.inf)
+            for j in range(n_centroids):
+                top = max(top, dots[j])
+            if top < best[row]:
+                continue
+            at = 0
+            while dots[at] != top:
+                at += 1
+            if top > best[row] or first + at < labels[row]:
+                best[row], labels[row] = top, first + at
+
+
+@njit
+def nearest_groups(
+    rows: NDArray[np.float32],
+    tile: NDArray[np.float32],
+    n_groups: int,
+    four: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    groups: NDArray[np.int64],
+) -> None:
+    """Write the numbers of the nearest parents of each row, (n, n_visited)."""
+    for start in range(0, rows.shape[0], 4):
+        n_rows = min(4, rows.shape[0] - start)
+        for i in range(n_rows):
+            four[i] = rows[start + i]
+        score_four(four, tile, scores)
+        for i in range(n_rows):
+            dots = scores[i, :n_groups]
+            for visit in range(groups.shape[1]):
+                at = np.argmax(dots)
+                groups[start + i, visit] = at
+                dots[at] = -np.inf
+
+
+@njit_parallel
+def assign_blocks(
+    rows: NDArray[np.float32],
+    parents: NDArray[np.float32],
+    tiles: NDArray[np.float32],
+    offsets: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    labels: NDArray[np.int32],
+    best: NDArray[np.float32],
+) -> None:
+    """Write the nearest centroid of each row and the dot; rows are padded to whole fours of dimensions."""
+    n, depth = rows.shape
+    n_groups = starts.shape[0] - 1
+    n_visited = min(_VISITED, n_groups)
+    widest = parents.shape[0]
+    for group in range(n_groups):
+        widest = max(widest, offsets[group + 1] - offsets[group])
+    widest //= depth
+    parent_tile = parents.reshape((depth, parents.shape[0] // depth))
+    for block in prange((n + _BLOCK - 1) // _BLOCK):
+        a, b = block * _BLOCK, min((block + 1) * _BLOCK, n)
+        block_rows = rows[a:b]
+        four, scores = np.zeros((4, depth), dtype=np.float32), np.empty((4, widest), dtype=np.float32)
+        groups = np.zeros((b - a, n_visited), dtype=np.int64)
+        if n_groups > 1:
+            nearest_groups(block_rows, parent_tile, n_groups, four, scores, groups)
+        ends = np.zeros(n_groups + 1, dtype=np.int64)
+        for i in range(b - a):
+            for visit in range(n_visited):
+                ends[groups[i, visit] + 1] += 1
+        for group in range(n_groups):
+            ends[group + 1] += ends[group]
+        members, filled = np.empty((b - a) * n_visited, dtype=np.int64), ends[:-1].copy()
+        for i in range(b - a):
+            for visit in range(n_visited):
+                members[filled[groups[i, visit]]] = i
+                filled[groups[i, visit]] += 1
+        for group in range(n_groups):
+            of_group = members[ends[group] : ends[group + 1]]
+            first, n_centroids = starts[group], starts[group + 1] - starts[group]
+            if of_group.shape[0] > 0 and n_centroids > 0:
+                tile = tiles[offsets[group] : offsets[group + 1]]
+                tile = tile.reshape((depth, tile.shape[0] // depth))
+                compare_group(block_rows, of_group, tile, first, n_centroids, four, scores, labels[a:b], best[a:b])
 
 
 @njit

@@ -1,4 +1,4 @@
-"""The search of an inverted file: lists in turn, their rows into a shortlist, and the distances of the shortlist."""
+"""Search an inverted file: probe lists in turn, gather candidates, and re-rank them with full-precision codes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import numpy as np
 
 from scim._core.dot import fetch_row
 from scim._core.numba import njit, njit_parallel, prange
-from scim.index.ivf._codes import MIDDLE, quantize, terms
-from scim.index.ivf._probe import FRONT, angle, dot, helps, meet_parents, near_lists, next_front, shorter
-from scim.index.ivf._scan import scan_all, scan_some
-from scim.index.ivf._shortlist import cut, sort_nearest
-from scim.index.ivf._sums import list_sum
+from scim.index.ivf._candidates import cut, scan_list, scan_offsets, sort_nearest
+from scim.index.ivf._codes import MIDDLE, list_sum, quantize, terms
+from scim.index.ivf._probe import FRONT, angle, decayed, dot, is_probed, near_lists, next_front, score_parents
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scim.index.ivf._lists import Checks, Coarse, Rows, Some
-    from scim.index.ivf._room import Room
+    from scim.index.ivf._candidates import RowFilter, Workspace
+    from scim.index.ivf._codes import Checks, Coarse, Rows
 
-_SHIFT = 32  # a candidate goes by `list << _SHIFT | place`
-_PLACE = (1 << _SHIFT) - 1
+_SHIFT = 32  # the key of a candidate is `list << _SHIFT | offset`
+_OFFSET = (1 << _SHIFT) - 1
 _AHEAD = 8  # candidates whose values are fetched before they are needed
 
 
@@ -29,103 +27,103 @@ _AHEAD = 8  # candidates whose values are fetched before they are needed
 def gather(
     query: NDArray[np.float32],
     m: int,
-    reach: np.float32,
-    shrink: np.float32,
+    probe_factor: np.float32,
+    filter_decay: np.float32,
     n_near: int,
     coarse: Coarse,
     rows: Rows,
     checks: Checks,
-    some: Some,
-    room: Room,
+    row_filter: RowFilter,
+    work: Workspace,
     task: int,
 ) -> tuple[int, int]:
-    """Fill the shortlist of one query with at least `m` candidates, if so many rows pass.
+    """Gather at least `m` candidates of one query, if so many rows pass.
 
     Return how many they are, and how many rows were scanned, none for a row of zeros; or -1, and the number of a list
-    whose checksum is wrong.
+    with a wrong checksum.
     """
-    step, total = quantize(query, room.code[task])
+    step, total = quantize(query, work.code[task])
     if step == 0:
         return 0, 0
     row_terms = terms(4, step, total)
-    meet_parents(query, coarse, room, task)
-    values, names = room.values[task], room.names[task]
-    n_kept, n_scanned, n_met, nearest, bar, n_wanted = 0, 0, 0, np.float32(-1), np.float32(np.inf), n_near
+    score_parents(query, coarse, work, task)
+    values, keys = work.values[task], work.keys[task]
+    n_kept, n_scanned, n_probed, nearest, bound, n_wanted = 0, 0, 0, np.float32(-1), np.float32(np.inf), n_near
     while True:
-        n_found = near_lists(n_wanted, terms(8, step, total), coarse, some.starts, room, task)
-        if n_found == 0:
+        n_lists_scored = near_lists(n_wanted, terms(8, step, total), coarse, row_filter.starts, work, task)
+        if n_lists_scored == 0:
             return n_kept, n_scanned
         above, n_front = np.float32(-np.inf), FRONT
         while above < np.inf:
-            n_lists, above = next_front(n_found, above, n_front, room, task)
+            n_lists, above = next_front(n_lists_scored, above, n_front, work, task)
             n_front *= 8
             for i in range(n_lists):
-                number, centre = room.front_lists[task, i], angle(room.front[task, i])
+                number, centre = work.front_lists[task, i], angle(work.front[task, i])
                 if nearest < 0:
                     nearest = centre
-                if bar < np.inf:
-                    last, far = angle(bar), reach
-                    if n_scanned < n_met:
-                        far = shorter(reach, n_met / n_scanned, shrink)
-                    if not helps(centre, np.float32(np.inf), last, nearest, far):
+                if bound < np.inf:
+                    last, factor = angle(bound), probe_factor
+                    if n_scanned < n_probed:
+                        factor = decayed(probe_factor, n_probed / n_scanned, filter_decay)
+                    if not is_probed(centre, np.float32(np.inf), last, nearest, factor):
                         return n_kept, n_scanned
-                    if not helps(centre, coarse.radii[number], last, nearest, far):
+                    if not is_probed(centre, coarse.radii[number], last, nearest, factor):
                         continue
                 start, stop = rows.starts[number], rows.starts[number + 1]
                 if not checks.done[number]:
                     if list_sum(start, stop, checks.codes, checks.scales, rows.ranks, rows.values) != rows.sums[number]:
                         return -1, number
                     checks.done[number] = True
-                n_met += stop - start
-                base, name = dot(query, coarse.centroids[number]), number << _SHIFT
-                if some.places.shape[0] > 0:
-                    few = some.places[some.starts[number] : some.starts[number + 1]]
+                n_probed += stop - start
+                base, key = dot(query, coarse.centroids[number]), number << _SHIFT
+                if row_filter.offsets.shape[0] > 0:
+                    few = row_filter.offsets[row_filter.starts[number] : row_filter.starts[number + 1]]
                     n_scanned += few.shape[0]
-                    n_kept, bar = scan_some(few, rows, base, row_terms, name, m, room, task, n_kept, bar)
+                    n_kept, bound = scan_offsets(few, rows, base, row_terms, key, m, work, task, n_kept, bound)
                 else:
-                    n_scanned += (
-                        stop - start if some.starts.shape[0] == 0 else some.starts[number + 1] - some.starts[number]
-                    )
-                    n_kept, bar = scan_all(
-                        start, stop, rows, some.mask, base, row_terms, name, m, room, task, n_kept, bar
+                    passing = row_filter.starts
+                    n_scanned += stop - start if passing.shape[0] == 0 else passing[number + 1] - passing[number]
+                    mask = row_filter.mask
+                    n_kept, bound = scan_list(
+                        start, stop, rows, mask, base, row_terms, key, m, work, task, n_kept, bound
                     )
                 if n_kept > m + (m >> 2):
-                    n_kept, bar = cut(values[:n_kept], names[:n_kept], m)
-                elif bar == np.inf and n_kept >= m:
-                    bar = values[:n_kept].max()
-        n_wanted = room.near.shape[1]
+                    n_kept, bound = cut(values[:n_kept], keys[:n_kept], m)
+                elif bound == np.inf and n_kept >= m:
+                    bound = values[:n_kept].max()
+        n_wanted = work.near.shape[1]
 
 
 @njit
-def measure(
+def rerank(
     query: NDArray[np.float32],
     n: int,
     coarse: Coarse,
     rows: Rows,
     values: NDArray[np.float32],
-    names: NDArray[np.int64],
+    keys: NDArray[np.int64],
 ) -> None:
-    """Put distances, 1 - dot clipped to [0, 2], and ranks in place of the scores and names of `n` candidates.
+    """Replace the scores and keys of `n` candidates by distances, 1 - dot clipped to [0, 2], and ranks.
 
-    The one place that answered distances come from, so that equal rows are equally far, bit for bit.
+    All distances of results come from here, so that equal rows are equally far, bit for bit.
     """
     number, base = -1, 0.0
     for j in range(min(n, _AHEAD)):
-        fetch_row(rows.values, names[j] & _PLACE)
+        fetch_row(rows.values, keys[j] & _OFFSET)
     for j in range(n):
         if j + _AHEAD < n:
-            fetch_row(rows.values, names[j + _AHEAD] & _PLACE)
-        if names[j] >> _SHIFT != number:  # candidates come list by list
-            number, base = names[j] >> _SHIFT, 0.0
+            fetch_row(rows.values, keys[j + _AHEAD] & _OFFSET)
+        if keys[j] >> _SHIFT != number:  # candidates come list by list
+            number, base = keys[j] >> _SHIFT, 0.0
             centroid = coarse.centroids[number]
             for d in range(query.shape[0]):
                 base += np.float64(query[d]) * np.float64(centroid[d])
-        place = names[j] & _PLACE
-        row, coded = rows.values[place], np.float32(0)
+        offset = keys[j] & _OFFSET
+        row, coded = rows.values[offset], np.float32(0)
         for d in range(query.shape[0]):
             coded += query[d] * np.float32(np.int32(row[d]) - MIDDLE)
-        values[j] = min(max(1.0 - (base + np.float64(rows.scales[place]) * np.float64(coded)), 0.0), 2.0)
-        names[j] = rows.ranks[place]
+        values[j] = min(max(1.0 - (base + np.float64(rows.scales[offset]) * np.float64(coded)), 0.0), 2.0)
+        keys[j] = rows.ranks[offset]
 
 
 @njit_parallel
@@ -133,37 +131,36 @@ def search_many(
     X: NDArray[np.float32],
     order: NDArray[np.int64],
     m: int,
-    reach: float,
-    shrink: float,
+    probe_factor: float,
+    filter_decay: float,
     n_near: int,
     coarse: Coarse,
     rows: Rows,
     checks: Checks,
-    some: Some,
-    room: Room,
+    row_filter: RowFilter,
+    work: Workspace,
     distances: NDArray[np.float32],
     ranks: NDArray[np.int64],
     scanned: NDArray[np.int64],
 ) -> None:
     """Write distances and ranks of the nearest rows of each query, (n, k), and the number of rows scanned, (n,).
 
-    Queries are taken in the given order, in which neighbours should follow each other: what one of them has read the
-    next finds in cache. Where a list is damaged, -1 minus its number stands for the rows scanned.
+    Queries are taken in the given order, in which neighbouring queries follow each other and share the cache. Where a
+    list is damaged, -1 minus its number replaces the number of rows scanned.
     """
-    k, n_tasks = distances.shape[1], room.code.shape[0]
+    k, n_tasks = distances.shape[1], work.code.shape[0]
     for task in prange(n_tasks):
-        values, names = room.values[task], room.names[task]
+        values, keys = work.values[task], work.keys[task]
         for at in range(task * X.shape[0] // n_tasks, (task + 1) * X.shape[0] // n_tasks):
             i = order[at]
-            n_kept, scanned[i] = gather(
-                X[i], m, np.float32(reach), np.float32(shrink), n_near, coarse, rows, checks, some, room, task
-            )
+            factor, decay = np.float32(probe_factor), np.float32(filter_decay)
+            n_kept, scanned[i] = gather(X[i], m, factor, decay, n_near, coarse, rows, checks, row_filter, work, task)
             if n_kept < 0:
                 scanned[i] = -1 - scanned[i]
             if n_kept <= 0:
                 continue
             if n_kept > m + (m >> 2):
-                n_kept, _ = cut(values[:n_kept], names[:n_kept], m)
-            measure(X[i], n_kept, coarse, rows, values, names)
-            sort_nearest(values[:n_kept], names[:n_kept], k)
-            distances[i], ranks[i] = values[:k], names[:k]
+                n_kept, _ = cut(values[:n_kept], keys[:n_kept], m)
+            rerank(X[i], n_kept, coarse, rows, values, keys)
+            sort_nearest(values[:n_kept], keys[:n_kept], k)
+            distances[i], ranks[i] = values[:k], keys[:k]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scim.index.filter._code import code_type
+from scim.index.filter._coding import code_type
 from scim.index.filter._column import Column
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ class Rows(NamedTuple):
     """Rows of one table, and where they go."""
 
     which: NDArray[np.int64]
-    """(n,) their numbers among all rows wanted."""
-    places: NDArray[np.int64]
-    """(n,) where the table has them."""
+    """(n,) their positions among all rows wanted."""
+    offsets: NDArray[np.int64]
+    """(n,) their positions in the table."""
 
 
-class United:
-    """The values of all columns in order, and for each column what its codes are among them; no row is looked at.
+class CombinedColumn:
+    """The values of all columns in order, and for each column its codes among them; no row is read.
 
     Parameters
     ----------
@@ -38,28 +38,28 @@ class United:
     Raises
     ------
     TypeError
-        A column is of one kind here and of another there.
+        The columns are of different kinds.
     """
 
     def __init__(self, name: str, columns: Sequence[Column | None]) -> None:
-        held = [column for column in columns if column is not None]
-        telling = [column for column in held if column.n_values] or held[:1]  # without values it is of any kind
-        kinds = list(dict.fromkeys(column.kind for column in telling))
+        present = [column for column in columns if column is not None]
+        filled = [column for column in present if column.n_values] or present[:1]  # without values it is of any kind
+        kinds = list(dict.fromkeys(column.kind for column in filled))
         if len(kinds) > 1:
             msg = f"Column {name!r} is of kind {' and '.join(kinds)} in different parts of the index; give it one kind."
             raise TypeError(msg)
-        values = _merged([column.values for column in telling])
+        values = _merged([column.values for column in filled])
         self._columns = columns
-        self._tables = [None if column is None else _table(column.values, values) for column in columns]
+        self._tables = [None if column is None else _recoding(column.values, values) for column in columns]
         self._empty = Column(name, kinds[0], np.empty(0, dtype=code_type(len(values))), values)
-        self._empty.decode()  # so that what is made of the values is made once, and not for each `take`
+        self._empty.decode()  # so that what is derived from the values is derived once, and not for each `take`
 
     def take(self, rows: Sequence[Rows], n: int) -> Column:
-        """Return the column of `n` rows, of which each table has some; values are missing where none has one."""
+        """Return the column of `n` rows, given by table; values are missing where no table has the row."""
         codes = np.full(n, self._empty.n_values, dtype=self._empty.codes.dtype)
-        for column, table, (which, places) in zip(self._columns, self._tables, rows, strict=True):
+        for column, table, (which, offsets) in zip(self._columns, self._tables, rows, strict=True):
             if column is not None and table is not None:
-                codes[which] = table.take(column.codes[places], mode="clip")  # any code beyond means missing
+                codes[which] = table.take(column.codes[offsets], mode="clip")  # any code beyond means missing
         return self._empty.with_codes(codes)
 
 
@@ -74,14 +74,14 @@ def _merged(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return values
 
 
-def _table(values: NDArray[Any], among: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the place of each value among all, that of missing ones last; `None` if there are no values."""
+def _recoding(values: NDArray[Any], among: NDArray[Any]) -> NDArray[Any] | None:
+    """Return the position of each value among all, that of missing ones last; `None` if there are no values."""
     if not len(values):
         return None
     table = np.full(len(values) + 1, len(among), dtype=code_type(len(among)))
     if among.dtype == object:
-        places = {value: place for place, value in enumerate(among.tolist())}
-        table[:-1] = [places[value] for value in values.tolist()]
+        positions = {value: position for position, value in enumerate(among.tolist())}
+        table[:-1] = [positions[value] for value in values.tolist()]
     else:
         table[:-1] = np.searchsorted(among, values)
     return table

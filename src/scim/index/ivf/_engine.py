@@ -1,4 +1,4 @@
-"""An inverted file: rows by list as small codes, of which a query looks into the lists that can matter."""
+"""An index of kind `ivf`: an inverted file of coded rows, of which a query probes the lists that can matter."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import numpy as np
 
 from scim._core.dot import BLOCK
 from scim._core.errors import FormatError
+from scim._core.numba import threads
 from scim.index._engine import Engine
-from scim.index._threads import threads_for
-from scim.index.ivf._codes import decode, padded
-from scim.index.ivf._curve import K, point_for
-from scim.index.ivf._lists import ALL, Checks, Coarse, Rows, Some, some_of
-from scim.index.ivf._mark import mark
-from scim.index.ivf._probe import shorter
-from scim.index.ivf._room import Room, make_room
+from scim.index.ivf._calibrate import K, point_for
+from scim.index.ivf._candidates import ALL, RowFilter, Workspace, compile_filter, make_workspace
+from scim.index.ivf._codes import Checks, Coarse, Rows, decode, padded, scatter, sums_of
+from scim.index.ivf._probe import decayed
 from scim.index.ivf._search import search_many
-from scim.index.ivf._sums import sums_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,27 +24,20 @@ if TYPE_CHECKING:
 
     from scim.index._engine import Passing
 
-_LEAST = 16
-"""Candidates beyond `k` that are measured at least."""
+_LEAST = 16  # candidates beyond `k` that are re-ranked at least
 _GROWTH = 0.6
-"""Power of `k` that the candidates beyond it grow with: farther neighbours are mixed up less by their errors."""
-_ROOM_BYTES = 1 << 27
-"""For the answers of queries that are searched together."""
-_N_ROOMS = 4
-"""Rooms that are kept for the next search."""
-_LARGE_ROOM = 1 << 20
-"""Candidates for which room is not kept."""
-_N_TASKS = 16
-"""More tasks than threads, so that a slow one does not hold up the rest."""
-_NEAR = 1 / 4
-"""Share of the lists whose centroids a query meets at first, those of the nearest groups."""
+"""Power of `k` that the candidates beyond it grow with: errors change the order of distant neighbours less."""
+_WORK_BYTES = 1 << 27  # of the results of queries that are searched together
+_N_WORKSPACES = 4  # that are kept for the next search
+_LARGE_WORKSPACE = 1 << 20  # candidates for which a workspace is not kept
+_N_TASKS = 16  # more tasks than threads, so that a slow one does not hold up the rest
+_NEAR = 1 / 4  # share of the lists that a query scores first, those of the nearest groups
 _NEAR_LEAST = 512
-_MOST = 1 / 2
-"""Share of the rows from which on a filter is searched with as if there were none."""
+_MOST = 1 / 2  # filter selectivity from which on lists are scored as without a filter
 
 
 class IvfEngine(Engine):
-    """Coarse lists and coded rows."""
+    """Inverted lists of coded rows."""
 
     kind: ClassVar[str] = "ivf"
     files: ClassVar[tuple[str, ...]] = (
@@ -56,14 +46,14 @@ class IvfEngine(Engine):
         "places",
     )
 
-    knobs: ClassVar[tuple[str, ...]] = ("recall", "reach", "depth")
+    search_params: ClassVar[tuple[str, ...]] = ("recall", "probe_factor", "rerank_factor")
     scanned: ClassVar[tuple[str, ...]] = ("rows_codes", "rows_scales", "rows_ranks")
 
     def __init__(
         self,
         coarse: Coarse,
         rows: Rows,
-        places: Callable[[], NDArray[np.int32]],
+        offsets: Callable[[], NDArray[np.int32]],
         params: dict[str, Any],
         *,
         trusted: bool = False,
@@ -71,20 +61,20 @@ class IvfEngine(Engine):
         _check_shapes(coarse, rows)
         self.n_rows, self.dim = rows.values.shape
         self._coarse, self._rows, self._params = coarse, rows, params
-        self._give_places = places
+        self._read_offsets = offsets
         done = np.full(len(coarse.centroids), trusted)
         self._checks = Checks(rows.codes.view(np.uint32), rows.scales.view(np.uint32), done)
         self._sizes = len(coarse.parents), len(coarse.centroids), int(np.diff(coarse.groups).max())
-        self._rooms: dict[tuple[int, int], Room] = {}  # taken while a search works in it
+        self._workspaces: dict[tuple[int, int], Workspace] = {}  # taken out while a search works in it
 
     @functools.cached_property
-    def _places(self) -> NDArray[np.int32]:
-        """Where the row of each rank is kept."""
-        return self._give_places()
+    def _offsets(self) -> NDArray[np.int32]:
+        """Offset of the row of each rank."""
+        return self._read_offsets()
 
     @property
     def params(self) -> dict[str, Any]:
-        """`recall` asked for; `reach` and `depth` chosen for it; `curve`: the recall measured for values of `reach`."""
+        """`recall` it was built for, the search parameters chosen for it, and the `curve` of recall of others."""
         return self._params
 
     @property
@@ -92,128 +82,121 @@ class IvfEngine(Engine):
         """Number of lists."""
         return len(self._coarse.centroids)
 
-    def lay_out(self, passing: Passing) -> Some:
+    def compile_filter(self, passing: Passing) -> RowFilter:
         """Return the rows that pass by list."""
-        return some_of(passing, self._rows.starts)
+        return compile_filter(passing, self._rows.starts)
 
     def search(
         self,
         X: NDArray[np.float32],
         k: int,
-        some: Some | None,
+        row_filter: RowFilter | None,
         n_threads: int | None,
         *,
         recall: float | None = None,
-        reach: float | None = None,
-        depth: float | None = None,
-        **knobs: Any,  # noqa: ARG002  (there are no others)
+        probe_factor: float | None = None,
+        rerank_factor: float | None = None,
+        **params: Any,  # noqa: ARG002  (there are no others)
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the nearest; `recall` picks a `reach` from the curve."""
+        """Return the nearest rows; `recall` picks both factors from the curve."""
         chosen = self._params if recall is None else point_for(self._params["curve"], recall)
-        reach = float(chosen["reach"]) if reach is None else reach
-        depth = float(chosen["depth"]) if depth is None else depth
-        n_candidates = min(self.n_rows if some is None else some.n, k + self.spare(k, depth))
-        shrink = float(self._params.get("shrink", 0))
-        reach = float(shorter(reach, k / K, shrink))
-        step = max(1, _ROOM_BYTES // (12 * k))
+        factor = float(chosen["probe_factor"]) if probe_factor is None else probe_factor
+        n_spare = self.n_spare(k, float(chosen["rerank_factor"]) if rerank_factor is None else rerank_factor)
+        passing = ALL if row_filter is None else row_filter
+        m = min(self.n_rows if row_filter is None else int(row_filter.starts[-1]), k + n_spare)
+        decay = float(self._params.get("filter_decay", 0))
+        factor = float(decayed(factor, k / K, decay))
+        step = max(1, _WORK_BYTES // (12 * k))
         n_usual = int(self._params.get("n_scanned", self.n_rows))
-        with threads_for(len(X) * self.dim * max(k, n_usual) if len(X) > 1 else 0, n_threads):
-            found = [
-                self.answer(X[start : start + step], k, n_candidates, ALL if some is None else some, reach, shrink)[:2]
+        with threads(n_threads, work=len(X) * self.dim * max(k, n_usual) if len(X) > 1 else 0):
+            parts = [
+                self.search_candidates(X[start : start + step], k, m, passing, factor, decay)[:2]
                 for start in range(0, len(X), step)
             ]
-        if len(found) == 1:
-            return found[0]
-        return np.concatenate([d for d, _ in found]), np.concatenate([r for _, r in found])
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([d for d, _ in parts]), np.concatenate([r for _, r in parts])
 
     @staticmethod
-    def spare(k: int, depth: float) -> int:
-        """Return the candidates beyond `k` that are measured."""
-        return int(max(_LEAST, round(depth * K * (k / K) ** _GROWTH)))
+    def n_spare(k: int, rerank_factor: float) -> int:
+        """Return the number of candidates beyond `k` that are re-ranked."""
+        return int(max(_LEAST, round(rerank_factor * K * (k / K) ** _GROWTH)))
 
-    def answer(
-        self, X: NDArray[np.float32], k: int, m: int, some: Some, reach: float, shrink: float = 0
+    def search_candidates(
+        self,
+        X: NDArray[np.float32],
+        k: int,
+        m: int,
+        row_filter: RowFilter,
+        probe_factor: float,
+        filter_decay: float = 0.0,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
         """Return distances and ranks (n, k) from about `m` candidates each, and the number of rows scanned (n,)."""
         n, n_lists = len(X), self.n_lists
-        # Neighbouring queries follow each other, so that they find in cache what they have in common.
+        # Neighbouring queries follow each other, so that they share the cache.
         order = np.arange(n) if n < _N_TASKS else np.argsort((X @ self._coarse.parents.T).argmax(axis=1), kind="stable")
-        few = some is not ALL and some.n < _MOST * self.n_rows  # then near lists may have no row that passes
+        few = row_filter is not ALL and row_filter.starts[-1] < _MOST * self.n_rows  # near lists may have no row
         n_near = n_lists if few else min(n_lists, max(_NEAR_LEAST, round(_NEAR * n_lists)))
         distances, ranks = np.empty((n, k), dtype=np.float32), np.empty((n, k), dtype=np.int64)
         scanned = np.empty(n, dtype=np.int64)
-        key = min(_N_TASKS, n, max(2, _ROOM_BYTES // (36 * m))), m
-        room = self._rooms.pop(key, None) or make_room(key[0], padded(self.dim), *self._sizes, m)
-        search_many(
-            X,
-            order,
-            m,
-            reach,
-            shrink,
-            n_near,
-            self._coarse,
-            self._rows,
-            self._checks,
-            some,
-            room,
-            distances,
-            ranks,
-            scanned,
-        )
-        if len(self._rooms) < _N_ROOMS and key[0] * m < _LARGE_ROOM:
-            self._rooms[key] = room
+        key = min(_N_TASKS, n, max(2, _WORK_BYTES // (36 * m))), m
+        work = self._workspaces.pop(key, None) or make_workspace(key[0], padded(self.dim), *self._sizes, m)
+        parts = self._coarse, self._rows, self._checks, row_filter, work
+        search_many(X, order, m, probe_factor, filter_decay, n_near, *parts, distances, ranks, scanned)
+        if len(self._workspaces) < _N_WORKSPACES and key[0] * m < _LARGE_WORKSPACE:
+            self._workspaces[key] = work
         if scanned.min(initial=1) <= 0:
             if scanned.min() < 0:
                 self._refuse(-1 - int(scanned.min()))
             zero = scanned == 0  # rows of zeros, equally far from everything: the first ids
-            distances[zero], ranks[zero] = 1, self._first(some, k)
+            distances[zero], ranks[zero] = 1, self._first(row_filter, k)
         return distances, ranks, scanned
 
-    def _first(self, some: Some, k: int) -> NDArray[np.int64]:
-        if some is ALL:
+    def _first(self, row_filter: RowFilter, k: int) -> NDArray[np.int64]:
+        if row_filter is ALL:
             return np.arange(k)
-        places = some.places if len(some.places) else np.flatnonzero(some.mask)
-        return np.sort(self.ranks_at(places.astype(np.int64)))[:k]
+        offsets = row_filter.offsets if len(row_filter.offsets) else np.flatnonzero(row_filter.mask)
+        return np.sort(self.ranks_at(offsets.astype(np.int64)))[:k]
 
     def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
         """Return the rows, exact to a 65,534th of the largest entry of their residual."""
-        places = self.places_of(ranks)
-        labels = self._checked_lists(places)
+        offsets = self.offsets_of(ranks)
+        labels = self._checked_lists(offsets)
         out = np.empty((len(ranks), self.dim if n is None else min(n, self.dim)), dtype=np.float32)
-        decode(places, labels, self._coarse.centroids, self._rows.values, self._rows.scales, out)
+        decode(offsets, labels, self._coarse.centroids, self._rows.values, self._rows.scales, out)
         return out
 
-    def places_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where the rows of these ranks are kept."""
-        return self._places[ranks].astype(np.int64)
+    def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the offsets of the rows of these ranks."""
+        return self._offsets[ranks].astype(np.int64)
 
-    def ranks_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the ranks of the rows at these places."""
+    def ranks_at(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ranks of the rows at these offsets."""
         if not self._checks.done.all():
-            self._checked_lists(places)
-        return self._rows.ranks[places].astype(np.int64)
+            self._checked_lists(offsets)
+        return self._rows.ranks[offsets].astype(np.int64)
 
     def ranks_in(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the ranks, ascending, of the rows at the places where `mask` is true."""
+        """Return the ranks, ascending, of the rows at the offsets where `mask` is true."""
         if not self._checks.done.all():
             self._checked_lists(np.flatnonzero(mask))
         passes = np.empty(self.n_rows, dtype=np.bool_)
-        mark(mask, self._rows.ranks, passes)  # quicker than to sort them
+        scatter(mask, self._rows.ranks, passes)  # quicker than to sort them
         return np.flatnonzero(passes)
 
-    def _checked_lists(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Return the list of each place, after comparing the checksums of those that were not compared yet."""
-        labels = (np.searchsorted(self._rows.starts, places, side="right") - 1).astype(np.int32)
+    def _checked_lists(self, offsets: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the list of each offset, after comparing the checksums of those that were not compared yet."""
+        labels = (np.searchsorted(self._rows.starts, offsets, side="right") - 1).astype(np.int32)
         done = self._checks.done
         if not done.all():
             wanted = np.zeros(self.n_lists, dtype=np.bool_)
             wanted[labels] = True
-            fresh = np.flatnonzero(wanted & ~done)
-            if len(fresh):
-                wrong = sums_of(fresh, self._rows, self._checks) != self._rows.sums[fresh]
+            unchecked = np.flatnonzero(wanted & ~done)
+            if len(unchecked):
+                wrong = sums_of(unchecked, self._rows, self._checks) != self._rows.sums[unchecked]
                 if wrong.any():
-                    self._refuse(int(fresh[np.argmax(wrong)]))
-                done[fresh] = True
+                    self._refuse(int(unchecked[np.argmax(wrong)]))
+                done[unchecked] = True
         return labels
 
     def _refuse(self, number: int) -> NoReturn:
@@ -227,7 +210,7 @@ class IvfEngine(Engine):
         """Return the arrays named in `files`."""
         parts: dict[str, Any] = {"coarse": self._coarse, "rows": self._rows}
         named = {f"{part}_{name}": array for part, of in parts.items() for name, array in of._asdict().items()}
-        return {**named, "places": self._places}
+        return {**named, "places": self._offsets}
 
     @property
     def resident(self) -> dict[str, int]:
@@ -243,7 +226,7 @@ class IvfEngine(Engine):
 
     @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> IvfEngine:
-        """Return the engine of these arrays; of the large ones, each list is checked when it is first looked into."""
+        """Return the engine of these arrays; of the large ones, each list is checked when it is first probed."""
         coarse = Coarse(*(arrays[f"coarse_{name}"] for name in Coarse._fields))
         unchecked = getattr(arrays, "unchecked", arrays.__getitem__)
         rows = Rows(

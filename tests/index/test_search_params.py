@@ -1,4 +1,4 @@
-"""What a query can be told, and what an index says of itself."""
+"""Search parameters of a query, and the properties of an index."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ import scim
 
 from .conftest import assert_equal, clusters, table, thorough
 
-KNOBS = {"exact": ["recall"], "ivf": ["recall", "reach", "depth"], "graph": ["effort"]}
-GOOD = {"recall": 0.9, "reach": 0.2, "depth": 2, "effort": 40}
+PARAMS = {"exact": ["recall"], "ivf": ["recall", "probe_factor", "rerank_factor"], "graph": ["ef_search"]}
+GOOD = {"recall": 0.9, "probe_factor": 0.2, "rerank_factor": 2, "ef_search": 40}
 
 
-def test_knobs_of_each_kind(kind, base, queries):
+def test_search_params_of_each_kind(kind, base, queries):
     index = thorough(base, kind)
     plain = index.query(queries, 5)
     for name, value in GOOD.items():
-        if name in KNOBS[kind]:
+        if name in PARAMS[kind]:
             assert (index.query(queries, 5, **{name: value}).ids >= 0).all()
-            assert (index.query(queries, 5, **{name: np.float32(value) if name != "effort" else 30}).ids >= 0).all()
+            assert (index.query(queries, 5, **{name: np.float32(value) if name != "ef_search" else 30}).ids >= 0).all()
             assert_equal(index.query(queries, 5, **{name: None}), plain)
             index.query_radius(queries, 0.1, **{name: value})
         else:
             match = (
-                rf"Unknown parameter '{name}' of a query of an index of kind '{kind}'; it takes \['{KNOBS[kind][0]}'"
+                rf"Unknown parameter '{name}' of a query of an index of kind '{kind}'; it takes \['{PARAMS[kind][0]}'"
             )
             with pytest.raises(TypeError, match=match):
                 index.query(queries, 5, **{name: value})
     index.append(clusters(5))
-    assert index.query(queries, 5, **{KNOBS[kind][0]: GOOD[KNOBS[kind][0]]}).ids.shape == (40, 5)
+    assert index.query(queries, 5, **{PARAMS[kind][0]: GOOD[PARAMS[kind][0]]}).ids.shape == (40, 5)
 
 
 @pytest.mark.parametrize(
-    ("knobs", "error", "match"),
+    ("params", "error", "match"),
     [
         ({"recall": 0}, ValueError, "`recall` must be above 0 and at most 1, got 0"),
         ({"recall": 1.1}, ValueError, "`recall` must be above 0 and at most 1, got 1.1"),
         ({"recall": float("nan")}, ValueError, "`recall` must be above 0 and at most 1, got nan"),
         ({"recall": "all"}, TypeError, "`recall` must be a number, got 'all'"),
-        ({"reach": -1}, ValueError, "`reach` must be finite and at least 0, got -1"),
-        ({"reach": float("inf")}, ValueError, "`reach` must be finite and at least 0, got inf"),
-        ({"depth": -0.5}, ValueError, "`depth` must be finite and at least 0, got -0.5"),
-        ({"depth": True}, TypeError, "`depth` must be a number, got True"),
+        ({"probe_factor": -1}, ValueError, "`probe_factor` must be finite and at least 0, got -1"),
+        ({"probe_factor": float("inf")}, ValueError, "`probe_factor` must be finite and at least 0, got inf"),
+        ({"rerank_factor": -0.5}, ValueError, "`rerank_factor` must be finite and at least 0, got -0.5"),
+        ({"rerank_factor": True}, TypeError, "`rerank_factor` must be a number, got True"),
     ],
 )
-def test_errors_of_ivf(base, knobs, error, match):
+def test_errors_of_ivf(base, params, error, match):
     index = thorough(base, "ivf")
     with pytest.raises(error, match=match):
-        index.query(base, 3, **knobs)
+        index.query(base, 3, **params)
     with pytest.raises(error, match=match):
-        index.query_radius(base, 0.1, **knobs)
+        index.query_radius(base, 0.1, **params)
 
 
 def test_errors_of_graph(base):
-    with pytest.raises(ValueError, match="effort must be at least 1, got 0"):
-        thorough(base, "graph").query(base, 3, effort=0)
+    with pytest.raises(ValueError, match="ef_search must be at least 1, got 0"):
+        thorough(base, "graph").query(base, 3, ef_search=0)
 
 
 def test_bytes(kind, base):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers import oracles
 from scim._core.errors import FilterError
-from scim.index.filter import Column, Where, _where
+from scim.index.filter import Column, Filter, _filter
 
 FRAME = pd.DataFrame(
     {
@@ -27,7 +27,7 @@ COLUMNS = {name: Column.of(name, FRAME[name]) for name in FRAME}
 
 
 def passing_rows(expression, columns=COLUMNS, n_rows=5):
-    where = Where(expression)
+    where = Filter(expression)
     where.check(columns)
     return np.flatnonzero(where.mask(columns, n_rows)).tolist()
 
@@ -204,7 +204,7 @@ def test_what_any_of_the_tables_has_is_known():
     blood = coded(
         tissue=["blood", None, "liver"], sure=pd.array([True, None, False], dtype="boolean"), note=["a", "b", "a"]
     )
-    where = Where("tissue in ['lung', 'liver'] or note == 'b' or sure")
+    where = Filter("tissue in ['lung', 'liver'] or note == 'b' or sure")
     where.check(lung, blood)
     assert where.mask(lung, 2).tolist() == [True, True]
     assert where.mask(blood, 3).tolist() == [True, True, True]
@@ -215,31 +215,31 @@ def test_what_any_of_the_tables_has_is_known():
         ("sure != True", [0, 1]),
         ("sure < True or sure in [True, False] or sure != None", []),
     ]:
-        Where(expression).check(lung, blood)
-        assert np.flatnonzero(Where(expression).mask(lung, 2)).tolist() == passing
+        Filter(expression).check(lung, blood)
+        assert np.flatnonzero(Filter(expression).mask(lung, 2)).tolist() == passing
     with pytest.raises(FilterError, match="no cell has tissue == 'brain'"):
-        Where("tissue == 'brain'").check(lung, blood)
+        Filter("tissue == 'brain'").check(lung, blood)
     with pytest.raises(FilterError, match="no column 'brain'"):
-        Where("brain == 3").check(lung, blood)
+        Filter("brain == 3").check(lung, blood)
 
 
 def test_tables_that_disagree_about_a_column():
     with pytest.raises(FilterError, match="column 'n' holds numbers and text in different parts"):
-        Where("n == 1").check(coded(n=[1, 2]), coded(n=["1"]))
+        Filter("n == 1").check(coded(n=[1, 2]), coded(n=["1"]))
     # Without any value it is of no kind.
-    where, nothing = Where("n > 1"), coded(n=[None, None])
+    where, nothing = Filter("n > 1"), coded(n=[None, None])
     where.check(nothing, coded(n=[1, 2]))
     assert where.mask(nothing, 2).tolist() == [False, False]
-    assert Where("n != 1").mask(nothing, 2).all()
+    assert Filter("n != 1").mask(nothing, 2).all()
     with pytest.raises(FilterError, match="holds text, got 1"):
         where.check(nothing)
 
 
 def test_mask_refuses_other_types_and_lengths():
     with pytest.raises(FilterError, match="holds numbers, got 'a'"):
-        Where("n == 'a'").mask(COLUMNS, 5)
+        Filter("n == 'a'").mask(COLUMNS, 5)
     with pytest.raises(ValueError, match=r"columns of 4 rows, got Column\('n': number, 5 rows, 5 values\)"):
-        Where("n == 1").mask(COLUMNS, 4)
+        Filter("n == 1").mask(COLUMNS, 4)
 
 
 VALUES = {
@@ -276,6 +276,6 @@ def written(tree):
 def test_masks_are_those_of_the_oracle(tree, rows):
     table = {name: [row[i] for row in rows] for i, name in enumerate(VALUES)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_where, "_ROWS", 5)
-        found = Where(written(tree)).mask(coded(**table), len(rows))
+        patch.setattr(_filter, "_ROWS", 5)
+        found = Filter(written(tree)).mask(coded(**table), len(rows))
     np.testing.assert_array_equal(found, oracles.rows_that_pass(tree, table))

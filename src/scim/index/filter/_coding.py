@@ -1,8 +1,8 @@
-"""Coding a column: its distinct values in order, and for each row the place of its value among them."""
+"""Code a column: its distinct values in order, and for each row the position of its value among them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,41 +25,31 @@ _INFERRED: dict[str, Kind] = {
     "floating": "number",
     "mixed-integer-float": "number",
 }
-_ROWS = 1 << 18
-"""Rows recoded at a time: numpy makes 8 bytes of every code that it looks up."""
+_ROWS = 1 << 18  # recoded at a time: numpy makes 8 bytes of every code that it looks up
 
 
-class Coded(NamedTuple):
-    """What a :class:`scim.index.filter.Column` is made of."""
+def code_values(
+    name: str, values: pd.Series | pd.Categorical | NDArray[Any] | Sequence[Any]
+) -> tuple[Kind, NDArray[Any], NDArray[Any]]:
+    """Return the kind of the values of a column, their codes, and the distinct values.
 
-    kind: Kind
-    """Of which kind the values are."""
-
-    codes: NDArray[Any]
-    """(n_rows,) uint8, uint16 or uint32: places in `values`; len(values) = missing."""
-
-    values: NDArray[Any]
-    """(n_values,) ascending."""
-
-
-def code_values(name: str, values: pd.Series | pd.Categorical | NDArray[Any] | Sequence[Any]) -> Coded:
-    """Code the values of a column.
+    Codes (n_rows,) are uint8, uint16 or uint32, positions in the ascending values (n_values,); n_values is missing.
 
     Raises
     ------
     TypeError
-        They are not all text, all numbers or all true and false.
+        The values are not all text, all numbers or all booleans.
     """
     array = _as_array(name, values)
     if isinstance(array, pd.Categorical):
         old = array.codes
         kind, distinct = _typed(name, _as_array(name, array.categories))
-        some = np.zeros(distinct.size + 1, dtype=np.bool_)
+        present = np.zeros(distinct.size + 1, dtype=np.bool_)
         for start in range(0, old.size, _ROWS):
-            some[old[start : start + _ROWS]] = True  # -1 is the place behind the last
-        used = some[:-1] & ~pd.isna(distinct)
+            present[old[start : start + _ROWS]] = True  # -1 is the position behind the last
+        used = present[:-1] & ~pd.isna(distinct)
     else:
-        _kind(name, array)  # before factorize, to which 1 and True are the same, and lists an error
+        _kind(name, array)  # before factorize, which takes 1 and True as equal and fails on lists
         old, uniques = pd.factorize(array)
         kind, distinct = _typed(name, uniques)
         used = ~pd.isna(distinct)
@@ -69,7 +59,7 @@ def code_values(name: str, values: pd.Series | pd.Categorical | NDArray[Any] | S
     codes = np.empty(old.size, dtype=new.dtype)
     for start in range(0, old.size, _ROWS):
         codes[start : start + _ROWS] = new[old[start : start + _ROWS]]
-    return Coded(kind, codes, distinct[order])
+    return kind, codes, distinct[order]
 
 
 def code_type(n_values: int) -> type[np.unsignedinteger[Any]]:
@@ -77,11 +67,11 @@ def code_type(n_values: int) -> type[np.unsignedinteger[Any]]:
     return next(kind for kind in CODE_TYPES if n_values <= np.iinfo(kind).max)
 
 
-def _in_order(distinct: NDArray[Any], places: NDArray[np.intp]) -> NDArray[np.intp]:
+def _in_order(distinct: NDArray[Any], positions: NDArray[np.intp]) -> NDArray[np.intp]:
     if distinct.dtype != object:
-        return places[np.argsort(distinct[places])]
+        return positions[np.argsort(distinct[positions])]
     # Python sorts text more than twice as fast as numpy sorts objects.
-    return np.array(sorted(places.tolist(), key=distinct.tolist().__getitem__), dtype=np.intp)
+    return np.array(sorted(positions.tolist(), key=distinct.tolist().__getitem__), dtype=np.intp)
 
 
 def _as_array(name: str, values: Any) -> Any:

@@ -1,0 +1,192 @@
+"""Search several segments as one: merge their results, leave out duplicates, and collect all rows within a distance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from scim._core.numba import njit_parallel, prange, threads
+from scim._core.topk import sort_rows
+from scim.index._segments import vectors_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from scim.index._segments import Segment
+
+    Hits = tuple[NDArray[np.float32], NDArray[np.int64]]
+    Vectors = Callable[[NDArray[np.int64], int | None], NDArray[np.float32]]
+
+_SORTING = 64  # multiplications that sorting one hit takes as long as
+_SPARE = 16  # hits that are searched beyond those wanted, in case some are duplicates
+_HEAD = 16  # numbers of a row that are compared first: most queries have no duplicates
+_FIRST = 64  # neighbours that a radius query searches at first; four times as many where those do not suffice
+_SAME = np.float32(3e-5)
+"""Difference of entries of unit rows up to which they are the same: a stored row is exact to half of it."""
+_EVEN = np.float32(4e-5)
+"""Largest difference of the distances of equal rows: one may be coded, with an error each entry, the other not."""
+
+
+class Neighbors(NamedTuple):
+    """The nearest rows of each query, nearest first.
+
+    Attributes
+    ----------
+    distances
+        float32 (n, k): cosine distances, ascending; `inf` where there are fewer than k rows.
+    ids
+        int64 (n, k): ids of the rows; -1 where there are fewer than k rows.
+    """
+
+    distances: NDArray[np.float32]
+    ids: NDArray[np.int64]
+
+
+class RadiusNeighbors(NamedTuple):
+    """The rows within a distance of each query; those of query i are at `starts[i] : starts[i + 1]`, nearest first.
+
+    Attributes
+    ----------
+    distances
+        float32 (n_hits,): cosine distances.
+    ids
+        int64 (n_hits,): ids of the rows.
+    starts
+        int64 (n + 1,): where the hits of each query start.
+    """
+
+    distances: NDArray[np.float32]
+    ids: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+
+class Search(NamedTuple):
+    """The segments to search and how, the same for all queries of a call."""
+
+    segments: Sequence[Segment]
+    filters: Sequence[tuple[int, Any]]
+    """Of each segment the number of passing rows, and its compiled filter; `None` for all rows."""
+    n_threads: int | None
+    params: Mapping[str, Any]
+
+    @property
+    def n_passing(self) -> int:
+        """Number of rows that pass the filter."""
+        return sum(n for n, _ in self.filters)
+
+
+def find(search: Search, X: NDArray[np.float32], k: int) -> Hits:
+    """Return distances and ids of the nearest rows of unit queries, (n, k); at least `k` rows pass."""
+    parts = []
+    for segment, (n, row_filter) in zip(search.segments, search.filters, strict=True):
+        if n and k:
+            taken = {name: value for name, value in search.params.items() if name in segment.engine.search_params}
+            distances, ranks = segment.engine.search(X, min(k, n), row_filter, search.n_threads, **taken)
+            parts.append((distances, segment.ids_of(ranks)))
+    if not parts:
+        return np.empty((len(X), 0), dtype=np.float32), np.empty((len(X), 0), dtype=np.int64)
+    if len(parts) == 1:
+        return parts[0]
+    distances, ids = np.concatenate([d for d, _ in parts], axis=1), np.concatenate([i for _, i in parts], axis=1)
+    with threads(search.n_threads, work=distances.size * _SORTING):
+        sort_rows(distances, ids)
+    return distances[:, :k], ids[:, :k]
+
+
+def find_distinct(search: Search, X: NDArray[np.float32], k: int) -> Hits:
+    """Do the same without duplicates, `inf` and -1 behind; more hits are searched where too few are left."""
+    n_passing = search.n_passing
+    out = np.full((len(X), k), np.inf, dtype=np.float32), np.full((len(X), k), -1, dtype=np.int64)
+    short, wanted = np.arange(len(X)), min(n_passing, k + _SPARE)
+    while len(short):
+        distances, ids = find(search, X[short], wanted)
+        duplicate = duplicates(distances, ids, lambda hits, n: vectors_of(search.segments, hits, n))
+        if not duplicate.any():
+            out[0][short, : distances.shape[1]], out[1][short, : ids.shape[1]] = distances[:, :k], ids[:, :k]
+            break
+        order = np.argsort(duplicate, axis=1, kind="stable")[:, :k]
+        duplicate = np.take_along_axis(duplicate, order, axis=1)
+        out[0][short, : order.shape[1]] = np.where(duplicate, np.inf, np.take_along_axis(distances, order, axis=1))
+        out[1][short, : order.shape[1]] = np.where(duplicate, -1, np.take_along_axis(ids, order, axis=1))
+        short = short[duplicate.any(axis=1)] if wanted < n_passing else short[:0]
+        wanted = min(4 * wanted, n_passing)
+    return out
+
+
+def find_within(
+    query: Callable[[NDArray[Any], int], Neighbors], X: NDArray[Any], max_distance: float, most: int
+) -> RadiusNeighbors:
+    """Return the rows within a distance of each query, at most `most`; `query` finds the k nearest."""
+    distances = [np.empty(0, dtype=np.float32)] * len(X)
+    ids = [np.empty(0, dtype=np.int64)] * len(X)
+    left, k = np.arange(len(X)), min(_FIRST, most)
+    while len(left) and k:
+        near = query(X[left], k)
+        inside = (near.distances <= max_distance).sum(axis=1)
+        for row, (number, n) in enumerate(zip(left, inside, strict=True)):
+            distances[number], ids[number] = near.distances[row, :n], near.ids[row, :n]
+        left = left[inside == k] if k < most else left[:0]
+        k = min(4 * k, most)
+    starts = np.zeros(len(X) + 1, dtype=np.int64)
+    starts[1:] = np.cumsum([len(hits) for hits in ids])
+    no_distance, no_id = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
+    return RadiusNeighbors(np.concatenate([no_distance, *distances]), np.concatenate([no_id, *ids]), starts)
+
+
+def duplicates(distances: NDArray[np.float32], ids: NDArray[np.int64], vectors: Vectors) -> NDArray[np.bool_]:
+    """Return which hits equal an earlier hit of their query, (n, k).
+
+    Only hits at the same distance can be equal, so only their rows are read, with `vectors`: their first numbers, and
+    all numbers where those are equal.
+    """
+    equal = _equal(distances, ids, vectors, _HEAD)
+    queries = np.flatnonzero(equal.any(axis=1))
+    if queries.size:
+        equal[queries] = _equal(distances[queries], ids[queries], vectors, None)
+    return equal
+
+
+def _equal(
+    distances: NDArray[np.float32], ids: NDArray[np.int64], vectors: Vectors, n: int | None
+) -> NDArray[np.bool_]:
+    """Return which hits equal an earlier hit of their query in their first `n` numbers."""
+    real = ids >= 0
+    even = (distances[:, 1:] - distances[:, :-1] <= _EVEN) & real[:, 1:]
+    tied = np.zeros(ids.shape, dtype=np.bool_)
+    tied[:, 1:] |= even
+    tied[:, :-1] |= even
+    duplicate = np.zeros(ids.shape, dtype=np.bool_)
+    if tied.any():
+        unique, inverse = np.unique(ids[tied], return_inverse=True)
+        which = np.full(ids.shape, -1, dtype=np.int64)
+        which[tied] = inverse
+        mark_duplicates(distances, which, vectors(unique, n), duplicate)
+    return duplicate
+
+
+@njit_parallel
+def mark_duplicates(
+    distances: NDArray[np.float32], which: NDArray[np.int64], rows: NDArray[np.float32], duplicate: NDArray[np.bool_]
+) -> None:
+    """Mark hits that have the row, numbered by `which`, of an earlier unmarked hit at the same distance."""
+    for i in prange(which.shape[0]):
+        for j in range(1, which.shape[1]):
+            if which[i, j] < 0:
+                continue
+            row = rows[which[i, j]]
+            for before in range(j - 1, -1, -1):
+                if which[i, before] < 0 or distances[i, j] - distances[i, before] > _EVEN:
+                    break
+                if duplicate[i, before]:
+                    continue
+                earlier, same = rows[which[i, before]], True
+                for d in range(row.shape[0]):
+                    if abs(row[d] - earlier[d]) > _SAME:
+                        same = False
+                        break
+                if same:
+                    duplicate[i, j] = True
+                    break

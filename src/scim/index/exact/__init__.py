@@ -1,1 +1,0 @@
-"""Brute force, and the kernels that every kind measures distances with."""

@@ -1,1 +1,0 @@
-"""A graph of neighbours that is walked."""
