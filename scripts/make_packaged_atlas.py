@@ -87,9 +87,9 @@ def train(cells: dict[str, anndata.AnnData]) -> scim.model.Model:
     for adata in cells.values():
         pancreas = adata.obs["study"] == "baron"
         adata.obs["training_study"] = adata.obs["study"].where(~pancreas, "baron " + adata.obs["donor"])
-    return scim.model.train(
-        cells, label_key="cell_type", study_key="training_study", name="blood and pancreas", rng=SEED
-    )
+    model = scim.model.train(cells, label_key="cell_type", study_key="training_study", rng=SEED)
+    model.name = "blood and pancreas"
+    return model
 
 
 def card(cells: dict[str, anndata.AnnData], measures: Path | None) -> dict[str, object]:

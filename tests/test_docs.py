@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import runpy
 from pathlib import Path
@@ -32,12 +33,14 @@ def test_training_runs(tmp_path, monkeypatch):
     for i, name in enumerate("abc"):
         fakes.cells(60, seed=i).write_h5ad(f"{name}.h5ad")
     fakes.cells(60, seed=2).write_zarr("c.zarr")
-    train, short = scim.model.train, scim.model.TrainConfig(n_members=1, n_steps=6, batch_size=30, validate_every=3)
-    monkeypatch.setattr(
-        scim.model,
-        "train",
-        lambda *data, **how: train(*data, **how | {"config": short, "hidden": (8,), "latent_dim": 4}),
-    )
+    train = scim.model.train
+
+    def short(*data, config=None, **how):
+        small = {"n_members": 1, "n_steps": 6, "batch_size": 30, "validate_every": 3}
+        config = dataclasses.replace(scim.model.TrainConfig() if config is None else config, **small)
+        return train(*data, **how, config=config, model=scim.model.ModelConfig(hidden=(8,), latent_dim=4))
+
+    monkeypatch.setattr(scim.model, "train", short)
     found = run_page("training.md", tmp_path)
     assert scim.model.load("my_model").n_genes == found["model"].n_genes
     assert [look["step"] for look in found["model"].metadata["validation"]] == [3, 6]

@@ -3,7 +3,7 @@
     python benchmarks/quality/objectives.py [FOLDER] [--tests ...] [--objectives ...] [--seeds 1] [--members 1]
 
 The first is the default. The others learn from the same cells, changed and hidden alike, over the same genes. Of simclr
-and moco, which see no label, labels only choose the genes and how often a cell is drawn.
+and moco, which use no label, labels only choose the genes and how often a cell is drawn.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ TESTS = ("pbmc3k", "zheng_facs", "zheng_sorted", "baron_human3")
 
 
 def trained(objective: str, train: list, seed: int, **changes: int) -> scim.model.Model:
-    config = scim.model.TrainConfig(**changes)
-    return scim.model.train(train, label_key="label", study_key="study", objective=objective, config=config, rng=seed)
+    config = scim.model.TrainConfig(objective=objective, **changes)
+    return scim.model.train(train, label_key="label", study_key="study", config=config, rng=seed)
 
 
 def main() -> None:

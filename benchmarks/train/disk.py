@@ -36,16 +36,16 @@ def train(way: str, files: list[str], steps: int, n_genes: int) -> dict[str, Any
         parts.watch(_train, name, name)
     fit = _loop.Run.fit
 
-    def timed(run: Any, *arguments: Any) -> Any:
+    def timed(run: Any, *arguments: Any, **named: Any) -> Any:
         before = time.process_time()
         with parts.timed("steps"):
-            fitted = fit(run, *arguments)
+            fitted = fit(run, *arguments, **named)
         busy.append(time.process_time() - before)
         return fitted
 
     _loop.Run.fit = timed
-    config = scim.model.TrainConfig(n_steps=steps)
-    model = scim.model.train(files, label_key="cell_type", config=config, n_genes=n_genes, max_memory=WAYS[way], rng=0)
+    config, net = scim.model.TrainConfig(n_steps=steps, max_memory=WAYS[way]), scim.model.ModelConfig(n_genes)
+    model = scim.model.train(files, label_key="cell_type", model=net, config=config, rng=0)
     return {**parts.seconds, "cpu": busy[0], "uid": model.uid}
 
 

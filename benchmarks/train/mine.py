@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from scim._core.settings import settings
-from scim.model import Decoder, Encoder, ModelConfig, TrainConfig
-from scim.model.net._net import Dropout
+from scim.model import Decoder, Encoder, ModelConfig
+from scim.model.net import Dropout
 from scim.training.loop._config import MINING
-from scim.training.losses import Relations, View, make_objective, reconstruction_loss
-from scim.training.losses import _triplet as triplet
-from scim.training.losses._mine import Triplets, mine
+from scim.training.loop._learner import reconstruction_loss
+from scim.training.losses import Relations, View
+from scim.training.losses._triplet import TripletLoss, Triplets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,18 +124,16 @@ class Training:
                 module.generator = torch.Generator(device).manual_seed(0)
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-        unrelated = torch.eye(N_LABELS, dtype=torch.bool)
-        relations, lone = Relations(unrelated, unrelated, ~unrelated), torch.zeros(N_LABELS, dtype=torch.bool)
-        config = TrainConfig(objective="triplet", margin=MARGIN, mining="semihard", per_anchor=None)
-        self.objective = make_objective(config, relations, lone, self.encoder, LATENT, self.generator)
+        self.loss = loss_on(device, "semihard")
+        self.mine = self.loss.mine
 
     def step(self, cells: Cells, view: View) -> tuple[float, float]:
         """Return the seconds of a step, and those of them that were spent mining."""
         mining = [0.0]
-        triplet.mine = timed(mine, mining, self.clock)  # type: ignore[assignment, attr-defined]  # what the objective calls
+        self.loss.mine = timed(self.mine, mining, self.clock)  # type: ignore[assignment, method-assign]
         start = self.clock()
-        (embedding,) = self.objective.embed(self.encoder, [view])
-        loss = 0.001 * self.objective([embedding], cells.labels, cells.studies, self.generator)
+        (embedding,) = self.loss.embed(self.encoder, [view])
+        loss = 0.001 * self.loss([embedding], cells.labels, cells.studies, self.generator)
         loss = loss + reconstruction_loss(self.decoder(embedding), self.encoder.scale(view.x), view.seen)
         self.optimizer.zero_grad()
         loss.backward()
@@ -159,10 +157,13 @@ def draw(n: int) -> Cells:
 
 
 def mine_on(cells: Cells, rule: Mining) -> Triplets:
-    device = cells.embedding.device
-    kin, lone = torch.eye(N_LABELS, dtype=torch.bool, device=device), torch.zeros(N_LABELS, device=device) > 0
-    generator = torch.Generator().manual_seed(0)
-    return mine(*cells, kin, lone=lone, margin=MARGIN, mining=rule, generator=generator)
+    return loss_on(cells.embedding.device, rule).mine(*cells, torch.Generator().manual_seed(0))
+
+
+def loss_on(device: torch.device, rule: Mining) -> TripletLoss:
+    unrelated = torch.eye(N_LABELS, dtype=torch.bool)
+    relations, within_study = Relations(unrelated, unrelated, ~unrelated), torch.zeros(N_LABELS, dtype=torch.bool)
+    return TripletLoss(relations, within_study, margin=MARGIN, mining=rule).to(device)
 
 
 def loops(cells: Cells, rule: Mining) -> list[tuple[int, int, int]]:

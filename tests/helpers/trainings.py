@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_fabric import Fabric
 
 import scim
-from scim.model import TrainConfig, train
+from scim.model import ModelConfig, TrainConfig, train
 from scim.training.loop import _loop
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 scim.ontology.related(["T cell", "B cell"])  # loads the ontology, which each fork would load again
 
-SIZES: dict[str, Any] = {"hidden": (8,), "latent_dim": 4}
+SIZES: dict[str, Any] = {"model": ModelConfig(hidden=(8,), latent_dim=4)}
 
 
 @functools.cache
@@ -47,17 +47,17 @@ def toy(n: int = 60, seed: int = 0, genes: slice = slice(None)) -> Any:
 
 
 def config_of(**changes: Any) -> TrainConfig:
-    """A training of eleven small steps, by triplets and reconstruction."""
+    """A training of eleven small steps, by triplets and reconstruction, with a checkpoint every third step."""
     small = {"n_steps": 11, "batch_size": 24, "queue_size": 64, "validate_every": 4, "least_panel": 20}
-    terms = {"n_members": 1, "objective": "triplet", "reconstruction_weight": 0.1}
+    terms = {"checkpoint_every": 3, "n_members": 1, "objective": "triplet", "reconstruction_weight": 0.1}
     return TrainConfig(**{**small, **terms, "margin": 1.0, **changes})
 
 
 def fit(folder: Path | str | None = None, **changes: Any) -> Model:
-    """Train on one thread, with a state every third step; changes go to `train` or to its configuration."""
+    """Train on one thread; changes go to `train` or to its configuration."""
     scim.settings.n_threads = 1
-    options = {"label_key": "cell_type", "rng": 0, "checkpoint_every": 3, **SIZES}
-    names = ("data", "rng", "validation", "fabric", "max_memory", "scratch", "hidden", "label_key", "study_key")
+    options = {"label_key": "cell_type", "rng": 0, **SIZES}
+    names = ("data", "rng", "validation", "fabric", "model", "label_key", "study_key")
     options |= {name: changes.pop(name) for name in names if name in changes}
     data = options.pop("data", None)
     data = [toy(), toy(48, 1, slice(0, 90))] if data is None else data
@@ -101,16 +101,16 @@ def fit_and_die(folder: Path, where: str, call: int, when: str = "before", **cha
     fit(folder, **changes)
 
 
-def fit_on_a_full_disk(folder: Path, limit: int, told: Path) -> None:
+def fit_on_a_full_disk(folder: Path, limit: int, log: Path) -> None:
     """Train where no file may be longer than `limit` bytes; write down the error."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     error: Exception | None = None
     try:
         fit(folder)
-    except Exception as problem:  # noqa: BLE001  (it is told)
+    except Exception as problem:  # noqa: BLE001  (it is written down)
         error = problem
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    told.write_text(json.dumps([[kind.__name__ for kind in type(error).__mro__], str(error)]))
+    log.write_text(json.dumps([[kind.__name__ for kind in type(error).__mro__], str(error)]))
 
 
 def fit_with_two(folder: Path, changes: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The recipe of the paper (Heimberg et al., Nature 2025) on the same cells, for a bounded number of steps and genes.
 
-`scim.model.TrainConfig.paper` and the paper's net; genes that a study did not measure are zeros. Its filters of cells
-are left out: old chemistries have few counts. The paper trained for 50,000 steps on 28,231 genes.
+`scim.model.TrainConfig.paper` and `ModelConfig.paper`; genes that a study did not measure are zeros. Its filters of
+cells are left out: old chemistries have few counts. The paper trained for 50,000 steps on 28,231 genes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 STEPS = 150
 N_GENES = 3000
-NET = {"hidden": (1024, 1024, 1024), "latent_dim": 128, "input_dropout": 0.4, "dropout": 0.5, "standardize": False}
 
 
 def predict(
@@ -29,8 +28,8 @@ def predict(
     genes = most_variable(train)
     train, tests = ([aligned(adata, genes) for adata in some] for some in (train, tests))
     scim.settings.n_threads = 1
-    config = scim.model.TrainConfig.paper(n_steps=steps or STEPS)
-    model = scim.model.train(train, label_key=label_key, study_key="study", genes=genes, config=config, rng=seed, **NET)
+    config, net = scim.model.TrainConfig.paper(n_steps=steps or STEPS, genes=genes), scim.model.ModelConfig.paper()
+    model = scim.model.train(train, label_key=label_key, study_key="study", model=net, config=config, rng=seed)
     return annotated(model, train, tests, label_key)
 
 

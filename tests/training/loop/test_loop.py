@@ -14,8 +14,8 @@ from lightning_fabric import Fabric
 import scim
 from helpers import trainings
 from scim.training.data import combine, gathered, pick_genes
-from scim.training.loop import _loop, _members
-from scim.training.loop._validation import Validation
+from scim.training.loop import _loop, _train
+from scim.training.loop._loop import Validation
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def test_the_fabric_of_the_user_is_used():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked as on Linux")
 def test_two_processes_return_one_model(tmp_path):
-    """They draw different cells, stop together, and go on after both were killed: seconds, for four processes."""
+    """They draw different cells, stop together, and resume after both were killed: seconds, for four processes."""
     changes = {**three_studies(), "patience": 1, "n_steps": 30}
     assert trainings.run(trainings.fit_with_two, tmp_path / "a", changes) == 0
     a, b = (scim.model.load(tmp_path / "a" / f"rank{i}") for i in range(2))
@@ -137,8 +137,8 @@ def test_the_world_is_as_before(objective, deterministic):
     torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
     try:
         before = state_of_the_world()
-        options = {"label_key": "cell_type", "objective": objective, "rng": 0, **trainings.SIZES}
-        config = trainings.config_of(n_steps=2)
+        options = {"label_key": "cell_type", "rng": 0, **trainings.SIZES}
+        config = trainings.config_of(n_steps=2, objective=objective)
         scim.model.train([trainings.toy(), trainings.toy(48, 1)], config=config, **options)
         assert state_of_the_world() == before
     finally:
@@ -218,7 +218,7 @@ class Scripted:
 def test_it_stops_after_patience_with_the_best_weights(monkeypatch, scores, patience, n_looks, best):
     """Looks at steps 2, 4, ..., 11."""
     scripted = Scripted(scores)
-    monkeypatch.setattr(_members, "Validation", lambda *args: scripted)
+    monkeypatch.setattr(_train, "Validation", lambda *args: scripted)
     model = trainings.fit(**three_studies(), patience=patience, validate_every=2)
     history = model.metadata["validation"]
     assert [one["macro_f1"] for one in history] == scores[:n_looks]
@@ -234,7 +234,7 @@ def cells_of(adatas):
 
 
 class Lookup(torch.nn.Module):
-    """An encoder that knows of each cell, by its highest value, where it lies."""
+    """An encoder that maps a cell to a row of a table, by the gene of its highest value."""
 
     def __init__(self, config, table):
         super().__init__()
@@ -248,8 +248,8 @@ class Lookup(torch.nn.Module):
 def test_the_score_by_hand():
     """Cells with one loud gene each: 0, 1, 2 stand for the known labels, the gene says which one is found.
 
-    Known: 20 of each label. New: 4 T cells of which 1 is found a B cell, 2 B cells of which 1 is found a monocyte, 2
-    monocytes, all found. F1 of T: p 1, r 3/4; of B: p 1/2, r 1/2; of monocytes: p 2/3, r 1.
+    Training: 20 of each label. Held out: 4 T cells of which 1 is taken for a B cell, 2 B cells of which 1 is taken for
+    a monocyte, 2 monocytes, all found. F1 of T: p 1, r 3/4; of B: p 1/2, r 1/2; of monocytes: p 2/3, r 1.
     """
     known, new = trainings.toy(60), trainings.toy(8)
     words = {"T cell": 0, "B cell": 1, "classical monocyte": 2}

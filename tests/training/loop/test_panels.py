@@ -1,4 +1,4 @@
-"""Genes that were not measured are unknown: nothing of them reaches the input or a loss; and where data lie is nobody's business."""
+"""Genes that were not measured are unknown: nothing of them reaches the input or a loss; data in files train as data in memory."""
 
 from __future__ import annotations
 
@@ -32,11 +32,9 @@ def learner_and_batch(standardize, n_views=1, **changes):
     config = trainings.config_of(**changes)
     net = ModelConfig(len(cells.genes), (8,), 4, input_dropout=0.0, dropout=0.0, standardize=standardize)
     generator = torch.Generator().manual_seed(0)
-    lone = np.ones(len(cells.labels.names), dtype=bool)
-    learner = Learner(net, config, cells.labels, lone, generator)
-    return learner, Batches(
-        cells, config, np.random.default_rng(0), generator, n_views=learner.objective.n_views
-    ).draw()
+    within_study = np.ones(len(cells.labels.names), dtype=bool)
+    learner = Learner(net, config, cells.labels, within_study, generator)
+    return learner, Batches(cells, config, np.random.default_rng(0), generator, n_views=learner.loss.n_views).draw()
 
 
 @pytest.mark.parametrize("standardize", [True, False])
@@ -48,7 +46,7 @@ def test_targets_that_were_not_measured_are_not_looked_at(standardize):
     found = []
     for one in (batch, poisoned):
         learner.generator.manual_seed(1)
-        found.append(learner(one).parts["reconstruction"].item())
+        found.append(learner(one)[1]["reconstruction"].item())
     assert found[0] == found[1] > 0
 
 
@@ -60,7 +58,7 @@ def test_input_that_is_not_seen_is_not_looked_at(objective):
     for view in batch.views:
         assert (view.x[view.seen == 0] == 0).all()
         assert (view.seen <= batch.observed).all()
-    clean, poisoned = (learner.objective.embed(learner.encoder, one) for one in (batch.views, views))
+    clean, poisoned = (learner.loss.embed(learner.encoder, one) for one in (batch.views, views))
     for a, b in zip(clean, poisoned, strict=True):
         assert torch.equal(a, b)
 
@@ -81,7 +79,7 @@ def test_genes_that_the_model_does_not_read_change_nothing():
         first, second = trainings.toy(), trainings.toy(48, 1)
         second.X[:, 90:] = second.X[:, 90:] * factor
         model = scim.model.train(
-            [first, second], label_key="cell_type", genes=genes, config=trainings.config_of(n_steps=3), rng=0,
+            [first, second], label_key="cell_type", config=trainings.config_of(n_steps=3, genes=genes), rng=0,
             **trainings.SIZES,
         )  # fmt: skip
         uids.add(model.uid)
@@ -120,3 +118,14 @@ def test_data_on_disk_give_the_same_weights(kind, tmp_path):
 def test_a_bad_limit_is_named(max_memory):
     with pytest.raises((TypeError, ValueError), match="max_memory must be"):
         trainings.fit(max_memory=max_memory)
+
+
+def test_l1_is_the_sum_of_the_absolute_weights_of_the_first_layer():
+    learner, batch = learner_and_batch(standardize=True, n_steps=3)
+    totals = []
+    for weight in (0.0, 0.5):
+        learner.config = trainings.config_of(l1=weight)
+        learner.generator.manual_seed(1)
+        totals.append(learner(batch)[0].item())
+    expected = 0.5 * learner.encoder.first.weight.abs().sum().item()
+    assert totals[1] - totals[0] == pytest.approx(expected, rel=1e-4)

@@ -1,4 +1,4 @@
-"""A run that was killed goes on, and ends with the weights of one that was not, to the last bit."""
+"""A run that was killed resumes, and ends with the weights of one that was not, to the last bit."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 
 from helpers import trainings
 from scim._core.errors import FormatError
+from scim.model import ModelConfig
 from scim.training.loop import _loop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by signals")
@@ -69,7 +70,7 @@ def uninterrupted():
     ids=lambda changes: changes.get("objective") if isinstance(changes, dict) else "",
 )
 def test_killed_and_resumed_is_as_if_nothing_had_been(tmp_path, uninterrupted, changes, calls):
-    """Killed again after it went on: in each process before its step number `call`. A process a kill, so seconds."""
+    """Killed again after it resumed: in each process before its step number `call`. A process a kill, so seconds."""
     for call in calls:
         kill(tmp_path, STEP, call, **changes)
         assert len(states(tmp_path)) <= 1
@@ -122,7 +123,7 @@ def test_with_validation_it_stops_where_it_would_have(tmp_path):
     assert same(trainings.fit(tmp_path, **changes), whole)
 
 
-def test_without_a_seed_it_goes_on_too(tmp_path):
+def test_without_a_seed_it_resumes_too(tmp_path):
     kill(tmp_path, STEP, 5, rng=None)
     [one] = states(tmp_path)
     assert one == "step_000000003"
@@ -155,7 +156,7 @@ def other_data():
         ({"data": other_data()}, r"what differs: data\. Name another folder"),
         ({"rng": 1}, r"what differs: seed\. Name"),
         ({"margin": 0.5, "n_steps": 12}, r"what differs: margin \(was 1\.0, is 0\.5\), n_steps \(was 11, is 12\)\."),
-        ({"hidden": (9,)}, r"what differs: hidden \(was \[8\], is \[9\]\)\."),
+        ({"model": ModelConfig(hidden=(9,), latent_dim=4)}, r"what differs: hidden \(was \[8\], is \[9\]\)\."),
         (
             {"validation": ["study1"], "data": [trainings.toy(), trainings.toy(48, 1), trainings.toy(9, 2)]},
             "differs: data",
@@ -170,7 +171,7 @@ def test_another_run_is_refused(finished, changes, match):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The folder of a run that has ended; nobody writes into it."""
+    """The folder of a finished run; no test writes into it."""
     folder = tmp_path_factory.mktemp("finished")
     trainings.fit(folder)
     return folder
@@ -184,7 +185,7 @@ def copied(finished, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
-        ("cut tensors", r"step_000000011' is damaged .*; delete it to begin anew"),
+        ("cut tensors", r"step_000000011' is damaged .*; delete it to start again"),
         ("no tensors", r"step_000000011' is damaged .*; delete it"),
         ("cut json", r"state\.json' is not readable JSON"),
         ("foreign", r"step_000000011' is not a training state that this scim reads"),
@@ -243,6 +244,6 @@ def test_batches_after_resuming_are_those_of_the_rest(tmp_path, monkeypatch):
     kill(tmp_path, STEP, 9)
     trainings.fit(tmp_path)
     assert len(drawn) == 5
-    for (labels, total), (own_labels, own_total) in zip(expected[6:], drawn, strict=True):
-        assert np.array_equal(labels, own_labels)
-        assert total == own_total
+    for (labels, total), (resumed_labels, resumed_total) in zip(expected[6:], drawn, strict=True):
+        assert np.array_equal(labels, resumed_labels)
+        assert total == resumed_total

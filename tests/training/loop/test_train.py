@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -7,11 +10,15 @@ import pytest
 from scipy import sparse
 
 import scim
-from scim.model import TrainConfig, train
+from scim.model import ModelConfig, TrainConfig, train
 from scim.training.data import combine, gathered, pick_genes
 
 QUICK = TrainConfig(n_members=1, n_steps=3, batch_size=30)
-SIZES = {"hidden": (8,), "latent_dim": 4}
+SIZES = {"model": ModelConfig(hidden=(8,), latent_dim=4)}
+
+
+def quick(**changes):
+    return TrainConfig(**{"n_members": 1, "n_steps": 3, "batch_size": 30, **changes})
 
 
 def toy(n_obs=60, seed=0, genes=slice(None)):
@@ -83,9 +90,10 @@ def test_genes_that_are_not_measured_are_unknown():
 def test_genes_can_be_given_and_bounded():
     adata = toy()
     genes = adata.var_names[:70].tolist()
-    given = train(adata, label_key="cell_type", study_key="sample", genes=genes, config=QUICK, rng=0, **SIZES)
+    keys = {"label_key": "cell_type", "study_key": "sample", "rng": 0}
+    given = train(adata, config=quick(genes=genes), **keys, **SIZES)
     assert given.genes.tolist() == scim.pp.canonical_genes(genes).tolist()
-    chosen = train(adata, label_key="cell_type", study_key="sample", n_genes=64, config=QUICK, rng=0, **SIZES)
+    chosen = train(adata, config=QUICK, model=ModelConfig(64, (8,), 4), **keys)
     assert chosen.n_genes == 64
 
 
@@ -140,14 +148,22 @@ def disjoint():
         (with_obs(cell_type="T cell"), {"study_key": "sample"}, ValueError, "only the label 'T cell'"),
         (with_obs(donor=[np.nan, *["a"] * 59]), {"study_key": "donor"}, ValueError, "is missing for 1 labelled"),
         (disjoint(), {}, ValueError, "occurs in two studies"),
-        (toy(), {"study_key": "sample", "gene_key": "symbol"}, KeyError, "gene_key='symbol'"),
-        (toy(), {"study_key": "sample", "layer": "spliced"}, KeyError, "layer='spliced' not found"),
+        (toy(), {"study_key": "sample", "config": quick(gene_key="symbol")}, KeyError, "gene_key='symbol'"),
+        (toy(), {"study_key": "sample", "config": quick(layer="spliced")}, KeyError, "layer='spliced' not found"),
         (anndata.AnnData(-toy().X, obs=toy().obs), {"study_key": "sample"}, ValueError, "negative"),
-        (toy(), {"study_key": "sample", "genes": ["CD3E", "ENSG00000198851"]}, ValueError, "more than once"),
-        (toy(), {"study_key": "sample", "genes": [f"g{i}" for i in range(60)]}, ValueError, "too few"),
-        (toy(), {"study_key": "sample", "n_genes": 0}, ValueError, "n_genes must be at least"),
-        (toy(), {"study_key": "sample", "objective": "lda", "checkpoint": "x"}, ValueError, "takes no validation="),
-        (toy(), {"study_key": "sample", "objective": "svm"}, ValueError, "objective must be one of"),
+        (
+            toy(),
+            {"study_key": "sample", "config": quick(genes=["CD3E", "ENSG00000198851"])},
+            ValueError,
+            "more than once",
+        ),
+        (toy(), {"study_key": "sample", "config": quick(genes=[f"g{i}" for i in range(60)])}, ValueError, "too few"),
+        (
+            toy(),
+            {"study_key": "sample", "config": quick(objective="lda"), "checkpoint": "x"},
+            ValueError,
+            "takes no validation=",
+        ),
     ],
 )
 def test_bad_input_is_named(adatas, kwargs, error, match):
@@ -159,6 +175,8 @@ def test_bad_input_is_named(adatas, kwargs, error, match):
     ("change", "match"),
     [
         ({"n_steps": 0}, "n_steps must lie"),
+        ({"objective": "svm"}, "objective must be one of"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be at least"),
         ({"mining": "easy"}, "mining must be one of"),
         ({"positives": "none"}, "positives must be one of"),
         ({"margin": -1}, "margin must lie"),
@@ -181,23 +199,54 @@ def test_dense_and_lognormalised_data_train():
 
 
 def test_genes_that_no_data_set_measured_are_left_out():
-    """Nothing would be learned of them, and they would speak in a query that has them."""
+    """Nothing would be learned of them, and their first weights would count in a query that has them."""
     names = list(scim.datasets.toy(1).var_names)
     adatas = [toy(seed=i)[:, :80].copy() for i in range(2)]
     with pytest.warns(UserWarning, match=r"^31 of 111 genes= were measured in no data set, and are left out: \['ENSG"):
-        model = train(adatas, label_key="cell_type", genes=names, config=QUICK, rng=0, **SIZES)
+        model = train(adatas, label_key="cell_type", config=quick(genes=names), rng=0, **SIZES)
     assert model.n_genes == 80
 
 
 def test_no_genes_are_refused():
     with pytest.raises(ValueError, match="genes must name at least one gene, got none"):
-        train([toy(), toy(seed=1)], label_key="cell_type", genes=[], config=QUICK, rng=0, **SIZES)
+        train([toy(), toy(seed=1)], label_key="cell_type", config=quick(genes=[]), rng=0, **SIZES)
 
 
 @pytest.mark.parametrize("hidden", [(), (8,)])
 def test_several_members_of_fewer_cells_than_dimensions(hidden):
     config = TrainConfig(n_members=2, n_steps=3, batch_size=30)
-    sizes = {"hidden": hidden, "latent_dim": 40}
+    sizes = {"model": ModelConfig(hidden=hidden, latent_dim=40)}
     model = train([toy(12), toy(12, seed=1)], label_key="cell_type", config=config, rng=0, **sizes)
     assert model.config.hidden == tuple(2 * width for width in hidden)
     assert model.latent_dim == 40
+
+
+def test_a_net_reads_at_least_one_gene():
+    with pytest.raises(ValueError, match="n_genes must lie between 1"):
+        ModelConfig(0)
+
+
+def test_settings_of_reading_and_disk_are_not_the_recipe(tmp_path):
+    recipe = quick(max_memory=0, scratch=tmp_path, checkpoint_every=7, layer="counts", genes=["CD3E"]).recipe()
+    assert recipe == QUICK.recipe()
+    assert recipe["n_steps"] == 3
+    assert not {"max_memory", "scratch", "checkpoint_every", "layer", "gene_key", "genes"} & recipe.keys()
+
+
+def test_the_recipe_of_the_paper_and_its_net():
+    config, net = TrainConfig.paper(n_steps=9), ModelConfig.paper(n_genes=50)
+    assert (config.objective, config.mining, config.n_steps) == ("triplet", "semihard", 9)
+    assert (net.hidden, net.latent_dim, net.standardize) == ((1024, 1024, 1024), 128, False)
+
+
+@pytest.mark.parametrize("package", ["lightning_fabric", "pytorch_metric_learning"])
+def test_without_its_packages_training_names_the_extra_and_evaluation_works(package):
+    """In a process of its own, because this one has imported them: seconds."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "import scim.training.evaluation, scim.model\n"
+        "scim.model.evaluate, scim.model.CellFilters\n"
+        "try:\n    scim.model.train\nexcept ImportError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f'{package} is not installed; run: pip install "scim-atlas[train]".'

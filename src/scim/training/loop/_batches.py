@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from scim.pp import lognorm
 from scim.training.losses import View
 
 if TYPE_CHECKING:
@@ -39,23 +40,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Draws cells and augments them.
-
-    Parameters
-    ----------
-    cells
-        All cells.
-    config
-        How they are drawn and augmented.
-    random, generator
-        Sources of all random numbers.
-    n_views
-        Views of each cell.
-    target_sum
-        Total of a cell's counts after normalisation.
-    device
-        Device of the batches.
-    """
+    """Draws cells and augments them, `n_views` times each, as `config` says; all randomness is in the generators."""
 
     def __init__(
         self,
@@ -269,6 +254,12 @@ def _gene_weight(mean_square: NDArray[np.float64]) -> torch.Tensor:
     return torch.stack([weight ** (1 + i % 2) for i in range(N_PANELS)])
 
 
+def unaugmented(cells: TrainingCells, rows: NDArray[np.int64], target_sum: float) -> View:
+    """Return cells without augmentation, through all genes that were measured, on the CPU."""
+    x = torch.from_numpy(lognorm(cells.X[rows], target_sum).toarray())
+    return View(x, torch.from_numpy(cells.panels[cells.panel[rows]].astype(np.float32)))
+
+
 def _dense(X: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
     if device.type == "cpu":
         return torch.from_numpy(X.toarray())
@@ -280,5 +271,5 @@ def _dense(X: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
 
 def _lognorm(counts: torch.Tensor, target_sum: float) -> torch.Tensor:
     total = counts.sum(1, keepdim=True)
-    lognorm: torch.Tensor = (counts * (target_sum / total.clamp(min=1e-6))).log1p()
-    return lognorm
+    values: torch.Tensor = (counts * (target_sum / total.clamp(min=1e-6))).log1p()
+    return values

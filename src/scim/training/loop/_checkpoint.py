@@ -39,14 +39,9 @@ class State(NamedTuple):
 
 
 class Checkpoints:
-    """A folder with the last state of a run.
+    """A folder with the last state of a run; it is created if it does not exist.
 
-    Parameters
-    ----------
-    folder
-        Created if it does not exist.
-    run
-        What the run depends on: settings, and a digest of the data. The state of another run is refused.
+    The state of another run is refused: `run` has what the run depends on, its settings and a digest of the data.
     """
 
     def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:

@@ -27,20 +27,9 @@ if TYPE_CHECKING:
 
 
 class Learner(nn.Module):
-    """Encoder, decoder and loss.
+    """Encoder, decoder and loss; for `within_study` see :class:`scim.training.losses.LabelledLoss`.
 
-    Parameters
-    ----------
-    net
-        Sizes of the nets.
-    config
-        Which terms the loss has.
-    labels
-        Of the model.
-    within_study
-        (n_labels,) labels whose pairs within a study are positives too.
-    generator
-        Draws the first weights, dropout, and what the loss draws.
+    The generator draws the first weights, dropout, and what the loss draws.
     """
 
     def __init__(
@@ -97,17 +86,7 @@ class WeightAverage:
     After step :math:`t` it is :math:`d \, \bar w + (1 - d) w` with :math:`d = \min(decay, (t + 1) / (t + 10))`, so that
     the first steps are soon forgotten.
 
-    Parameters
-    ----------
-    module
-        Module of the tensors.
-    decay
-        0 to 1.
-
-    Attributes
-    ----------
-    tensors
-        The averages by name, as in the module's state.
+    `tensors` has the averages by name, as in the module's state.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:

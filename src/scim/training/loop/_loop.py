@@ -12,9 +12,8 @@ from torch.nn import functional
 
 from scim._core.log import logger, progress
 from scim._core.settings import settings
-from scim.pp import lognorm
 from scim.training.evaluation import label_scores
-from scim.training.loop._batches import Batches, balanced_weights
+from scim.training.loop._batches import Batches, balanced_weights, unaugmented
 from scim.training.loop._checkpoint import State, optimizer_tensors, restore_optimizer
 from scim.training.loop._learner import Learner, WeightAverage
 
@@ -44,20 +43,9 @@ class Fitted(NamedTuple):
 
 
 class Run:
-    """One training run: all of its state; it steps, stops, is saved and restored.
+    """One training run: all of its state; it steps, stops early by `validation`, is saved and restored.
 
-    Parameters
-    ----------
-    cells
-        Training cells.
-    net, config
-        Sizes, and how it is trained.
-    random
-        Seeds it.
-    fabric
-        Device, precision, strategy, loggers; default: one GPU if there is one, else the CPU.
-    validation
-        Scores for early stopping.
+    `random` seeds it; without `fabric` it runs on one GPU if there is one, else on the CPU.
     """
 
     def __init__(
@@ -246,15 +234,9 @@ def _sample(cells: TrainingCells, random: np.random.Generator) -> NDArray[np.int
 
 
 def _embed(encoder: Encoder, cells: TrainingCells, rows: NDArray[np.int64]) -> torch.Tensor:
-    """Embed cells without augmentation, through all genes that were measured, on the device of the encoder."""
-    device = encoder.head.weight.device
-    panels = torch.from_numpy(cells.panels.astype(np.float32)).to(device)
-    parts = []
-    for start in range(0, rows.size, _BATCH):
-        chunk = rows[start : start + _BATCH]
-        x = torch.from_numpy(lognorm(cells.X[chunk], encoder.config.target_sum).toarray()).to(device)
-        parts.append(encoder(x, panels[torch.from_numpy(cells.panel[chunk]).to(device)]))
-    return torch.cat(parts)
+    device, target_sum = encoder.head.weight.device, encoder.config.target_sum
+    views = (unaugmented(cells, rows[i : i + _BATCH], target_sum) for i in range(0, rows.size, _BATCH))
+    return torch.cat([encoder(view.x.to(device), view.seen.to(device)) for view in views])
 
 
 def labels_within_study(cells: TrainingCells, config: TrainConfig) -> NDArray[np.bool_]:

@@ -18,15 +18,13 @@ from scim._core.log import logger
 from scim.model._config import ModelConfig
 from scim.model._model import Model
 from scim.model.net import standardize
-from scim.pp import lognorm
 from scim.training.data import check_shared, combine, gathered, pick_genes, split_studies
 from scim.training.linear import LINEAR, Block, encoder_of, fit_linear
-from scim.training.loop._batches import balanced_weights
+from scim.training.loop._batches import balanced_weights, unaugmented
 from scim.training.loop._checkpoint import Checkpoints, digest_of, seed_of
 from scim.training.loop._config import TrainConfig
 from scim.training.loop._learner import merge_encoders
 from scim.training.loop._loop import MOST_CELLS, Fitted, Run, Validation, deterministic
-from scim.training.losses import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -175,9 +173,8 @@ def _fit_linear(cells: TrainingCells, net: ModelConfig, config: TrainConfig, ran
     def blocks() -> Iterator[Block]:
         for start in range(0, len(cells.label), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(cells.label)))
-            x = torch.from_numpy(lognorm(cells.X[rows], net.target_sum).toarray())
-            observed = torch.from_numpy(cells.panels[cells.panel[rows]])
-            yield Block(standardize(x, observed).numpy(), cells.label[rows], weights[rows], cells.study[rows])
+            X = standardize(*unaugmented(cells, rows, net.target_sum)).numpy()
+            yield Block(X, cells.label[rows], weights[rows], cells.study[rows])
 
     affine = fit_linear(config.objective, blocks, latent_dim=net.latent_dim, random=random)
     return Fitted(encoder_of(affine, net), None, [])
@@ -200,25 +197,26 @@ def _fit_members(
     data = "" if checkpoint is None else "".join(digest_of(part) for part in (cells, held_out) if part is not None)
     n_processes = 1 if fabric is None else fabric.world_size
     members = []
-    for number, seed in enumerate(random.spawn(config.n_members)):
+    for number, generator in enumerate(random.spawn(config.n_members)):
         checkpoints, devices = None, fabric
         if checkpoint is not None:
-            run = {
+            identity = {
                 "net": net.to_dict(), "training": config.recipe(), "data": data, "n_processes": n_processes,
-                "seed": str(seed.bit_generator.state),
+                "seed": str(generator.bit_generator.state),
             }  # fmt: skip
             folder = checkpoint if config.n_members == 1 else checkpoint / f"member_{number}"
-            checkpoints = Checkpoints(folder, run)
+            checkpoints = Checkpoints(folder, identity)
             if fabric is None:
                 log = CSVLogger(os.fspath(folder), name="log", flush_logs_every_n_steps=1)
                 devices = Fabric(accelerator="auto", devices=1, loggers=log)
         validation = None
         if held_out is not None:
-            validation = Validation(cells, held_out, np.random.default_rng(seed.integers(2**62)))
+            validation = Validation(cells, held_out, np.random.default_rng(generator.integers(2**62)))
         name = "train" if config.n_members == 1 else f"train {number + 1}/{config.n_members}"
         sizes = config.n_members, config.n_steps, config.batch_size
         logger.info("encoder %d of %d: %d batches of %d cells", number + 1, *sizes)
-        members.append(Run(cells, net, config, seed, fabric=devices, validation=validation).fit(checkpoints, name=name))
+        run = Run(cells, net, config, generator, fabric=devices, validation=validation)
+        members.append(run.fit(checkpoints, name=name))
     return members[0] if len(members) == 1 else _merge(members, cells, net.target_sum, random)
 
 
@@ -226,8 +224,7 @@ def _merge(members: list[Fitted], cells: TrainingCells, target_sum: float, rando
     """Merge encoders by their outputs on a sample of cells, without augmentation."""
     n = len(cells.label)
     rows = np.sort(random.choice(n, min(n, MOST_CELLS), replace=False))
-    x = torch.from_numpy(lognorm(cells.X[rows], target_sum).toarray())
-    view = View(x, torch.from_numpy(cells.panels[cells.panel[rows]].astype(np.float32)))
+    view = unaugmented(cells, rows, target_sum)
     weights = balanced_weights(cells.label[rows], cells.study[rows], class_balance=0.5, study_balance=0.5)
     with deterministic(torch.device("cpu")):
         encoder = merge_encoders([member.encoder for member in members], view, torch.from_numpy(weights).float())

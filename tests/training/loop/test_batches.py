@@ -5,9 +5,17 @@ import pytest
 import torch
 from scipy import sparse
 
-from scim.training.loop._augment import N_PANELS, N_PLATFORMS, PLAIN, hide_genes, mix, shift_platform, thin
-from scim.training.loop._average import WeightAverage
-from scim.training.loop._sample import balanced_weights, paper_weights
+from scim.training.loop._batches import (
+    N_PANELS,
+    N_PLATFORMS,
+    PLAIN,
+    balanced_weights,
+    hide_genes,
+    mix,
+    paper_weights,
+    shift_platform,
+    thin,
+)
 
 
 @pytest.fixture
@@ -53,23 +61,6 @@ def test_a_platform_multiplies_each_gene_alike_in_all_of_its_cells():
     assert log.std(1).max() < 0.8 * 1.15
     assert log.mean(1).abs().max() < 0.2
     assert torch.equal(shift_platform(counts * 2, 0.8, torch.Generator().manual_seed(0)), factors * 2)
-
-
-def test_the_average_of_weights_by_hand():
-    net = torch.nn.Linear(1, 1, bias=False)
-    weights = [2.0, 4.0, 8.0]
-    with torch.no_grad():
-        net.weight.fill_(weights[0])
-        average = WeightAverage(net, 0.15)
-        for step, value in enumerate(weights[1:]):
-            net.weight.fill_(value)
-            average.update(net, step)
-    first = 0.1 * 2 + 0.9 * 4  # decay min(0.15, 1 / 10)
-    second = 0.15 * first + 0.85 * 8  # decay min(0.15, 2 / 11)
-    assert average.tensors["weight"].item() == pytest.approx(second)
-    with average.put_into(net):
-        assert net.weight.item() == pytest.approx(second)
-    assert net.weight.item() == 8.0
 
 
 def hide(observed, panels, **kwargs):
