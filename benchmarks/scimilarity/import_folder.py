@@ -4,7 +4,7 @@
 
 Each folder is made up: 128 dimensions, hnswlib files of M = 80, a third of the cells labelled, 25 columns of metadata,
 a network of full shape. The import is the command `scim import-scimilarity`, in a process that is watched; then another
-process opens the atlas and searches it. A line through the sizes says what 23.4 million cells will take. One row a size
+process opens the atlas and searches it. A line through the sizes predicts 23.4 million cells. One row a size
 is printed as it is done, so that a run can be cut short; folders are deleted as soon as they are imported.
 """
 
@@ -39,10 +39,10 @@ with scim.atlas.open(sys.argv[1]) as atlas:
     rng = np.random.default_rng(0)
     X = atlas.embeddings(rng.choice(atlas.ids, 1000, replace=False)) + rng.normal(0, 0.02, (1000, atlas.dim))
     atlas.index.query(X[:10], 50)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for row in X:
         atlas.index.query(row[None], 50)
-    took = (time.perf_counter() - begun) / len(X)
+    took = (time.perf_counter() - start) / len(X)
     one = {line.split(":")[0]: int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("Rss")}
     for start in range(0, len(X), 100):
         atlas.index.query(X[start : start + 100], 50)
@@ -53,7 +53,7 @@ with scim.atlas.open(sys.argv[1]) as atlas:
 
 def watched(command: list[str]) -> dict[str, float]:
     """Run a command; return seconds and the largest memory, as anonymous and as all that was resident, in GB."""
-    begun, anonymous, resident = time.perf_counter(), 0, 0
+    start, anonymous, resident = time.perf_counter(), 0, 0
     process = subprocess.Popen(command)
     while process.poll() is None:
         try:
@@ -65,7 +65,7 @@ def watched(command: list[str]) -> dict[str, float]:
         time.sleep(0.02)
     if process.wait() != 0:
         sys.exit(f"{command} failed")
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     return {"minutes": seconds / 60, "anonymous_gb": anonymous / 1e6, "resident_gb": resident / 1e6}
 
 
@@ -101,7 +101,7 @@ def measure(n: int, out: Path) -> dict[str, float]:
 
 
 def line_at(rows: list[dict[str, float]], key: str) -> float:
-    """Return what a line through the sizes says of the whole atlas."""
+    """Return the prediction of a line through the sizes for the whole atlas."""
     n, y = np.array([row["cells"] for row in rows]), np.array([row[key] for row in rows])
     slope, start = np.polyfit(n, y, 1)
     return float(start + slope * WHOLE)
@@ -126,8 +126,8 @@ def main() -> None:
         if not arguments.keep:
             shutil.rmtree(arguments.out / f"{n}.scim")
     if len(rows) > 1:
-        told = [f"{line_at(rows, key):,.2f}" for key in rows[0] if key != "cells"]
-        print(f"| {WHOLE:,} (a line through them) | " + " | ".join(told) + " |")
+        predicted = [f"{line_at(rows, key):,.2f}" for key in rows[0] if key != "cells"]
+        print(f"| {WHOLE:,} (a line through them) | " + " | ".join(predicted) + " |")
 
 
 if __name__ == "__main__":

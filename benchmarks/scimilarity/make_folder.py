@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BLOCK = 100_000
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
@@ -81,7 +81,7 @@ def build(path: Path, vectors: np.ndarray, m: int, ef: int) -> None:
     for start in range(0, len(vectors), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(vectors)))
         index.add_items(vectors[rows], rows, num_threads=1)
-        say(f"{path.name}: {rows[-1] + 1} of {len(vectors)}")
+        log(f"{path.name}: {rows[-1] + 1} of {len(vectors)}")
     index.save_index(str(path))
 
 
@@ -117,13 +117,13 @@ def main() -> None:
 
     genes = given.genes.read_text().split() if given.genes else published.gene_symbols(given.data)
     embedded, label, _, names = write_network(given.out, given.data, genes)
-    say(f"{len(embedded)} real cells; mean cosine of two: {float((embedded.mean(axis=0) ** 2).sum()):.3f}")
+    log(f"{len(embedded)} real cells; mean cosine of two: {float((embedded.mean(axis=0) ** 2).sum()):.3f}")
     x, source = mixtures(embedded, given.cells, given.noise, given.seed)
     rng = np.random.default_rng(given.seed)
     study = np.arange(len(x)) * given.studies // len(x)
     annotated = rng.random(len(x)) < given.annotated
     write_cells(given.out, x, label[source], study, names, annotated)
-    say("metadata and embeddings written")
+    log("metadata and embeddings written")
 
     (given.out / "annotation").mkdir(exist_ok=True)
     rows = np.flatnonzero(annotated)

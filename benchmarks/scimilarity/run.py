@@ -4,12 +4,12 @@
     scim import-scimilarity FOLDER ATLAS
     python benchmarks/scimilarity/run.py FOLDER ATLAS --data ../shared/data --python .scimilarity/bin/python
 
-Each job of each package runs in a process of its own, on the same real cells, by turns; the first round of a process,
+Each job of each package runs in a process of its own, on the same real cells, in turn; the first round of a process,
 which reads files and compiles kernels, is not counted, the best of the others is. `encode` begins with log-normalised
 cells in the genes of the model, the other jobs with counts. `search` asks with the centroid of 200 cells for its 10,000
-nearest with all of their metadata, and for the query's coherence; `annotate` labels by 50 neighbours. `compat` are the
-package's own calls on our atlas, `scim` is our way of the same; `balanced` is what scim does by itself: a balanced vote
-with confidence.
+nearest with all of their metadata, and for the query's coherence; `annotate` labels by 50 neighbours. `classes` are the
+calls of the package on our atlas, `scim` are the equivalent calls of scim; `balanced` is the default of scim: balanced
+weights with confidence.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from helpers import published
 
 WORKER = Path(__file__).with_name("worker.py")
 JOBS = {
-    "encode": ("scimilarity", "compat", "scim"),
-    "embed": ("scimilarity", "compat", "scim"),
-    "annotate": ("scimilarity", "compat", "scim"),
+    "encode": ("scimilarity", "classes", "scim"),
+    "embed": ("scimilarity", "classes", "scim"),
+    "annotate": ("scimilarity", "classes", "scim"),
     "balanced": ("scim",),
-    "search": ("scimilarity", "compat", "scim"),
+    "search": ("scimilarity", "classes", "scim"),
 }
 
 

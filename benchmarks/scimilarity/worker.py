@@ -1,7 +1,7 @@
-"""One job of one package, in a process of its own: prints seconds to be ready and of each round, and its memory.
+"""Run a job of a package in its own process; print seconds to be ready and of each round, and memory.
 
 Run by run.py, with the interpreter of the package: `worker.py PACKAGE JOB FOLDER QUERY ROUNDS`. PACKAGE is
-`scimilarity`, `compat` (the same calls of scim.scimilarity) or `scim` (the way of scim); QUERY holds raw counts.
+`scimilarity`, `classes` (the same calls of scim.scimilarity) or `scim` (calls of scim); QUERY holds raw counts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ K, HITS = 50, 10_000
 SAME = {"k": K, "weights": "uniform", "duplicates": "keep", "level": "label", "max_error": 1}
 
 
-def theirs(name: str, job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
-    """Return a job in the package's own calls."""
+def package_job(name: str, job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
+    """Return a job in the calls of the package."""
     package = importlib.import_module(name)
     align, lognorm = package.utils.align_dataset, package.utils.lognorm_counts
     if job in ("encode", "embed"):
@@ -42,7 +42,7 @@ def theirs(name: str, job: str, folder: str, query: ad.AnnData) -> Callable[[], 
     return lambda: model.search_centroid_nearest(cells, "used_in_query", k=HITS)
 
 
-def ours(job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
+def scim_job(job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
     """Return a job the way of scim."""
     import scim  # noqa: PLC0415  (the package's interpreter does not have it)
 
@@ -67,7 +67,7 @@ def ours(job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
         scim.tl.search(cells, atlas, groupby="used_in_query", k=HITS, where="in_cellsearch")
         return scim.get.hits(cells, atlas=atlas)
 
-    atlas.index, atlas.electorate()
+    atlas.index, atlas.label_transfer()
     some = query[query.obs["used_in_query"] == 1].copy()
     some.obs["used_in_query"] = some.obs["used_in_query"].astype(str).astype("category")
     scim.tl.embed(some, atlas)
@@ -82,16 +82,16 @@ def memory(what: str) -> float:
 
 def main() -> None:
     package, job, folder, query, rounds = sys.argv[1:]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     cells = ad.read_h5ad(query)
-    name = {"compat": "scim.scimilarity"}.get(package, package)
-    run = ours(job, folder, cells) if package == "scim" else theirs(name, job, folder, cells)
-    ready, held = time.perf_counter() - begun, memory("VmRSS")
+    name = {"classes": "scim.scimilarity"}.get(package, package)
+    run = scim_job(job, folder, cells) if package == "scim" else package_job(name, job, folder, cells)
+    ready, held = time.perf_counter() - start, memory("VmRSS")
     seconds = []
     for _ in range(int(rounds)):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         run()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     print(json.dumps({"ready": ready, "seconds": seconds, "held_gb": held, "peak_gb": memory("VmHWM")}))
 
 

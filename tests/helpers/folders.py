@@ -1,4 +1,4 @@
-"""What tests of published folders share: their labels, other metadata, refusals, atlases that are the same."""
+"""Labels, metadata, refusals and equal atlases for tests of published folders."""
 
 from __future__ import annotations
 

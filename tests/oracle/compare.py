@@ -1,4 +1,4 @@
-"""When two answers are the same: floats may differ by rounding, and neighbours that are equally far by their order."""
+"""Equality of results: floats may differ by rounding, and neighbours that are equally far by their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that the published package made, and what it answered; skipped where its environment is absent."""
+"""Folders that the published package made, and its results; skipped where its environment is absent."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def ask_package(run_python) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def answers(ask_package, tmp_path_factory) -> Callable[..., dict]:
-    """What the package answers: `answers(folder, query_path, part)`, each asked once."""
+    """Results of the package: `answers(folder, query_path, part)`, computed once each."""
     known: dict[tuple, dict] = {}
     out = tmp_path_factory.mktemp("answers")
 
@@ -176,7 +176,7 @@ def imported(trained) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def ask_ours(imported, query) -> Callable[..., dict]:
-    """What scim.compat answers to the same questions: `ask_ours(part)`."""
+    """Results of scim.scimilarity for the same calls: `ask_ours(part)`."""
     from scim import scimilarity
 
     def ask(part: str, name: str = "model") -> dict:

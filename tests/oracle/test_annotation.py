@@ -12,7 +12,7 @@ import pytest
 import scim
 from oracle.compare import assert_same_hits
 from scim.index import Neighbors
-from scim.label_transfer import count, label_weights, near_labels
+from scim.label_transfer import count_votes
 from scim.scimilarity._statistics import predict
 
 STATISTICS = ["min_dist", "max_dist", "vs2nd", "vsAll", "vs2nd_weighted", "vsAll_weighted"]
@@ -20,15 +20,15 @@ FOLDERS = ["model", "model_deleted"]
 
 
 @pytest.fixture(params=FOLDERS)
-def asked(request, trained, query, answers):
-    """A folder, and what the package says of the query."""
+def package_results(request, trained, query, answers):
+    """A folder, and the results of the package for the query."""
     return request.param, answers(trained.with_name(request.param), query, "annotate")
 
 
 @pytest.fixture
-def neighbours(asked, imported):
+def neighbours(package_results, imported):
     """The package's neighbours, by the ids of the atlas."""
-    name, package = asked
+    name, package = package_results
     with scim.atlas.open(imported(name)) as atlas:
         lines = atlas.obs(columns=["annotation_index"])["annotation_index"].dropna().astype(int)
     of_line = pd.Series(lines.index.to_numpy(), index=lines.to_numpy())
@@ -41,21 +41,18 @@ def as_named_today(labels):
 
 
 @pytest.mark.parametrize(("weights", "kind"), [("uniform", "plain"), ("distance", "weighted")])
-def test_the_same_neighbours_give_every_cell_the_same_label(weights, kind, asked, neighbours, imported):
-    name, package = asked
+def test_the_same_neighbours_give_every_cell_the_same_label(weights, kind, package_results, neighbours, imported):
+    name, package = package_results
     with scim.atlas.open(imported(name)) as atlas:
-        labels, voters, _ = atlas.electorate()
-        asked_X = np.ascontiguousarray(package["embeddings"])
-        kept = np.ones(len(voters.centroids.labels), bool)
-        near = near_labels(asked_X, voters.centroids, voters.tree.n_labels, kept)
-        each = label_weights(np.bincount(voters.codes[voters.codes >= 0], minlength=len(labels.names)))
-        votes, _ = count(neighbours.distances, neighbours.ids, voters, each, near, weights=weights)
-    assert labels.names[votes.codes[:, 0]].tolist() == as_named_today(package[f"{kind}_predictions"])
+        reference = atlas.label_transfer().reference
+        near = reference.centroid_distances(np.ascontiguousarray(package["embeddings"]))
+        votes = count_votes(neighbours.distances, neighbours.ids, reference, near, weights=weights)
+    assert reference.tree.labels[votes.codes[:, 0]].tolist() == as_named_today(package[f"{kind}_predictions"])
 
 
 @pytest.mark.parametrize("weighting", [False, True])
-def test_the_same_neighbours_give_the_same_statistics(weighting, asked, neighbours, imported):
-    name, package = asked
+def test_the_same_neighbours_give_the_same_statistics(weighting, package_results, neighbours, imported):
+    name, package = package_results
     kind = "weighted" if weighting else "plain"
     with scim.atlas.open(imported(name)) as atlas:
         reference = atlas.obs(columns=["reference_label"])["reference_label"].astype("category")
@@ -75,9 +72,9 @@ def test_the_same_neighbours_give_the_same_statistics(weighting, asked, neighbou
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
-def test_tl_annotate_says_what_the_package_says(weights, asked, imported, query):
+def test_tl_annotate_predicts_what_the_package_predicts(weights, package_results, imported, query):
     """From counts to labels, with neighbours of our own: cells may differ where the vote hangs on equal distances."""
-    name, package = asked
+    name, package = package_results
     cells = anndata.read_h5ad(query)
     with scim.atlas.open(imported(name)) as atlas:
         cells = cells[:, cells.var_names.isin(atlas.model.metadata["gene_order"])].copy()
@@ -90,8 +87,8 @@ def test_tl_annotate_says_what_the_package_says(weights, asked, imported, query)
     assert np.mean(np.array(ours) == theirs) > 0.995
 
 
-def test_compat_annotates_as_the_package(asked, ask_ours):
-    name, package = asked
+def test_the_classes_annotate_as_the_package(package_results, ask_ours):
+    name, package = package_results
     ours = ask_ours("annotate", name)
     for kind in ("plain", "weighted"):
         assert_same_hits(ours[f"{kind}_idxs"], ours[f"{kind}_dists"], package[f"{kind}_idxs"], package[f"{kind}_dists"])

@@ -24,7 +24,7 @@ def model(full_shape):
 
 
 @pytest.fixture(scope="module", params=FILES)
-def asked(request, data_folder, full_shape, answers, tmp_path_factory):
+def package_query(request, data_folder, full_shape, answers, tmp_path_factory):
     """Cells of a file, and what the package made of them."""
     name = request.param
     if name in published.LABELLED:
@@ -38,31 +38,31 @@ def asked(request, data_folder, full_shape, answers, tmp_path_factory):
     return cells, answers(full_shape, path, "embed")
 
 
-def test_tl_embed_gives_the_packages_embeddings(asked, model, full_shape):
-    cells, package = asked
+def test_tl_embed_gives_the_packages_embeddings(package_query, model, full_shape):
+    cells, package = package_query
     cells = cells[:, cells.var_names.isin(model.metadata["gene_order"])].copy()
     scim.tl.embed(cells, model=model)
     np.testing.assert_allclose(cells.obsm["X_scim"], package["embeddings"], atol=TOLERANCE, rtol=0)
 
 
-def test_the_encoder_gives_the_packages_embeddings(asked, model):
-    _, package = asked
+def test_the_encoder_gives_the_packages_embeddings(package_query, model):
+    _, package = package_query
     np.testing.assert_allclose(model.encode(package["X"]), package["embeddings"], atol=TOLERANCE, rtol=0)
 
 
-def test_compat_gives_the_packages_embeddings(asked, full_shape):
+def test_the_classes_give_the_packages_embeddings(package_query, full_shape):
     from oracle.package import answer
     from scim import scimilarity
 
-    cells, package = asked
+    cells, package = package_query
     ours = answer.embed(scimilarity, str(full_shape), cells.copy())
     np.testing.assert_allclose(ours["X"].toarray(), package["X"], rtol=1e-5)
     np.testing.assert_allclose(ours["embeddings"], package["embeddings"], atol=TOLERANCE, rtol=0)
 
 
-def test_every_gene_that_the_package_finds_is_found(asked, model):
+def test_every_gene_that_the_package_finds_is_found(package_query, model):
     """By their own names, and then those that were renamed, which the package leaves at zero."""
-    cells, _ = asked
+    cells, _ = package_query
     order = pd.Index(model.metadata["gene_order"])
     theirs = order.isin(cells.var_names)
     ours = scim.pp.match_genes(cells.var, model.genes).observed
@@ -70,9 +70,9 @@ def test_every_gene_that_the_package_finds_is_found(asked, model):
     assert ours.sum() > theirs.sum()
 
 
-def test_renamed_genes_move_a_cell_a_little(asked, model):
-    """What tl.embed adds by knowing more names is small beside what tells cells apart."""
-    cells, package = asked
+def test_renamed_genes_move_a_cell_a_little(package_query, model):
+    """What tl.embed adds by knowing more names is small beside the differences of cells."""
+    cells, package = package_query
     whole = cells.copy()
     scim.tl.embed(whole, model=model)
     moved = 1 - (whole.obsm["X_scim"] * package["embeddings"]).sum(axis=1)
@@ -81,7 +81,7 @@ def test_renamed_genes_move_a_cell_a_little(asked, model):
 
 
 def test_the_cells_are_not_all_in_one_place(data_folder, model):
-    """Else equal embeddings would say nothing."""
+    """Else equal embeddings would mean nothing."""
     X = model.encode(published.real_cells(data_folder, model.metadata["gene_order"], 200, seed=5).X)
     apart = 1 - X @ X.T
     assert np.median(apart) > 0.1

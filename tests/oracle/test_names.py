@@ -16,7 +16,7 @@ LEFT_OUT = {
     "embedding_from_tiledb", "optimize_tiledb_array", "query_tiledb_df", "subset_by_frequency",
     "subset_by_unique_values", "write_array_to_tiledb", "write_csr_to_tiledb",
 }  # fmt: skip
-"""What scim has by other names only; the page that leads over says which."""
+"""Functions that scim has by other names only; the page "Coming from SCimilarity" lists them."""
 
 
 @pytest.fixture(scope="module")

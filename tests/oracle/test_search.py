@@ -1,4 +1,4 @@
-"""Neighbours, and what is told of them: nearest, within a distance, by sample."""
+"""Neighbours and their metadata: nearest, within a distance, by sample."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_recall_is_at_least_the_packages(trained, query, answers, imported, embe
         ours = atlas.index.query(package["queries"], K)
     theirs = recall(package["nearest_idxs"], every)
     assert recall(ours.ids, every) >= theirs
-    assert theirs > 0.9  # else it would say little
+    assert theirs > 0.9  # else the comparison would mean little
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def large(imported, tmp_path):
     return path
 
 
-def test_recall_of_compat_on_a_large_index_is_at_least_the_packages(trained, query, answers, large, embedded):
+def test_recall_of_the_classes_on_a_large_index_is_at_least_the_packages(trained, query, answers, large, embedded):
     from scim.scimilarity import CellQuery
 
     X = answers(trained, query, "embed")["embeddings"]

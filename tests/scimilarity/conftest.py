@@ -14,7 +14,7 @@ from scim.scimilarity import CellAnnotation, CellQuery, align_dataset, lognorm_c
 
 @pytest.fixture(scope="session")
 def imported_path(tmp_path_factory):
-    """An atlas with the columns of an import; nobody writes into it."""
+    """An atlas with the columns of an import; no test writes into it."""
     return imported.imported_atlas(tmp_path_factory.mktemp("imported") / "atlas.scim")
 
 
@@ -52,7 +52,7 @@ def query(prepared):
 
 @pytest.fixture(scope="session")
 def embedded(prepared):
-    """Their embeddings."""
+    """Embeddings of these cells."""
     return imported.model().encode(prepared.X)
 
 

@@ -128,7 +128,7 @@ def test_a_list_takes_the_place_of_another(ca, embedded):
     assert set(ca.get_predictions_knn(embedded)[0]) == {"B cell"}
 
 
-def test_fewer_voters_than_neighbours_are_no_error(ca, embedded):
+def test_fewer_eligible_cells_than_neighbours_are_no_error(ca, embedded):
     ca.safelist_celltypes(["classical monocyte"])
     n = int((np.array(list(ca.idx2label.values())) == "classical monocyte").sum())
     predictions, idxs, dists, stats = ca.get_predictions_knn(embedded[:2], k=n + 3)
@@ -187,7 +187,7 @@ def test_bad_arguments(ca, embedded):
         ca.get_predictions_knn(embedded[:, :5])
 
 
-def test_what_makes_no_sense_here_is_accepted(imported_path):
+def test_unused_arguments_are_accepted(imported_path):
     CellAnnotation(imported_path, True, {"knn": "labelled_kNN.bin"})
 
 
@@ -202,7 +202,7 @@ def test_another_atlas_is_refused(atlas_path):
         CellAnnotation(atlas_path)
 
 
-def test_nothing_there(tmp_path):
+def test_no_atlas(tmp_path):
     with pytest.raises(FileNotFoundError, match="No atlas at"):
         CellAnnotation(tmp_path / "nowhere.scim")
     with pytest.raises(TypeError, match="model_path must be the path"):

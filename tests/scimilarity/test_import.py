@@ -26,13 +26,13 @@ def test_rows_are_those_of_the_metadata_without_the_deleted(made, atlas):
     obs = atlas.obs()
     rows = np.delete(np.arange(300), [11, 250])
     assert obs["cell_id"].tolist()[:298] == [str(row) for row in rows]
-    theirs = expected_metadata(made).iloc[rows]
-    assert obs["study"].tolist()[:298] == theirs["study"].tolist()
+    metadata = expected_metadata(made).iloc[rows]
+    assert obs["study"].tolist()[:298] == metadata["study"].tolist()
     for name in set(published.COLUMNS) - {"index", "study", "in_vivo"}:
-        column = theirs[name].replace("NA", None)
+        column = metadata[name].replace("NA", None)
         assert [x if pd.notna(x) else None for x in obs[name][:298]] == column.tolist()
     assert obs["in_vivo"].dtype == "boolean"
-    assert obs["in_vivo"].tolist()[:298] == [text == "True" for text in theirs["in_vivo"]]
+    assert obs["in_vivo"].tolist()[:298] == [text == "True" for text in metadata["in_vivo"]]
     assert obs["cell_line"].isna().any()
 
 
@@ -43,18 +43,18 @@ def test_embeddings_are_those_of_the_index(made, atlas):
     assert atlas.model_uid == scim.scimilarity.import_model(made.path).uid
 
 
-def test_labelled_cells_meet_their_rows(made, atlas):
+def test_labelled_cells_are_matched_with_their_rows(made, atlas):
     obs = atlas.obs()
     expected = {row: line for line, row in enumerate(made.annotated.tolist()) if row not in (-1, 11, 250)}
     found = obs[obs["in_annotation"] & obs["in_cellsearch"]]
     assert dict(zip(found["cell_id"].astype(int), found["annotation_index"], strict=True)) == expected
     numbers = made.cells.label(0)
     assert found["reference_label"].tolist() == [LABELS[numbers[int(row)]] for row in found["cell_id"]]
-    others = obs[~obs["in_annotation"]]
-    assert others[["label", "label_id", "reference_label", "annotation_index"]].isna().all().all()
+    unlabelled = obs[~obs["in_annotation"]]
+    assert unlabelled[["label", "label_id", "reference_label", "annotation_index"]].isna().all().all()
 
 
-def test_labels_have_the_names_of_today(atlas):
+def test_labels_have_their_current_names(atlas):
     obs = atlas.obs(where="in_annotation == True", columns=["reference_label", "label", "label_id"]).drop_duplicates()
     assert {tuple(row) for row in obs.fillna("").to_numpy()} == {
         ("type I pneumocyte", "pulmonary alveolar type 1 cell", "CL:0002062"),
@@ -179,7 +179,7 @@ def test_the_search_alone(folder, tmp_path):
         assert atlas.obs(columns=["label"])["label"].isna().all()
 
 
-def test_a_relative_path_is_of_the_folder_of_today(made, folder, tmp_path, monkeypatch):
+def test_a_relative_path_is_of_the_current_folder(made, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # TileDB was used in another one before
     with scim.scimilarity.import_atlas("model", "a.scim", columns=["tissue"]) as atlas:
         assert atlas.n_obs > 290

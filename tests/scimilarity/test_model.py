@@ -1,4 +1,4 @@
-"""Published models, as they are and as they might be made to harm."""
+"""Published models: valid, damaged and malicious."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def refused(folder, match):
 
 
 def change(folder, name, update):
-    """Write a checkpoint anew with some of its tensors changed; `None` takes one out."""
+    """Rewrite a checkpoint with other values of some tensors; `None` removes a tensor."""
     content = torch.load(folder / name, weights_only=True)["state_dict"] | update
     torch.save({"state_dict": {key: value for key, value in content.items() if value is not None}}, folder / name)
 
@@ -65,7 +65,7 @@ def test_it_decodes(folder, encoder):
     np.testing.assert_allclose(model.decode(z), x, atol=1e-5)
 
 
-def test_labels_get_the_names_of_today_and_what_is_unknown_is_listed(folder):
+def test_labels_get_their_current_names_and_unknown_ones_are_listed(folder):
     model = scim.scimilarity.import_model(folder)
     assert model.labels == ("pulmonary alveolar type 1 cell", "T cell", "native cell")
     assert model.label_ids == ("CL:0002062", "CL:0000084", None)
@@ -96,7 +96,7 @@ def test_saved_and_loaded_it_is_the_same_model(folder, tmp_path, X):
     assert np.array_equal(loaded.encode(X), model.encode(X))
 
 
-def test_without_a_decoder_it_embeds_and_says_so(folder, encoder, X):
+def test_without_a_decoder_it_embeds_and_warns(folder, encoder, X):
     (folder / "decoder.ckpt").unlink()
     with pytest.warns(ScimWarning, match=r"no decoder\.ckpt"):
         model = scim.scimilarity.import_model(folder)
@@ -122,13 +122,13 @@ def test_other_layer_sizes_are_named(folder):
 
 
 @pytest.mark.parametrize("shape", ["many", [-1, 9], [1 << 40, 9], [1.5, 2], None])
-def test_sizes_that_are_none(folder, shape):
+def test_sizes_that_are_invalid(folder, shape):
     (folder / "layer_sizes.json").write_text(json.dumps({"network.0.1.weight": shape}))
     refused(folder, "expected a list of sizes")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
-def test_json_that_is_none(folder, text):
+def test_invalid_json(folder, text):
     (folder / "layer_sizes.json").write_text(text)
     refused(folder, "not readable JSON|expected an object")
 
@@ -240,7 +240,7 @@ def test_a_truncated_checkpoint(folder, share):
 
 
 def test_a_storage_that_claims_more_than_it_has_gets_no_more(folder, encoder, X):
-    """The pickle says of a storage of 180 numbers that it has 2**40: neither memory nor foreign bytes are given to it."""
+    """By the pickle a storage of 180 numbers has 2**40: it gets neither memory nor foreign bytes."""
     file = folder / "encoder.ckpt"
     with zipfile.ZipFile(file) as old:
         entries = {info.filename: old.read(info) for info in old.infolist()}

@@ -27,7 +27,7 @@ def base(imported_path):
 
 @pytest.fixture(scope="module")
 def published(source):
-    """Their metadata, as it went in."""
+    """The metadata of these cells before the import."""
     frame = source.obs[:N].rename(columns={"metadata_label": "label"}).assign(index=np.arange(N))
     return frame[COLUMNS].reset_index(drop=True)
 
@@ -42,10 +42,10 @@ def equal(found, expected):
     """Compare frames by value, missing ones equal to each other."""
     assert list(found.columns) == list(expected.columns)
     for name in expected:
-        ours, theirs = (frame[name].astype(object).to_numpy() for frame in (found, expected))
-        missing = pd.isna(theirs)
+        ours, wanted_values = (frame[name].astype(object).to_numpy() for frame in (found, expected))
+        missing = pd.isna(wanted_values)
         assert (pd.isna(ours) == missing).all(), name
-        assert (ours[~missing] == theirs[~missing]).all(), name
+        assert (ours[~missing] == wanted_values[~missing]).all(), name
 
 
 def test_nearest_cells_and_their_metadata(cq, embedded, base, published):
@@ -116,7 +116,7 @@ def test_the_centroid_of_marked_cells(cq, query, base):
     assert 0 < qc["query_coherence"] < 50
 
 
-def test_quality_is_as_asked_for(cq, query):
+def test_coherence_of_the_query(cq, query):
     marked(query)
     assert cq.search_centroid_nearest(query, "used_in_query", k=5, qc=False)[4] == {}
     one = cq.search_centroid_nearest(query, "used_in_query", k=100, qc_params={"k_clusters": 1})[4]
@@ -173,7 +173,7 @@ def test_exhaustive_search_of_some_cells(cq, embedded, published, wanted, passes
 
 @pytest.fixture(scope="module")
 def joint_path(tmp_path_factory):
-    """An atlas some of whose cells have two diseases, and names that are no columns of an atlas."""
+    """An atlas with cells of two diseases, and with names of columns that an atlas reserves."""
     adata = imported.cells()
     adata.obs["disease"] = np.array(["asthma || fibrosis", "asthma", "fibrosis || asthma", None], object)[
         np.arange(240) % 4
@@ -240,7 +240,7 @@ def test_numbers_are_the_names_of_cells_in_any_order(tmp_path, embedded, order):
     assert np.stack(cq.search_nearest(embedded[:3], k=9)[0]).tolist() == order[rows].tolist()
 
 
-def test_a_cell_that_is_called_otherwise_has_no_number(tmp_path):
+def test_a_cell_with_another_name_has_no_number(tmp_path):
     adata = imported.cells()
     adata.obs_names = [f"cell{i}" if i == 7 else name for i, name in enumerate(adata.obs_names)]
     cq = CellQuery(imported.imported_atlas(tmp_path / "a.scim", adata))
@@ -273,9 +273,9 @@ def test_sample_summary_by_pandas(cq, embedded, published, levels):
     names = levels or ["study", "sample", "tissue", "disease"]
     rows = []
     for hits in idxs:
-        own = published.iloc[hits].astype(object)
-        own = own.where(own.notna(), "missing")
-        rows.append(own.groupby(names).size().reset_index(name="cells"))
+        rows_of_hits = published.iloc[hits].astype(object)
+        rows_of_hits = rows_of_hits.where(rows_of_hits.notna(), "missing")
+        rows.append(rows_of_hits.groupby(names).size().reset_index(name="cells"))
     expected = pd.concat(rows, ignore_index=True)
     if {"study", "sample"} <= set(names):
         size = published.groupby(["study", "sample"]).size()
@@ -372,7 +372,7 @@ def test_bad_arguments(cq, query, embedded):
         cq.search_centroid_nearest(query, "used_in_query")
 
 
-def test_what_makes_no_sense_here_is_accepted(imported_path):
+def test_unused_arguments_are_accepted(imported_path):
     CellQuery(
         imported_path, True, {"knn": "full_kNN.bin"}, "cell_metadata", "cell_embedding", "tiledb_vector_search", False
     )

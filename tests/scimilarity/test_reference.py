@@ -1,4 +1,4 @@
-"""Labelled cells are found again among others by their vectors."""
+"""Labelled cells are matched with cells of the search index by their vectors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def studies(names):
     return pd.Series(pd.Categorical(names))
 
 
-def everyone(n):
+def all_eligible(n):
     return np.ones(n, dtype=bool)
 
 
@@ -40,7 +40,7 @@ def test_each_line_finds_its_cell(tmp_path, X):
     chosen = np.random.default_rng(1).permutation(400)[:150]
     reference = write(tmp_path / "a", X[chosen], [f"T cell\ts{i % 3}" for i in range(150)])
     twice = normalised(normalised(X))  # scaled to length 1 once more: other digits, the same cells
-    found = reference.match(twice, studies(["s0"] * 400), everyone(400))
+    found = reference.match(twice, studies(["s0"] * 400), all_eligible(400))
     assert np.flatnonzero(found >= 0).tolist() == sorted(chosen)
     np.testing.assert_array_equal(chosen[found[found >= 0]], np.flatnonzero(found >= 0))
     assert len(reference.unmatched()) == 0
@@ -49,55 +49,55 @@ def test_each_line_finds_its_cell(tmp_path, X):
 def test_cells_that_are_near_but_not_the_same_are_not_found(tmp_path, X):
     reference = write(tmp_path / "a", X[:50], ["T cell\ts"] * 50)
     moved = normalised(X[:50] + np.float32(1e-4))
-    assert (reference.match(moved, studies(["s"] * 50), everyone(50)) == -1).all()
+    assert (reference.match(moved, studies(["s"] * 50), all_eligible(50)) == -1).all()
     assert reference.unmatched().tolist() == list(range(50))
 
 
 def test_copies_get_a_line_each_and_that_of_their_study(tmp_path, X):
     reference = write(tmp_path / "a", X[[7, 7, 7]], ["T cell\tone", "B cell\ttwo", "T cell\tthree"])
-    found = reference.match(X[[7, 7, 7, 7]], studies(["two", "three", "other", "one"]), everyone(4))
+    found = reference.match(X[[7, 7, 7, 7]], studies(["two", "three", "other", "one"]), all_eligible(4))
     assert found.tolist() == [1, 2, 0, -1]
 
 
-def test_only_those_that_may_have_a_line(tmp_path, X):
+def test_only_eligible_cells_get_a_line(tmp_path, X):
     reference = write(tmp_path / "a", X[[7]], ["T cell\tone"])
     found = reference.match(X[[7, 7]], studies(["one", "one"]), np.array([False, True]))
     assert found.tolist() == [-1, 0]
 
 
-def test_lines_that_were_given_before_are_taken(tmp_path, X):
+def test_lines_that_were_matched_before_are_excluded(tmp_path, X):
     reference = write(tmp_path / "a", X[:4], ["T cell\ts"] * 4)
     reference.mark_matched(np.array([1, 2]))
     assert reference.unmatched().tolist() == [0, 3]
-    assert reference.match(X[:4], studies(["s"] * 4), everyone(4)).tolist() == [0, -1, -1, 3]
+    assert reference.match(X[:4], studies(["s"] * 4), all_eligible(4)).tolist() == [0, -1, -1, 3]
 
 
 def test_deleted_elements_have_no_line(tmp_path, X):
     reference = write(tmp_path / "a", X[:4], ["T cell\ts"] * 4, deleted=[2])
     assert reference.n == 3
-    assert reference.match(X[:4], studies(["s"] * 4), everyone(4)).tolist() == [0, 1, -1, 3]
+    assert reference.match(X[:4], studies(["s"] * 4), all_eligible(4)).tolist() == [0, 1, -1, 3]
 
 
 def test_cells_without_counts_are_copies_of_each_other(tmp_path, X):
     reference = write(tmp_path / "a", np.zeros((3, DIM), np.float32), ["T cell\ts"] * 3)
-    found = reference.match(np.zeros((5, DIM), np.float32), studies(["s"] * 5), everyone(5))
+    found = reference.match(np.zeros((5, DIM), np.float32), studies(["s"] * 5), all_eligible(5))
     assert sorted(found.tolist()) == [-1, -1, 0, 1, 2]
 
 
 def test_many_copies_take_no_quadratic_time(tmp_path):
-    """Twenty thousand copies: each looks behind the taken ones in a step or two, not past all of them."""
+    """Twenty thousand copies: a query passes the matched rows in a step or two, not one by one."""
     n = 20_000
-    there, asked = np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
+    reference, queries = np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
     next_free, out = np.arange(n + 1), np.empty(n, np.int64)
     groups = np.zeros(n, np.int32)
-    match_once(there, groups, next_free, asked, groups, everyone(n), 1e-6, out)
+    match_once(reference, groups, next_free, queries, groups, all_eligible(n), 1e-6, out)
     assert sorted(out.tolist()) == list(range(n))
 
 
 def test_lines_without_a_study(tmp_path, X):
     reference = write(tmp_path / "a", X[:3], ["T cell", "B cell", "T cell"])
     assert [reference.names[code] for code in reference.codes] == ["T cell", "B cell", "T cell"]
-    assert reference.match(X[:3], studies(["a", "b", "c"]), everyone(3)).tolist() == [0, 1, 2]
+    assert reference.match(X[:3], studies(["a", "b", "c"]), all_eligible(3)).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("last", ["", "\n"])
@@ -119,7 +119,7 @@ def test_three_columns(tmp_path, X, lines):
         write(tmp_path / "a", X[:2], lines)
 
 
-def test_lines_that_are_not_there_cannot_have_been_given(tmp_path, X):
+def test_lines_without_a_cell_cannot_have_been_matched(tmp_path, X):
     reference = write(tmp_path / "a", X[:4], ["T cell\ts"] * 4, deleted=[2])
     with pytest.raises(FormatError, match=r"no cells of lines \[2\]"):
         reference.mark_matched(np.array([1, 2]))
@@ -127,12 +127,16 @@ def test_lines_that_are_not_there_cannot_have_been_given(tmp_path, X):
 
 def test_the_kernel_does_as_brute_force():
     rng = np.random.default_rng(0)
-    there = np.round(rng.normal(size=(300, 3)), 1).astype(np.float32)  # many are the same
-    there = there[np.argsort(there[:, 0], kind="stable")]
-    asked, groups, theirs = there[rng.permutation(300)[:200]], rng.integers(0, 3, 200), rng.integers(0, 3, 300)
-    may, out = rng.random(200) < 0.9, np.empty(200, np.int64)
-    match_once(there, theirs, np.arange(301), asked, groups, may, 1e-6, out)
-    np.testing.assert_array_equal(out, oracles.match_once(there, theirs, asked, groups, may, 1e-6))
+    reference = np.round(rng.normal(size=(300, 3)), 1).astype(np.float32)  # many are the same
+    reference = reference[np.argsort(reference[:, 0], kind="stable")]
+    queries, groups, reference_groups = (
+        reference[rng.permutation(300)[:200]],
+        rng.integers(0, 3, 200),
+        rng.integers(0, 3, 300),
+    )
+    eligible, out = rng.random(200) < 0.9, np.empty(200, np.int64)
+    match_once(reference, reference_groups, np.arange(301), queries, groups, eligible, 1e-6, out)
+    np.testing.assert_array_equal(out, oracles.match_once(reference, reference_groups, queries, groups, eligible, 1e-6))
 
 
 @pytest.mark.parametrize("name", ["labelled_kNN.bin", "reference_labels.tsv"])

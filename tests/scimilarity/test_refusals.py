@@ -1,4 +1,4 @@
-"""Folders that are incomplete, damaged or made to harm, and what is asked of whole ones in vain."""
+"""Incomplete, damaged and malicious folders, and invalid arguments, are refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_damaged_array_is_named_beside_others(folder, tmp_path):
 @pytest.mark.parametrize("form", ["full_kNN.bin", "cell_embedding"])
 @pytest.mark.parametrize("last", [1 << 28, (1 << 40) - 1])
 def test_an_array_that_claims_to_be_huge(folder, tmp_path, form, last):
-    """Its first and its last row were written, and none between: no memory is asked for them, and none is looked at."""
+    """Its first and its last row were written, and none between: they take no memory, and are not scanned."""
     path = folder / "cellsearch" / "cell_metadata"
     shutil.rmtree(path)
     huge(path, last)
@@ -122,7 +122,7 @@ def test_a_column_of_times_is_refused_unless_left_out(folder, tmp_path):
         assert atlas.obs([0])["sex"].tolist() == ["male"]
 
 
-def test_without_tiledb_it_says_what_to_install(folder, tmp_path, monkeypatch):
+def test_without_tiledb_the_error_names_the_extra(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tiledb", None)
     with pytest.raises(ImportError, match=r'pip install "scim-atlas\[scimilarity\]"'):
         scim.scimilarity.import_atlas(folder, tmp_path / "a.scim")

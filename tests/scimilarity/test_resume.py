@@ -1,4 +1,4 @@
-"""Imports that were interrupted go on, and end as those that were not."""
+"""Interrupted imports resume, and their result is that of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_in_steps_it_is_the_same(folder, atlas, tmp_path):
 
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 4])
-def test_after_an_error_it_goes_on(folder, atlas, tmp_path, monkeypatch, n_steps):
+def test_after_an_error_it_resumes(folder, atlas, tmp_path, monkeypatch, n_steps):
     append, steps = scim.atlas.Atlas._append, []
 
     def failing(self, *arguments, **how):
@@ -51,7 +51,7 @@ def test_after_an_error_it_goes_on(folder, atlas, tmp_path, monkeypatch, n_steps
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_with_other_columns_it_does_not_go_on(folder, atlas, tmp_path, monkeypatch):
+def test_with_other_columns_it_does_not_resume(folder, atlas, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(scim.atlas.Atlas, "build_index", full)
         with pytest.raises(OSError, match="the disk is full"):
@@ -78,7 +78,7 @@ def test_the_last_step_too_may_be_interrupted(folder, atlas, tmp_path, monkeypat
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_an_atlas_begun_from_another_folder_is_not_gone_on_with(folder, tmp_path, monkeypatch):
+def test_an_import_of_another_folder_is_not_resumed(folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(scim.atlas.Atlas, "build_index", lambda _: (_ for _ in ()).throw(OSError("full")))
         with pytest.raises(OSError, match="full"):
@@ -106,7 +106,7 @@ scim.scimilarity.import_atlas(sys.argv[1], sys.argv[2])
 
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_the_same(folder, atlas, tmp_path):
-    """SIGKILL at whatever point: each run goes on, and the last has what one run in peace has."""
+    """SIGKILL at whatever point: each run resumes, and the last has what one uninterrupted run has."""
     out, kills = tmp_path / "a.scim", 0
     for wait in (0.1, 0.3, 0.5, 0.8, 1.2):
         process = subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(out)], stderr=subprocess.DEVNULL)

@@ -9,7 +9,6 @@ from scipy import sparse
 
 import scim
 from scim._core.errors import CountsError, GeneOverlapError, ScimWarning
-from scim.scimilarity import utils
 from scim.scimilarity.utils import (
     align_dataset,
     consolidate_duplicate_symbols,
@@ -77,7 +76,7 @@ def test_align_refuses():
     with pytest.raises(GeneOverlapError, match="Only 2 genes in common with the model's 3, expected at least 3"):
         align_dataset(small(), ORDER, gene_overlap_threshold=3)
     with pytest.raises(GeneOverlapError, match=r"names like \['x', 'y', 'z'\]; convert_id2symbol"):
-        align_dataset(small(genes=["x", "y", "z", "w"]), ORDER)  # of a small model half of the genes are asked for
+        align_dataset(small(genes=["x", "y", "z", "w"]), ORDER)  # of a small model half of the genes are needed
     repeated = small(genes=["CD3E", "LYZ", "LYZ", "x"])
     with pytest.raises(ValueError, match=r"1 genes have several columns, as 'LYZ'; call consolidate_duplicate_symbols"):
         align_dataset(repeated, ORDER)
@@ -220,8 +219,3 @@ def test_pseudobulk_refuses():
         pseudobulk_anndata(adata, "sample", qc_filters={"min_cells": 3})
     with pytest.raises(ValueError, match="No cell passes qc_filters"):
         pseudobulk_anndata(adata, "sample", qc_filters={"min_counts": 1000})
-
-
-def test_utils_are_where_the_package_has_them():
-    assert utils.get_centroid is get_centroid
-    assert utils.lognorm_counts is lognorm_counts

@@ -148,8 +148,10 @@ class CellAnnotation(CellSearchKNN):
             Frame with a row a cell: `hits` and `hits_weighted` (votes of every label as JSON), `min_dist` and
             `max_dist` (float32), and for both kinds of vote `vs2nd`, best / (best + second), and `vsAll`, best / all.
         """
-        found, predictions, stats = self._predict(embeddings, k, ef, weighting=weighting, show_bar=not disable_progress)
-        return predictions, self._numbering.numbers_of(found.ids), found.distances, stats
+        neighbors, predictions, stats = self._predict(
+            embeddings, k, ef, weighting=weighting, show_bar=not disable_progress
+        )
+        return predictions, self._numbering.numbers_of(neighbors.ids), neighbors.distances, stats
 
     def annotate_dataset(self, data: AnnData) -> AnnData:
         """Write labels and embeddings into cells.
@@ -182,16 +184,16 @@ class CellAnnotation(CellSearchKNN):
         X = np.atleast_2d(np.asarray(embeddings))
         starts = progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk", disable=not show_bar)
         parts = [self._nearest(X[start : start + _CHUNK], k, ef) for start in starts]
-        found = Neighbors(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        neighbors = Neighbors(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         codes, names = self._labels
-        labels = np.where(found.ids >= 0, codes[found.ids], -1).astype(np.int32)
-        return found, *predict(found, labels, names, weighting=weighting)
+        labels = np.where(neighbors.ids >= 0, codes[neighbors.ids], -1).astype(np.int32)
+        return neighbors, *predict(neighbors, labels, names, weighting=weighting)
 
     def _filter(self) -> dict[str, Any]:
         return self._eligible
 
     def _cells_labelled(self, labels: set[str]) -> dict[str, Any]:
-        """Return the arguments of a query that restrict it to reference cells with some labels."""
+        """Return the arguments of a query that restrict it to reference cells with these labels."""
         names = [name for name in self._labels[1] if name in labels]
         return match_texts(self._atlas, keys.IN_ANNOTATION, {keys.REFERENCE_LABEL: names})
 

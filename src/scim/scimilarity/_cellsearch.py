@@ -91,7 +91,7 @@ class CellSearch(CellSearchKNN):
         nn_idxs
             Numbers of the hits of each query, as the searches return them.
         levels
-            Columns of the metadata by whose values hits are counted.
+            Columns of the metadata; hits are counted by their values.
 
         Returns
         -------

@@ -33,8 +33,8 @@ def read_tensors(file: Path) -> dict[str, torch.Tensor]:
         raise FormatError(msg) from error
     tensors = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(tensors, dict) or set(content) != {"state_dict"}:
-        found = sorted(map(str, content))[:5] if isinstance(content, dict) else type(content).__name__
-        msg = f"{str(file)!r} must hold one entry, 'state_dict'; found {found}."
+        entries = sorted(map(str, content))[:5] if isinstance(content, dict) else type(content).__name__
+        msg = f"{str(file)!r} must hold one entry, 'state_dict'; found {entries}."
         raise FormatError(msg)
     n_left = file.stat().st_size
     for name, tensor in tensors.items():

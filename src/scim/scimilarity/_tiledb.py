@@ -107,7 +107,7 @@ def _of_hnsw(file: Path, n: int, dim: int) -> Vectors:
 
 
 def _of_array(path: Path, array: Any, n: int, dim: int) -> Vectors:
-    """Read the rows of a dense array, whose only attribute is called `vals` or `data`."""
+    """Read the rows of a dense array with one attribute, `vals` or `data`."""
     written = n_rows(array, path)
     width = int(array.nonempty_domain()[1][1]) + 1 if array.schema.ndim == 2 else 1
     dtype, n_attributes = array.schema.attr(0).dtype, array.schema.nattr
@@ -135,8 +135,8 @@ def _of_vector_search(folder: Path, n: int, dim: int, scratch: Path) -> Iterator
     """Copy the vectors of an IVF index of TileDB, which are stored by list, into a file in the order of the rows."""
     shuffled, ids = folder / _SHUFFLED, folder / _IDS
     if not (shuffled.is_dir() and ids.is_dir()):
-        found = sorted(path.name for path in folder.iterdir())[:8]
-        msg = f"{str(folder)!r} must have {_SHUFFLED!r} and {_IDS!r}, as an IVF index of TileDB; it has {found}."
+        present = sorted(path.name for path in folder.iterdir())[:8]
+        msg = f"{str(folder)!r} must have {_SHUFFLED!r} and {_IDS!r}, as an IVF index of TileDB; it has {present}."
         raise FormatError(msg)
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".scimilarity-", ignore_cleanup_errors=True) as temporary:

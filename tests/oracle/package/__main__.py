@@ -1,12 +1,12 @@
-"""What the published package makes and answers; run as a folder, by the interpreter of its own environment.
+"""Folders and results of the published package; run as a folder, by the interpreter of its own environment.
 
     PYTHON tests/oracle/package network FOLDER CELLS.h5ad        a network of full shape
     PYTHON tests/oracle/package train FOLDER CELLS.h5ad CELLS.obo  a small one, trained
     PYTHON tests/oracle/package build FOLDER CELLS.h5ad           its indices, embeddings and metadata
-    PYTHON tests/oracle/package answer FOLDER QUERY.h5ad OUT      what the package says of a query
+    PYTHON tests/oracle/package answer FOLDER QUERY.h5ad OUT      the results of the package for a query
     PYTHON tests/oracle/package names OUT                         its public names and their arguments
 
-Nothing here imports scim: what it answers is compared by the tests around it.
+Nothing here imports scim: the tests compare the results.
 """
 
 from __future__ import annotations

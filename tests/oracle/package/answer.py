@@ -1,4 +1,4 @@
-"""What a package answers about a query; `answers` asks it by the published names, whichever package it is given.
+"""Results of a package for a query, by the published names of its calls, whichever package is given.
 
 `part(package, folder, query)` gives {name: array, frame, number or list}; `save` writes them down, `load` reads them.
 """
@@ -180,7 +180,7 @@ def load(out: Path, part: str) -> dict[str, Any]:
 
 
 def run(folder: Path, query: Path, out: Path, *, only: list[str], knn: str) -> None:
-    """Write the answers of the published package."""
+    """Write the results of the published package."""
     import scimilarity.utils
 
     import scimilarity
