@@ -26,11 +26,11 @@ ARROWS = {
     "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
     "scimilarity": {"_core", "pp", "label_transfer", "index", "model", "atlas", "ontology", "pl"},
     "datasets": set(),
-    "cli": {"_core", "tl", "get", "pl", "atlas", "model", "datasets", "ontology"},
+    "cli": {"_core", "tl", "get", "pl", "atlas", "model", "datasets", "ontology", "scimilarity"},
 }
 
 HOME = {
-    "torch": {"model", "training"},
+    "torch": {"model", "training", "scimilarity"},  # scimilarity: attributions of the published package
     "safetensors": {"model", "training"},
     "captum": {"model"},
     "tiledbsoma": {"atlas"},
