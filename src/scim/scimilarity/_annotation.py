@@ -29,27 +29,24 @@ if TYPE_CHECKING:
     from scim.scimilarity._embedding import ModelPath
 
 _CHUNK = 65_536  # queries between two steps of the progress bar
+_WRITTEN = {
+    "min_dist": "min_dist",
+    "celltype_hits": "hits",
+    "celltype_hits_weighted": "hits_weighted",
+    "celltype_hint_stat": "vsAll",
+    "celltype_hint_weighted_stat": "vsAll_weighted",
+}  # column of obs: statistic
 
 
 class CellAnnotation(CellSearchKNN):
     """Annotate cells by the reference cells of an imported atlas.
 
-    Parameters
-    ----------
-    model_path
-        The atlas, made by `scim import-scimilarity`, or its open :class:`scim.atlas.Atlas`.
-    use_gpu, filenames
-        Accepted and not used.
+    `model_path` is as for :class:`CellSearchKNN`; `use_gpu` and `filenames` are accepted and not used.
 
     Attributes
     ----------
     safelist, blocklist
         The labels given last, as a set, or `None`.
-
-    Raises
-    ------
-    ValueError
-        `model_path` is a published folder, which has to be imported first, or another atlas.
     """
 
     _where = keys.IN_ANNOTATION
@@ -172,9 +169,7 @@ class CellAnnotation(CellSearchKNN):
         _, predictions, stats = self._predict(embeddings, 50, 100, weighting=False, show_bar=True)
         data.obsm["X_scimilarity"] = embeddings
         data.obs["celltype_hint"] = predictions.to_numpy()
-        names = {"min_dist": "min_dist", "celltype_hits": "hits", "celltype_hits_weighted": "hits_weighted"}
-        names |= {"celltype_hint_stat": "vsAll", "celltype_hint_weighted_stat": "vsAll_weighted"}
-        for column, statistic in names.items():
+        for column, statistic in _WRITTEN.items():
             data.obs[column] = stats[statistic].to_numpy()
         return data
 

@@ -12,12 +12,13 @@ from scim._core import keys
 from scim._core.checks import refuse_absent
 from scim._core.errors import FilterError
 from scim.index.filter import SEPARATOR, Filter
-from scim.scimilarity._metadata import BOOLEANS, INDEX, MISSING, AtlasMetadata
+from scim.scimilarity._metadata import BOOLEANS, INDEX, MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from scim.atlas import Atlas
+    from scim.scimilarity._metadata import AtlasMetadata
 
 
 def match_texts(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -48,12 +49,11 @@ def match_texts(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str
     return {"allowed": ids}
 
 
-def match_metadata(atlas: Atlas, values: Mapping[str, Any]) -> dict[str, Any]:
+def match_metadata(metadata: AtlasMetadata, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a query that restrict it to cells of `cellsearch` with published values of columns.
 
     `"NA"`, which became a missing value, and `"True"` and `"False"`, which became booleans, are understood.
     """
-    metadata = AtlasMetadata(atlas)
     columns = metadata.columns | {INDEX: metadata.index_column}
     refuse_absent(list(values), list(columns), of="metadata_filter: the published metadata")
     conditions, texts = [keys.IN_SEARCH], {}
@@ -64,7 +64,7 @@ def match_metadata(atlas: Atlas, values: Mapping[str, Any]) -> dict[str, Any]:
             texts[name] = [str(value)]
         else:
             conditions.append(_equals(name, value, dtype))
-    return match_texts(atlas, " and ".join(conditions), texts)
+    return match_texts(metadata.atlas, " and ".join(conditions), texts)
 
 
 def _has_joint_values(atlas: Atlas, column: str) -> bool:

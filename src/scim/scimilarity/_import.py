@@ -72,16 +72,12 @@ def import_atlas(
 
     Raises
     ------
-    FileNotFoundError
-        The folder does not exist.
+    FileNotFoundError, FormatError
+        The folder does not exist; or a file is missing or damaged, or does not agree with the others.
     FileExistsError
         `out` exists and `overwrite` is false, unless an interrupted call has made it.
-    KeyError
-        One of `columns` does not exist.
-    ValueError
-        An interrupted call was made with other `columns`.
-    FormatError
-        A file is missing or damaged, or does not agree with the others.
+    KeyError, ValueError
+        One of `columns` does not exist; or an interrupted call was made with other `columns`.
     ImportError
         The package `tiledb` is not installed, which reads the metadata.
 

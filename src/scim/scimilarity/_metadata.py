@@ -131,26 +131,25 @@ class PublishedMetadata:
 
 
 class AtlasMetadata:
-    """The published columns of an imported atlas; `columns` has their names in the atlas, but for `index`."""
+    """The published columns of an imported atlas.
+
+    `columns` has their names in the atlas, and `index_column` that of `index`: row numbers are the names of cells.
+    """
 
     def __init__(self, atlas: Atlas) -> None:
-        self._atlas = atlas
-        kept = [name for name in atlas.columns if name not in _OF_THE_IMPORT and name != _KEPT_INDEX]
-        self.columns = {name.removeprefix(_PREFIX): name for name in kept}
-
-    @property
-    def index_column(self) -> str:
-        """Name in the atlas of the published column `index`; row numbers are kept as the names of cells only."""
-        return _KEPT_INDEX if _KEPT_INDEX in self._atlas.columns else keys.ATLAS_CELL_ID
+        self.atlas = atlas
+        kept = [name for name in atlas.columns if name not in _OF_THE_IMPORT]
+        self.index_column = _KEPT_INDEX if _KEPT_INDEX in kept else keys.ATLAS_CELL_ID
+        self.columns = {name.removeprefix(_PREFIX): name for name in kept if name != _KEPT_INDEX}
 
     def index(self, ids: NDArray[np.int64], numbers: NDArray[np.int64]) -> Any:
         """Return the published column `index` of cells, by default their row numbers."""
         name = self.index_column
-        return numbers if name == keys.ATLAS_CELL_ID else self._atlas.obs(ids, columns=[name])[name].array
+        return numbers if name == keys.ATLAS_CELL_ID else self.atlas.obs(ids, columns=[name])[name].array
 
     def rows(self, ids: NDArray[np.int64], numbers: NDArray[np.int64]) -> pd.DataFrame:
         """Return the metadata of cells in their order, `index` first, labelled from 0."""
-        obs = self._atlas.obs(ids, columns=list(self.columns.values()))
+        obs = self.atlas.obs(ids, columns=list(self.columns.values()))
         frame = obs.set_axis(list(self.columns), axis=1).reset_index(drop=True)
         frame.insert(0, INDEX, self.index(ids, numbers))
         return frame
@@ -164,15 +163,15 @@ class AtlasMetadata:
         frame = pd.DataFrame(index=pd.Index(ids))
         for published in columns:
             name = self.columns[published]
-            if is_object_dtype(self.dtype(name)) and self._atlas.indexes([name]):
-                frame[published] = self._atlas.index.obs(ids, [name])[name].array
+            if is_object_dtype(self.dtype(name)) and self.atlas.indexes([name]):
+                frame[published] = self.atlas.index.obs(ids, [name])[name].array
             else:
-                frame[published] = self._atlas.obs(ids, columns=[name])[name].array
+                frame[published] = self.atlas.obs(ids, columns=[name])[name].array
         return frame
 
     def dtype(self, name: str) -> Any:
         """Return the dtype of a column of the atlas."""
-        return self._atlas.obs([], columns=[name])[name].dtype
+        return self.atlas.obs([], columns=[name])[name].dtype
 
 
 def _atlas_name(name: str) -> str:

@@ -51,10 +51,8 @@ def import_model(folder: str | os.PathLike[str]) -> Model:
 
     Raises
     ------
-    FileNotFoundError
-        The folder does not exist.
-    FormatError
-        A file is missing, damaged, holds more than it should, or does not agree with the others.
+    FileNotFoundError, FormatError
+        The folder does not exist; or a file is missing, damaged, malicious, or does not agree with the others.
 
     Examples
     --------
@@ -75,14 +73,13 @@ def import_model(folder: str | os.PathLike[str]) -> Model:
     unmapped = [label for label, term in zip(labels, terms, strict=True) if term is None]
     if unmapped:
         logger.info("%d of %d labels are not in the Cell Ontology: %s", len(unmapped), len(labels), unmapped)
-    metadata: dict[str, Any] = {"source": "scimilarity", "gene_order": gene_order, "labels": labels}
-    metadata["labels_unmapped"] = unmapped
+    metadata: dict[str, Any] = {"source": "scimilarity", "gene_order": gene_order}
+    metadata |= {"labels": labels, "labels_unmapped": unmapped}
     for name in ("hyperparameters", "metadata"):
         if (folder / f"{name}.json").exists():
             metadata[name] = _read_json(folder / f"{name}.json")
-    model_labels = Labels(tuple(names.tolist()), tuple(terms))
-    decoder = _read_decoder(folder, config)
-    return Model(config, genes, model_labels, encoder, decoder, name="SCimilarity", metadata=metadata)
+    known, decoder = Labels(tuple(names.tolist()), tuple(terms)), _read_decoder(folder, config)
+    return Model(config, genes, known, encoder, decoder, name="SCimilarity", metadata=metadata)
 
 
 def _config(

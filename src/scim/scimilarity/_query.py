@@ -41,19 +41,9 @@ K_CLUSTERS = {"k_clusters": 10}
 class CellQuery(CellSearch):
     """Find the cells of an imported atlas that are most similar to a query.
 
-    Numbers of cells, in all arguments and results, are rows of the published metadata.
-
-    Parameters
-    ----------
-    model_path
-        The atlas, made by `scim import-scimilarity`, or its open :class:`scim.atlas.Atlas`.
-    use_gpu, filenames, metadata_tiledb_uri, embedding_tiledb_uri, knn_type, load_knn
-        Accepted and not used: everything is in the atlas, and read at first use.
-
-    Raises
-    ------
-    ValueError
-        `model_path` is a published folder, which has to be imported first, or another atlas.
+    Numbers of cells, in all arguments and results, are rows of the published metadata. `model_path` is as for
+    :class:`CellSearchKNN`; the other arguments are accepted and not used: everything is in the atlas, and read at
+    first use.
     """
 
     def __init__(
@@ -128,7 +118,7 @@ class CellQuery(CellSearch):
         """
         check_range("max_dist", max_dist, 2.0)
         check_count("buffer_size", buffer_size)
-        how = match_metadata(self._atlas, metadata_filter) if metadata_filter else self._filter()
+        how = match_metadata(self._metadata, metadata_filter) if metadata_filter else self._filter()
         ids, distances = self._within(embeddings, max_dist, None, **how, **_exhaustive(self.knn))
         return self._with_metadata(ids, [row.astype(np.float64) for row in distances])
 
@@ -185,7 +175,9 @@ class CellQuery(CellSearch):
 
         Parameters and results are those of :meth:`search_centroid_nearest` and :meth:`search_exhaustive`.
         """
-        search = partial(self.search_exhaustive, max_dist=max_dist, metadata_filter=metadata_filter)
+        search = partial(
+            self.search_exhaustive, max_dist=max_dist, metadata_filter=metadata_filter, buffer_size=buffer_size
+        )
         return self._of_marked(adata, centroid_key, search, qc_params if qc else None, random_seed)
 
     def search_cluster_centroids_nearest(
@@ -239,7 +231,9 @@ class CellQuery(CellSearch):
 
         Parameters and results are those of :meth:`search_cluster_centroids_nearest` and :meth:`search_exhaustive`.
         """
-        search = partial(self.search_exhaustive, max_dist=max_dist, metadata_filter=metadata_filter)
+        search = partial(
+            self.search_exhaustive, max_dist=max_dist, metadata_filter=metadata_filter, buffer_size=buffer_size
+        )
         return self._of_clusters(adata, cluster_key, cluster_label, skip_null, search)
 
     def _of_marked(
@@ -251,16 +245,16 @@ class CellQuery(CellSearch):
         stats: dict[str, float] = {}
         if qc_params is not None:
             embedded = self.get_embeddings(cells.X)
-            stats["query_coherence"] = self._coherence(embedded, numbers[0], random_seed, **qc_params)
+            stats["query_coherence"] = self._coherence(embedded, numbers[0], qc_params, random_seed)
         return centroid, numbers, distances, metadata, stats
 
-    def _coherence(self, cells: Embeddings, hits: NDArray[np.int64], seed: int, **params: Any) -> float:
+    def _coherence(self, cells: Embeddings, hits: NDArray[np.int64], params: Mapping[str, int], seed: int) -> float:
         """Return the mean number of the 100 nearest of each k-means centre of the cells that are hits."""
         unknown = sorted(set(params) - set(K_CLUSTERS))
         if unknown:
             msg = f"qc_params takes 'k_clusters', got {unknown}."
             raise TypeError(msg)
-        n_clusters = min(check_count("k_clusters", (K_CLUSTERS | params)["k_clusters"]), len(cells))
+        n_clusters = min(check_count("k_clusters", {**K_CLUSTERS, **params}["k_clusters"]), len(cells))
         # The call of the package, seed included: another k-means would give other centres, and another number.
         centres = kmeans(cells, n_clusters, seed=seed)[0]
         nearest, _ = self.get_nearest_neighbors(centres, _N_NEAREST)

@@ -22,14 +22,9 @@ if TYPE_CHECKING:
     from scim.scimilarity._embedding import ModelPath
     from scim.scimilarity._numbering import Numbering
 
+# Labels of 1 in 2,000 cells differ from those of an exact search, 38 by `ef=100` of the package (benchmarks/NOTES.md).
 _FAST = {"probe_factor": 0.3, "rerank_factor": 6.0}
-"""Of 2,000 cells of other studies 1 got another label than from all of its neighbours among a million, by `ef=100` of
-the package 38 (benchmarks/NOTES.md)."""
-
-_THOROUGH = {"probe_factor": 0.5, "rerank_factor": 16.0}
-"""Of 100,000 neighbours of such cells 1 was missed among labelled cells, and 339 among all: those of 23 cells, most of
-tumours, that are like no cell of the atlas."""
-
+_THOROUGH = {"probe_factor": 0.5, "rerank_factor": 16.0}  # misses 1 in 100,000 neighbours among labelled cells
 _THOROUGH_EF = 20  # times k from which on `ef` is thorough, as in published comparisons: `ef=1000` for 50 neighbours
 
 
