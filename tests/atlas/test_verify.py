@@ -1,4 +1,4 @@
-"""Planted corruptions: each is found and named, none gives another answer, and what is derived is made anew."""
+"""Planted corruptions: each is found and named, none gives another answer, and derived data is rebuilt."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from helpers.damage import answers, flip, truncate, whole_atlas, wrong_answers
 from helpers.planted import ALIKE, COUNTS, DRAFT, EMBEDDING, OBS, PLANTED, VAR, WRONG_INDEX, drop_fragment, reindexed
 from scim._core.errors import FormatError
 
-# Kind of file, the part that is named, and whether it can be mended. The last file of the pattern is damaged.
+# Kind of file, the part that is named, and whether it can be repaired. The last file of the pattern is damaged.
 FILES = {
     "manifest": ("atlas.json", "manifest", True),
     "copy of the manifest": ("commits/000006.json", "manifest", True),
     "earlier commit": ("commits/000003.json", "earlier version", False),
-    "ledger": ("ledger/000006.json", "ledger", True),
-    "earlier ledger": ("ledger/000003.json", "earlier version", True),
+    "inventory": ("ledger/000006.json", "inventory", True),
+    "earlier inventory": ("ledger/000003.json", "earlier version", True),
     "earlier names": ("names/000002.npy", "earlier version", True),
     "names": ("names/000004.npy", "names", True),
     "removed": ("removed/*", "removed", True),
@@ -108,36 +108,36 @@ def file_of(path, kind):
 
 def named(problems):
     assert not [problem for problem in problems if "\n" in str(problem)]
-    return [(problem.part, problem.where, problem.mendable) for problem in problems]
+    return [(problem.part, problem.where, problem.repairable) for problem in problems]
 
 
 # Without these nothing is known of others.
-APART = {"manifest", "copy of the manifest", "ledger", "earlier commit", "index: header"}
+APART = {"manifest", "copy of the manifest", "inventory", "earlier commit", "index: header"}
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
 def test_every_damaged_file_is_named(damage, path, original):
     expected = set()
-    for kind, (_, part, mendable) in FILES.items():
+    for kind, (_, part, repairable) in FILES.items():
         file = file_of(original, kind)
-        expected.add((part, str(file.relative_to(original)), mendable))
+        expected.add((part, str(file.relative_to(original)), repairable))
         file = path / file.relative_to(original)
         if damage != "missing" and not file.stat().st_size:
-            expected.discard((part, str(file.relative_to(path)), mendable))
+            expected.discard((part, str(file.relative_to(path)), repairable))
             continue
         how = {"flipped": lambda file: flip(file, 0.4), "truncated": truncate, "missing": Path.unlink}[damage]
         raw = file.read_bytes()
         how(file)
         if kind in APART:
-            assert (part, str(file.relative_to(path)), mendable) in named(scim.atlas.verify(path))
-            expected.discard((part, str(file.relative_to(path)), mendable))
+            assert (part, str(file.relative_to(path)), repairable) in named(scim.atlas.verify(path))
+            expected.discard((part, str(file.relative_to(path)), repairable))
             file.write_bytes(raw)
     assert expected <= set(named(scim.atlas.verify(path)))
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_damaged_file_gives_no_other_answer_and_is_made_again(kind, path, truth):
-    file, (_, part, mendable) = file_of(path, kind), FILES[kind]
+    file, (_, part, repairable) = file_of(path, kind), FILES[kind]
     raw = file.read_bytes()
     if raw:
         flip(file, np.random.default_rng(len(kind)).random())
@@ -145,9 +145,9 @@ def test_a_damaged_file_gives_no_other_answer_and_is_made_again(kind, path, trut
     file.unlink()
     assert wrong_answers(answers(path, ways(kind)), truth) == []
     left = scim.atlas.verify(path, repair=True)
-    if mendable:
+    if repairable:
         assert left == []
-        assert_mended(path, truth)
+        assert_repaired(path, truth)
     else:
         assert (part, str(file.relative_to(path)), False) in named(left)
 
@@ -172,7 +172,7 @@ def test_no_bit_of_a_file_gives_another_answer(kind, path, truth):
     assert wrong_answers(answers(path), truth) == []
 
 
-def assert_mended(path, truth):
+def assert_repaired(path, truth):
     found = answers(path)
     assert not [answer for answer in found.values() if isinstance(answer, Exception)]
     for name in ("index: cells", "store: cells"):  # the version may be a later one
@@ -182,16 +182,16 @@ def assert_mended(path, truth):
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in ALIKE)) for case in PLANTED])
 def test_what_was_planted_is_named_and_gives_no_other_answer(case, path, other, truth):
-    plant, part, words, mendable = PLANTED[case]
+    plant, part, words, repairable = PLANTED[case]
     plant(path, other)
     assert wrong_answers(answers(path), truth) == []
     problems = scim.atlas.verify(path)
     found = [problem for problem in problems if problem.part == part and words in str(problem)]
     assert found, problems
-    assert found[0].mendable is mendable
-    if mendable:
+    assert found[0].repairable is repairable
+    if repairable:
         assert scim.atlas.verify(path, repair=True) == []
-        assert_mended(path, truth)
+        assert_repaired(path, truth)
     else:
         assert found[0] in scim.atlas.verify(path, repair=True)
 
@@ -204,7 +204,7 @@ def test_an_index_of_something_else_is_named_and_built_again(case, path, truth):
     assert f"{case} of 1 cells differs from the store, as of cells [7]" in problems[0].what
     left = scim.atlas.verify(path, repair=True)
     assert {problem.part for problem in left} <= {"earlier version"}
-    assert_mended(path, truth)
+    assert_repaired(path, truth)
 
 
 def test_an_older_copy_of_the_manifest_is_named_and_nothing_is_lost(path, truth):
@@ -229,24 +229,24 @@ def test_a_lost_last_commit_is_not_taken_for_one_that_never_was(path):
     assert sorted(path.rglob("*")) == files
 
 
-def test_a_ledger_is_not_written_over_damage(path):
+def test_an_inventory_is_not_written_over_damage(path):
     (path / "ledger/000006.json").unlink()
     fragment = max((path / OBS / "__fragments").glob("*/a6.tdb"))
     flip(fragment, 0.9)
     left = scim.atlas.verify(path, repair=True)
-    assert ("ledger", "ledger/000006.json") in [problem[:2] for problem in left]
+    assert ("inventory", "ledger/000006.json") in [problem[:2] for problem in left]
     assert not (path / "ledger/000006.json").exists()
-    # an earlier ledger knows the file
+    # an earlier inventory has the file
     assert ("store", str(fragment.relative_to(path))) in [problem[:2] for problem in left]
 
 
 @pytest.mark.parametrize("array", [OBS, COUNTS, EMBEDDING])
 def test_a_commit_does_not_call_damage_whole(array, path):
     drop_fragment(path, array, marker=True)
-    ledgers = sorted(path.glob("ledger/*"))
+    inventories = sorted(path.glob("ledger/*"))
     with scim.atlas.open(path, "w") as atlas, pytest.raises(FormatError, match=r"missing"):
         atlas.append(fakes.cells(20, seed=7), study="three", label_key="cell_type", counts=True)
-    assert sorted(path.glob("ledger/*")) == ledgers
+    assert sorted(path.glob("ledger/*")) == inventories
 
 
 @pytest.mark.parametrize("kind", ["model: weights", "index: rows", "index: text", "obs: text", "embedding: values"])

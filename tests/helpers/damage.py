@@ -1,4 +1,4 @@
-"""Damaging an atlas, and asking it everything."""
+"""Damage an atlas, and read everything from it."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def edit_manifest(path: Path, edit: Callable[[dict[str, Any]], Any], *, copy: bo
 
 
 EVERY: dict[str, dict[str, Any]] = {"index": {}, "store": {}, "draft": {"draft": True}, "earlier": {"at": 3}}
-"""Ways of opening the atlas; of the first two, which are of the same cells, one may ask its index."""
+"""Ways of opening the atlas; the first two have the same cells, and the second does not use the index."""
 
 
 def answers(path: Path, ways: Collection[str] = tuple(EVERY)) -> dict[str, Any]:
-    """Ask an atlas everything; an error of a kind that users are told of is an answer too."""
+    """Read everything from an atlas; an error with a message for users is a result too."""
     found: dict[str, Any] = {}
 
     def ask(name: str, question: Callable[[], Any]) -> None:
@@ -83,7 +83,7 @@ def answers(path: Path, ways: Collection[str] = tuple(EVERY)) -> dict[str, Any]:
         if not isinstance(found[name], Exception):
             opened[name] = found.pop(name)
     if "store" in opened:
-        opened["store"].__dict__["_covering"] = None  # as if there were no index
+        opened["store"].snapshot.__dict__["_indexed"] = frozenset()  # as if there were no index
     for name in {"index", "store"} & set(opened):
         _ask_of_cells(name, opened[name], ask)
     for name in {"index", "draft", "earlier"} & set(opened):
@@ -112,9 +112,9 @@ def _ask_of_space(name: str, atlas: Any, ask: Callable[[str, Callable[[], Any]],
 
 def _counts(atlas: Any) -> Any:
     """Return genes and counts as :meth:`reembed` reads them."""
-    guard = IntegrityChecker(atlas.snapshot.storage, atlas.snapshot.manifest)
-    guard.check(VAR_PATH)
-    guard.check(COUNTS_PATH)
+    checker = IntegrityChecker(atlas.snapshot.storage, atlas.snapshot.manifest)
+    checker.check(VAR_PATH)
+    checker.check(COUNTS_PATH)
     experiment = atlas.snapshot.experiment
     with named_damage(atlas.snapshot.storage):
         genes = experiment.ms["RNA"].var.read().concat().to_pandas()
@@ -122,7 +122,7 @@ def _counts(atlas: Any) -> Any:
 
 
 def wrong_answers(found: dict[str, Any], truth: dict[str, Any]) -> list[str]:
-    """Return the questions that were answered otherwise than in truth, and not with an error."""
+    """Return the names of the results that differ from the truth and are no error."""
     return [
         name for name, answer in found.items() if not isinstance(answer, Exception) and not same(answer, truth[name])
     ]

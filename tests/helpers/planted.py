@@ -141,7 +141,7 @@ def sorted_by_id(path):
 LATER, EARLIER = 60_000, -1
 NAN, LONG = np.full(16, np.nan), np.full(16, 1.0)
 
-# What is done to an atlas (and another); the part and the place or words by which it is named; whether it is mended.
+# What is done to an atlas (and another); the part and the place or words by which it is named; whether it can be repaired.
 PLANTED = {
     "obs lost a fragment": (lambda p, _: drop_fragment(p, OBS, marker=False), "store", "d0.tdb", False),
     "obs lost a fragment and its marker": (lambda p, _: drop_fragment(p, OBS, marker=True), "store", ".wrt", False),

@@ -161,7 +161,7 @@ def verify(atlas: Uri, /, *, repair: bool = False, timeout: Timeout = 10) -> int
 
     problems = scim.atlas.verify(atlas, repair=repair, timeout=timeout)
     for problem in problems:
-        remedy = " (--repair repairs it)" if problem.mendable and not repair else ""
+        remedy = " (--repair repairs it)" if problem.repairable and not repair else ""
         print(f"{problem.part}: {problem}{remedy}")
     print(f"{atlas}: {len(problems)} problems" if problems else f"{atlas}: all is well")
     return 1 if problems else 0

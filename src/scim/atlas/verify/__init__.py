@@ -1,4 +1,4 @@
-"""Whether an atlas is what was committed, and mending what can be."""
+"""Check an atlas against what was committed, and repair it."""
 
 from scim.atlas.verify._problem import Problem
 from scim.atlas.verify._verify import verify

@@ -1,51 +1,60 @@
-"""The files of an atlas against its manifest and ledger."""
+"""The files of an atlas against its manifest and file inventory; the files of its earlier versions."""
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scim import index as knn
 from scim._core.errors import FormatError
 from scim._core.log import progress
+from scim.atlas._models import load_model
 from scim.atlas.commit import (
     FILE,
+    INVENTORY,
     SOMA,
-    Ledger,
+    Inventory,
     belongs,
     commit_file,
     commits,
     is_older_copy,
+    load_array,
     needed_files,
+    read_inventory,
     read_journal,
-    read_ledger,
     read_manifest,
     uncommitted,
 )
-from scim.atlas.verify._problem import Part, Problem, said
+from scim.atlas.verify._problem import Part, Problem, is_damaged, message, run_check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from scim.atlas.commit import Manifest
+    from scim.atlas.commit import EmbeddingVersion, IndexPart, Manifest, StoredArray
     from scim.atlas.storage import Storage
+
+_HEADER = "index.json"
 
 
 def check_manifest(storage: Storage) -> tuple[Manifest | None, list[Problem]]:
-    """Read `atlas.json` and compare it with the copy of its commit; `None`: nothing else can be checked.
+    """Return the manifest, compared with the copy of its commit; `None`: nothing else can be checked.
 
     Raises
     ------
     FileNotFoundError, FormatError
-        It cannot be read, and there is no commit to bring back.
+        It cannot be read, and there is no commit to restore.
     """
     try:
         manifest = read_manifest(storage)
     except (FileNotFoundError, FormatError) as error:
         if not commits(storage):
             raise
-        return None, [Problem("manifest", FILE, "is missing" if isinstance(error, OSError) else said(error))]
+        return None, [Problem("manifest", FILE, "is missing" if isinstance(error, OSError) else message(error))]
     if is_older_copy(storage, manifest):
         last = commit_file(commits(storage)[-1])
-        what = f"says version {manifest.number}, but {last} is a later commit: it was replaced by an older copy"
+        what = f"is of version {manifest.number}, but {last} is a later commit: it was replaced by an older copy"
         return None, [Problem("manifest", FILE, what)]
     return manifest, list(_check_copy(storage, manifest))
 
@@ -57,42 +66,41 @@ def _check_copy(storage: Storage, manifest: Manifest) -> Iterator[Problem]:
     except FileNotFoundError:
         yield Problem("manifest", name, "is missing")
     except FormatError as error:
-        yield Problem("manifest", name, said(error))
+        yield Problem("manifest", name, message(error))
     else:
         if kept != manifest:
             yield Problem("manifest", FILE, f"differs from {name}, of which it should be a copy")
 
 
 def check_leftovers(storage: Storage, manifest: Manifest) -> Iterator[Problem]:
-    """Find what a write that did not finish has left."""
-    files, others = uncommitted(storage, manifest.timestamp, manifest.number)
-    others += _begun(storage)
+    """Find files of a write that did not finish."""
+    files, folders = uncommitted(storage, manifest.timestamp, manifest.number)
+    names = [*files, *folders, *_temporary_files(storage)]
     journal = read_journal(storage)
-    if journal is not None or files or others:
-        whose, where = ("a write", (files + others)[0]) if journal is None else (journal.what, "journal.json")
-        what = f"{whose} left {len(files) + len(others)} files that were never committed; readers do not see them"
+    if journal is not None or names:
+        writer, where = ("a write", names[0]) if journal is None else (journal.what, "journal.json")
+        what = f"{writer} left {len(names)} files that were never committed; readers do not see them"
         yield Problem("leftover", where, what)
 
 
-def _begun(storage: Storage) -> list[str]:
-    """Return what would have got its name when it was complete."""
+def _temporary_files(storage: Storage) -> list[str]:
     if storage.path is None:
         return []
     folders = [path for path in storage.path.iterdir() if path.is_dir() and path.name not in (SOMA, "lock")]
-    found = [path for folder in [storage.path, *folders] for path in folder.glob(".*.tmp")]
-    return sorted(path.relative_to(storage.path).as_posix() for path in found)
+    paths = [path for folder in [storage.path, *folders] for path in folder.glob(".*.tmp")]
+    return sorted(path.relative_to(storage.path).as_posix() for path in paths)
 
 
-def known_files(storage: Storage, manifest: Manifest) -> tuple[Ledger, list[Problem]]:
-    """Return the ledger; if it is damaged, what the last one before it that can be read knows of the same files."""
+def known_files(storage: Storage, manifest: Manifest) -> tuple[Inventory, list[Problem]]:
+    """Return the file inventory; if it is damaged, the same files in the last earlier one that can be read."""
     try:
-        return read_ledger(storage, manifest.ledger), []
+        return read_inventory(storage, manifest.inventory), []
     except FormatError as error:
-        problems = [Problem("ledger", manifest.ledger.name, said(error))]
-    folders = [space.folder for space in (manifest.space, manifest.draft) if space is not None]
+        problems = [Problem("inventory", manifest.inventory.name, message(error))]
+    folders = [version.folder for version in manifest.embeddings]
     for number in reversed([number for number in commits(storage) if number < manifest.number]):
         try:
-            known = read_ledger(storage, read_manifest(storage, commit_file(number)).ledger)
+            known = read_inventory(storage, read_manifest(storage, commit_file(number)).inventory)
         except (FormatError, FileNotFoundError):
             continue
         needed = {name for name in known if name.rpartition("/")[0] in folders}
@@ -101,29 +109,156 @@ def known_files(storage: Storage, manifest: Manifest) -> tuple[Ledger, list[Prob
     return {}, problems
 
 
-def check_files(storage: Storage, manifest: Manifest, ledger: Ledger, *, whole: bool) -> Iterator[Problem]:
-    """Compare files of the store and the models with the ledger: there, of their size, with their checksum.
-
-    Parameters
-    ----------
-    whole
-        Whether the ledger has all files, so that others are foreign.
-    """
+def check_files(storage: Storage, manifest: Manifest, inventory: Inventory, *, complete: bool) -> Iterator[Problem]:
+    """Compare files of the store and the models with the inventory; one that is `complete` tells foreign files."""
     found = {file.name: file.n_bytes for file in needed_files(storage, manifest)}
-    if whole:
-        for name in sorted(set(found) - set(ledger)):
+    if complete:
+        for name in sorted(set(found) - set(inventory)):
             if name.startswith(f"{SOMA}/"):
                 yield Problem("foreign", name, "was never committed, but is read with the others")
-    yield from compared(storage, ledger, found)
+    yield from _compare(storage, inventory, found)
 
 
-def compared(storage: Storage, ledger: Ledger, found: dict[str, int], part: Part | None = None) -> Iterator[Problem]:
-    """Compare files that were found, and their sizes, with a ledger."""
-    for name, (n_bytes, digest) in progress(ledger.items(), total=len(ledger), desc="checksums", unit="file"):
+def _compare(
+    storage: Storage, inventory: Inventory, found: dict[str, int], part: Part | None = None, *, since: str = "committed"
+) -> Iterator[Problem]:
+    """Compare the sizes of the files that exist, and their checksums, with an inventory."""
+    for name, (n_bytes, checksum) in progress(inventory.items(), total=len(inventory), desc="checksums", unit="file"):
         of: Part = part or ("store" if name.startswith(f"{SOMA}/") else "model")
         if name not in found:
             yield Problem(of, name, "is missing")
         elif found[name] != n_bytes:
             yield Problem(of, name, f"has {found[name]} bytes, expected {n_bytes}: truncated or replaced")
-        elif digest is not None and storage.digest(name) != digest:
-            yield Problem(of, name, "has changed since it was committed: its checksum differs")
+        elif checksum is not None and storage.checksum(name) != checksum:
+            yield Problem(of, name, f"has changed since it was {since}: its checksum differs")
+
+
+def check_beside(storage: Storage, manifest: Manifest, problems: Sequence[Problem]) -> Iterator[Problem]:
+    """Check the arrays, models and index parts beside the store, each by itself."""
+    arrays: list[tuple[Part, StoredArray]] = [("names", entry) for entry in manifest.names]
+    arrays += [("removed", manifest.removed)] if manifest.removed is not None else []
+    panels = {counted.panel.name: counted.panel for counted in manifest.counted}
+    arrays += [("store", entry) for entry in panels.values()]
+    for part, entry in arrays:
+        yield from run_check(part, entry.name, _check_array, storage, part, entry)
+    for version in manifest.embeddings:
+        if version.folder is not None and not is_damaged(problems, version.folder):
+            yield from run_check("model", version.folder, _check_model, storage, manifest.uid, version)
+        for index_part in _index_parts(version):
+            yield from run_check("index", index_part.folder, _check_part, storage, index_part)
+
+
+def _check_array(storage: Storage, part: Part, entry: StoredArray) -> Iterator[Problem]:
+    """Compare an array beside the store with its checksum."""
+    try:
+        load_array(storage, entry)
+    except FormatError as error:
+        yield Problem(part, entry.name, "is missing" if isinstance(error.__cause__, OSError) else message(error))
+
+
+def _check_model(storage: Storage, uid: str, version: EmbeddingVersion) -> Iterator[Problem]:
+    """Load the model and compare it with the one that embedded the cells."""
+    try:
+        load_model(storage, uid, version)
+    except FormatError as error:
+        yield Problem("model", str(version.folder), message(error))
+
+
+def _check_part(storage: Storage, part: IndexPart) -> Iterator[Problem]:
+    """Compare the files of a part with the checksums in its header, and the header with the one committed."""
+    header = f"{part.folder}/{_HEADER}"
+    try:
+        digest, files = _read_header(storage, part)
+    except FileNotFoundError:
+        yield Problem("index", header, "is missing")
+        return
+    except (ValueError, LookupError, TypeError) as error:
+        yield Problem("index", header, message(error).partition(" Build it again")[0])
+        return
+    if digest != part.digest:
+        yield Problem("index", header, "is the header of another index than the one that was committed")
+        return
+    found = {file.name: file.n_bytes for file in storage.files(part.folder)}
+    yield from _compare(storage, files, found, "index", since="built")
+
+
+def _read_header(storage: Storage, part: IndexPart) -> tuple[str, Inventory]:
+    """Return the digest of the header of a part, and size and checksum of each of its files."""
+    raw = storage.read(f"{part.folder}/{_HEADER}")
+    with tempfile.TemporaryDirectory() as temporary:
+        (Path(temporary) / _HEADER).write_bytes(raw)
+        digest = knn.header_digest(temporary)
+    files = json.loads(raw)["files"]
+    return digest, {f"{part.folder}/{name}": (facts["bytes"], facts["sha256"]) for name, facts in files.items()}
+
+
+def how_built(storage: Storage, part: IndexPart) -> tuple[str, float]:
+    """Return kind and recall of a part, as far as they can be read from its header, damaged or not."""
+    try:
+        facts = json.loads(storage.read(f"{part.folder}/{_HEADER}"))["segments"][0]
+        kind, recall = str(facts["kind"]), float(facts["params"].get("recall", 0.99))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, FormatError):
+        return "auto", 0.99
+    known = kind in ("exact", "ivf", "graph") and 0 < recall <= 1
+    return (kind, recall) if known else ("auto", 0.99)
+
+
+def check_earlier(storage: Storage, manifest: Manifest, known: set[str]) -> Iterator[Problem]:
+    """Check the commits before this one, and their files but for those `known` already."""
+    # Each has an inventory, so that a lost file of the first is noticed too.
+    listed = [file.name.removeprefix(f"{INVENTORY}/").removesuffix(".json") for file in storage.files(INVENTORY)]
+    numbers = {*commits(storage), *(int(name) for name in listed if name.isdigit())}
+    for number in range(min(numbers, default=manifest.number), manifest.number):
+        name = commit_file(number)
+        try:
+            earlier = read_manifest(storage, name)
+        except FileNotFoundError:
+            yield Problem("earlier version", name, "is missing")
+        except FormatError as error:
+            yield Problem("earlier version", name, message(error))
+        else:
+            yield from _check_version(storage, earlier, known)
+
+
+def _check_version(storage: Storage, earlier: Manifest, known: set[str]) -> Iterator[Problem]:
+    """Check the files of a version, and add them to `known`."""
+    try:
+        inventory = {
+            name: facts for name, facts in read_inventory(storage, earlier.inventory).items() if name not in known
+        }
+    except FormatError as error:
+        yield Problem("earlier version", earlier.inventory.name, message(error))
+    else:
+        folders = {name.rpartition("/")[0] for name in inventory}
+        found = {file.name: file.n_bytes for folder in sorted(folders) for file in storage.files(folder)}
+        yield from _compare(storage, inventory, found, "earlier version")
+        known |= set(inventory)
+    for entry in _arrays_of(earlier):
+        if entry.name not in known:
+            known.add(entry.name)
+            try:
+                load_array(storage, entry)
+            except (FormatError, ValueError) as error:
+                yield Problem("earlier version", entry.name, message(error))
+    for version in earlier.embeddings:
+        for part in _index_parts(version):
+            if part.folder not in known:
+                known.add(part.folder)
+                for problem in _check_part(storage, part):
+                    yield problem._replace(part="earlier version")
+
+
+def _arrays_of(manifest: Manifest) -> list[StoredArray]:
+    """Return the arrays beside the store that a version has."""
+    removed = [] if manifest.removed is None else [manifest.removed]
+    return [*manifest.names, *removed, *(counted.panel for counted in manifest.counted)]
+
+
+def names_of(manifest: Manifest, inventory: Inventory) -> set[str]:
+    """Return the names of the files and folders of a version."""
+    parts = [part for version in manifest.embeddings for part in _index_parts(version)]
+    return {*inventory, *(entry.name for entry in _arrays_of(manifest)), *(part.folder for part in parts)}
+
+
+def _index_parts(version: EmbeddingVersion) -> tuple[IndexPart, ...]:
+    return () if version.index is None else version.index.parts
