@@ -74,6 +74,9 @@ class Truth:
         """Compare the sample with further rows."""
         if len(rows) == 0:
             return
+        if not isinstance(ranks, slice):  # ties go by rank, whatever the order of the matrix
+            order = np.argsort(ranks)
+            ranks, rows = ranks[order], rows[order]
         distances, positions = nearest(self.rows, rows, min(len(rows), self.ranks.shape[1]))
         new_ranks = positions + ranks.start if isinstance(ranks, slice) else ranks[positions]
         distances = np.concatenate([self._distances, distances], axis=1)
