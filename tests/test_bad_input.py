@@ -1,4 +1,4 @@
-"""What people get wrong, and what they are told: every message has the remedy, and the input is left as it was."""
+"""Test that wrong input raises an error with the remedy, and is left as it was."""
 
 from __future__ import annotations
 
@@ -113,16 +113,16 @@ CASES = [
     ("a number as column", nothing, lambda a, t: scim.get.hits(searched(a.copy(), t), [5]), TypeError, r"columns must be names, got \[5\]"),
     ("unknown weights", nothing, lambda a, t: scim.tl.annotate(a, t, weights="near"), ValueError, r"weights must be one of \['balanced', 'distance', 'uniform'\], got 'near'"),
     ("an error rate of 80", nothing, lambda a, t: scim.tl.annotate(a, t, max_error=80), ValueError, "max_error must be between 0 and 1, got 80"),
-    ("a label that the atlas has not", nothing, lambda a, t: scim.tl.annotate(a, t, allow=["neuron"]), ValueError, "allow names 'neuron', but the atlas has no label of this name nor one below it; Present:"),
+    ("a label that the atlas has not", nothing, lambda a, t: scim.tl.annotate(a, t, allow=["neuron"]), ValueError, "allow names 'neuron', but the reference has no label of this name nor one below it; Present:"),
     ("a label misspelt", nothing, lambda a, t: scim.tl.annotate(a, t, block="T cel"), ValueError, "block names 'T cel'.*did you mean 'T cell'"),
-    ("nobody left to vote", nothing, lambda a, t: scim.tl.annotate(a, t, allow="T cell", block="T cell"), ValueError, "leave no label of the atlas"),
+    ("no label left to transfer", nothing, lambda a, t: scim.tl.annotate(a, t, allow="T cell", block="T cell"), ValueError, "leave no label of the reference"),
     ("one number as label", nothing, lambda a, t: scim.tl.annotate(a, t, allow=5), TypeError, r"allow must be names, got \[5\]"),
     ("a number as label", nothing, lambda a, t: scim.tl.annotate(a, t, allow=[3]), TypeError, r"allow must be names, got \[3\]"),
     ("a level that is no term", nothing, lambda a, t: scim.tl.annotate(a, t, level=["cell of mine"]), ValueError, r"level must be None, 'label', a depth, or ids or names of the Cell Ontology.*unknown: \['cell of mine'\]"),
     ("a level above the root", nothing, lambda a, t: scim.tl.annotate(a, t, level=0), ValueError, "level must be at least 1"),
     ("a level of true", nothing, lambda a, t: scim.tl.annotate(a, t, level=True), TypeError, "level must be a whole number, got True"),
-    ("a level of nothing", nothing, lambda a, t: scim.tl.annotate(a, t, level=[]), ValueError, "level='' names no label of the atlas nor a term above one"),
-    ("a level elsewhere", nothing, lambda a, t: scim.tl.annotate(a, t, level="neuron"), ValueError, "level='neuron' names no label of the atlas"),
+    ("a level of nothing", nothing, lambda a, t: scim.tl.annotate(a, t, level=[]), ValueError, "level='' names no label of the reference nor a term above one"),
+    ("a level elsewhere", nothing, lambda a, t: scim.tl.annotate(a, t, level="neuron"), ValueError, "level='neuron' names no label of the reference"),
     ("groups that are not there", nothing, lambda a, t: scim.tl.annotate(a, t, groupby="leiden"), KeyError, r"obs\['leiden'\] not found. Present:"),
     ("distance of -1", nothing, lambda a, t: scim.tl.annotate(a, t, max_distance=-1), ValueError, "max_distance must be between 0 and 2"),
     ("true as distance", nothing, lambda a, t: scim.tl.search(a, t, max_distance=True), TypeError, "max_distance must be a number between 0 and 2, got True"),
@@ -134,7 +134,7 @@ CASES = [
     ("unknown value in a filter", nothing, lambda a, t: scim.tl.annotate(a, t, where="tissue == 'lungs'"), FilterError, "no cell has tissue == 'lungs'; did you mean 'lung'"),
     ("text compared with a number", nothing, lambda a, t: scim.tl.annotate(a, t, where="tissue > 3"), FilterError, "column 'tissue' holds text, got 3"),
     ("a filter that nothing passes", nothing, lambda a, t: scim.tl.search(a, t, where="n > 1000"), ValueError, "No cell of the atlas passes where='n > 1000'"),
-    ("a filter that no labelled cell passes", nothing, lambda a, t: scim.tl.annotate(a, t, where="label == None"), ValueError, "No labelled cell of the atlas may vote: none passes"),
+    ("a filter that no labelled cell passes", nothing, lambda a, t: scim.tl.annotate(a, t, where="label == None"), ValueError, "No labelled cell of the reference is eligible: none passes"),
     ("no such group", nothing, lambda a, t: scim.tl.search(a, t, groupby="leiden"), KeyError, r"obs\['leiden'\] not found. Present:"),
     ("groups without cells", empty_groups, lambda a, t: scim.tl.search(a, t, groupby="empty"), ValueError, r"obs\['empty'\] has only missing values"),
     ("unknown centroid", nothing, lambda a, t: scim.tl.search(a, t, groupby="sample", centroid="median"), ValueError, "centroid must be one of"),

@@ -103,6 +103,20 @@ def test_the_page_on_confidence_runs(tmp_path, monkeypatch):
     assert adata.obs["scim_label_confidence"].between(0, 1).all()
 
 
+def test_label_transfer_on_arrays_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run_page("label_transfer.md", tmp_path)
+    prediction, truth = found["prediction"], found["labels"][600:]
+    parts = [
+        scim.ontology.is_descendant([name], [label])[0, 0]
+        for name, label in zip(prediction.labels, truth, strict=True)
+        if name
+    ]
+    assert np.mean(parts) > 0.9
+    assert found["loaded"].predict(found["X"][600:]).labels.tolist() == prediction.labels.tolist()
+    assert found["indexed"].calibration.n_studies == 3
+
+
 def test_search_of_any_embedding_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = run_page("search_any_embedding.md", tmp_path)

@@ -180,7 +180,7 @@ def test_another_column_as_labels(adata, fine):
         right = adata.obs["scim_label"].astype(str) == adata.obs["cell_type"].astype(str)
         assert right.mean() > 0.9
         assert adata.obs["scim_label_id"].notna().all()
-        assert atlas.electorate("coarse") is atlas.electorate("coarse")
+        assert atlas.label_transfer("coarse") is atlas.label_transfer("coarse")
         with pytest.raises(KeyError, match=r"no column \['organ'\]. Present: .*'coarse'"):
             scim.tl.annotate(adata, atlas, label_key="organ")
         with pytest.raises(ValueError, match="label_key='age' must be a column of text"):
@@ -217,16 +217,16 @@ def test_copy_leaves_the_input_alone(adata, atlas_path):
 
 def test_confidence_is_kept_in_the_atlas(atlas_path, tmp_path):
     with scim.atlas.open(atlas_path) as atlas:
-        stored = atlas._space.index.confidence
-        assert stored is atlas.electorate().confidence
+        stored = atlas.snapshot.embedding.index.confidence
+        assert stored is atlas.label_transfer().calibration
         assert stored.n_studies == 2
     with scim.atlas.create(tmp_path / "unlabelled.scim", model=fakes.tiny_model()) as atlas:
         atlas.append(fakes.cells(30), study="one")
         atlas.build_index()
-        assert atlas._space.index.confidence is None
+        assert atlas.snapshot.embedding.index.confidence is None
         cells = fakes.cells(30)
         scim.tl.embed(cells, atlas)
-        with pytest.raises(ValueError, match="No labelled cell of the atlas may vote"):
+        with pytest.raises(ValueError, match="The atlas has no labelled cell: no cell has a value of"):
             scim.tl.annotate(cells, atlas)
 
 
@@ -265,7 +265,7 @@ def test_copies_teach_no_confidence(tmp_path):
                     cells.obs["is_primary_data"] = False
                     atlas.append(cells, study=f"{study} again", label_key="cell_type", obs_columns=["is_primary_data"])
             atlas.build_index()
-            learned.append(atlas.electorate().confidence)
+            learned.append(atlas.label_transfer().calibration)
     assert learned[0].n_studies == learned[1].n_studies == 2
     np.testing.assert_allclose(learned[0].known, learned[1].known, rtol=0.05)
     np.testing.assert_allclose(learned[0].right, learned[1].right, rtol=0.2, atol=0.1)

@@ -5,8 +5,7 @@ from scim.get._confusion import confusion
 from scim.get._enrichment import enrichment
 from scim.get._hits import composition, hits
 from scim.get._reliability import reliability, selective_risk
-from scim.get._vote_shares import vote_shares
-from scim.get._votes import votes
+from scim.get._votes import vote_shares, votes
 
 __all__ = [
     "attribution",

@@ -70,9 +70,7 @@ class Calibration:
         :math:`\sigma(a_0 + a_1 (f - \log 1.5)) \, \sigma((b_0 + b \cdot g) / 1.5)` with the novelty feature :math:`f`,
         the agreement features :math:`g` and a temperature of 1.5. A term is at least as probable as any term below it.
 
-        Returns
-        -------
-        (n, width) terms in the order of their path, -1 behind its end, and (n, width) probabilities, 0 behind it.
+        Both are (n, width), in the order of the path; -1 and 0 behind its end.
         """
         known = expit(self.known[0] + self.known[1] * (novelty_feature(votes) - np.log(distance_shift)))
         right = expit((self.right[0] + agreement_features(votes) @ np.array(self.right[1:])) / TEMPERATURE)

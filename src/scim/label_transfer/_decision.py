@@ -21,20 +21,10 @@ MIXED = 0.25
 def choose_terms(
     terms: NDArray[np.int32], probabilities: NDArray[np.float32], threshold: float, allowed: NDArray[np.bool_]
 ) -> Terms:
-    """Return the most specific allowed term of each path whose probability reaches the threshold; -1 = unknown.
+    """Return the most specific allowed term of each path whose probability reaches the threshold, and its probability.
 
-    Parameters
-    ----------
-    terms, probabilities
-        (n, width), from :meth:`Calibration.probabilities`.
-    threshold
-        Least probability, 0 to 1.
-    allowed
-        (n_terms,) which terms may be predicted.
-
-    Returns
-    -------
-    (n,) terms and (n,) confidences: the probability of the term; of an unknown cell, of its most specific allowed term.
+    Terms and probabilities are (n, width) as from :meth:`Calibration.probabilities`, `allowed` is (n_terms,). Paths
+    without such a term are unknown, -1, with the probability of their most specific allowed term; (n,) each.
     """
     candidate = (terms >= 0) & allowed[terms]
     passes = candidate & (probabilities >= np.float32(threshold))
@@ -56,20 +46,8 @@ def group_consensus(
 ) -> pd.DataFrame:
     """Return for each group the most specific term whose mean probability over its cells reaches the threshold.
 
-    The path of terms is that above the label which is the winner of most cells, by their probabilities.
-
-    Parameters
-    ----------
-    groups
-        (n,) of the cells.
-    terms, probabilities, predicted
-        Of the cells, from :meth:`Calibration.probabilities` and :func:`choose_terms`.
-    tree, threshold, allowed
-        As in :func:`choose_terms`.
-
-    Returns
-    -------
-    One row a group, see :attr:`Prediction.groups`.
+    The path of terms is that above the label which is the winner of most cells, by their probabilities. The arguments
+    are those and the results of :func:`choose_terms` for the cells; the frame is :attr:`Prediction.groups`.
     """
     rows, n_groups = np.flatnonzero(groups.codes >= 0), len(groups.names)
     codes, terms, probabilities, predicted = groups.codes[rows], terms[rows], probabilities[rows], predicted[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
@@ -35,10 +35,7 @@ class NeighbourIndex(Protocol):
     def query(
         self, X: NDArray[np.float32], k: int, *, allowed: NDArray[np.int64] | None = None, distinct: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return cosine distances and ids of the nearest cells, (n, k), ascending; `inf` and -1 where there are fewer.
-
-        `allowed` are the ids that may be returned; `distinct` leaves out cells equal to a nearer one.
-        """
+        """Return cosine distances, ascending, and ids of the nearest cells, (n, k); `inf` and -1 behind the last."""
 
     def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the unit embeddings of ids, (n, dim)."""
@@ -132,13 +129,8 @@ class LabelReference:
         occurs = np.zeros((self.tree.n_labels, int(self.studies.max(initial=0)) + 1), dtype=np.bool_)
         occurs[codes, studies] = True
         kept = occurs[labels, of_study]
-        return replace(
-            self,
-            label_weights=weights,
-            centroids=X[kept],
-            centroid_labels=labels[kept],
-            centroid_studies=of_study[kept],
-        )
+        centroids = X[kept], labels[kept], of_study[kept]
+        return LabelReference(self.codes, self.studies, self.tree, weights, *centroids, self.duplicates)
 
     def centroid_distances(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the cosine distance of unit queries (n, dim) to the nearest centroid of each label, (n, n_labels).
@@ -182,11 +174,8 @@ def _centroids(
         chunk = slice(start, start + _READ)
         np.add.at(sums, rows[chunk], index.vectors(ids[chunk]))
     release_pages(index)  # the cells are all over it
-    return (
-        normalize(sums).astype(np.float32),
-        (pairs // n_studies).astype(np.int32),
-        (pairs % n_studies).astype(np.int32),
-    )
+    labels, of_study = np.divmod(pairs, n_studies)
+    return normalize(sums).astype(np.float32), labels.astype(np.int32), of_study.astype(np.int32)
 
 
 def _largest(labels: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -70,10 +70,7 @@ class Prediction:
     """Least confidence of a label."""
 
     groups: pd.DataFrame | None = None
-    """A row for each group: `group`, `n_cells`, `label`, `label_id`, `confidence` (expected share of its cells that are
-    of the label), `share` (of its cells that have the label or one below it), `runner_up` and `runner_up_share` (the
-    label most frequent among its other cells that is neither above nor below), `unknown` (share of unknown cells),
-    `mixed` (whether the runner-up has a quarter of the cells or more)."""
+    """A row for each group; its columns are in :func:`scim.tl.annotate`."""
 
     @property
     def labels(self) -> NDArray[np.object_]:
@@ -234,15 +231,8 @@ class LabelTransfer:
         query = {"distinct": duplicates == "collapse", **(search or {})}
         if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
-        parts = []
-        for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
-            chunk = rows[start : start + _CHUNK]
-            distances, found = self.index.query(chunk, min(k, len(ids)), **query)
-            near = reference.centroid_distances(chunk)
-            votes = count_votes(distances, found, reference, near, weights=weights, top=top)
-            probable = self.calibration.probabilities(votes, tree)
-            parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
-        terms, probabilities, distance, *found_labels = map(np.concatenate, zip(*parts, strict=True))
+        found = self._count(rows, reference, query, k=min(k, len(ids)), weights=weights, top=top)
+        terms, probabilities, distance, n_studies, top_codes, top_shares = found
         # A row of zeros is a cell without counts: its neighbours are chance.
         far = ~rows.any(axis=1) | (distance > max_distance)
         terms[far], probabilities[far] = -1, 0
@@ -252,7 +242,28 @@ class LabelTransfer:
         if members is not None:
             least = max(threshold, _MAJORITY) if max_error < 1 else 0.0
             frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed)
-        return Prediction(predicted, confidence, distance, *found_labels, tree, threshold, frame)
+        return Prediction(predicted, confidence, distance, n_studies, top_codes, top_shares, tree, threshold, frame)
+
+    def _count(
+        self,
+        rows: NDArray[np.float32],
+        reference: LabelReference,
+        query: dict[str, Any],
+        *,
+        k: int,
+        weights: Weights,
+        top: int,
+    ) -> tuple[NDArray[Any], ...]:
+        """Return terms and probabilities, distance, number of studies, top codes and top shares of each query."""
+        parts = []
+        for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
+            chunk = rows[start : start + _CHUNK]
+            distances, ids = self.index.query(chunk, k, **query)
+            near = reference.centroid_distances(chunk)
+            votes = count_votes(distances, ids, reference, near, weights=weights, top=top)
+            probable = self.calibration.probabilities(votes, reference.tree)
+            parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
     def _eligible_ids(
         self,

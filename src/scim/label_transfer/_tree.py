@@ -73,15 +73,8 @@ class LabelTree:
     def of(cls, names: Sequence[str], ids: Sequence[str], *, keep: Iterable[str] = ()) -> Self:
         """Find the terms above labels.
 
-        Of terms above the very same labels the most specific is kept, and none above all labels, which would be no
-        information. Terms such as "secretory cell" or "eukaryotic cell" are left out too.
-
-        Parameters
-        ----------
-        names, ids
-            Of the labels; an id is empty where the Cell Ontology does not have the label.
-        keep
-            Cell Ontology ids of terms to keep whatever they join.
+        Of terms above the very same labels the most specific is kept; terms above all labels are left out, and such as
+        "secretory cell" or "eukaryotic cell", but for the ids in `keep`. A label without a term has an empty id.
         """
         lineages = [_lineage(term) for term in ids]
         terms = _joining_terms(lineages, set(ids), set(keep))

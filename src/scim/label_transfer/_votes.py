@@ -59,28 +59,15 @@ def count_votes(
     weights: Weights = "balanced",
     top: int = 1,
 ) -> Votes:
-    r"""Count the labels of the neighbours.
+    r"""Count the labels of the neighbours of n queries: distances, ascending, and ids, -1 = none, (n, k) each.
 
-    A neighbour at distance :math:`d` has the weight 1 (`"uniform"`) or :math:`1 / \max(d, 10^{-6})` (`"distance"`). In
-    the `"balanced"` vote, label :math:`l` of :math:`n_l` cells, with the nearest centroid at distance :math:`c_l`, gets
+    The weight of a neighbour at distance :math:`d` is 1 (`"uniform"`) or :math:`1 / \max(d, 10^{-6})` (`"distance"`).
+    The `"balanced"` votes of label :math:`l` of :math:`n_l` cells, with the nearest centroid at :math:`c_l`, are
 
     .. math:: V_l = c_l^{-1/2} \sum_s \Big( \sum_{j \in l, s} \frac{1}{\sqrt{n_l} \max(d_j, 10^{-6})} \Big)^{0.65}
 
     over the studies :math:`s`, so that neither the number of cells of a type or of a study decides, nor a few stray
-    cells of a type that lies elsewhere.
-
-    Parameters
-    ----------
-    distances, ids
-        Of the neighbours, (n, k), ascending; an id of -1 is none.
-    reference
-        Labels, studies and label weights of the ids.
-    centroid_distances
-        From :meth:`LabelReference.centroid_distances`, (n, n_labels).
-    weights
-        The kind of vote.
-    top
-        Number of labels to return for each query.
+    cells of a type that lies elsewhere. `centroid_distances` are those of the reference, (n, n_labels).
     """
     found, tree = ids >= 0, reference.tree
     at = np.where(found, ids, 0)
@@ -111,23 +98,13 @@ def count_labels(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
     """Count and weigh all labels of the neighbours of each query, in the order of the nearest neighbour of each.
 
-    The first of the greatest counts, or weights, is the winner of the vote: of equal ones that of the nearer neighbour.
-
-    Parameters
-    ----------
-    distances
-        Cosine distances of the neighbours, (n, k), ascending.
-    labels
-        Their label codes, (n, k); -1 = no neighbour, or it has no label.
+    Distances are ascending cosine distances, labels are codes, -1 = none, (n, k) each. The first of the greatest
+    counts, or weights, is the winner of the vote: of equal ones that of the nearer neighbour.
 
     Returns
     -------
-    codes
-        (n, width) label codes; -1 = no more labels.
-    counts
-        (n, width) number of neighbours of the label.
-    weights
-        (n, width) sum of 1 / max(d, 1e-6) over them, in double precision.
+    (n, width) label codes, -1 = no more; number of neighbours of each label; their sum of 1 / max(d, 1e-6) in double
+    precision.
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     codes = np.full(labels.shape, -1, dtype=np.int32)
@@ -156,8 +133,7 @@ def tally(
 ) -> int:
     """Write the labels of a query in the order of their nearest neighbour, and their votes; return their number.
 
-    Labels of a query are few: a list searched from the front beats a table as wide as the reference has labels, and its
-    order settles ties.
+    They are few: a list searched from the front beats a table of all labels, and its order settles ties.
     """
     k = labels.size
     n_seen, n_pairs = 0, 0
