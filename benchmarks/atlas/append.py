@@ -36,8 +36,12 @@ def small_model(n_genes: int, *, dim: int = 128) -> Model:
     """Return a model with random weights that is quick."""
     import torch  # noqa: PLC0415  (plain tiledbsoma needs none)
 
-    from scim.model import Encoder, Model, ModelConfig  # noqa: PLC0415
-    from scim.model import Labels  # noqa: PLC0415
+    from scim.model import (  # noqa: PLC0415
+        Encoder,
+        Labels,
+        Model,
+        ModelConfig,
+    )
 
     net = Encoder(ModelConfig(n_genes, hidden=(64,), latent_dim=dim), torch.Generator().manual_seed(0)).eval()
     return Model(net.config, cells.gene_names(n_genes), Labels((), ()), net)
@@ -55,8 +59,8 @@ def with_scim(files: list[Path], out: Path, n_genes: int) -> dict[str, Any]:
     scim.settings.progress = False
     parts = Parts()
     for owner, name, part in (
-        (_append, "_embedded", "embedding"),
-        (_append, "_rows", "reading"),
+        (_append, "_embed", "embedding"),
+        (_append, "_counts", "reading"),
         (_append, "align", "genes aligned"),
         (Writer, "block", "obs and embedding stored"),
         (_write, "_triplets", "counts stored"),
@@ -66,7 +70,7 @@ def with_scim(files: list[Path], out: Path, n_genes: int) -> dict[str, Any]:
         (_append, "known_rows", "names"),
         (_append, "add_names", "names"),
         (_append, "_column_types", "types"),
-        (_append, "_obs", "types"),
+        (_append, "as_type", "types"),
         (_transaction, "write_inventory", "checksums"),
     ):
         parts.watch(owner, name, part)

@@ -23,29 +23,29 @@ from append import small_model
 from timing import Parts, bytes_in
 
 import scim
-from scim.atlas import _append, _atlas, _parts
+from scim.atlas import _append, _index, _snapshot
 from scim.atlas.commit import Transaction, _transaction
 from scim.atlas.soma import Writer
 
 N_GENES, IN_FILE = 20_000, 100_000
 WATCHED: tuple[tuple[Any, str, str], ...] = (
-    (_atlas.Source, "read", "reading"),
-    (_append, "_rows", "reading"),
-    (_append, "_embedded", "embedding"),
+    (_append.Source, "read", "reading"),
+    (_append, "_counts", "reading"),
+    (_append, "_embed", "embedding"),
     (_append, "align", "counts"),
     (Writer, "block", "counts"),
     (Writer, "columns", "store made larger"),
     (Writer, "grow", "store made larger"),
     (Writer, "grow_counts", "store made larger"),
     (_append, "match_genes", "genes matched"),
-    (_append, "_chosen", "names looked up"),
+    (_append, "_choose", "names looked up"),
     (_append, "add_names", "names added"),
     (_append, "extend", "index"),
-    (_parts, "columns_to_index", "index: obs read"),
-    (_parts, "build_part", "index: built"),
-    (_parts, "open_parts", "index: opened"),
+    (_index, "columns_to_index", "index: obs read"),
+    (_index, "build_part", "index: built"),
+    (_snapshot, "open_parts", "index: opened"),
     (_transaction, "roll_back", "roll back"),
-    (_transaction, "read_inventory", "ledger read"),
+    (_transaction, "read_inventory", "inventory read"),
     (_transaction, "write_inventory", "checksums"),
     (Transaction, "__enter__", "lock"),
     (Transaction, "__exit__", "lock"),

@@ -24,7 +24,10 @@ def studies_of(path: Path) -> dict[str, State]:
     with scim.atlas.open(path) as atlas:
         obs, experiment = atlas.obs().astype(object), atlas.snapshot.experiment
         genes = experiment.ms["RNA"].var.read().concat().to_pandas().set_index("soma_joinid")["gene_id"].sort_index()
-        counts, order = read_counts(experiment, 0, atlas.snapshot.manifest.n_rows).toarray(), np.argsort(genes.to_numpy())
+        counts, order = (
+            read_counts(experiment, 0, atlas.snapshot.manifest.n_rows).toarray(),
+            np.argsort(genes.to_numpy()),
+        )
         studies = {}
         for study, rows in obs.groupby("study"):
             ids = rows.index.to_numpy()
@@ -86,7 +89,7 @@ def trial(
         for number in range(n_writers)
     ]
     if dies:
-        where = "scim.atlas.commit._transaction:Transaction._note"
+        where = "scim.atlas.commit._transaction:Transaction._write_journal"
         jobs[-1]["kills"] = [{"where": where, "call": dies, "when": "after"}]
     ended = Counter[str]()
     there = {"one", "two"}

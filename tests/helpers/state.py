@@ -88,7 +88,11 @@ def _space_of(atlas: Atlas) -> State:
     ids = atlas.ids[atlas.ids < atlas.snapshot.embedding.n_rows]
     embeddings = read_embeddings(atlas.snapshot.experiment, atlas.snapshot.embedding.name, ids)
     state = {"embeddings": embeddings, "model": atlas.model.uid, "reach": atlas.label_radius}
-    if atlas.snapshot.embedding.index is not None and len(ids) and atlas.snapshot.embedding.index.n_rows == atlas.snapshot.manifest.n_rows:
+    if (
+        atlas.snapshot.embedding.index is not None
+        and len(ids)
+        and atlas.snapshot.embedding.index.n_rows == atlas.snapshot.manifest.n_rows
+    ):
         answers = atlas.index.query(embeddings[::7], min(5, len(ids)))
         state |= {"index": atlas.index.n_rows, "index ids": answers.ids, "index distances": answers.distances}
         filtered = atlas.index.query(embeddings[::11], 3, where="study == 'one'")

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from scim.atlas.commit import Manifest, Transaction
     from scim.model import Model
-    from scim.pp import Counts, GeneMap, Species
+    from scim.pp import Counts, GeneMap
+    from scim.pp._species import Species
 
     Data: TypeAlias = AnnData | str | os.PathLike[str]
 
@@ -116,7 +117,8 @@ def append(
     if n_new == 0:
         return manifest, 0
     first, last = manifest.n_rows, manifest.n_rows + n_new
-    writer.add_columns({name: kind for name, kind in types.items() if name not in writer.columns()})
+    stored = writer.columns()
+    writer.add_columns({name: kind for name, kind in types.items() if name not in stored})
     writer.grow(last, manifest.published.name)
     unions = _all_genes(writer, chosen, last) if counts else [None] * len(chosen)
     _write(transaction, writer, chosen, unions, types, model)

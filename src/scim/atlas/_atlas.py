@@ -33,19 +33,15 @@ if TYPE_CHECKING:
     from scim.io import Cells
     from scim.label_transfer import LabelTransfer
     from scim.model import Model
-    from scim.pp import Species
+    from scim.pp._species import Species
 
 
 class Atlas:
     """A store of embedded, labelled cells; see :func:`scim.atlas.create` and :func:`scim.atlas.open`.
 
-    Reading is of one commit, its :class:`Snapshot`, until :meth:`refresh`. Each method that writes is one transaction:
-    it leaves all as it was if it fails.
-
-    Attributes
-    ----------
-    mode
-        `"r"` or `"w"`.
+    It reads one commit, its :class:`Snapshot`, until :meth:`refresh`. Each method that writes is one transaction, which
+    leaves all as it was if it fails. It raises `PermissionError` unless `mode` is `"w"`, and `LockedError` while
+    another writer is at work.
     """
 
     def __init__(self, snapshot: Snapshot, mode: Literal["r", "w"] = "r", *, timeout: float = 10) -> None:
@@ -71,12 +67,7 @@ class Atlas:
             self._closed = True
 
     def refresh(self) -> bool:
-        """Replace the snapshot by that of the last commit.
-
-        Returns
-        -------
-        Whether there was something newer.
-        """
+        """Replace the snapshot by that of the last commit; return whether there was a newer one."""
         return self._take(read_manifest(self.snapshot.storage))
 
     @property
@@ -87,8 +78,6 @@ class Atlas:
             raise ValueError(msg)
         return self._current
 
-    # Reading: see Snapshot ---------------------------------------------------------------------------------------
-
     @property
     def uri(self) -> str:
         """Its address: an absolute path, or `s3://bucket/prefix`."""
@@ -96,12 +85,11 @@ class Atlas:
 
     @property
     def path(self) -> Path:
-        """Its folder; a remote atlas has none and raises `ValueError`."""
-        path = self._current.storage.path
-        if path is None:
+        """Its folder; `ValueError` if it is remote."""
+        if self._current.storage.path is None:
             msg = f"The atlas at {self.uri!r} is remote and has no folder; use its uri."
             raise ValueError(msg)
-        return path
+        return self._current.storage.path
 
     @property
     def version(self) -> int:
@@ -198,8 +186,6 @@ class Atlas:
         """Return a summary: cells, studies, labels, genes, columns, model, index, bytes, versions."""
         return self.snapshot.info()
 
-    # Writing: each method is one transaction ---------------------------------------------------------------------
-
     def append(
         self,
         data: Data | list[Data] | tuple[Data, ...],
@@ -230,8 +216,8 @@ class Atlas:
         study_key
             column of obs with it.
         label_key
-            Column of obs with cell types: names, synonyms or ids of the Cell Ontology (stored under their ontology
-            name), or other words (stored as they are). Missing = unlabelled.
+            Column of obs with cell types: names, synonyms or ids of the Cell Ontology, stored under its name, or other
+            words, stored as they are. Missing = unlabelled.
         obs_columns
             Further columns of obs to store: text, categorical, bool, int or float. They may be new to the atlas.
         layer
@@ -242,9 +228,8 @@ class Atlas:
             Species of the genes of all `data`: `"human"`, `"mouse"` (symbols), or a dict or Series
             `{gene name: human gene name}`; see :func:`scim.pp.match_genes`.
         counts
-            Whether to store the counts of all genes too (`ms/RNA/X/counts`); :meth:`reembed` needs them. Those of
-            another species are stored, summed, under their human orthologs; genes without one under their own name
-            behind that of the species, as `mouse:Gm42418`.
+            Whether to store the counts of all genes too, which :meth:`reembed` needs. Those of another species are
+            summed over the genes of a human ortholog; genes without one are stored as `mouse:Gm42418`.
         obsm
             For an atlas without a model: name of the embedding in `adata.obsm`.
         on_duplicate
@@ -256,23 +241,18 @@ class Atlas:
 
         Raises
         ------
-        PermissionError
-            The atlas is open for reading.
-        LockedError
-            Another writer is at work.
         KeyError
             A column does not exist.
         ValueError
-            Cells of this study with these names are in the atlas; no study is given; the counts cannot be used;
+            Cells of this study and these names are in the atlas; no study is given; the counts cannot be used;
             `species` is unknown.
         TypeError
-            `species` is no mapping of names; a column of obs is of a type that the atlas cannot store, or stores as
-            another type.
+            `species` is no mapping of names; the atlas cannot store a column of this type, or stores it as another.
         """
         check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
         self._check_writable("append")
-        read: dict[str, Any] = {"study_key": study_key, "label_key": label_key, "layer": layer, "obsm": obsm}
-        with open_sources(data, study, obs_columns, **read) as sources:
+        how = {"study_key": study_key, "label_key": label_key, "layer": layer, "obsm": obsm}
+        with open_sources(data, study, obs_columns, **how) as sources:
             return self._append(sources, gene_key=gene_key, species=species, counts=counts, skip=on_duplicate == "skip")
 
     def _append(
@@ -289,24 +269,18 @@ class Atlas:
     def build_index(self, *, kind: IndexKind = "auto", recall: float = 0.99, seed: int = 0) -> None:
         """Build the search index over all cells; the old one serves readers until the new one is complete.
 
-        The index keeps the columns of obs, so that filters work inside the search; text of more than 65,536 values, as
-        `cell_id`, stays in the store, where filters are slower.
+        The index keeps the columns of obs for filters; text of more than 65,536 values, as `cell_id`, stays in the
+        store, where filters are slower.
 
         Parameters
         ----------
-        kind
-            See :func:`scim.index.build`.
-        recall
-            Share of the true 50 nearest that an `ivf` index finds, above 0 and at most 1.
+        kind, recall
+            See :func:`scim.index.build`: the kind of index, and the share of the true 50 nearest that `ivf` finds.
         seed
             Makes the index the same every time.
 
         Raises
         ------
-        PermissionError
-            The atlas is open for reading.
-        LockedError
-            Another writer is at work.
         ValueError
             The atlas has no cells, or `recall` is out of range.
         """
@@ -318,11 +292,11 @@ class Atlas:
                 msg = f"The atlas at {self.uri!r} has no cells; append some first."
                 raise ValueError(msg)
             published = transaction.manifest.published
-            index = build_entry(transaction, published, kind=kind, recall=recall, seed=seed)
-            self._take(transaction.commit(published=replace(published, index=index)))
+            entry = build_entry(transaction, published, kind=kind, recall=recall, seed=seed)
+            self._take(transaction.commit(published=replace(published, index=entry)))
 
     def remove(self, where: str) -> int:
-        """Remove the cells that pass a filter, as those of a study that was withdrawn.
+        """Remove the cells that pass a filter, as those of a study that was withdrawn; return their number.
 
         Their ids are never given again. They stay on disk, and in earlier versions, until :meth:`compact` and
         :meth:`vacuum`.
@@ -330,18 +304,7 @@ class Atlas:
         Parameters
         ----------
         where
-            See :meth:`select`.
-
-        Returns
-        -------
-        Number of cells removed.
-
-        Raises
-        ------
-        PermissionError
-            The atlas is open for reading.
-        FilterError
-            `where` cannot be read, or names an unknown column or value.
+            The filter, see :meth:`select`.
         """
         self._check_writable("remove")
         with self._changing(f"removal of cells where {where}") as transaction:
@@ -366,8 +329,6 @@ class Atlas:
 
         Raises
         ------
-        PermissionError
-            The atlas is open for reading.
         ValueError
             The counts of some cells are not stored, or the atlas is embedded with this model already.
         """
@@ -385,10 +346,8 @@ class Atlas:
 
         Raises
         ------
-        PermissionError
-            The atlas is open for reading.
         ValueError
-            There is no draft, or cells were appended since it was made: call `reembed` with its model again.
+            There is no draft, or cells were appended later: call `reembed` with its model again.
         """
         self._check_writable("publish")
         with self._changing("publication of the draft") as transaction:
@@ -404,11 +363,9 @@ class Atlas:
             self._take(_rewrite.compact(transaction, self.ids))
 
     def vacuum(self) -> int:
-        """Delete earlier versions and the files that only they need; their readers must :meth:`refresh`.
+        """Delete earlier versions and the files that only they need; return the number of bytes freed.
 
-        Returns
-        -------
-        Number of bytes freed.
+        Readers of these versions must :meth:`refresh`.
         """
         self._check_writable("vacuum")
         with self._changing("vacuum") as transaction:

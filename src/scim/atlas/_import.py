@@ -11,14 +11,13 @@ import tiledbsoma
 
 from scim._core import keys
 from scim._core.checks import check_names
+from scim.atlas._append import open_sources
 from scim.atlas._open import create, create_empty, open_atlas
 from scim.atlas._open import opened as opened_atlas
 from scim.atlas._soma_source import read_experiment
-from scim.atlas._source import Source, resume_token
 from scim.atlas.commit import FILE, EmbeddingVersion
 from scim.atlas.soma import context
 from scim.atlas.storage import Storage
-from scim.io import opened
 from scim.pp._species import species_name
 
 if TYPE_CHECKING:
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scim.atlas._atlas import Atlas
+    from scim.atlas._source import Source
     from scim.model import Model
-    from scim.pp import Species
+    from scim.pp._species import Species
 
 _STUDY, _LABEL = "dataset_id", "cell_type_ontology_term_id"
 """Columns of obs in the schema of the CELLxGENE Census."""
@@ -187,12 +187,8 @@ def from_embedding(
             if where is not None:
                 msg = "where= is for experiments; take the cells that you want of an AnnData: adata[...]."
                 raise ValueError(msg)
-            kept = check_names("columns", columns or ())
-            how: dict[str, Any] = {"study": study, "study_key": study_key, "label_key": label_key, "obsm": obsm}
-            keep = [name for name in (study_key, label_key, *kept) if name is not None]
-            cells = stack.enter_context(opened(data, keep))
-            token = resume_token(data, obs_columns=kept, **how)
-            source = Source.read(cells, obs_columns=kept, layer=None, token=token, **how)
+            how = {"study_key": study_key, "label_key": label_key, "layer": None, "obsm": obsm}
+            (source,) = stack.enter_context(open_sources(data, study, check_names("columns", columns or ()), **how))
         assert source.embedding is not None
         embedding = EmbeddingVersion(keys.EMBEDDING, int(source.embedding.shape[1]), 0, None, None)
         make = partial(create_empty, out, embedding, None, overwrite=overwrite)

@@ -182,13 +182,7 @@ def build_part(
 
 
 def open_parts(storage: Storage, uid: str, entry: IndexEntry, removed: NDArray[np.int64] | None) -> knn.Index:
-    """Open a committed index, without removed cells; that of a remote atlas from its local copy.
-
-    Raises
-    ------
-    FormatError
-        It is damaged, or not the one that was committed.
-    """
+    """Open a committed index, without removed cells; that of a remote atlas from its local copy."""
     try:
         return knn.open([_local_folder(storage, uid, part) for part in entry.parts], without=removed)
     except (FormatError, FileNotFoundError) as error:
@@ -208,12 +202,7 @@ def _local_folder(storage: Storage, uid: str, part: IndexPart) -> Path:
 
 
 def columns_to_index(experiment: Any, start: int, stop: int) -> tuple[NDArray[np.int64], dict[str, Any], list[str]]:
-    """Return the obs columns of a range of ids as an index keeps them.
-
-    Returns
-    -------
-    The ids, ascending; the columns of few values, coded; the names of the other columns.
-    """
+    """Return the ids of a range, ascending, their obs columns of few values, coded, and the names of the others."""
     kept: dict[str, Any] = {}
     elsewhere = []
     for name in obs_columns(experiment):

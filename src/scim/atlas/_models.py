@@ -26,15 +26,7 @@ def save_model(storage: Storage, model: Model, folder: str) -> None:
 
 
 def load_model(storage: Storage, uid: str, embedding: EmbeddingVersion) -> Model:
-    """Load the model that made an embedding, that of a remote atlas from its local copy.
-
-    Raises
-    ------
-    ValueError
-        The embedding was made elsewhere.
-    FormatError
-        The model is damaged, or another one.
-    """
+    """Load the model that made an embedding, that of a remote atlas from its local copy."""
     from scim.model import load  # noqa: PLC0415  (torch is loaded only when something is embedded)
 
     if embedding.folder is None:

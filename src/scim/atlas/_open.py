@@ -278,13 +278,7 @@ def origin(atlas: Atlas) -> dict[str, str | int]:
 
 @contextlib.contextmanager
 def opened_again(record: dict[str, Any], atlas: Atlas | str | os.PathLike[str] | None = None) -> Iterator[Atlas]:
-    """Yield the atlas of a result, at its path then or at the one given now.
-
-    Raises
-    ------
-    ValueError
-        It is another one.
-    """
+    """Yield the atlas of a result, at its path then or at the one given now; `ValueError` if it is another one."""
     path = PACKAGED if record["path"] == _PACKAGED else record["path"]
     with opened(path if atlas is None else atlas) as source:
         if source.uid != record["uid"]:

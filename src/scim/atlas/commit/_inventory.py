@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SOMA = "soma"
 INVENTORY = "ledger"
+_REMEDY = "scim.atlas.verify(uri, repair=True) makes it again"
 
 _CELLS = re.compile(rf"{SOMA}/(obs|ms/[^/]+/(X|obsm)/[^/]+)/__(fragments|commits)/")
 _EMBEDDING = re.compile(rf"{SOMA}/ms/[^/]+/obsm/(?!__)([^/]+)/")
@@ -86,23 +87,10 @@ def belongs(name: str, manifest: Manifest) -> bool:
 def write_inventory(
     storage: Storage, manifest: Manifest, before: Inventory, since: int = -1, files: Iterable[StoreFile] | None = None
 ) -> StoredArray:
-    """Write the inventory of a commit, with the checksums of the files that are not in `before`.
+    """Write the inventory of a commit, with checksums of the files that are not in `before`, that of the commit before.
 
-    Parameters
-    ----------
-    storage, manifest
-        The atlas, and the commit.
-    before
-        Inventory of the commit before.
-    since
-        SOMA time of that commit.
-    files
-        Files of the store. Default: they are listed.
-
-    Raises
-    ------
-    FormatError
-        A file of `before` is missing that is still needed, or a file appeared at a time up to `since`.
+    It refuses (`FormatError`) that a needed file of `before` is missing, or that a file appeared at a SOMA time up to
+    that commit, `since`. `files` are those of the store, if they are listed already.
     """
     needed = needed_files(storage, manifest, files)
     new = [file for file in needed if file.name not in before]
@@ -130,13 +118,7 @@ def restore_inventory(storage: Storage, manifest: Manifest) -> bool:
 
 
 def read_inventory(storage: Storage, entry: StoredArray) -> Inventory:
-    """Read an inventory.
-
-    Raises
-    ------
-    FormatError
-        It is missing, or not the one that was committed.
-    """
+    """Read an inventory; `FormatError` if it is missing, or not the one that was committed."""
     try:
         raw = storage.read(entry.name)
     except FileNotFoundError as error:
@@ -165,21 +147,14 @@ def restore_array(storage: Storage, entry: StoredArray, array: NDArray[Any]) -> 
 
 
 def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:
-    """Read an array, compared with its checksum.
-
-    Raises
-    ------
-    FormatError
-        It is missing, or was changed.
-    """
+    """Read an array; `FormatError` if it is missing, or does not have its checksum."""
     try:
         raw = storage.read(entry.name)
     except FileNotFoundError as error:
-        msg = f"{storage.uri}/{entry.name} is missing; scim.atlas.verify(uri, repair=True) makes it again."
+        msg = f"{storage.uri}/{entry.name} is missing; {_REMEDY}."
         raise FormatError(msg) from error
     if hashlib.sha256(raw).hexdigest() != entry.sha256:
-        remedy = "scim.atlas.verify(uri, repair=True) makes it again"
-        msg = f"{storage.uri}/{entry.name} has changed since it was written; {remedy}."
+        msg = f"{storage.uri}/{entry.name} has changed since it was written; {_REMEDY}."
         raise FormatError(msg)
     array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
     return array

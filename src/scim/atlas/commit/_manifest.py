@@ -30,47 +30,31 @@ _REMEDY = "scim.atlas.verify(uri, repair=True) brings the last commit back"
 class StoredArray:
     """A file that is written once and never changed."""
 
-    name: str
-    """Relative to the atlas."""
-
+    name: str  # path in the atlas
     sha256: str
-    n: int
-    """Number of its entries."""
+    n: int  # number of its entries
 
 
 @dataclass(frozen=True)
 class IndexPart:
     """A folder of the search index: the cells of a range of ids."""
 
-    folder: str
-    """Relative to the atlas."""
-
+    folder: str  # path in the atlas
     start: int
-    stop: int
-    """Ids `start` to `stop`, without those that were removed before it was built."""
-
-    digest: str
-    """Of its header, which has the checksums of its files."""
-
-    elsewhere: tuple[str, ...]
-    """Columns of obs that have too many values for the index; the store has them."""
+    stop: int  # ids `start` to `stop`, without those that were removed before it was built
+    digest: str  # of its header, which has the checksums of its files
+    elsewhere: tuple[str, ...]  # columns of obs with too many values for the index; the store has them
 
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """The search index of an embedding: parts in the order of their ids."""
+    """The search index of an embedding, and what was measured with it."""
 
-    parts: tuple[IndexPart, ...]
-
-    label_radius: float = field(metadata={"key": "reach"})
-    """Cosine distance within which 99.5 % of the cells have a cell of their label in another study."""
-
+    parts: tuple[IndexPart, ...]  # in the order of their ids, without gaps
+    label_radius: float = field(metadata={"key": "reach"})  # see `Atlas.label_radius`
     kind: IndexKind
-    recall: float
-    """Parameters of :func:`scim.index.build`, for the next build."""
-
-    confidence: Calibration | None = None
-    """Probability that a transferred label is right; `None`: no cell had a label when it was built."""
+    recall: float  # parameters of `scim.index.build`, for the next build
+    confidence: Calibration | None = None  # of label transfer; `None`: no cell had a label when it was built
 
     @property
     def n_rows(self) -> int:
@@ -82,19 +66,11 @@ class IndexEntry:
 class EmbeddingVersion:
     """An embedding of the cells, the model that made it, and its index."""
 
-    name: str = field(metadata={"key": "embedding"})
-    """Name of its array in obsm."""
-
+    name: str = field(metadata={"key": "embedding"})  # of its array in obsm
     dim: int
-    n_rows: int
-    """Ids below this are embedded."""
-
-    model: str | None
-    """`uid` of the model; `None`: the embedding was made elsewhere."""
-
-    folder: str | None
-    """Folder of the model, relative to the atlas."""
-
+    n_rows: int  # ids below this are embedded
+    model: str | None  # its `uid`; `None`: the embedding was made elsewhere
+    folder: str | None  # of the model
     index: IndexEntry | None = None
 
 
@@ -103,11 +79,8 @@ class Counted:
     """Cells whose counts are stored, and the genes that were measured in them: other genes are unknown, not zero."""
 
     start: int
-    stop: int
-    """Ids `start` to `stop`."""
-
-    panel: StoredArray
-    """`soma_joinid` of the genes, ascending."""
+    stop: int  # ids `start` to `stop`
+    panel: StoredArray  # `soma_joinid` of the genes, ascending
 
     def among(self, ids: NDArray[np.int64]) -> slice:
         """Return the positions of these cells in ascending ids."""
@@ -117,43 +90,22 @@ class Counted:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The committed state of an atlas."""
+    """The committed state of an atlas; docs/atlas_format.md says what each entry means."""
 
     uid: str
-    number: int
-    """Counts the commits, from 1."""
-
-    made: str
-    """Time of the commit, ISO 8601 in UTC."""
-
-    what: str
-    """Description of the change."""
-
-    timestamp: int
-    """SOMA time in milliseconds: files of later times are not part of the atlas."""
-
-    n_rows: int
-    """Ids below this were given to cells."""
-
-    n_obs: int
-    """Number of cells: rows that were not removed."""
-
+    number: int  # of the commit, from 1
+    made: str  # time of the commit, ISO 8601 in UTC
+    what: str  # description of the change
+    timestamp: int  # SOMA time in ms: files of later times are not part of the atlas
+    n_rows: int  # ids below this were given to cells
+    n_obs: int  # rows that were not removed
     published: EmbeddingVersion = field(metadata={"key": "space"})
     inventory: StoredArray = field(metadata={"key": "ledger"})
-    draft: EmbeddingVersion | None = None
-    """An embedding that is not published yet."""
-
-    counted: tuple[Counted, ...] = ()
-    """The cells whose counts are stored, in the order of their ids."""
-
-    names: tuple[StoredArray, ...] = ()
-    """Hashes of studies and cell names, which recognise a cell that is appended again."""
-
-    removed: StoredArray | None = None
-    """Ids of removed cells, ascending."""
-
-    base: int = 0
-    """SOMA time of the last compaction: fragments of earlier times hold nothing that later ones do not."""
+    draft: EmbeddingVersion | None = None  # an embedding that is not published yet
+    counted: tuple[Counted, ...] = ()  # in the order of their ids
+    names: tuple[StoredArray, ...] = ()  # hashes of studies and cell names
+    removed: StoredArray | None = None  # ids of removed cells, ascending
+    base: int = 0  # SOMA time of the last compaction: earlier fragments hold nothing that later ones do not
 
     @property
     def embeddings(self) -> list[EmbeddingVersion]:
@@ -162,13 +114,7 @@ class Manifest:
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
-    """Commit: make this the state that readers see.
-
-    Raises
-    ------
-    FileExistsError
-        There is a commit of this number.
-    """
+    """Commit: make this the state that readers see; a second commit of this number is refused."""
     content = {"format": FORMAT, "version": VERSION, **_to_json(manifest)}
     sealed = json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
     storage.write(commit_file(manifest.number), sealed.encode(), new=True)
@@ -205,13 +151,7 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
 
 
 def parse_manifest(storage: Storage, raw: bytes, name: str = FILE) -> Manifest:
-    """Return the state that the content of a manifest file describes.
-
-    Raises
-    ------
-    FormatError
-        It is damaged, foreign, or written by a newer version.
-    """
+    """Return the state that the content of a manifest file describes, as :func:`read_manifest` does."""
     where = f"{storage.uri}/{name}"
     try:
         content = json.loads(raw)

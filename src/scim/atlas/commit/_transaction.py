@@ -134,13 +134,7 @@ class Transaction:
         return self.manifest.number + 1
 
     def tick(self) -> int:
-        """Return a SOMA time after everything that was written so far.
-
-        Raises
-        ------
-        LockedError
-            The lock was taken over.
-        """
+        """Return a SOMA time after everything that was written so far; `LockedError` without the lock."""
         self._lock.check()
         self._last = max(self._last + 1, _clock())
         return self._last
@@ -161,21 +155,9 @@ class Transaction:
         self.tick()
 
     def wrote(self, folder: str, since: int, n: int = 1) -> None:
-        """Record the writes of this transaction in a folder of the store, by the UUIDs in the names of their files.
+        """Record the last `n` writes of this transaction in a folder of the store, by the UUIDs of their files.
 
-        Parameters
-        ----------
-        folder
-            The folder, relative to the store.
-        since
-            SOMA time of the first of them.
-        n
-            Their number.
-
-        Raises
-        ------
-        FormatError
-            There are more: some are of another process.
+        They have SOMA times from `since` on. More than `n` are refused: some of them are of another process.
         """
         files = [file for file in store_files(self.storage, f"{SOMA}/{folder}") if file.timestamp >= since]
         uuids = {file.uuid for file in files} - self._written
@@ -190,13 +172,7 @@ class Transaction:
         self._write_journal()
 
     def check(self) -> None:
-        """Refuse to continue without the lock.
-
-        Raises
-        ------
-        LockedError
-            It was taken over.
-        """
+        """Raise `LockedError` if the lock was taken over."""
         self._lock.check()
 
     def commit(self, **changes: Any) -> Manifest:
@@ -301,12 +277,7 @@ def is_older_copy(storage: Storage, manifest: Manifest) -> bool:
 def uncommitted(
     storage: Storage, timestamp: int, number: int, keep: Collection[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Return what was written after a commit, without the writes of these UUIDs.
-
-    Returns
-    -------
-    The files of the store of times after `timestamp`, and the entries of numbered folders after `number`.
-    """
+    """Return the files of the store after a SOMA time, but for writes `keep`, and entries after commit `number`."""
     files = [file for file in store_files(storage) if file.timestamp > timestamp and file.uuid not in keep]
     # The files that make data visible go first: a roll back that is cut off never leaves half of visible data.
     files.sort(key=lambda file: (not file.name.endswith((".wrt", ".del")), "/__group/" not in file.name))

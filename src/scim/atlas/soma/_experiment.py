@@ -79,13 +79,7 @@ def _context(n_threads: int, config: tuple[tuple[str, str], ...]) -> Any:
 
 
 def open_experiment(storage: Storage, mode: Literal["r", "w"] = "r", *, at: int) -> Any:
-    """Open the experiment as it was at a SOMA time, or to write at that time.
-
-    Raises
-    ------
-    FormatError
-        It is not there, or damaged.
-    """
+    """Open the experiment as it was at a SOMA time, or to write at that time."""
     with named_damage(storage):
         return tiledbsoma.Experiment.open(storage.child(SOMA), mode, tiledb_timestamp=at, context=context(storage))
 

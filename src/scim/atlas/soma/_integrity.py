@@ -50,15 +50,7 @@ _UNREACHED = re.compile(r"curl|HTTP Response Code: (-1|4\d\d|5\d\d)|timed? ?out|
 
 
 class IntegrityChecker:
-    """Compares the files of an array with the inventory: none missing, none foreign, none of another size.
-
-    Parameters
-    ----------
-    storage
-        Files of the atlas.
-    manifest
-        The commit that is read.
-    """
+    """Compares files with the inventory of a commit; raises `FormatError` if one is missing, foreign or changed."""
 
     def __init__(self, storage: Storage, manifest: Manifest) -> None:
         self._storage, self._manifest = storage, manifest
@@ -70,20 +62,7 @@ class IntegrityChecker:
         return read_inventory(self._storage, self._manifest.inventory)
 
     def check(self, array: str, *, later_columns: bool = False) -> None:
-        """Check an array, once.
-
-        Parameters
-        ----------
-        array
-            Its path in the experiment.
-        later_columns
-            Whether columns are read that obs did not have from the start.
-
-        Raises
-        ------
-        FormatError
-            A file differs from what was committed.
-        """
+        """Check an array by its path, once; `later_columns` = columns are read that obs did not have from the start."""
         if (array, later_columns) in self._checked:
             return
         self.check_layout()
@@ -94,13 +73,7 @@ class IntegrityChecker:
         self._checked.add((array, later_columns))
 
     def check_layout(self) -> None:
-        """Check the files that list the arrays and the columns of obs, once: needed to open the experiment.
-
-        Raises
-        ------
-        FormatError
-            A file differs from what was committed.
-        """
+        """Check the files that list the arrays and the columns of obs, once: needed to open the experiment."""
         if ("", False) in self._checked:
             return
         folders = {name.rpartition("/")[0] for name in self.inventory if _LAYOUT.match(name)}
@@ -114,13 +87,7 @@ class IntegrityChecker:
         self._checked.add(("", False))
 
     def check_model(self, folder: str) -> None:
-        """Check the files of a model.
-
-        Raises
-        ------
-        FormatError
-            A file differs from what was committed.
-        """
+        """Check the files of a model."""
         listed = {name: entry for name, entry in self.inventory.items() if name.startswith(f"{folder}/")}
         present = [file for file in self._storage.files(folder) if file.name in listed]
         self._compare(listed, present, lambda _: True)
@@ -164,15 +131,7 @@ def tiledb_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
 @contextlib.contextmanager
 def named_damage(storage: Storage) -> Iterator[None]:
-    """Raise a failure of TileDB while reading as an error that names the atlas and the remedy.
-
-    Raises
-    ------
-    StorageError
-        S3 does not answer.
-    FormatError
-        Anything else.
-    """
+    """Raise a failure of TileDB as one with atlas and remedy: `StorageError` of S3, `FormatError` of the files."""
     try:
         yield
     except tiledb_errors() as error:
@@ -194,22 +153,7 @@ def named_damage(storage: Storage) -> Iterator[None]:
 
 @contextlib.contextmanager
 def named_failure(storage: Storage, what: str, *, outcome: str = "the atlas is as it was") -> Iterator[None]:
-    """Raise a refusal of the system as an error that names the change, the place and what is left.
-
-    Parameters
-    ----------
-    storage
-        Files of the atlas.
-    what
-        Description of the change.
-    outcome
-        Description of what is left.
-
-    Raises
-    ------
-    StorageError
-        The disk is full, or refuses.
-    """
+    """Raise a refusal of the system, as a full disk, as a `StorageError` that names change, place and what is left."""
     try:
         yield
     except Exception as error:

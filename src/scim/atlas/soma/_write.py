@@ -52,13 +52,7 @@ _MOST_RUNS = 1000
 
 
 class Writer:
-    """Writes at the times of a transaction, which records the names of the written files.
-
-    Parameters
-    ----------
-    transaction
-        The change that the writes are part of.
-    """
+    """Writes at the times of a transaction, which records the names of the written files."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction, self._storage = transaction, transaction.storage
@@ -125,18 +119,10 @@ class Writer:
         embedding: tuple[str, NDArray[np.float32]] | None = None,
         counts: sparse.csr_matrix | None = None,
     ) -> None:
-        """Write rows of cells, all at one time.
+        """Write rows of cells at one SOMA time.
 
-        Parameters
-        ----------
-        ids
-            Their ids, ascending; for an embedding without a gap.
-        obs
-            Columns; the others have no value.
-        embedding
-            Name of an embedding, and its rows.
-        counts
-            Counts over all genes of the store.
+        The ids ascend, for an embedding without a gap. Columns that `obs` lacks have no value there; `embedding` is a
+        name and rows; `counts` are over all genes of the store.
         """
         at = self._transaction.tick()
         if obs is not None:
@@ -218,13 +204,6 @@ def changed_schema(storage: Storage, path: str) -> Iterator[str]:
     TileDB reads all schemas of an array at every time, and writes one in place: a writer that dies, or a full disk,
     would leave an array that cannot be opened at any time. In a folder the change is therefore made in a copy without
     cells, and the new schema moves over in one step. On S3 files appear whole.
-
-    Parameters
-    ----------
-    storage
-        Files of the atlas.
-    path
-        Path of the array in the experiment.
     """
     if storage.path is None:
         yield storage.child(f"{SOMA}/{path}")

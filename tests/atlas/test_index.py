@@ -1,4 +1,4 @@
-"""What the index answers in place of the store: the same, to the type."""
+"""Rows of obs and filters read from the index: the same as from the store, to the type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import scim
 from helpers import fakes
 from scim._core.errors import FilterError
-from scim.atlas import _indexed
+from scim.atlas import _index
 
 FILTERS = [
     "tissue == 'lung'",
@@ -88,7 +88,7 @@ def odd_cells(n=40):
 
 
 def test_columns_of_many_values_are_left_to_the_store(writable, monkeypatch):
-    monkeypatch.setattr(_indexed, "MOST_VALUES", 20)
+    monkeypatch.setattr(_index, "MOST_VALUES", 20)
     columns = ["percent mt", "disease", "nothing", "tissue"]
     writable.append(odd_cells(), study="odd", label_key="cell_type", obs_columns=columns)
     before = writable.obs([7, 2, 2])
@@ -121,7 +121,7 @@ def test_after_an_append_the_index_answers_for_all_cells(writable, monkeypatch):
 
 
 def test_a_column_that_one_part_leaves_to_the_store_is_read_there(writable, monkeypatch):
-    monkeypatch.setattr(_indexed, "MOST_VALUES", 20)
+    monkeypatch.setattr(_index, "MOST_VALUES", 20)
     for study, n in (("a", 30), ("b", 10)):
         cells = fakes.cells(n, seed=n)
         cells.obs["note"] = [f"note {i}" for i in range(n)]
@@ -134,8 +134,8 @@ def test_a_column_that_one_part_leaves_to_the_store_is_read_there(writable, monk
 
 
 def test_numbers_that_all_differ_are_in_the_index(writable, monkeypatch):
-    monkeypatch.setattr(_indexed, "MOST_VALUES", 5)
-    monkeypatch.setattr(_indexed, "_ROWS", 7)
+    monkeypatch.setattr(_index, "MOST_VALUES", 5)
+    monkeypatch.setattr(_index, "_COLUMN_ROWS", 7)
     rng = np.random.default_rng(0)
     for study, n in (("a", 30), ("b", 20)):
         cells = fakes.cells(n, seed=n)
@@ -152,7 +152,7 @@ def test_numbers_that_all_differ_are_in_the_index(writable, monkeypatch):
         assert writable.select("score > 0.5").tolist() == store.index[store["score"] > 0.5].tolist()
         assert writable.select("count == None").tolist() == store.index[store["count"].isna()].tolist()
         monkeypatch.undo()
-        monkeypatch.setattr(_indexed, "MOST_VALUES", 5)
+        monkeypatch.setattr(_index, "MOST_VALUES", 5)
 
 
 def test_with_a_damaged_index_the_store_answers(atlas_path, atlas, tmp_path):
