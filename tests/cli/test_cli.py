@@ -94,7 +94,7 @@ def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--groupby", "a"], 1, "obs['a'] not found"),
         (["annotate", "TEXT", "-o", "out.h5ad"], 1, "expected an .h5ad, .zarr or 10x .h5 file"),
         (["annotate", "BROKEN", "-o", "out.h5ad"], 1, "cannot be read as a .h5ad file"),
-        (["atlas", "create", "ATLAS", "--model", "m"], 1, "exists already; pass --overwrite to replace it"),
+        (["atlas", "create", "ATLAS", "--model", "MODEL"], 1, "exists already; pass --overwrite to replace it"),
         (["atlas", "append", "ATLAS"], 1, "one or more .h5ad or .zarr files"),
         (["atlas", "index", "ATLAS", "--recall", "0"], 1, "recall must be above 0"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--max-distance", "9"], 1, "between 0 and 2"),
@@ -110,7 +110,8 @@ def test_errors_are_one_line_and_have_exit_codes(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("not cells")
     (tmp_path / "broken.h5ad").write_bytes(b"not hdf5")
-    places = {"QUERY": str(query), "ATLAS": str(atlas_path), "TEXT": "text.txt", "BROKEN": "broken.h5ad"}
+    places = {"QUERY": str(query), "ATLAS": str(atlas_path), "MODEL": str(atlas_path / "model")}
+    places |= {"TEXT": "text.txt", "BROKEN": "broken.h5ad"}
     assert run([places.get(a, a) for a in arguments]) == code
     printed = capfd.readouterr().err
     if code == 1:

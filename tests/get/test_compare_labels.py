@@ -57,7 +57,7 @@ def test_the_interval_is_wilsons(adata):
     assert frame.loc[0, ["right_low", "right_high"]].isna().all()
 
 
-def test_nothing_was_answered(adata):
+def test_all_cells_are_unknown(adata):
     adata.obs["scim_label"] = pd.Categorical([None] * 10)
     frame = scim.get.reliability(adata, "truth")
     assert frame["n"].sum() == 0
@@ -65,13 +65,13 @@ def test_nothing_was_answered(adata):
     assert frame.attrs["n_unknown"] == 9
     risk = scim.get.selective_risk(adata, "truth")
     assert risk.empty
-    assert risk.columns.tolist() == ["confidence", "answered", "error", "broader"]
+    assert risk.columns.tolist() == ["confidence", "coverage", "error", "broader"]
 
 
 def test_selective_risk_by_hand(adata):
     frame = scim.get.selective_risk(adata, "truth")
     np.testing.assert_allclose(frame["confidence"], [1, 0.95, 0.93, 0.91, 0.75, 0.7, 0.25], rtol=1e-6)
-    np.testing.assert_allclose(frame["answered"], np.array([1, 3, 4, 5, 6, 7, 8]) / 9)
+    np.testing.assert_allclose(frame["coverage"], np.array([1, 3, 4, 5, 6, 7, 8]) / 9)
     np.testing.assert_allclose(frame["error"], [0, 0, 1 / 4, 1 / 5, 2 / 6, 2 / 7, 2 / 8])
     np.testing.assert_allclose(frame["broader"], [0, 1 / 3, 1 / 4, 1 / 5, 1 / 6, 1 / 7, 1 / 8])
     strict = scim.get.selective_risk(adata, "truth", ancestors="wrong")
@@ -139,40 +139,40 @@ def test_vote_shares_of_labels_have_the_unknown_last(adata):
 
 def test_nothing_changes_in_what_came(adata):
     before = adata.copy()
-    for ask in (scim.get.reliability, scim.get.selective_risk, scim.get.confusion, scim.get.vote_shares):
-        ask(adata, "truth")
+    for getter in (scim.get.reliability, scim.get.selective_risk, scim.get.confusion, scim.get.vote_shares):
+        getter(adata, "truth")
     pd.testing.assert_frame_equal(adata.obs, before.obs)
     assert set(adata.uns["scim_label"]) == set(before.uns["scim_label"])
 
 
-JUDGES = [scim.get.reliability, scim.get.selective_risk, scim.get.confusion]
+GETTERS = [scim.get.reliability, scim.get.selective_risk, scim.get.confusion]
 
 
-@pytest.mark.parametrize("ask", JUDGES)
-def test_what_is_not_there(adata, ask):
+@pytest.mark.parametrize("getter", GETTERS)
+def test_what_is_not_there(adata, getter):
     with pytest.raises(KeyError, match=r"obs\['cell_type'\] not found. Present: \['truth'"):
-        ask(adata, "cell_type")
+        getter(adata, "cell_type")
     with pytest.raises(KeyError, match=r"obs\['other'\] not found; run scim.tl.annotate\(adata\) first"):
-        ask(adata, "truth", key="other")
+        getter(adata, "truth", key="other")
     with pytest.raises(TypeError, match="Expected an AnnData, got DataFrame"):
-        ask(adata.obs, "truth")
+        getter(adata.obs, "truth")
     adata.obs["truth"] = pd.Categorical([None] * 10)
     with pytest.raises(
         ValueError, match=r"obs\['truth'\] has no label that is known; expected the label of at least one"
     ):
-        ask(adata, "truth")
+        getter(adata, "truth")
 
 
-@pytest.mark.parametrize("ask", JUDGES[:2])
-def test_confidence_and_rule_are_checked(adata, ask):
+@pytest.mark.parametrize("getter", GETTERS[:2])
+def test_confidence_and_rule_are_checked(adata, getter):
     with pytest.raises(ValueError, match=r"ancestors must be one of \['right', 'wrong'\], got 'maybe'"):
-        ask(adata, "truth", ancestors="maybe")
+        getter(adata, "truth", ancestors="maybe")
     adata.obs["scim_label_confidence"] *= 100
     with pytest.raises(ValueError, match="must be between 0 and 1, got 25.0 to 100.0; annotate the cells again"):
-        ask(adata, "truth")
+        getter(adata, "truth")
     del adata.obs["scim_label_confidence"]
     with pytest.raises(KeyError, match=r"obs\['scim_label_confidence'\] not found; run scim.tl.annotate"):
-        ask(adata, "truth")
+        getter(adata, "truth")
 
 
 @pytest.mark.parametrize(("n_bins", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)])
@@ -194,5 +194,8 @@ def test_votes_that_are_not_there(adata):
 def test_words_that_the_ontology_does_not_know(tmp_path):
     adata = annotated()
     adata.obs["words"] = "a word of mine"
-    with pytest.raises(ValueError, match=r"knows no value of obs\['words'\]: \['a word of mine'\]. Map them first: "):
+    with pytest.raises(
+        ValueError,
+        match=r"No value of obs\['words'\] is a term of the Cell Ontology: \['a word of mine'\]. Map them first: ",
+    ):
         scim.get.reliability(adata, "words")

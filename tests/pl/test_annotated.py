@@ -48,7 +48,7 @@ def test_the_error_is_drawn_in_both_readings(adata, ancestors, other):
     assert len(risk.lines) == 2
     for line, rule in zip(risk.lines, (ancestors, other), strict=True):
         frame = scim.get.selective_risk(adata, "truth", ancestors=rule)
-        np.testing.assert_allclose(line.get_xydata(), frame[["answered", "error"]])
+        np.testing.assert_allclose(line.get_xydata(), frame[["coverage", "error"]])
         assert line.get_label() == {"right": "wrong", "wrong": "wrong or broader"}[rule]
     (grey,) = risk.patches
     assert grey.get_x() == pytest.approx(8 / 9)  # from here on the cells are unknown
@@ -138,7 +138,7 @@ def test_confusion_leaves_out_numbers_without_room(adata):
 
 
 def test_a_long_name_is_cut_after_two_lines(adata):
-    long = "a kind of cell that someone called by a very long name for a reason that nobody else remembers"
+    long = "a kind of cell with a very long name that goes on for more than two lines and is cut at the end of them"
     adata.obs["truth"] = adata.obs["truth"].cat.rename_categories({"my cells": long})
     with pytest.warns(UserWarning, match="These values of obs\\['truth'\\] are no terms"):
         (ax,) = scim.pl.confusion(adata, "truth").axes

@@ -78,8 +78,8 @@ def test_it_is_said(adata, twice, caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
         scim.tl.search(adata, twice, k=3)
         scim.tl.search(adata, twice, k=3, duplicates="keep")
-    said = [record.getMessage() for record in caplog.records if "hits" in record.getMessage()]
-    assert said == [
+    messages = [record.getMessage() for record in caplog.records if "hits" in record.getMessage()]
+    assert messages == [
         "wrote uns['scim_search']: 135 hits, up to 3 for each of 45 queries (primary cells, equal ones once)",
         "wrote uns['scim_search']: 135 hits, up to 3 for each of 45 queries (all cells)",
     ]

@@ -35,7 +35,7 @@ def demo(output: Path = Path("scim-demo")) -> None:
 def _agreement(adata: AnnData) -> str:
     from scim import ontology
 
-    roots = {
+    root_names = {
         "B cell": "B cell",
         "T cell": "T cell",
         "natural killer cell": "NK cell",
@@ -43,14 +43,14 @@ def _agreement(adata: AnnData) -> str:
         "dendritic cell": "dendritic cell",
         "hematopoietic precursor cell": "CD34+ cell",
     }
-    level = {name: ontology.term_id(root) for root, name in roots.items()}
+    roots = {name: ontology.term_id(root) for root, name in root_names.items()}
     above = {term: ontology.ancestors(term) | {term} for term in adata.obs["scim_label_id"].dropna().unique()}
-    ours = (
+    level_1 = (
         adata.obs["scim_label_id"]
         .astype(object)
-        .map(lambda term: next((name for name, root in level.items() if root in above.get(term, ())), "other"))
+        .map(lambda term: next((name for name, root in roots.items() if root in above.get(term, ())), "other"))
     )
-    same = (ours == adata.obs["bulk_level_1"].astype(object)).mean()
+    same = (level_1 == adata.obs["bulk_level_1"].astype(object)).mean()
     return f"At the level B / T / NK / monocyte / dendritic / CD34+, {same:.0%} agree with the authors' bulk labels."
 
 

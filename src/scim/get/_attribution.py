@@ -64,7 +64,10 @@ def attribution(
     [['T cell', 1], ['T cell', 2]]
     """
     check_adata(adata)
-    record = _record(adata, key)
+    record = adata.uns.get(key)
+    if not isinstance(record, dict) or not {"mean", "ci", "symbols"} <= set(record):
+        msg = f"uns[{key!r}] holds no explanation; run scim.tl.explain(adata) first. Present: {sorted(adata.uns)}."
+        raise KeyError(msg)
     names = [str(name) for name in record["groups"]]
     chosen = names if group is None else check_names("group", group)
     absent = [name for name in chosen if name not in names]
@@ -74,15 +77,6 @@ def attribution(
     if top is not None:
         check_count("top", top)
     return pd.concat([_of_group(record, names.index(name), top) for name in chosen], ignore_index=True)
-
-
-def _record(adata: AnnData, key: str) -> dict[str, Any]:
-    """Return what `tl.explain` wrote in `uns`. Raise KeyError if it wrote nothing under this name."""
-    record = adata.uns.get(key)
-    if not isinstance(record, dict) or not {"mean", "ci", "symbols"} <= set(record):
-        msg = f"uns[{key!r}] holds no explanation; run scim.tl.explain(adata) first. Present: {sorted(adata.uns)}."
-        raise KeyError(msg)
-    return record
 
 
 def _of_group(record: dict[str, Any], i: int, top: int | None) -> pd.DataFrame:

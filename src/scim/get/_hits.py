@@ -73,14 +73,14 @@ def hits(
     """
     check_adata(adata)
     queries, ids, distances, record = search_result(adata, key)
-    found = ids.ravel() >= 0
+    is_hit = ids.ravel() >= 0
     k = ids.shape[1]
     frame = pd.DataFrame(
         {
-            "query": np.repeat(queries, k)[found],
-            "rank": np.tile(np.arange(1, k + 1), len(queries))[found],
-            "id": ids.ravel()[found],
-            "distance": distances.ravel()[found],
+            "query": np.repeat(queries, k)[is_hit],
+            "rank": np.tile(np.arange(1, k + 1), len(queries))[is_hit],
+            "id": ids.ravel()[is_hit],
+            "distance": distances.ravel()[is_hit],
         }
     )
     unique, inverse = np.unique(frame["id"].to_numpy(), return_inverse=True)

@@ -99,8 +99,9 @@ def reliability(
     frame = _bins(confidence, right[known], broader[known], n_bins)
     n = frame["n"]
     weight = n / n.sum() if n.sum() else n * np.nan
-    frame.attrs = {"calibration_error": _sum(weight * (frame["right"] - frame["confidence"]).abs())}
-    frame.attrs |= {name: _sum(weight * frame[name]) for name in ("confidence", "right", "broader")}
+    weighted = {name: weight * frame[name] for name in ("confidence", "right", "broader")}
+    weighted |= {"calibration_error": weight * (frame["right"] - frame["confidence"]).abs()}
+    frame.attrs = {name: float(values.sum(min_count=1)) for name, values in weighted.items()}  # NaN if all bins are
     frame.attrs |= {"n": int(n.sum()), "n_unknown": int((~known).sum()), "ancestors": ancestors}
     return frame
 
@@ -126,7 +127,7 @@ def selective_risk(
 
     `confidence` : float32
         The lowest confidence that is kept, 0 to 1.
-    `answered` : float64
+    `coverage` : float64
         Share of the cells with such a label, above 0 to 1. The last is the share that is not unknown.
     `error` : float64
         Share of them that are wrong, 0 to 1.
@@ -146,7 +147,7 @@ def selective_risk(
     >>> adata = scim.datasets.toy()
     >>> scim.tl.embed(adata)
     >>> scim.tl.annotate(adata, max_distance=2.0)
-    >>> float(scim.get.selective_risk(adata, "cell_type")["answered"].iloc[-1])
+    >>> float(scim.get.selective_risk(adata, "cell_type")["coverage"].iloc[-1])
     1.0
     """
     check_choice("ancestors", ancestors, get_args(Ancestors))
@@ -159,7 +160,7 @@ def selective_risk(
     last = np.append(descending[1:] != descending[:-1], True)[: len(order)]  # cells of equal confidence go together
     n = np.arange(1, len(order) + 1)
     wrong, broader = (np.cumsum(values[known][order]) for values in (~right, broader))
-    columns = {"confidence": descending, "answered": n / len(known), "error": wrong / n, "broader": broader / n}
+    columns = {"confidence": descending, "coverage": n / len(known), "error": wrong / n, "broader": broader / n}
     return pd.DataFrame(columns)[last].reset_index(drop=True)
 
 
@@ -211,7 +212,3 @@ def _wilson(share: NDArray[np.float64], n: NDArray[np.int64]) -> tuple[NDArray[n
         center = (share + square / 2) / (1 + square)
         half = np.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
     return np.maximum(center - half, 0), np.minimum(center + half, 1)
-
-
-def _sum(values: pd.Series[float]) -> float:
-    return float(values.sum(min_count=1))  # bins without cells are left out; NaN if all are

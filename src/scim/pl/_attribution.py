@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLUMNS = 4  # at most
+_MAX_COLUMNS = 4
 
 
 def attribution(
@@ -63,7 +63,7 @@ def attribution(
     names = list(dict.fromkeys(genes["group"]))
     colors = _colors(adata, key)
     size = (3.3, 0.9 + 0.21 * top)
-    axes, figure = axes_or_figure(ax, len(names), size=size, n_columns=_COLUMNS)
+    axes, figure = axes_or_figure(ax, len(names), size=size, n_columns=_MAX_COLUMNS)
     for panel, name in zip(axes, names, strict=True):
         _bars(panel, genes[genes["group"] == name], colors[name])
         panel.set_title(wrapped(name, 34), loc="left", fontsize="medium", color=INK)
@@ -93,7 +93,7 @@ def ranked_genes(genes: pd.DataFrame, *, top: int = 15, ax: Axes | None = None) 
     Raises
     ------
     KeyError
-        A column is not there.
+        A column is missing.
 
     Examples
     --------
@@ -112,11 +112,13 @@ def ranked_genes(genes: pd.DataFrame, *, top: int = 15, ax: Axes | None = None) 
 
 
 def _colors(adata: AnnData, key: str) -> dict[str, str]:
-    """Return the colours of the groups, as in other pictures of the same column."""
+    """Return the colours of the groups, as in other plots of the same column."""
     record = adata.uns[key]
     names, groupby = [str(name) for name in record["groups"]], record["params"]["groupby"]
-    of_column = category_colors(adata, groupby) if groupby in adata.obs else {}
-    return dict(zip(names, palette(len(names)), strict=True)) | {str(name): color for name, color in of_column.items()}
+    column_colors = category_colors(adata, groupby) if groupby in adata.obs else {}
+    return dict(zip(names, palette(len(names)), strict=True)) | {
+        str(name): color for name, color in column_colors.items()
+    }
 
 
 def _bars(ax: Axes, genes: pd.DataFrame, color: str) -> None:

@@ -89,8 +89,8 @@ def _cells(ax: Axes, counted: pd.DataFrame) -> None:
     kinds = counted["relation"].astype(str).map(_KINDS).to_numpy()
     for kind, cmap in _COLORS.items():
         shares = np.ma.masked_invalid(np.full(shape, np.nan))
-        here = kinds == kind
-        shares[row[here], column[here]] = counted["share"].to_numpy()[here]
+        selected = kinds == kind
+        shares[row[selected], column[selected]] = counted["share"].to_numpy()[selected]
         part, left = (shares[:, -1:], shape[1] - 1.5 + _GAP) if kind == "unknown" else (shares[:, :-1], -0.5)
         extent = (left, left + part.shape[1], shape[0] - 0.5, -0.5)
         if part.size:

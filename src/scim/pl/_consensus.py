@@ -83,13 +83,13 @@ def _groups(adata: AnnData, key: str) -> pd.DataFrame:
 
 def _bars(ax: Axes, groups: pd.DataFrame, colors: dict[str, str]) -> None:
     y, share, second = np.arange(len(groups)), groups["share"], groups["runner_up_share"]
-    of_label, of_second = (
+    label_color, second_color = (
         [colors.get(name, UNKNOWN) if isinstance(name, str) else UNKNOWN for name in groups[column]]
         for column in ("label", "runner_up")
     )
     ax.barh(y, np.ones(len(groups)), color="#f6f6f6", height=0.52, zorder=0)
-    ax.barh(y, share, color=of_label, height=0.52)
-    ax.barh(y, second, left=share, color=of_second, alpha=0.38, height=0.52)
+    ax.barh(y, share, color=label_color, height=0.52)
+    ax.barh(y, second, left=share, color=second_color, alpha=0.38, height=0.52)
     ax.barh(y + 0.34, groups["unknown"], color="#9a9a9a", height=0.1)
     ax.set(xlim=(0, _RIGHT), ylim=(len(groups) - 0.4, -0.6), xticks=np.linspace(0, 1, 6))
     ax.set_xlabel("share of the cells, confidence", loc="left")
@@ -124,10 +124,5 @@ def _legend(ax: Axes) -> None:
     handles.append(Line2D([], [], markerfacecolor="white", markeredgecolor=INK, label="of a mixed group", **dot))
     handles += [Patch(color="#6b8fb5", label="has the label"), Patch(color="#6b8fb5", alpha=0.38, label="runner-up")]
     handles.append(Patch(color="#9a9a9a", label="unknown"))
-    position: dict[str, Any] = {
-        "loc": "lower left",
-        "bbox_to_anchor": (0, 1),
-        "borderaxespad": 0.3,
-        "handlelength": 0.9,
-    }
+    position: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3}
     ax.legend(handles=handles, ncols=len(handles), frameon=False, fontsize="small", handlelength=0.9, **position)

@@ -64,7 +64,7 @@ def hits(
     Raises
     ------
     KeyError
-        The search, the map or the column is not there.
+        There is no search or map of this name, or the atlas has no such column.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def composition(
     Raises
     ------
     KeyError
-        The search or the column is not there.
+        There is no search of this name, or the atlas has no such column.
     ValueError
         `by` has more than two columns, or `"query"` after a search for single cells.
 
@@ -201,7 +201,7 @@ def _share_table(counted: pd.DataFrame, orders: dict[str, list[str]]) -> pd.Data
     for name, order in orders.items():
         counted[name] = counted[name].where(counted[name].isin(order), _OTHER).astype(str)
     rows, columns = [*orders, _ALL][:2]
-    table = counted.pivot_share_table(index=rows, columns=columns, values="share", aggfunc="sum", fill_value=0.0)
+    table = counted.pivot_table(index=rows, columns=columns, values="share", aggfunc="sum", fill_value=0.0)
     index, order = ([str(value) for value in orders.get(name, [_ALL])] for name in (rows, columns))
     return table.reindex(index=index, columns=order, fill_value=0.0)
 

@@ -110,13 +110,13 @@ def _diagram(ax: Axes, binned: pd.DataFrame) -> None:
     ax.text(*((0.98, 0.03) if above else (0.03, 0.98)), _summary(binned.attrs), **style)
 
 
-def _summary(of_all: dict[Hashable, Any]) -> str:
-    if of_all["n"] == 0:
+def _summary(totals: dict[Hashable, Any]) -> str:
+    if totals["n"] == 0:
         return "no cell is labelled"
-    lines = [f"calibration error {of_all['calibration_error']:.3f}", f"mean confidence {of_all['confidence']:.1%}"]
-    lines.append(f"right {of_all['right']:.1%}")
-    if of_all["broader"] > 0:
-        lines[-1] += f" ({'with' if of_all['ancestors'] == 'right' else 'without'} {of_all['broader']:.1%} broader)"
+    lines = [f"calibration error {totals['calibration_error']:.3f}", f"mean confidence {totals['confidence']:.1%}"]
+    lines.append(f"right {totals['right']:.1%}")
+    if totals["broader"] > 0:
+        lines[-1] += f" ({'with' if totals['ancestors'] == 'right' else 'without'} {totals['broader']:.1%} broader)"
     return "\n".join(lines)
 
 
@@ -131,18 +131,18 @@ def _risk(ax: Axes, risk: pd.DataFrame, ancestors: Ancestors) -> None:
     names = ["wrong", "wrong or broader"]
     if ancestors == "wrong":
         names.reverse()
-    ax.step(risk["answered"], risk["error"], where="post", color=_ORANGE, linewidth=1.8, label=names[0])
+    ax.step(risk["coverage"], risk["error"], where="post", color=_ORANGE, linewidth=1.8, label=names[0])
     if risk["broader"].any():
         alternative = risk["error"] + (1 if ancestors == "right" else -1) * risk["broader"]
         style: dict[str, Any] = {"color": _ORANGE, "alpha": 0.55, "linestyle": (0, (3, 2)), "linewidth": 1.2}
-        ax.step(risk["answered"], alternative, where="post", label=names[1], **style)
+        ax.step(risk["coverage"], alternative, where="post", label=names[1], **style)
     if len(risk):
         end = risk.iloc[-1]
-        ax.scatter([end["answered"]], [end["error"]], s=34, color=_ORANGE, edgecolor="white", zorder=3, clip_on=False)
-        if end["answered"] < 1:
-            ax.axvspan(end["answered"], 1, color="#eeeeee", linewidth=0, zorder=0)
+        ax.scatter([end["coverage"]], [end["error"]], s=34, color=_ORANGE, edgecolor="white", zorder=3, clip_on=False)
+        if end["coverage"] < 1:
+            ax.axvspan(end["coverage"], 1, color="#eeeeee", linewidth=0, zorder=0)
     ax.set(xlim=(0, 1), xlabel="share of cells that are labelled, most confident first", ylabel="share of them")
-    drawn = risk[risk["answered"] >= _FEW]
+    drawn = risk[risk["coverage"] >= _FEW]
     ax.set_ylim(0, max(0.05, 1.1 * (drawn["error"] + drawn["broader"]).max() if len(drawn) else 0.0))
     ax.set_title("error of the most confident", loc="left", fontsize="medium", color=INK)
     for axis in (ax.xaxis, ax.yaxis):

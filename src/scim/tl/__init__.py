@@ -1,4 +1,4 @@
-"""Tools on AnnData: embed, annotate, explain, search."""
+"""Embed, annotate, search and explain the cells of an AnnData."""
 
 from scim.tl._annotate import annotate
 from scim.tl._embed import embed

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scim.model import Model
-    from scim.pp import Counts, GeneMap, Species
+    from scim.pp import Counts, GeneMap
+    from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
 
 

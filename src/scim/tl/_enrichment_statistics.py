@@ -88,24 +88,10 @@ class _Contrast(NamedTuple):
 
 
 def measure_enrichment(hits: NDArray[np.integer], samples: Samples, *, alternative: Alternative) -> Enrichment:
-    r"""Test each value against all other samples.
+    """Test each value against all other samples, by the method of :func:`scim.tl.enrichment`.
 
-    The fraction of the :math:`n_s` cells of sample s that are hits varies between samples with
-    :math:`\mu (1 - \mu) (1 / n_s + \rho)`, and the mean of a study with :math:`\mu (1 - \mu) \rho_b`; both are
-    estimated by moments, over all values. The difference of a value from the rest is estimated by generalised least
-    squares. Its ratio to its standard error under the null hypothesis follows t with Satterthwaite's degrees of
-    freedom :cite:p:`Satterthwaite1946`, with the skewness of sums of gamma variables (Pearson's type III). No p is
-    less than one over the number of ways to assign the values to the samples of each study, and to whole studies of
-    one value.
-
-    Parameters
-    ----------
-    hits
-        (n_queries, n_samples) hits among the cells of each sample.
-    samples
-        The replicates.
-    alternative
-        The side that is tested.
+    Variances are estimated by moments. The test statistic is skewed like sums of gamma variables (Pearson's type III).
+    `hits` are counts among the cells of each sample, (n_queries, n_samples).
     """
     n_values = int(samples.value.max()) + 1
     min_p = _min_p(samples, n_values) * (2 if alternative == "two-sided" else 1)

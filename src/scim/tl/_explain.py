@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from scim.model import Model
     from scim.model.explain import Attribution, Pairs
-    from scim.pp import Counts, GeneMap, Species
+    from scim.pp import Counts, GeneMap
+    from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
 
 _REST = "rest"  # the reference of a group: all other types of cells

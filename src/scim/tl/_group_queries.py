@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from scim._core.types import Centroid
     from scim.atlas import Atlas
     from scim.model import Model
-    from scim.pp import Counts, GeneMap, Species
+    from scim.pp import Counts, GeneMap
+    from scim.pp._species import Species
 
 _ROWS = 4096  # of counts that are read at a time
 N_CENTRES = 10

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from scim.atlas import Atlas
     from scim.model import Model
-    from scim.pp import Counts, GeneMap, Species
+    from scim.pp import Counts, GeneMap
+    from scim.pp._species import Species
 
     AtlasLike = Atlas | str | os.PathLike[str] | None
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scim.pp import Species
+    from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim.atlas import Atlas
-    from scim.pp import Species
+    from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike, AtlasSamples
 
 

@@ -1,4 +1,4 @@
-"""Whether a group of cells is one state: against a count by hand, on an atlas whose states are known."""
+"""Test the coherence of groups against a count by hand, on a simulated atlas of known states."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.cluster import KMeans
 
 import scim
-from scim.tl._group_queries import _centres
+from scim.tl._group_queries import _centres, _kmeans
 
 N_STATES, DIM = 6, 24
 
@@ -39,7 +40,7 @@ def atlas(tmp_path_factory):
         yield opened
 
 
-def searched(atlas, X, groups, **how):
+def search_groups(atlas, X, groups, **how):
     adata = query(X, groups)
     scim.tl.search(adata, atlas, groupby="group", **{"k": 5} | how)
     return adata.uns["scim_search"]
@@ -65,7 +66,7 @@ def test_few_cells_are_counted_by_hand(atlas, where):
     X, state = states(48, np.random.default_rng(1), noise=0.12)
     groups = np.where(state == 1, "b", np.where(state == 2, "c", "mix"))
     keep = np.r_[np.flatnonzero(groups == "b"), np.flatnonzero(groups == "c"), np.flatnonzero(groups == "mix")[:9]]
-    record = searched(atlas, X[keep], groups[keep], where=where)
+    record = search_groups(atlas, X[keep], groups[keep], where=where)
     allowed = np.isin(np.arange(atlas.n_obs), np.arange(atlas.n_obs) if where is None else atlas.select(where))
     expected = [by_hand(atlas, X[keep][groups[keep] == name], allowed) for name in record["groups"]]
     assert record["coherence"].dtype == np.float32
@@ -79,7 +80,7 @@ def test_a_state_is_coherent_whatever_its_size_and_a_mixture_is_not(atlas, k):
     groups = np.array(list("abcdef"), dtype=object)[state]
     groups[state >= 3] = "mix"
     groups[(state == 5) & (np.arange(600) < 300)] = "f"
-    record = searched(atlas, X, groups, k=k)
+    record = search_groups(atlas, X, groups, k=k)
     of = dict(zip(record["groups"], record["coherence"], strict=True))
     assert min(of[name] for name in "abcf") > 95
     assert of["mix"] < 10
@@ -89,7 +90,7 @@ def test_the_order_of_cells_and_their_copies_do_not_matter(atlas):
     X, state = states(300, np.random.default_rng(3), noise=0.3)
     order = np.random.default_rng(4).permutation(300)
     once, again, doubled = (
-        searched(atlas, X[rows], state[rows].astype(str))["coherence"]
+        search_groups(atlas, X[rows], state[rows].astype(str))["coherence"]
         for rows in (np.arange(300), order, np.r_[order, order])
     )
     np.testing.assert_array_equal(once, again)
@@ -103,13 +104,13 @@ def test_duplicates_are_counted_as_the_search_counts_them(tmp_path):
     twice.obs_names_make_unique()
     path = tmp_path / "twice.scim"
     scim.atlas.from_embedding(twice, path, obsm="X_scim", label_key="label", study_key="group").close()
-    asked = []
+    query_arguments = []
     with scim.atlas.open(path) as atlas:
         plain = type(atlas.index).query
-        atlas.index.query = lambda *a, **how: asked.append(how) or plain(atlas.index, *a, **how)
+        atlas.index.query = lambda *a, **how: query_arguments.append(how) or plain(atlas.index, *a, **how)
         for duplicates in ("collapse", "keep"):
-            searched(atlas, X[:60], state[:60].astype(str), duplicates=duplicates)
-    assert [how["distinct"] for how in asked] == [True] * 7 + [False] * 7
+            search_groups(atlas, X[:60], state[:60].astype(str), duplicates=duplicates)
+    assert [how["distinct"] for how in query_arguments] == [True] * 7 + [False] * 7
 
 
 def test_centres_are_ten_or_the_cells():
@@ -119,6 +120,25 @@ def test_centres_are_ten_or_the_cells():
     assert _centres(X).shape == (50, DIM)
     many = np.repeat(X, 200, axis=0) + np.float32(1e-3) * np.arange(8000, dtype=np.float32)[:, None]
     assert _centres(many).shape == (50, DIM)
+
+
+def test_kmeans_fits_as_well_as_scikit_learn():
+    X, _ = states(900, np.random.default_rng(7), noise=0.3)
+    rng = np.random.default_rng(0)
+    runs = [_kmeans(X, rng) for _ in range(10)]
+    for centres, squares in runs:
+        assert centres.dtype == np.float32
+        distances = ((X[:, None] - centres) ** 2).sum(axis=2)
+        np.testing.assert_allclose(squares, distances.min(axis=1).sum(), rtol=1e-4)
+    expected = KMeans(10, n_init=10, random_state=0).fit(X.astype(np.float64)).inertia_
+    assert min(squares for _, squares in runs) < 1.01 * expected
+
+
+def test_kmeans_of_cells_that_hardly_differ():
+    X = np.float32(0.2) + np.float32(1e-7) * np.arange(24, dtype=np.float32)[:, None] * np.ones((1, DIM), np.float32)
+    centres, squares = _kmeans(X, np.random.default_rng(0))
+    assert centres.shape == (10, DIM)
+    assert squares < 1e-3
 
 
 def test_searching_for_cells_has_none(adata, atlas_path):
