@@ -1,4 +1,4 @@
-"""Annotated cells made by hand: every slot that `tl.annotate` writes, with values that can be counted on fingers."""
+"""Annotated cells made by hand: every slot that `tl.annotate` writes, with values that are computed by hand."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ T, CD4, B, MONOCYTE, MINE = range(5)
 
 CELLS = [  # the true label, the annotated one, confidence, runner-up, shares of the two
     ("CD4-positive, alpha-beta T cell", "CD4-positive, alpha-beta T cell", 0.95, T, (0.9, 0.1)),
-    ("CD4-positive, alpha-beta T cell", "T cell", 0.95, CD4, (0.6, 0.4)),  # says less
-    ("CL:0000084", "CD4-positive, alpha-beta T cell", 0.91, T, (0.8, 0.1)),  # says more
+    ("CD4-positive, alpha-beta T cell", "T cell", 0.95, CD4, (0.6, 0.4)),  # less specific
+    ("CL:0000084", "CD4-positive, alpha-beta T cell", 0.91, T, (0.8, 0.1)),  # more specific
     ("B cell", "B cell", 1.0, -1, (1.0, 0.0)),
     ("B cell", "monocyte", 0.93, B, (0.5, 0.4)),  # wrong
     ("monocyte", "monocyte", 0.7, -1, (0.7, 0.0)),
     ("monocyte", "B cell", 0.75, MONOCYTE, (0.6, 0.4)),  # wrong
     ("monocyte", None, 0.4, B, (0.4, 0.3)),
     ("my cells", "my cells", 0.25, -1, (1.0, 0.0)),
-    (None, "B cell", 0.5, -1, (1.0, 0.0)),  # nobody said what it is
+    (None, "B cell", 0.5, -1, (1.0, 0.0)),  # no true label
 ]
 GROUPS = ["a", "a", "a", "b", "b", "c", "c", "c", "b", None]
 
 
 def annotated() -> anndata.AnnData:
-    """Ten cells as `tl.annotate` leaves them, with their true labels in `obs["truth"]` and groups in `obs["group"]`."""
+    """Ten cells as `tl.annotate` writes them, with their true labels in `obs["truth"]` and groups in `obs["group"]`."""
     truth, label, confidence, second, shares = zip(*CELLS, strict=True)
     obs = pd.DataFrame(index=[f"cell {i}" for i in range(len(CELLS))])
     obs["truth"] = pd.Categorical(truth)
@@ -46,7 +46,7 @@ def annotated() -> anndata.AnnData:
 
 
 def with_groups() -> anndata.AnnData:
-    """The same, with what `tl.annotate(groupby="group")` says of three groups."""
+    """The same, with what `tl.annotate(groupby="group")` writes of three groups."""
     adata = annotated()
     frame = pd.DataFrame({"group": ["b", "a", "c"], "n_cells": [3, 3, 3]})
     frame["label"] = pd.Categorical(["B cell", "T cell", None])

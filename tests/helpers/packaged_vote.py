@@ -1,4 +1,4 @@
-"""The vote of the package scimilarity, as REFERENCE and its behaviour have it, one cell at a time in plain Python."""
+"""The published rule of label transfer of the package scimilarity, one cell at a time in plain Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corruptions that tests plant in an atlas, as bugs, other tools and people could, and what each is called."""
+"""Corruptions of an atlas that tests plant, as bugs, other tools and people could, and the problem that each is."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ PLANTED = {
 }
 
 
-# They go the way of others.
+# Corruptions of which another of the same kind is tested.
 ALIKE = {"name twice, later", "row deleted later", "NaN, later", "long row, earlier", "name twice, earlier"}
 ALIKE |= {
     "counts of another atlas",

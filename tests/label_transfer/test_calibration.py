@@ -6,8 +6,9 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from helpers.references import Rows, reference_of, tree_of, unit
-from scim.label_transfer import Calibration, LabelReference, LabelTransfer, Votes, calibrate
-from scim.label_transfer._calibration import fit_logistic
+from scim.label_transfer import Calibration, LabelReference, LabelTransfer
+from scim.label_transfer._calibration import calibrate, fit_logistic
+from scim.label_transfer._votes import Votes
 
 NAMES = ("T cell", "B cell", "monocyte", "platelet")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from helpers.packaged_vote import packaged_vote
 from helpers.references import reference_of, unit
-from scim.label_transfer import count_labels, count_votes
 from scim.label_transfer._reference import label_weights
+from scim.label_transfer._votes import count_labels, count_votes
 
 X = unit(np.eye(5))
 NAMES = ("T cell", "B cell", "monocyte")

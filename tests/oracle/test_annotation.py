@@ -12,7 +12,7 @@ import pytest
 import scim
 from oracle.compare import assert_same_hits
 from scim.index import Neighbors
-from scim.label_transfer import count_votes
+from scim.label_transfer._votes import count_votes
 from scim.scimilarity._statistics import predict
 
 STATISTICS = ["min_dist", "max_dist", "vs2nd", "vsAll", "vs2nd_weighted", "vsAll_weighted"]

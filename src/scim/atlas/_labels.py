@@ -10,7 +10,8 @@ import pandas as pd
 from scim import ontology
 from scim._core import keys
 from scim._core.mmap import release_pages
-from scim.label_transfer import LabelReference, LabelTransfer, LabelTree, calibrate
+from scim.label_transfer import LabelReference, LabelTransfer, LabelTree
+from scim.label_transfer._calibration import calibrate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim.label_transfer import count_labels
+from scim.label_transfer._votes import count_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from scim._core.adata import Groups
     from scim._core.types import Duplicates, Weights
     from scim.atlas import Atlas
-    from scim.label_transfer import LabelTransfer, Level, Prediction
+    from scim.label_transfer import LabelTransfer, Prediction
+    from scim.label_transfer._tree import Level
     from scim.tl._inputs import AtlasLike
 
 _RECALL = 0.9  # of the neighbours in a large index: a vote of fifty does not change with a few
