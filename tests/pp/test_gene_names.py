@@ -6,6 +6,7 @@ import pytest
 
 import scim
 from scim._core.errors import GeneOverlapError, ScimWarning
+from scim.pp._gene_names import gene_id_kind
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_an_unknown_id_stands_for_itself():
     ("names", "kind"), [(["CD3E", "CD4"], "symbol"), (["ENSG00000198851.2", "ENSG00000010610", "MT-CO1"], "ensembl")]
 )
 def test_kind_of_ids(names, kind):
-    assert scim.pp.gene_id_kind(names) == kind
+    assert gene_id_kind(names) == kind
 
 
 GENES = scim.pp.canonical_genes(["CD3E", "CD4", "CD8A", "MS4A1"])

@@ -2,18 +2,15 @@
 
 from scim.pp._align import align, lognorm, lognorm_chunks, lognorm_rows
 from scim.pp._counts import Counts, find_counts
-from scim.pp._gene_names import canonical_genes, gene_id_kind, gene_symbols
+from scim.pp._gene_names import canonical_genes, gene_symbols
 from scim.pp._match import GeneMap, genes_of, match_genes
-from scim.pp._species import Species
 
 __all__ = [
     "Counts",
     "GeneMap",
-    "Species",
     "align",
     "canonical_genes",
     "find_counts",
-    "gene_id_kind",
     "gene_symbols",
     "genes_of",
     "lognorm",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -169,9 +170,9 @@ def evaluate(
     terms, random = level_terms("levels", levels), np.random.default_rng(rng)
     with opened_cells(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key) as cells:
         studies = _studies(cells, leave_out)
-        scorer = _StudyScorer(cells, k, max_error, max_cells, terms, changes, random)
-        fixed = scorer.embed(model) if isinstance(model, Model) else None
-        rows = [scorer.score(fixed or scorer.embed(_trained(model, cells, study)), study) for study in studies]
+        scorer = partial(_StudyScorer, cells, k, max_error, max_cells, terms, changes, random)
+        fixed = scorer(model) if isinstance(model, Model) else None
+        rows = [(fixed or scorer(_trained(model, cells, study))).score(study) for study in studies]
     return Evaluation(*(pd.concat(parts, ignore_index=True) for parts in zip(*rows, strict=True)))
 
 
@@ -211,52 +212,42 @@ def _trained(train_on: Any, cells: LabelledCells, study: str) -> Model:
     return model
 
 
-class _Embedded(NamedTuple):
-    """All cells, embedded by one model."""
-
-    model: Model
-    Z: NDArray[np.float32]
-    sample: NDArray[np.int64]
-    """cells by which the embedding is measured"""
-    scores: pd.DataFrame
-    """a row for each of them, from `cell_scores`"""
-
-
-@dataclass(frozen=True, eq=False)
 class _StudyScorer:
-    """Scores studies that are left out; the fields are arguments of :func:`evaluate`."""
+    """Scores of one model on studies that are left out; the arguments are those of :func:`evaluate`."""
 
-    cells: LabelledCells
-    k: int
-    max_error: float
-    max_cells: int
-    levels: list[str]
-    changes: list[Change]
-    random: np.random.Generator
+    def __init__(
+        self,
+        cells: LabelledCells,
+        k: int,
+        max_error: float,
+        max_cells: int,
+        levels: list[str],
+        changes: list[Change],
+        random: np.random.Generator,
+        model: Model,
+    ) -> None:
+        self.cells, self.k, self.max_error, self.levels = cells, k, max_error, levels
+        self.changes, self.random, self.model = changes, random, model
+        self.Z = cells.embed(model)
+        self.sample = draw_cells(np.arange(len(self.Z)), max_cells, random)
+        self.cell_scores = cell_scores(self.Z[self.sample], cells.labels[self.sample], cells.studies[self.sample], k)
 
-    def embed(self, model: Model) -> _Embedded:
-        """Embed all cells, and measure the embedding on a sample of them."""
-        Z = self.cells.embed(model)
-        sample = draw_cells(np.arange(len(Z)), self.max_cells, self.random)
-        scores = cell_scores(Z[sample], self.cells.labels[sample], self.cells.studies[sample], self.k)
-        return _Embedded(model, Z, sample, scores)
-
-    def score(self, embedded: _Embedded, study: str) -> tuple[pd.DataFrame, ...]:
+    def score(self, study: str) -> tuple[pd.DataFrame, ...]:
         """Return the rows of one study in each of the frames."""
         held_out = self.cells.studies == study
-        Z, labels = embedded.Z, self.cells.labels
+        Z, labels = self.Z, self.cells.labels
         transfer = LabelTransfer.fit(Z[~held_out], labels[~held_out], self.cells.studies[~held_out])
         prediction = transfer.predict(Z[held_out], k=self.k, max_error=self.max_error)
         scores = self._compare(labels[held_out], prediction.labels, transfer)
         row: dict[str, Any] = {"study": study, **scores.summary}
-        row |= summarise(embedded.scores[embedded.scores["study"] == study])
-        row |= {"nmse": self._nmse(embedded, held_out), "confidence": float(prediction.confidence.mean())}
+        row |= summarise(self.cell_scores[self.cell_scores["study"] == study])
+        row |= {"nmse": self._nmse(held_out), "confidence": float(prediction.confidence.mean())}
         logger.info("%s left out: %d cells, macro-F1 %.3f", study, held_out.sum(), scores.summary["macro_f1"])
         return (
             pd.DataFrame([row]),
             scores.labels.assign(study=study)[["study", *scores.labels]],
             scores.confusion.assign(study=study)[["study", *scores.confusion]],
-            self._robustness(embedded, study, transfer, scores),
+            self._robustness(study, transfer, scores),
         )
 
     def _compare(
@@ -266,22 +257,20 @@ class _StudyScorer:
         seen = roll_up(transfer.labels, self.levels).tolist()
         return label_scores(roll_up(true, self.levels), roll_up(predicted, self.levels), seen=seen)
 
-    def _nmse(self, embedded: _Embedded, held_out: NDArray[np.bool_]) -> float:
-        if embedded.model.decoder is None:
+    def _nmse(self, held_out: NDArray[np.bool_]) -> float:
+        if self.model.decoder is None:
             return float("nan")
         chosen = np.zeros_like(held_out)
-        chosen[embedded.sample] = True
+        chosen[self.sample] = True
         chosen &= held_out
-        return self.cells.reconstruction_error(embedded.model, chosen, embedded.Z[chosen])
+        return self.cells.reconstruction_error(self.model, chosen, self.Z[chosen])
 
-    def _robustness(
-        self, embedded: _Embedded, study: str, transfer: LabelTransfer, unchanged: LabelScores
-    ) -> pd.DataFrame:
+    def _robustness(self, study: str, transfer: LabelTransfer, unchanged: LabelScores) -> pd.DataFrame:
         """Return a row of scores for each change of the cells of a study."""
         held_out = self.cells.studies == study
         compared: list[tuple[str, float | None, LabelScores]] = [("none", None, unchanged)] if self.changes else []
         for change in self.changes:
-            Z = self.cells.embed_changed(embedded.model, held_out, change, self.random)
+            Z = self.cells.embed_changed(self.model, held_out, change, self.random)
             predicted = transfer.predict(Z, k=self.k, max_error=self.max_error).labels
             compared.append(
                 (change.kind, change.level, self._compare(self.cells.labels[held_out], predicted, transfer))
