@@ -82,7 +82,7 @@ class PublishedCells:
         return source if source.n_obs else None
 
     def find(self, n: int, line: int | None, embedding: NDArray[np.float32]) -> int | None:
-        """Return the position of the `n`-th cell, from 0 on, with a line; `None` if it has not this embedding."""
+        """Return the position of the `n`-th cell, which has a line or none; `None` if its embedding is another."""
         rows = np.empty(0, dtype=np.int64) if self._vectors is None else np.flatnonzero(self._vectors.present)
         if self._vectors is not None and n < len(rows):
             position, vector = int(rows[n]), self._vectors.read(rows[n : n + 1])[0]

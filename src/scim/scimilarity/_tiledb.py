@@ -135,8 +135,8 @@ def _of_vector_search(folder: Path, n: int, dim: int, scratch: Path) -> Iterator
     """Copy the vectors of an IVF index of TileDB, which are stored by list, into a file in the order of the rows."""
     shuffled, ids = folder / _SHUFFLED, folder / _IDS
     if not (shuffled.is_dir() and ids.is_dir()):
-        present = sorted(path.name for path in folder.iterdir())[:8]
-        msg = f"{str(folder)!r} must have {_SHUFFLED!r} and {_IDS!r}, as an IVF index of TileDB; it has {present}."
+        names = sorted(path.name for path in folder.iterdir())[:8]
+        msg = f"{str(folder)!r} must have {_SHUFFLED!r} and {_IDS!r}, as an IVF index of TileDB; it has {names}."
         raise FormatError(msg)
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".scimilarity-", ignore_cleanup_errors=True) as temporary:
