@@ -225,7 +225,7 @@ def _choose(
 
 @njit
 def _draw(near: Any, counts: Any, low: Any, high: Any, uniform: Any) -> Any:
-    """Return the index of a random one of the distances between two others, -1 if there is none."""
+    """Return the index of a random distance between `low` and `high`, -1 if there is none."""
     total = np.float32(0)
     for b in range(counts.size):
         block = near[b * _BLOCK : (b + 1) * _BLOCK]

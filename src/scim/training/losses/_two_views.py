@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scim.model.net import Encoder
     from scim.training.losses._loss import View
 
-_GROUPS, _LEAST = 4, 8  # parts of a batch in which keys are made; fewest cells of one, for the sake of its variance
+_GROUPS, _LEAST = 4, 8  # parts of a batch in which keys are made; fewest cells of a part, for the sake of its variance
 
 
 class SimCLRLoss(Loss):
