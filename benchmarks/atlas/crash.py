@@ -2,12 +2,12 @@
 
     python benchmarks/atlas/crash.py --kills 300 --seed 0
 
-Each kill is a SIGKILL from outside, at a moment drawn uniformly from the time that the change takes when nobody
+Each kill is a SIGKILL from outside, at a moment drawn uniformly from the time that the change takes when nothing
 disturbs it. Then the atlas is compared with what was committed: obs, counts, embeddings, labels, names, genes, what the
 index answers. The same call is made again, by the process of this script; then the atlas is compared with one on which
 the change was never interrupted, `verify()` must find nothing, and no file of the dead writer may be left.
 
-One in five is killed a second time, while it undoes or goes on.
+One in five is killed a second time, while it rolls back or resumes.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Ten columns: six of text (2 to 2,000 values), two of whole numbers, one of fractions, one of truth values. Filters are
 drawn at random: one to four comparisons (`== != < <= > >= in not in`) joined by `and` and `or`. `scim` asks the index
 of an atlas made by `from_embedding`; SOMA reads `soma_joinid` with the filter, once from the same atlas and once from
-a frame as tiledbsoma makes it, text dictionary-coded. Each filter is asked once by each, in turns, after other filters
+a frame as tiledbsoma makes it, text dictionary-coded. Each filter is run once by each, in turns, after other filters
 have warmed up. Both languages say the same where nothing is missing; the two columns that have missing values are
 compared with `==`, `in`, `<`, `>` only, which a missing value passes in neither.
 """
@@ -94,7 +94,7 @@ def write_frame(obs: pd.DataFrame, uri: str) -> None:
         made.write(table)
 
 
-def asked(data: Any, where: str) -> NDArray[np.int64]:
+def select(data: Any, where: str) -> NDArray[np.int64]:
     table = data.read(value_filter=where, column_names=["soma_joinid"]).concat()
     ids: NDArray[np.int64] = np.sort(table["soma_joinid"].to_numpy())
     return ids
@@ -153,8 +153,8 @@ def main() -> None:
         ):
             ways = {
                 "scim": atlas.select,
-                "SOMA, the atlas's": lambda where: asked(experiment.obs, where),
-                "SOMA, dictionary-coded": lambda where: asked(coded, where),
+                "SOMA, the atlas's": lambda where: select(experiment.obs, where),
+                "SOMA, dictionary-coded": lambda where: select(coded, where),
             }
             for where in wheres[:N_WARM]:
                 for way in ways.values():

@@ -4,7 +4,7 @@
 
 The atlases are made first: counts of 60 genes a cell, an ivf index; with `--keep` they stay for another run. What is
 appended has 700 genes a cell of 20,000, all counts are stored, and the index covers the new cells. All happens in one
-process, with kernels loaded; after each append the atlas is opened anew and searched for the last of the new cells.
+process, with kernels loaded; after each append the atlas is opened again and searched for the last of the new cells.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Let several processes append at the same moment: no cell may be lost or mixed, and who fails says who has the lock.
+"""Let several processes append at the same moment: no cell may be lost or mixed, and a failure names the lock owner.
 
     python benchmarks/atlas/writers.py --trials 50 --seed 0
 

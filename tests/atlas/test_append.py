@@ -15,7 +15,7 @@ from scim.atlas.commit import Transaction
 from scim.atlas.soma import Writer, read_counts
 
 
-def test_an_empty_atlas_says_so(writable):
+def test_an_empty_atlas_is_refused_by_queries(writable):
     assert writable.n_obs == 0
     assert writable.obs().empty
     with pytest.raises(ValueError, match="has no cells"):
@@ -50,7 +50,7 @@ def test_a_reader_keeps_its_snapshot(writable):
 
 
 def test_counts_of_more_genes_than_there_are(writable):
-    # Names that nobody knows stay genes of their own: many files together may name more than a tile used to hold.
+    # Unknown names stay genes of their own: many files together may name more than a tile used to hold.
     known, n_more = fakes.cells(20, seed=4), 140_000
     more = sparse.random(20, n_more, density=1e-3, random_state=0, dtype=np.float32, format="csr")
     more.data[:] = 1

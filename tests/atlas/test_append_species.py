@@ -46,7 +46,7 @@ def test_counts_are_kept_under_human_genes(writable, cells):
     np.testing.assert_array_equal(X[30:, known], human.X.toarray())  # Rps27 and Rps27rt are RPS27
     assert X[:, genes.index("mouse:Gm42418")].tolist() == [0] * 30 + [1000] * 30
     assert X[30:].sum() == mouse.X.sum()
-    writable.reembed(fakes.tiny_model(seed=3))  # of stored counts: nobody need say again whose they are
+    writable.reembed(fakes.tiny_model(seed=3))  # of stored counts: the species need not be given again
     np.testing.assert_allclose(*np.split(writable.embeddings(), 2), atol=1e-6)
 
 

@@ -46,7 +46,7 @@ def test_embeddings_are_those_of_the_model(atlas):
 
 
 @pytest.mark.parametrize("ids", [[], [3], [149, 0, 7, 7], list(range(150)), np.arange(20)[::-1]])
-def test_rows_come_in_the_order_asked_for(atlas, ids):
+def test_rows_come_in_the_order_of_the_ids(atlas, ids):
     assert atlas.obs(ids).index.tolist() == list(ids)
     np.testing.assert_array_equal(atlas.embeddings(ids), atlas.embeddings()[np.asarray(ids, dtype=int)])
     pd.testing.assert_frame_equal(atlas.obs(ids), atlas.obs().loc[list(ids)])
@@ -123,7 +123,7 @@ def test_what_is_no_atlas(tmp_path, atlas_path):
 
 
 @pytest.mark.parametrize("part", ["soma", "soma/obs", "soma/ms/RNA/obsm/X_scim"])
-def test_a_damaged_store_says_so(tmp_path, atlas_path, part):
+def test_a_damaged_store_is_named(tmp_path, atlas_path, part):
     import shutil
 
     copy = shutil.copytree(atlas_path, tmp_path / "copy.scim")

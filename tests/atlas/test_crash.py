@@ -73,7 +73,7 @@ def test_a_killed_writer_loses_and_invents_nothing(workers, reference, tmp_path,
 def test_files_go_on_where_they_stopped(workers, reference, tmp_path):
     append = reference("append_files")
     killed = _killed(workers, append, tmp_path, {"where": _BLOCK, "call": 3})
-    # Two of four blocks are written: a writer that goes on writes two, and is not killed at a third.
+    # Two of four blocks are written: a writer that resumes writes two, and is not killed at a third.
     crashes.check_again(workers, killed, append, kills=[{"where": _BLOCK, "call": 3}])
     assert read_manifest(Storage.of(killed)).number == append.number + 1
 

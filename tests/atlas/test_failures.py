@@ -1,4 +1,4 @@
-"""What the system refuses: the error is one line that says what and where, and the atlas is as it was."""
+"""Refusals of the system: the error is one line with what and where, and the atlas is as it was."""
 
 from __future__ import annotations
 

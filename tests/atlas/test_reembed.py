@@ -71,7 +71,7 @@ def test_a_draft_catches_up_with_appended_cells(counted):
     model = fakes.tiny_model(seed=7)
     counted.reembed(model, publish=False)
     counted.append(fakes.cells(15, seed=6), study="c", label_key="cell_type", counts=True)
-    with pytest.raises(ValueError, match="The draft has 60 of 75 cells: others were appended since"):
+    with pytest.raises(ValueError, match="The draft has 60 of 75 cells: cells were appended since"):
         counted.publish()
     counted.reembed(model)
     assert counted.index.n_rows == counted.n_obs == 73
@@ -103,7 +103,7 @@ def test_what_was_interrupted_goes_on(counted, monkeypatch):
     assert scim.atlas.verify(counted.path) == []
 
 
-def test_without_counts_nothing_can_be_embedded_anew(writable):
+def test_without_counts_nothing_can_be_embedded_again(writable):
     writable.append(fakes.cells(20, seed=4), study="a", counts=True)
     writable.append(fakes.cells(10, seed=5), study="b")
     with pytest.raises(ValueError, match="The counts of 10 of 30 cells are not stored"):

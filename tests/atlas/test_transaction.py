@@ -18,12 +18,12 @@ from scim.atlas.storage import Storage
 
 @pytest.fixture
 def asleep(writable):
-    """A writer whose claim is gone, as after a minute without a sign of life."""
+    """A writer that lost its lease, as after a minute without a heartbeat."""
     writable.append(fakes.cells(20, seed=1), study="before")
     transaction = Transaction(Storage.of(writable.path), "append of the sleeper", timeout=0)
     transaction.__enter__()
-    for claim in (writable.path / "lock").iterdir():
-        claim.unlink()
+    for lease in (writable.path / "lock").iterdir():
+        lease.unlink()
     return transaction
 
 

@@ -233,7 +233,7 @@ def test_a_desktop_may_leave_its_files(grown):
     assert scim.atlas.verify(grown.path) == []
 
 
-def test_an_index_is_built_again_as_it_was_asked_for(grown):
+def test_an_index_is_built_again_with_its_parameters(grown):
     grown.build_index(kind="ivf", recall=0.8)
     grown.append(fakes.cells(20, seed=8), study="e", label_key="cell_type", counts=True)
     grown.compact()

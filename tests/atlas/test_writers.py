@@ -1,4 +1,4 @@
-"""Writers at the same moment: each adds its cells or says who has the lock. benchmarks/atlas/writers.py does more."""
+"""Writers at the same moment: each adds its cells or names the owner of the lock. benchmarks/atlas/writers.py does more."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _append_own(atlas: Atlas, folder: Path, *, writer: int) -> None:
 CHANGES |= {f"writer_{number}": functools.partial(_append_own, writer=number) for number in range(N_WRITERS)}
 
 DONE_ALREADY = ("are in the atlas already", "is embedded with model", "has no draft")
-"""What a change says that is made again although it was committed."""
+"""Errors of a change that is made again although it was committed."""
 
 
 @contextlib.contextmanager
@@ -269,9 +269,9 @@ def _die(where: str, when: str = "before", call: int = 1, first: str | None = No
     when
         `"before"` or `"after"` it.
     call
-        Which call; those count whose
+        Which call, of those with
     first
-        argument is this (of a method, the first after self).
+        as first argument (of a method, the first after self).
     """
     module, _, name = where.partition(":")
     owner: Any = importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""What is asked of an atlas whose writer was killed: what was committed is there, all of it and no more; and again."""
+"""Checks of an atlas after its writer was killed: all that was committed is there and no more, and it can go on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Reference:
 
     @property
     def final(self) -> State:
-        """What it says in the end."""
+        """Its state in the end."""
         return self.states[max(self.states)]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def studies_of(path: Path) -> dict[str, State]:
-    """Return what an atlas says of each study, whatever the ids of its cells and the order of genes and columns."""
+    """Return the content of each study of an atlas, whatever the ids of its cells and the order of genes and columns."""
     with scim.atlas.open(path) as atlas:
         obs, experiment = atlas.obs().astype(object), atlas.snapshot.experiment
         genes = experiment.ms["RNA"].var.read().concat().to_pandas().set_index("soma_joinid")["gene_id"].sort_index()
@@ -103,14 +103,14 @@ def trial(
             assert timeout < 1, result
             _check_refusal(result["error"])
             ended["refused by the lock"] += 1
-    assert ended["succeeded"], "nobody succeeded"
+    assert ended["succeeded"], "no writer succeeded"
     _check_studies(path, {name: expected[name] for name in there}, may_undo=bool(dies))
     return ended
 
 
 def _check_refusal(error: dict[str, Any]) -> None:
     assert "LockedError" in error["type"], error
-    for part in (platform.node(), "process", "append of 40 cells", "last sign of life"):
+    for part in (platform.node(), "process", "append of 40 cells", "last heartbeat"):
         assert part in error["text"], error
 
 

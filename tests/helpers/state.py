@@ -1,4 +1,4 @@
-"""All that an atlas says, as values that can be compared: what is half there differs from both versions."""
+"""The content of an atlas as values that can be compared: half a change differs from both versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ State = dict[str, Any]
 
 
 def state_of(path: Path, *, at: int | None = None) -> State:
-    """Return what the last commit of an atlas says, or an earlier one."""
+    """Return the content of the last commit of an atlas, or of an earlier one."""
     with scim.atlas.open(path, at=at) as atlas:
         state = published(atlas)
         has_draft = atlas.snapshot.manifest.draft is not None
@@ -32,7 +32,7 @@ def state_of(path: Path, *, at: int | None = None) -> State:
 
 
 def published(atlas: Atlas) -> State:
-    """Return what an open atlas says."""
+    """Return the content of an open atlas."""
     return _space_of(atlas) | _cells_of(atlas)
 
 

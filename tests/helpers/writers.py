@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def start(*words: str) -> subprocess.Popen[str]:
-    """Start a writer; it reads commands and says what it did on its standard streams."""
+    """Start a writer; it reads commands from its standard input and reports on its standard output."""
     return subprocess.Popen(
         [sys.executable, "-m", "helpers.writers", *words],
         stdin=subprocess.PIPE,
@@ -29,7 +29,7 @@ def hold(uri: str) -> None:
 
 
 def count(uri: str, rounds: str) -> None:
-    """Add one to a number under the lock, that many times, reading and writing it as if nobody else did."""
+    """Add one to a number under the lock, that many times, reading and writing it without any other protection."""
     from scim.atlas.storage import Lock, Storage
 
     storage = Storage.of(uri)

@@ -131,7 +131,7 @@ def publish(transaction: Transaction) -> Manifest:
         raise ValueError(msg)
     if draft.n_rows != manifest.n_rows or (draft.index is not None and draft.index.n_rows != manifest.n_rows):
         msg = (
-            f"The draft has {draft.n_rows:,} of {manifest.n_rows:,} cells: others were appended since. "
+            f"The draft has {draft.n_rows:,} of {manifest.n_rows:,} cells: cells were appended since. "
             "Call reembed with its model again."
         )
         raise ValueError(msg)

@@ -42,21 +42,12 @@ _PATIENCE_MS = 5_000
 class Journal:
     """The progress of a write."""
 
-    base: int
-    """Number of the commit that it builds on."""
-
-    what: str
-    token: str | None
-    """Resume token, the same for the same input; `None`: the write cannot be resumed."""
-
-    n_done: int
-    """Rows of the input that are written."""
-
-    timestamp: int
-    """SOMA time of the last of the files that belong to them."""
-
-    files: tuple[str, ...] | None = None
-    """UUIDs of these files; `None`: written by a scim that kept none."""
+    base: int  # number of the commit that it builds on
+    what: str  # description of the change
+    token: str | None  # resume token, the same for the same input; `None`: the write cannot be resumed
+    n_done: int  # rows of the input that are written
+    timestamp: int  # SOMA time of the last of the files that belong to them
+    files: tuple[str, ...] | None = None  # UUIDs of the writes so far; `None`: of an earlier version of scim
 
     def write(self, storage: Storage) -> None:
         """Write it to the atlas."""
@@ -201,7 +192,8 @@ class Transaction:
         n_done, since = 0, manifest.timestamp
         if journal is not None and self._resumes(journal):
             n_done, since = journal.n_done, journal.timestamp
-            self._written |= set(self._writes_until(since) if journal.files is None else journal.files)
+            files = store_files(self.storage) if journal.files is None else []
+            self._written |= {*(journal.files or ()), *(file.uuid for file in files if file.timestamp <= since)}
         # Without a journal too: files of later times would become part of the commit to come.
         left = journal is not None or any(uncommitted(self.storage, manifest.timestamp, manifest.number))
         n_files = roll_back(self.storage, manifest.timestamp, manifest.number, self._written) if left else 0
@@ -215,9 +207,6 @@ class Transaction:
 
     def _resumes(self, journal: Journal) -> bool:
         return journal.base == self.manifest.number and self._token is not None and journal.token == self._token
-
-    def _writes_until(self, timestamp: int) -> Iterable[str]:
-        return (file.uuid for file in store_files(self.storage) if file.timestamp <= timestamp)
 
     def _refuse_older_copy(self) -> None:
         """Refuse to build on a version that has later ones: a roll back would take those for failed writes."""
