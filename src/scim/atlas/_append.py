@@ -62,7 +62,7 @@ def open_sources(
     """Yield the sources of :meth:`scim.atlas.Atlas.append`, open; `how` are arguments of :meth:`Source.read`."""
     inputs: list[Data] = [*data] if isinstance(data, list | tuple) else [data]
     several = isinstance(study, Sequence) and not isinstance(study, str)
-    studies = [*study] if several and study is not None else [study] * len(inputs)
+    studies: list[Any] = [*study] if several and study is not None else [study] * len(inputs)
     if len(studies) != len(inputs):
         msg = f"Expected one study for each of {len(inputs)} inputs, or one for all; got {len(studies)}."
         raise ValueError(msg)

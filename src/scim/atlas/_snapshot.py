@@ -115,7 +115,7 @@ class Snapshot:
     @property
     def marks_primary(self) -> bool:
         """Whether a column of true and false, `is_primary_data`, marks one of the duplicates of a cell."""
-        return self._types.get(keys.ATLAS_PRIMARY) == pa.bool_()
+        return bool(self._types.get(keys.ATLAS_PRIMARY) == pa.bool_())
 
     @functools.cached_property
     def model(self) -> Model:
