@@ -37,7 +37,7 @@ _PANDAS_TYPES = {
 
 
 class Experiment:
-    """A SOMA experiment whose cells are read by columns of obs and by rows of counts or of an embedding.
+    """Read cells of a SOMA experiment: columns of obs, and rows of counts or of an embedding.
 
     Parameters
     ----------

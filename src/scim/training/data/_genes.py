@@ -22,7 +22,7 @@ LEAST_CELLS = 5
 """Labels with fewer cells in a data set have no markers there: their t statistics are noise."""
 
 SMALL_PANEL = 4000
-"""A data set with fewer genes was measured or cut to a panel, whose genes are preferred."""
+"""A data set with fewer genes was measured with or cut to a panel; its genes are preferred."""
 
 SINGLE_STUDY_RANK = 30
 """A gene that a single study measured is chosen last unless its rank for a label is below this."""
