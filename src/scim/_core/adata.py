@@ -28,8 +28,8 @@ def groups_of(adata: AnnData, groupby: str) -> Groups:
 
 
 def group_values(groups: ArrayLike | pd.Series[Any], name: str) -> Groups:
-    """Return the groups of a list of values, of which errors say `name`; missing ones are in none."""
-    values = pd.Categorical(groups).remove_unused_categories()
+    """Return the groups of a list of values; missing ones are in none. Errors name the list `name`."""
+    values = pd.Categorical(groups).remove_unused_categories()  # type: ignore[arg-type]  # stubs: lists only
     if len(values.categories) == 0:
         msg = f"{name} has only missing values; expected a group for at least one cell."
         raise ValueError(msg)

@@ -1,8 +1,17 @@
-"""Name the choices of arguments that several rooms share."""
+"""Name the choices of arguments that several rooms share, and the arrays that kernels take."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float32]
+    Ints: TypeAlias = NDArray[np.int64]
+    Ints32: TypeAlias = NDArray[np.int32]
+    Bools: TypeAlias = NDArray[np.bool_]
 
 IndexKind = Literal["auto", "exact", "ivf", "graph"]
 """See :func:`scim.index.build`."""

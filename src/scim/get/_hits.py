@@ -107,7 +107,7 @@ def composition(
     by
         Columns of the atlas, or `"query"`. Missing values are counted as `"missing"`.
     atlas
-        As in :func:`hits`.
+        As in :func:`scim.get.hits`.
     key
         `key_added` of the search.
 

@@ -119,7 +119,7 @@ def selective_risk(
     Parameters
     ----------
     adata, truth, ancestors, key
-        As in :func:`reliability`.
+        As in :func:`scim.get.reliability`.
 
     Returns
     -------

@@ -45,10 +45,8 @@ def attribution(
 
     Raises
     ------
-    KeyError
-        There is no explanation of this name, or the group was not explained.
-    ValueError
-        `ax` are not as many as the groups.
+    KeyError, ValueError
+        As in :func:`scim.get.attribution`, or `ax` are not as many as the groups.
 
     Examples
     --------

@@ -47,10 +47,8 @@ def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL, ax: Axes | N
 
     Raises
     ------
-    KeyError
-        There is no annotation of this name, or `truth` is not a column.
-    ValueError
-        No cell has a given label.
+    KeyError, ValueError
+        As in :func:`scim.get.confusion`.
 
     Examples
     --------

@@ -55,11 +55,8 @@ def reliability(
 
     Raises
     ------
-    KeyError
-        There is no annotation of this name, or `truth` is not a column.
-    ValueError
-        No cell has a true label, a confidence is not between 0 and 1, an argument is out of its range, or `ax` are not
-        three axes.
+    KeyError, ValueError, TypeError
+        As in :func:`scim.get.reliability`, or `ax` are not three axes.
 
     Examples
     --------

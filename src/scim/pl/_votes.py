@@ -46,12 +46,8 @@ def votes(
 
     Raises
     ------
-    KeyError
-        There is no annotation of this name, or `groupby` is not a column.
-    ValueError
-        All values of `groupby` are missing, or `top` is less than 1.
-    TypeError
-        `top` is not a whole number.
+    KeyError, ValueError, TypeError
+        As in :func:`scim.get.vote_shares`, or `top` is not a whole number of at least 1.
 
     Examples
     --------

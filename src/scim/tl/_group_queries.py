@@ -165,4 +165,5 @@ def _squared_distances(
 ) -> NDArray[np.float32]:
     """Return squared Euclidean distances, (n, n_centres); `squares` are squared lengths of the rows, (n, 1)."""
     products = np.einsum("ij,kj->ik", X, centres)  # not by BLAS: many threads are slower for so few columns
-    return np.maximum(squares + np.einsum("ij,ij->i", centres, centres) - 2 * products, 0)
+    distances: NDArray[np.float32] = squares + np.einsum("ij,ij->i", centres, centres) - 2 * products
+    return np.maximum(distances, 0)
