@@ -51,7 +51,9 @@ class Learner(nn.Module):
         """Return the loss of a batch, and its terms before they are weighted."""
         config = self.config
         embeddings = self.loss.embed(self.encoder, batch.views)
-        terms = {config.objective: self.loss(embeddings, batch.labels, batch.studies, self.generator)}
+        terms: dict[str, torch.Tensor] = {
+            config.objective: self.loss(embeddings, batch.labels, batch.studies, self.generator)
+        }
         total = config.objective_weight * terms[config.objective]
         if self.decoder is not None:
             target = self.encoder.scale(batch.target, batch.observed)
