@@ -15,6 +15,7 @@ import scim
 from helpers import fakes
 from helpers.damage import edit_manifest
 from scim.atlas.commit import Transaction
+from scim.index._files import header_digest
 
 OBS, COUNTS, VAR = "soma/obs", "soma/ms/RNA/X/counts", "soma/ms/RNA/var"
 EMBEDDING, DRAFT = "soma/ms/RNA/obsm/X_scim", "soma/ms/RNA/obsm/X_scim_000006"
@@ -106,7 +107,7 @@ def reindexed(path, edit):
     scim.index.build(rows, ids, obs=obs, kind="exact", path=folder, overwrite=True)
 
     def change(content):
-        content["space"]["index"]["parts"][0]["digest"] = scim.index.header_digest(folder)
+        content["space"]["index"]["parts"][0]["digest"] = header_digest(folder)
 
     edit_manifest(path, change, copy=True)
 

@@ -12,6 +12,7 @@ import scim
 from helpers import oracles
 from scim._core.errors import FilterError, FormatError
 from scim.index import _grow
+from scim.index._files import header_digest
 
 from .conftest import EVERYWHERE, assert_equal, assert_near, clusters, look_everywhere
 from .test_grow import IDS, OBS, ROWS, append, check, some_of
@@ -256,14 +257,14 @@ def test_columns_of_different_kinds(tmp_path):
 
 
 def test_header_digest(folders, tmp_path):
-    digest = scim.index.header_digest(folders[0])
+    digest = header_digest(folders[0])
     assert len(digest) == 64
     copy = shutil.copytree(folders[0], tmp_path / "copy")
-    assert scim.index.header_digest(str(copy)) == digest
-    assert len({scim.index.header_digest(folder) for folder in folders}) == len(folders)
+    assert header_digest(str(copy)) == digest
+    assert len({header_digest(folder) for folder in folders}) == len(folders)
     header = (copy / "index.json").read_text()
     (copy / "index.json").write_text(header.replace("exact", "graph"))
     with pytest.raises(FormatError, match=r"index.json' has changed since it was saved"):
-        scim.index.header_digest(copy)
+        header_digest(copy)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        scim.index.header_digest(tmp_path / "nowhere")
+        header_digest(tmp_path / "nowhere")

@@ -17,7 +17,8 @@ _CHUNK = 2048  # rows of one task, so that a single query is shared between thre
 def normalize(X: NDArray[Any]) -> NDArray[Any]:
     """Return rows (n, dim) divided by their length, in their own precision; rows of zeros stay."""
     length = np.linalg.norm(X, axis=1, keepdims=True)
-    return np.divide(X, length, out=np.zeros_like(X), where=length > 0)
+    unit: NDArray[Any] = np.divide(X, length, out=np.zeros_like(X), where=length > 0)
+    return unit
 
 
 def unit_rows(

@@ -31,6 +31,7 @@ from scim.atlas.soma import (
     read_obs,
 )
 from scim.atlas.storage import cached
+from scim.index._files import header_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -174,7 +175,7 @@ def build_part(
         index = knn.build(
             cells.embeddings, cells.ids, obs=cells.columns, kind=kind, path=path, overwrite=True, rng=seed, **params
         )
-        part = IndexPart(folder, start, stop, knn.header_digest(path), cells.elsewhere)
+        part = IndexPart(folder, start, stop, header_digest(path), cells.elsewhere)
         if storage.path is None:
             storage.upload(path, folder)
     logger.info("built a %s index of %d cells in %s", index.kind, len(cells.ids), folder)
@@ -195,7 +196,7 @@ def open_parts(storage: Storage, uid: str, entry: IndexEntry, removed: NDArray[n
 
 def _local_folder(storage: Storage, uid: str, part: IndexPart) -> Path:
     folder = cached(storage, part.folder, f"{uid}-{part.digest[:32]}", knn.verify)
-    if knn.header_digest(folder) != part.digest:
+    if header_digest(folder) != part.digest:
         msg = f"{storage.uri}/{part.folder} is another index than the one that was committed"
         raise FormatError(msg)
     return folder

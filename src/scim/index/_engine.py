@@ -87,13 +87,7 @@ class Engine(ABC):
     @classmethod
     @abstractmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> Engine:
-        """Return the engine that `arrays` and `params` were saved from.
-
-        Raises
-        ------
-        FormatError
-            The arrays do not fit each other.
-        """
+        """Return the engine that `arrays` and `params` were saved from."""
 
 
 class ExactEngine(Engine):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim._core.errors import FormatError
-from scim._core.folder import new_folder, read_json, write_json
-from scim.index.filter import Column
+from scim._core.folder import read_json, write_json
+from scim.index.filter import Column, LazyColumns
 
 if TYPE_CHECKING:
     import os
@@ -29,12 +29,6 @@ REMEDY = "Build it again with `scim.index.build` and save it with overwrite=True
 
 _KEYS = {"probe_factor": "reach", "rerank_factor": "depth", "filter_decay": "shrink", "ef_search": "effort"}
 """Keys in the file of parameters that have another name in memory."""
-
-
-def save_index(path: str | os.PathLike[str], segments: Sequence[Segment], *, overwrite: bool) -> None:
-    """Write segments into a new folder that appears when it is complete."""
-    with new_folder(path, marker=HEADER, overwrite=overwrite) as folder:
-        write_segments(folder, segments)
 
 
 def write_segments(folder: Path, segments: Sequence[Segment]) -> None:
@@ -99,21 +93,11 @@ def _write(file: Path, array: NDArray[Any]) -> dict[str, Any]:
 
 
 class Arrays(Mapping[str, "NDArray[Any]"]):
-    """The arrays of a saved segment, each opened when it is first read.
+    """The arrays of a saved segment by name, each opened when it is first read; those not `in_memory` are mapped.
 
     Arrays that are read by `[]` are compared with their checksum first. Arrays that are too large to be read through
-    are opened with :meth:`unchecked`, by callers that check the parts they read.
-
-    Parameters
-    ----------
-    folder
-        The folder of the index.
-    names
-        File of each array.
-    entries
-        Entry of each file in the header.
-    in_memory
-        Arrays that are read into memory; the others are mapped.
+    are opened with :meth:`unchecked`, by callers that check the parts they read. `names` gives the file of each array,
+    `entries` the entry of each file in the header.
     """
 
     def __init__(
@@ -146,33 +130,21 @@ class Arrays(Mapping[str, "NDArray[Any]"]):
         return len(self._names)
 
 
-class Columns(Mapping[str, Column]):
-    """The columns of `obs` of a saved segment, each opened and compared with its checksum when it is first used."""
+def read_columns(arrays: Arrays, facts: Sequence[Mapping[str, Any]], n_rows: int) -> LazyColumns:
+    """Return the columns of `obs` of a saved segment, each compared with its checksum when it is first used."""
+    entries = {str(entry["name"]): (f"column{number}_", entry) for number, entry in enumerate(facts)}
 
-    def __init__(self, arrays: Arrays, facts: Sequence[Mapping[str, Any]], n_rows: int) -> None:
-        self._arrays, self._n_rows = arrays, n_rows
-        self._facts = {str(entry["name"]): (f"column{number}_", entry) for number, entry in enumerate(facts)}
-        self._open: dict[str, Column] = {}
+    def read(name: str) -> Column:
+        prefix, entry = entries[name]
+        column = Column.restore(
+            entry, {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
+        )
+        if column.n_rows != n_rows:
+            msg = f"Column {name!r} has {column.n_rows} rows, expected {n_rows}. {REMEDY}"
+            raise FormatError(msg)
+        return column
 
-    def __getitem__(self, name: str) -> Column:
-        if name not in self._open:
-            prefix, facts = self._facts[name]
-            parts = {key.removeprefix(prefix): self._arrays[key] for key in self._arrays if key.startswith(prefix)}
-            column = Column.restore(facts, parts)
-            if column.n_rows != self._n_rows:
-                msg = f"Column {name!r} has {column.n_rows} rows, expected {self._n_rows}. {REMEDY}"
-                raise FormatError(msg)
-            self._open[name] = column
-        return self._open[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._facts
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._facts)
-
-    def __len__(self) -> int:
-        return len(self._facts)
+    return LazyColumns(entries, read)
 
 
 def verify(path: str | os.PathLike[str]) -> None:
@@ -196,13 +168,6 @@ def header_digest(path: str | os.PathLike[str]) -> str:
 
     The header has the checksums of all files, so two folders of one digest hold the same, unless a file is damaged;
     only the header is read, and compared with the digest in it.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such folder.
-    FormatError
-        It is not a scim index, of another version, or its header has changed.
     """
     return digest_of(read_header(Path(path)))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Floats, Ints, Ints32
 _ENTRIES = 4  # one in so many of the `ef_search` candidates is a landmark at the start
 _N_TASKS = 8  # walks at a time at most, each with a mark for every row
 _TIGHT = 0.25  # filter selectivity below which all passing rows are measured
@@ -39,9 +40,9 @@ class GraphEngine(ExactEngine):
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> None:
         super().__init__(arrays["rows"])
-        self._starts: NDArray[np.int64] = arrays["starts"]
-        self._targets: NDArray[np.int32] = arrays["targets"]
-        self._landmarks: NDArray[np.int64] = arrays["landmarks"]
+        self._starts: Ints = arrays["starts"]
+        self._targets: Ints32 = arrays["targets"]
+        self._landmarks: Ints = arrays["landmarks"]
         self._params = params
 
     @property
@@ -51,12 +52,7 @@ class GraphEngine(ExactEngine):
 
     @classmethod
     def from_rows(
-        cls,
-        rows: NDArray[np.float32],
-        rng: np.random.Generator,
-        *,
-        n_neighbors: int = 24,
-        ef_search: int = 128,
+        cls, rows: Floats, rng: np.random.Generator, *, n_neighbors: int = 24, ef_search: int = 128
     ) -> GraphEngine:
         """Build from unit rows."""
         check_count("n_neighbors", n_neighbors)
@@ -68,14 +64,14 @@ class GraphEngine(ExactEngine):
 
     def search(
         self,
-        X: NDArray[np.float32],
+        X: Floats,
         k: int,
-        row_filter: NDArray[np.int64] | None,
+        row_filter: Ints | None,
         n_threads: int | None,
         *,
         ef_search: int | None = None,
         **params: Any,  # noqa: ARG002  (there are no others)
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    ) -> tuple[Floats, Ints]:
         """Return the nearest rows; `ef_search` is the number of candidates that a walk holds."""
         selectivity = 1.0 if row_filter is None else len(row_filter) / self.n_rows
         ef = int(max(k, self._params["ef_search"] if ef_search is None else ef_search) / selectivity)
@@ -90,9 +86,7 @@ class GraphEngine(ExactEngine):
                 distances[short], ranks[short] = nearest(X[short], self._rows, k, which=row_filter)
         return distances, ranks
 
-    def _walk(
-        self, X: NDArray[np.float32], ef: int, row_filter: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _walk(self, X: Floats, ef: int, row_filter: Ints | None) -> tuple[Floats, Ints]:
         # Many landmarks: around a query that lies between clusters, those near each of them.
         n_entries = min(ef // _ENTRIES + 1, len(self._landmarks))
         _, entries = nearest(X, self._rows, n_entries, which=self._landmarks)
@@ -119,7 +113,7 @@ class GraphEngine(ExactEngine):
         return cls(arrays, params)
 
 
-def neighbours_of(rows: NDArray[np.float32], n_neighbors: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def neighbours_of(rows: Floats, n_neighbors: int, rng: np.random.Generator) -> Ints:
     """Return the nearest rows of each row, (n, m), itself among them or not, -1 for none."""
     if len(rows) <= max(_EXACT_UP_TO, 2 * n_neighbors):
         return nearest(rows, rows, min(len(rows), n_neighbors + 1))[1]
@@ -129,11 +123,11 @@ def neighbours_of(rows: NDArray[np.float32], n_neighbors: int, rng: np.random.Ge
     # One job: with more, rows are updated in whichever order the threads come.
     seed = int(rng.integers(2**31 - 1))
     made = NNDescent(rows, metric="euclidean", n_neighbors=n_neighbors + 1, random_state=seed, n_jobs=1)
-    neighbours: NDArray[np.int64] = made.neighbor_graph[0].astype(np.int64)
+    neighbours: Ints = made.neighbor_graph[0].astype(np.int64)
     return neighbours
 
 
-def link(rows: NDArray[np.float32], neighbours: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def link(rows: Floats, neighbours: Ints) -> tuple[Ints, Ints32]:
     """Return links in both directions, the nearest, at most twice as many a row as it has neighbours.
 
     Those of row i are `targets[starts[i] : starts[i + 1]]`.
@@ -157,7 +151,7 @@ def link(rows: NDArray[np.float32], neighbours: NDArray[np.int64]) -> tuple[NDAr
     return np.searchsorted(source, np.arange(n + 1)).astype(np.int64), target.astype(np.int32)
 
 
-def landmarks_of(starts: NDArray[np.int64], targets: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int64]:
+def landmarks_of(starts: Ints, targets: Ints32, rng: np.random.Generator) -> Ints:
     """Return ranks, ascending, to start walks from: a sample, and one row of each connected component."""
     from scipy.sparse import csr_array  # noqa: PLC0415  (only for building)
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
@@ -171,13 +165,7 @@ def landmarks_of(starts: NDArray[np.int64], targets: NDArray[np.int32], rng: np.
 
 
 @njit
-def insert(
-    values: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    done: NDArray[np.bool_],
-    value: np.float32 | float,
-    rank: int,
-) -> int:
+def insert(values: Floats, ranks: Ints, done: Bools, value: np.float32 | float, rank: int) -> int:
     """Insert a pair into a full ascending list, dropping the last; return its position, or the length if too far."""
     size = values.shape[0]
     if value > values[size - 1] or (value == values[size - 1] and 0 <= ranks[size - 1] < rank):
@@ -192,14 +180,7 @@ def insert(
 
 @njit
 def visit(
-    query: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    targets: NDArray[np.int32],
-    seen: NDArray[np.int32],
-    stamp: int,
-    values: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    done: NDArray[np.bool_],
+    query: Floats, rows: Floats, targets: Ints32, seen: Ints32, stamp: int, values: Floats, ranks: Ints, done: Bools
 ) -> int:
     """Insert the rows not seen before and return the first position that was written."""
     first = values.shape[0]
@@ -217,15 +198,15 @@ def visit(
 
 @njit_parallel
 def walk(
-    X: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    starts: NDArray[np.int64],
-    targets: NDArray[np.int32],
-    entries: NDArray[np.int32],
-    seen: NDArray[np.int32],
-    done: NDArray[np.bool_],
-    values: NDArray[np.float32],
-    ranks: NDArray[np.int64],
+    X: Floats,
+    rows: Floats,
+    starts: Ints,
+    targets: Ints32,
+    entries: Ints32,
+    seen: Ints32,
+    done: Bools,
+    values: Floats,
+    ranks: Ints,
 ) -> None:
     """Fill the candidates of each query, (n, ef_search), starting from its entries (n, n_entries).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +10,10 @@ from scim._core.cosine import unit_rows
 from scim.index._engine import ExactEngine
 from scim.index._make import BUILD_PARAMS, SegmentsSource, make_engine
 from scim.index._segments import Segment, column_names, frame_of, ids_of, locate
-from scim.index.filter import Column, CombinedColumn, Rows
+from scim.index.filter import Column, CombinedColumn, LazyColumns, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,15 +24,7 @@ _MERGED_ROWS = 65_536
 def append(
     segments: Sequence[Segment], matrix: NDArray[Any], ids: NDArray[np.int64], columns: Mapping[str, Column]
 ) -> list[Segment]:
-    """Return segments with further rows, in a new segment or merged with rows appended before.
-
-    Raises
-    ------
-    ValueError
-        An id exists already.
-    TypeError
-        A column is of another kind than in the rows appended before.
-    """
+    """Return segments with further rows, in a new segment or merged with rows appended before."""
     present = np.any([segment.locate(ids)[1] for segment in segments], axis=0)
     if present.any():
         first = ids[np.argmax(present)]
@@ -55,13 +46,7 @@ def delete(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Segment]
 
 
 def compact(segments: Sequence[Segment], rng: int | np.random.Generator | None, n_threads: int | None) -> list[Segment]:
-    """Return one segment of the kind and the parameters of the first, of all rows that were not deleted.
-
-    Raises
-    ------
-    ValueError
-        All rows were deleted.
-    """
+    """Return one segment of the kind and the parameters of the first, of all rows that were not deleted."""
     ids = ids_of(segments)
     if len(ids) == 0:
         msg = "All rows were deleted; an index needs at least one."
@@ -101,30 +86,10 @@ def _merge(run: Sequence[Segment]) -> list[Segment]:
     order = np.argsort(ids, kind="stable")
     units = np.concatenate([part.engine.vectors(ranks) for part, ranks in zip(run, kept, strict=True)])
     which = np.split(np.argsort(order), np.cumsum([len(ranks) for ranks in kept])[:-1])
-    columns = _MergedColumns([part.columns for part in run], [*map(Rows, which, kept)], len(ids))
-    return [Segment(ExactEngine(units[order]), ids[order], columns)]
 
+    def read(name: str) -> Column:
+        combined = CombinedColumn(name, [part.columns.get(name) for part in run])
+        # Coded once more, without the values that only deleted rows have.
+        return Column.of(name, combined.take([*map(Rows, which, kept)], len(ids)).decode())
 
-class _MergedColumns(Mapping[str, Column]):
-    """The columns of several tables as those of one, each made when first used: those of files are read then."""
-
-    def __init__(self, tables: Sequence[Mapping[str, Column]], rows: Sequence[Rows], n_rows: int) -> None:
-        self._tables, self._rows, self._n_rows = tables, rows, n_rows
-        self._columns: dict[str, Column | None] = dict.fromkeys(name for table in tables for name in table)
-
-    def __getitem__(self, name: str) -> Column:
-        column = self._columns[name]
-        if column is None:
-            combined = CombinedColumn(name, [table.get(name) for table in self._tables])
-            # Coded once more, without the values that only deleted rows have.
-            column = self._columns[name] = Column.of(name, combined.take(self._rows, self._n_rows).decode())
-        return column
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._columns
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
+    return [Segment(ExactEngine(units[order]), ids[order], LazyColumns(column_names(run), read))]

@@ -10,6 +10,7 @@ import numpy as np
 
 from scim._core.checks import check_count
 from scim._core.cosine import unit_rows
+from scim._core.folder import new_folder
 from scim._core.mmap import release_pages
 from scim.index._check import (
     check_allowed,
@@ -20,7 +21,7 @@ from scim.index._check import (
     check_search_params,
     check_wanted,
 )
-from scim.index._files import save_index
+from scim.index._files import HEADER, write_segments
 from scim.index._grow import append, compact, delete
 from scim.index._search import Neighbors, Search, find, find_distinct, find_within
 from scim.index._segments import column_names, frame_of, ids_of, vectors_of
@@ -305,7 +306,8 @@ class Index:
         FileExistsError
             `path` exists and `overwrite` is false.
         """
-        save_index(path, self._segments, overwrite=overwrite)
+        with new_folder(path, marker=HEADER, overwrite=overwrite) as folder:
+            write_segments(folder, self._segments)
 
     def release_pages(self) -> None:
         """Release the pages of its files that were read: they count as memory of this process until it is needed."""

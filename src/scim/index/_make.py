@@ -90,15 +90,7 @@ def check_params(kind: str, params: dict[str, Any]) -> None:
 
 
 class MatrixSource:
-    """The rows of a matrix, scaled to unit length when they are read; a memory map is read chunk by chunk.
-
-    Parameters
-    ----------
-    X
-        Rows (n, dim), any float.
-    ids
-        Id of each row.
-    """
+    """The rows of a matrix with an id each, scaled to unit length when they are read; a memory map chunk by chunk."""
 
     def __init__(self, X: NDArray[Any], ids: NDArray[np.int64]) -> None:
         self.n_rows, self.dim = X.shape
@@ -133,15 +125,7 @@ class MatrixSource:
 
 
 class SegmentsSource:
-    """The rows of segments, as they are stored.
-
-    Parameters
-    ----------
-    segments
-        Segments that have the rows.
-    ids
-        Id of each row, ascending.
-    """
+    """The rows of segments, as they are stored, in the order of ascending ids."""
 
     def __init__(self, segments: Sequence[Segment], ids: NDArray[np.int64]) -> None:
         self._segments, self._ids = segments, ids

@@ -10,7 +10,7 @@ from scim._core.checks import check_choice
 from scim._core.errors import FormatError
 from scim._core.log import logger
 from scim.index._check import check_allowed
-from scim.index._files import HEADER, REMEDY, Arrays, Columns, params_of, read_header
+from scim.index._files import HEADER, REMEDY, Arrays, params_of, read_columns, read_header
 from scim.index._grow import merge_small
 from scim.index._index import Index
 from scim.index._make import KINDS
@@ -133,4 +133,4 @@ def _segment(folder: Path, header: dict[str, Any], number: int, resident: Reside
             raise FormatError(msg)
     if resident != "none":
         logger.info("opened %d rows: %.1f MB in memory, the rest mapped", engine.n_rows, arrays.nbytes_in_memory / 1e6)
-    return Segment(engine, ids, Columns(arrays, entry["columns"], engine.n_rows), deleted)
+    return Segment(engine, ids, read_columns(arrays, entry["columns"], engine.n_rows), deleted)

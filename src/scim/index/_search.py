@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Floats, Ints
     from scim.index._segments import Segment
 
-    Hits = tuple[NDArray[np.float32], NDArray[np.int64]]
-    Vectors = Callable[[NDArray[np.int64], int | None], NDArray[np.float32]]
+    Hits = tuple[Floats, Ints]
+    Vectors = Callable[[Ints, int | None], Floats]
 
 _SORTING = 64  # multiplications that sorting one hit takes as long as
 _SPARE = 16  # hits that are searched beyond those wanted, in case some are duplicates
@@ -41,8 +42,8 @@ class Neighbors(NamedTuple):
         int64 (n, k): ids of the rows; -1 where there are fewer than k rows.
     """
 
-    distances: NDArray[np.float32]
-    ids: NDArray[np.int64]
+    distances: Floats
+    ids: Ints
 
 
 class RadiusNeighbors(NamedTuple):
@@ -58,9 +59,9 @@ class RadiusNeighbors(NamedTuple):
         int64 (n + 1,): where the hits of each query start.
     """
 
-    distances: NDArray[np.float32]
-    ids: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    distances: Floats
+    ids: Ints
+    starts: Ints
 
 
 class Search(NamedTuple):
@@ -78,7 +79,7 @@ class Search(NamedTuple):
         return sum(n for n, _ in self.filters)
 
 
-def find(search: Search, X: NDArray[np.float32], k: int) -> Hits:
+def find(search: Search, X: Floats, k: int) -> Hits:
     """Return distances and ids of the nearest rows of unit queries, (n, k); at least `k` rows pass."""
     parts = []
     for segment, (n, row_filter) in zip(search.segments, search.filters, strict=True):
@@ -96,7 +97,7 @@ def find(search: Search, X: NDArray[np.float32], k: int) -> Hits:
     return distances[:, :k], ids[:, :k]
 
 
-def find_distinct(search: Search, X: NDArray[np.float32], k: int) -> Hits:
+def find_distinct(search: Search, X: Floats, k: int) -> Hits:
     """Do the same without duplicates, `inf` and -1 behind; more hits are searched where too few are left."""
     n_passing = search.n_passing
     out = np.full((len(X), k), np.inf, dtype=np.float32), np.full((len(X), k), -1, dtype=np.int64)
@@ -136,7 +137,7 @@ def find_within(
     return RadiusNeighbors(np.concatenate([no_distance, *distances]), np.concatenate([no_id, *ids]), starts)
 
 
-def duplicates(distances: NDArray[np.float32], ids: NDArray[np.int64], vectors: Vectors) -> NDArray[np.bool_]:
+def duplicates(distances: Floats, ids: Ints, vectors: Vectors) -> Bools:
     """Return which hits equal an earlier hit of their query, (n, k).
 
     Only hits at the same distance can be equal, so only their rows are read, with `vectors`: their first numbers, and
@@ -149,9 +150,7 @@ def duplicates(distances: NDArray[np.float32], ids: NDArray[np.int64], vectors: 
     return equal
 
 
-def _equal(
-    distances: NDArray[np.float32], ids: NDArray[np.int64], vectors: Vectors, n: int | None
-) -> NDArray[np.bool_]:
+def _equal(distances: Floats, ids: Ints, vectors: Vectors, n: int | None) -> Bools:
     """Return which hits equal an earlier hit of their query in their first `n` numbers."""
     real = ids >= 0
     even = (distances[:, 1:] - distances[:, :-1] <= _EVEN) & real[:, 1:]
@@ -168,9 +167,7 @@ def _equal(
 
 
 @njit_parallel
-def mark_duplicates(
-    distances: NDArray[np.float32], which: NDArray[np.int64], rows: NDArray[np.float32], duplicate: NDArray[np.bool_]
-) -> None:
+def mark_duplicates(distances: Floats, which: Ints, rows: Floats, duplicate: Bools) -> None:
     """Mark hits that have the row, numbered by `which`, of an earlier unmarked hit at the same distance."""
     for i in prange(which.shape[0]):
         for j in range(1, which.shape[1]):

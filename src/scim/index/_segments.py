@@ -143,13 +143,7 @@ def column_names(segments: Sequence[Segment]) -> list[str]:
 
 
 def locate(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Located]:
-    """Return which segment has which of the ids.
-
-    Raises
-    ------
-    KeyError
-        An id does not exist.
-    """
+    """Return which segment has which of the ids."""
     located, missing = [], np.ones(len(ids), dtype=np.bool_)
     for segment in segments:
         ranks, present = segment.locate(ids)

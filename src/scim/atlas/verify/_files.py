@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scim import index as knn
 from scim._core.errors import FormatError
 from scim._core.log import progress
 from scim.atlas._models import load_model
@@ -28,6 +27,7 @@ from scim.atlas.commit import (
     uncommitted,
 )
 from scim.atlas.verify._problem import Part, Problem, is_damaged, message, run_check
+from scim.index._files import header_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -187,7 +187,7 @@ def _read_header(storage: Storage, part: IndexPart) -> tuple[str, Inventory]:
     raw = storage.read(f"{part.folder}/{_HEADER}")
     with tempfile.TemporaryDirectory() as temporary:
         (Path(temporary) / _HEADER).write_bytes(raw)
-        digest = knn.header_digest(temporary)
+        digest = header_digest(temporary)
     files = json.loads(raw)["files"]
     return digest, {f"{part.folder}/{name}": (facts["bytes"], facts["sha256"]) for name, facts in files.items()}
 

@@ -44,6 +44,7 @@ from scim.atlas.verify._files import (
     names_of,
 )
 from scim.atlas.verify._problem import Problem, is_damaged, run_check
+from scim.index._files import header_digest
 
 if TYPE_CHECKING:
     import os
@@ -306,7 +307,7 @@ def _restore_part(storage: Storage, version: Manifest, embedding: EmbeddingVersi
     ):
         to = Path(temporary) / "index"
         knn.build(cells.embeddings, cells.ids, obs=cells.columns, kind=kind, path=to, rng=0, **how)  # type: ignore[arg-type]  # one that `how_built` knows
-        same = knn.header_digest(to) == part.digest
+        same = header_digest(to) == part.digest
         if same:
             storage.delete_folder(part.folder)
             storage.upload(to, part.folder)

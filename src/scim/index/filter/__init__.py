@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scim.index.filter._column import SEPARATOR, Column, columns_of
+from scim.index.filter._column import SEPARATOR, Column, LazyColumns, columns_of
 from scim.index.filter._combined import CombinedColumn, Rows
 from scim.index.filter._filter import Filter
 
-__all__ = ["SEPARATOR", "Column", "CombinedColumn", "Filter", "Rows", "columns_of"]
+__all__ = ["SEPARATOR", "Column", "CombinedColumn", "Filter", "LazyColumns", "Rows", "columns_of"]

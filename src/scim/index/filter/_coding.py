@@ -34,11 +34,6 @@ def code_values(
     """Return the kind of the values of a column, their codes, and the distinct values.
 
     Codes (n_rows,) are uint8, uint16 or uint32, positions in the ascending values (n_values,); n_values is missing.
-
-    Raises
-    ------
-    TypeError
-        The values are not all text, all numbers or all booleans.
     """
     array = _as_array(name, values)
     if isinstance(array, pd.Categorical):

@@ -15,7 +15,7 @@ from scim._core.errors import FormatError
 from scim.index.filter._coding import CODE_TYPES, Kind, code_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -59,24 +59,12 @@ class Column:
 
     @classmethod
     def of(cls, name: str, values: pd.Series | pd.Categorical | NDArray[Any] | Sequence[Any]) -> Self:
-        """Code a column of text, numbers or booleans, some of them missing.
-
-        Raises
-        ------
-        TypeError
-            It mixes types, or holds something else.
-        """
+        """Code a column of text, numbers or booleans, some of them missing."""
         return cls(name, *code_values(name, values))
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the column that `facts` and `arrays` were saved from; arrays may be memory-mapped, nothing is read.
-
-        Raises
-        ------
-        FormatError
-            They do not belong together. Values that are out of order are detected when first used.
-        """
+        """Return the column that `facts` and `arrays` were saved from; arrays may be memory-mapped, nothing is read."""
         name: Any = facts.get("name")
         kind: Any = facts.get("kind")
         if not isinstance(name, str) or kind not in get_args(Kind):
@@ -193,16 +181,31 @@ class Column:
         return pd.CategoricalDtype(pd.Index(self.values, dtype=object))
 
 
-def columns_of(obs: Table | None, n_rows: int) -> dict[str, Column]:
-    """Return the columns of a frame, or of a mapping of names to one value a row.
+class LazyColumns(Mapping[str, Column]):
+    """Columns by name, each read by a function when it is first used."""
 
-    Raises
-    ------
-    TypeError
-        It is something else, or a column is of a type that cannot be filtered by.
-    ValueError
-        A column has another number of rows.
-    """
+    def __init__(self, names: Iterable[str], read: Callable[[str], Column]) -> None:
+        self._columns: dict[str, Column | None] = dict.fromkeys(names)
+        self._read = read
+
+    def __getitem__(self, name: str) -> Column:
+        column = self._columns[name]
+        if column is None:
+            column = self._columns[name] = self._read(name)
+        return column
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def columns_of(obs: Table | None, n_rows: int) -> dict[str, Column]:
+    """Return the columns of a frame, or of a mapping of names to one value a row."""
     if obs is None:
         return {}
     if not isinstance(obs, pd.DataFrame | Mapping):

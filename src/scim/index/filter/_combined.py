@@ -34,11 +34,6 @@ class CombinedColumn:
         Name of the columns.
     columns
         The column of each table; `None` where a table lacks it, but not everywhere.
-
-    Raises
-    ------
-    TypeError
-        The columns are of different kinds.
     """
 
     def __init__(self, name: str, columns: Sequence[Column | None]) -> None:

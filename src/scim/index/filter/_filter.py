@@ -26,12 +26,8 @@ if TYPE_CHECKING:
 
 _HOLDS = {"text": "text", "number": "numbers", "bool": "true and false"}
 _TYPES: dict[str, Any] = {"text": str, "number": bool | int | float, "bool": bool | int | float}
-_ORDER: dict[str, Callable[[Any, Any], Any]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+_ORDER: dict[str, Callable[[Any, Any], Any]]
+_ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _ROWS = 1 << 21  # tested at a time: each level of brackets takes so many bytes beside the result
 _MOST_COMPARED = 20_000  # texts among which similar ones are searched, at some 10 µs each
 
@@ -64,13 +60,7 @@ class Filter:
         return f"Filter({self.expression!r})"
 
     def check_columns(self, present: Collection[str]) -> None:
-        """Refuse columns that do not exist, naming similar ones.
-
-        Raises
-        ------
-        FilterError
-            A column of the expression is not in `present`.
-        """
+        """Refuse columns that do not exist, naming similar ones."""
         for name in self.columns:
             if name not in present:
                 close = difflib.get_close_matches(name, present, n=3, cutoff=0.5)
@@ -78,14 +68,7 @@ class Filter:
                 self._parsed.refuse(f"there is no column {name!r}. {hint} Present: {list(present)}")
 
     def check(self, *tables: Mapping[str, Column]) -> None:
-        """Refuse columns and values that none of the tables has.
-
-        Raises
-        ------
-        FilterError
-            A column or a value does not exist, a column is compared with a value of another type, or is of another
-            kind in another table.
-        """
+        """Refuse columns and values that none of the tables has."""
         self.check_columns(dict.fromkeys(name for table in tables for name in table))
         for test in tests(self._tree):
             columns = [table[test.column] for table in tables if test.column in table]
@@ -109,11 +92,6 @@ class Filter:
             it if no table has it.
         n_rows
             Number of rows.
-
-        Raises
-        ------
-        FilterError
-            A column is compared with a value of another type.
         """
         for name in self.columns:
             if name in columns and columns[name].n_rows != n_rows:

@@ -52,13 +52,7 @@ Tree: TypeAlias = Test | Junction
 
 
 class Expression:
-    """The text of a filter, read as Python's grammar reads it, but for names in backticks.
-
-    Raises
-    ------
-    FilterError
-        It cannot be read.
-    """
+    """The text of a filter, read as Python's grammar reads it, but for names in backticks."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -71,13 +65,7 @@ class Expression:
             raise FilterError(msg) from error
 
     def tree(self) -> Tree:
-        """Return the tree of tests.
-
-        Raises
-        ------
-        FilterError
-            Part of the expression is Python, but no test of a column.
-        """
+        """Return the tree of tests."""
         try:
             return self._tree(self._node, _MOST_LEVELS)
         except RecursionError:

@@ -16,8 +16,7 @@ from scim.index.ivf._engine import IvfEngine
 from scim.index.ivf._kmeans import Tree, assign, train
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from scim._core.types import Floats, Ints32
     from scim.index._make import Allocate, Source
 
 _ROWS_PER_LIST = 64  # rows of the sample that a centroid is trained on, on average
@@ -27,26 +26,9 @@ _MOST_ROWS = 2**31 - 1  # offsets and ranks are int32
 
 
 def build_ivf(
-    source: Source,
-    rng: np.random.Generator,
-    allocate: Allocate,
-    *,
-    recall: float = 0.99,
-    n_lists: int | None = None,
+    source: Source, rng: np.random.Generator, allocate: Allocate, *, recall: float = 0.99, n_lists: int | None = None
 ) -> IvfEngine:
-    """Return an inverted file of the rows of a source.
-
-    Parameters
-    ----------
-    source
-        Unit rows.
-    allocate
-        Allocates the large arrays.
-    recall
-        Share of the true 50 nearest that a query is to find.
-    n_lists
-        Default: see :func:`default_lists`.
-    """
+    """Return an inverted file of unit rows; a query finds the share `recall` of the true 50 nearest."""
     if not 0 < recall <= 1:
         msg = f"`recall` must be above 0 and at most 1, got {recall!r}."
         raise ValueError(msg)
@@ -89,7 +71,7 @@ def _train(source: Source, n_lists: int, rng: np.random.Generator) -> Tree:
     return train(sample, min(n_lists, len(sample)), rng)
 
 
-def _label(source: Source, tree: Tree) -> tuple[Tree, NDArray[np.int32], NDArray[np.float32]]:
+def _label(source: Source, tree: Tree) -> tuple[Tree, Ints32, Floats]:
     """Return the list of each rank and the radius of each list; rows of zeros get a separate list, the last."""
     labels = np.empty(source.n_rows, dtype=np.int32)
     n_lists = len(tree.centroids)
@@ -111,7 +93,7 @@ def _label(source: Source, tree: Tree) -> tuple[Tree, NDArray[np.int32], NDArray
     return tree, labels, np.arccos(np.clip(mean, -1, 1)).astype(np.float32)
 
 
-def _coarse(tree: Tree, radii: NDArray[np.float32]) -> Coarse:
+def _coarse(tree: Tree, radii: Floats) -> Coarse:
     n_lists, dim = tree.centroids.shape
     values, scales = np.empty((n_lists, dim), dtype=np.uint16), np.empty(n_lists, dtype=np.float32)
     groups = np.repeat(np.arange(len(tree.parents), dtype=np.int32), np.diff(tree.starts))
@@ -122,8 +104,8 @@ def _coarse(tree: Tree, radii: NDArray[np.float32]) -> Coarse:
 
 
 def _encode(
-    source: Source, coarse: Coarse, labels: NDArray[np.int32], allocate: Allocate, truth: Truth, thin: Truth
-) -> tuple[Rows, NDArray[np.int32]]:
+    source: Source, coarse: Coarse, labels: Ints32, allocate: Allocate, truth: Truth, thin: Truth
+) -> tuple[Rows, Ints32]:
     """Return the coded rows and the offset of each rank, and update the true neighbours of the samples."""
     n, dim = source.n_rows, source.dim
     ranks = np.argsort(labels, kind="stable").astype(np.int32)

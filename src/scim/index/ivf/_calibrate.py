@@ -14,6 +14,7 @@ from scim.index.ivf._candidates import ALL
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Floats, Ints
     from scim.index._make import Source
     from scim.index.ivf._engine import IvfEngine
 
@@ -54,7 +55,7 @@ def point_for(curve: list[Point], recall: float) -> Point:
 class Truth:
     """The nearest rows of a sample of rows, updated with each chunk of rows that is read."""
 
-    def __init__(self, sample_ranks: NDArray[np.int64], rows: NDArray[np.float32], k: int) -> None:
+    def __init__(self, sample_ranks: Ints, rows: Floats, k: int) -> None:
         self.sample_ranks, self.rows = sample_ranks, rows
         self._distances = np.full((len(rows), k), np.inf, dtype=np.float32)
         self.ranks = np.full((len(rows), k), -1, dtype=np.int64)
@@ -70,7 +71,7 @@ class Truth:
         """Return the same sample, to be compared only with rows of a rank that :func:`is_thin`."""
         return Truth(self.sample_ranks, self.rows, min(-(-n_rows // _THIN), K + 1))
 
-    def update(self, ranks: NDArray[np.int64] | slice, rows: NDArray[np.float32]) -> None:
+    def update(self, ranks: Ints | slice, rows: Floats) -> None:
         """Compare the sample with further rows."""
         if len(rows) == 0:
             return
@@ -85,7 +86,7 @@ class Truth:
         k = self.ranks.shape[1]
         self._distances, self.ranks = distances[:, :k].copy(), new_ranks[:, :k].copy()
 
-    def recall(self, ranks: NDArray[np.int64]) -> float:
+    def recall(self, ranks: Ints) -> float:
         """Return the share of the true neighbours, the sampled row itself left out, that was found."""
         itself, truth = self.sample_ranks[: len(ranks), None], self.ranks[: len(ranks)]
         wanted, found = (np.where(r == itself, -1 - i, r) for i, r in enumerate((truth, ranks)))
@@ -94,9 +95,9 @@ class Truth:
         return float(np.isin(true, found + offset).mean()) if true.size else 1.0
 
 
-def is_thin(ranks: NDArray[np.integer]) -> NDArray[np.bool_]:
+def is_thin(ranks: NDArray[np.integer]) -> Bools:
     """Return which ranks pass a filter of low selectivity that passes rows everywhere."""
-    passes: NDArray[np.bool_] = ranks % _THIN == 0
+    passes: Bools = ranks % _THIN == 0
     return passes
 
 

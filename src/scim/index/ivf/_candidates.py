@@ -13,6 +13,7 @@ from scim._core.topk import make_heap, sort_heap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Floats, Ints, Ints32
     from scim.index.ivf._codes import Rows
 
     Terms = tuple[np.float32, np.float32]
@@ -25,21 +26,18 @@ _FEW = 1 / 16  # filter selectivity up to which offsets take no more memory than
 class RowFilter(NamedTuple):
     """The rows that pass a filter: all if `starts` is empty; by `mask` if that is not empty; else by `offsets`."""
 
-    starts: NDArray[np.int64]
-    """(n_lists + 1,): number of passing rows before each list."""
-    offsets: NDArray[np.int32]
-    """(n_passing,): ascending; empty if most rows pass."""
-    mask: NDArray[np.bool_]
-    """(n_rows,): whether the row at each offset passes; empty if few do."""
+    starts: Ints  # (n_lists + 1,): number of passing rows before each list
+    offsets: Ints32  # (n_passing,): ascending; empty if most rows pass
+    mask: Bools  # (n_rows,): whether the row at each offset passes; empty if few do
 
 
 ALL = RowFilter(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.bool_))
 
 
-def compile_filter(passing: NDArray[np.bool_] | NDArray[np.integer], starts: NDArray[np.int64]) -> RowFilter:
+def compile_filter(passing: Bools | NDArray[np.integer], starts: Ints) -> RowFilter:
     """Return the rows that pass by list, given as a mask over offsets or as ascending offsets."""
     n_rows = int(starts[-1])
-    offsets: NDArray[np.int32]
+    offsets: Ints32
     if passing.dtype != np.bool_:
         offsets = passing.astype(np.int32)
     elif np.count_nonzero(passing) <= _FEW * n_rows:
@@ -55,26 +53,16 @@ def compile_filter(passing: NDArray[np.bool_] | NDArray[np.integer], starts: NDA
 class Workspace(NamedTuple):
     """Arrays that a search works in, so that it allocates nothing; the first axis is the task."""
 
-    code: NDArray[np.int8]
-    """(n_tasks, padded dim): the coded query."""
-    left: NDArray[np.float32]
-    """(n_tasks, n_groups): dots with the parents of groups not visited yet."""
-    near: NDArray[np.float32]
-    """(n_tasks, n_lists + 1): negated cosines of the centroids that were scored."""
-    lists: NDArray[np.int64]
-    """(n_tasks, n_lists + 1): their lists."""
-    front: NDArray[np.float32]
-    """(n_tasks, n_lists + 1): negated cosines of the centroids to probe next, nearest first."""
-    front_lists: NDArray[np.int64]
-    """(n_tasks, n_lists + 1): their lists."""
-    dots: NDArray[np.int32]
-    """(n_tasks, lists of the largest group): dots of codes."""
-    scores: NDArray[np.float32]
-    """(n_tasks, STEP): scores of the rows that are offered."""
-    values: NDArray[np.float32]
-    """(n_tasks, capacity): scores, and in the end distances, of candidates."""
-    keys: NDArray[np.int64]
-    """(n_tasks, capacity): `list << 32 | offset`, and in the end ranks, of candidates."""
+    code: NDArray[np.int8]  # (n_tasks, padded dim): the coded query
+    left: Floats  # (n_tasks, n_groups): dots with the parents of groups not visited yet
+    near: Floats  # (n_tasks, n_lists + 1): negated cosines of the centroids that were scored
+    lists: Ints  # (n_tasks, n_lists + 1): their lists
+    front: Floats  # (n_tasks, n_lists + 1): negated cosines of the centroids to probe next, nearest first
+    front_lists: Ints  # (n_tasks, n_lists + 1): their lists
+    dots: Ints32  # (n_tasks, lists of the largest group): dots of codes
+    scores: Floats  # (n_tasks, STEP): scores of the rows that are offered
+    values: Floats  # (n_tasks, capacity): scores, and in the end distances, of candidates
+    keys: Ints  # (n_tasks, capacity): `list << 32 | offset`, and in the end ranks, of candidates
 
 
 def make_workspace(n_tasks: int, width: int, n_groups: int, n_lists: int, widest: int, m: int) -> Workspace:
@@ -105,7 +93,7 @@ def scan_list(
     start: int,
     stop: int,
     rows: Rows,
-    mask: NDArray[np.bool_],
+    mask: Bools,
     base: np.float32,
     terms: Terms,
     key: int,
@@ -141,7 +129,7 @@ def scan_list(
 
 @njit
 def scan_offsets(
-    offsets: NDArray[np.int32],
+    offsets: Ints32,
     rows: Rows,
     base: np.float32,
     terms: Terms,
@@ -168,13 +156,7 @@ def scan_offsets(
 
 @njit
 def offer(
-    scores: NDArray[np.float32],
-    first: int,
-    m: int,
-    values: NDArray[np.float32],
-    keys: NDArray[np.int64],
-    n_kept: int,
-    bound: np.float32,
+    scores: Floats, first: int, m: int, values: Floats, keys: Ints, n_kept: int, bound: np.float32
 ) -> tuple[int, np.float32]:
     """Keep those of `STEP` scores that are below the bound; the key of the j-th is `first + j`."""
     n_better = np.int32(0)
@@ -191,7 +173,7 @@ def offer(
 
 
 @njit
-def bound_for(values: NDArray[np.float32], above: np.float32, m: int) -> tuple[np.float32, np.float32]:
+def bound_for(values: Floats, above: np.float32, m: int) -> tuple[np.float32, np.float32]:
     """Return (low, bound): at least `m` of the values above `above` are at most `bound`, fewer than `m` at most `low`.
 
     By bisection, since counting is what vector units are good at. It ends when the count is within a quarter of `m`, or
@@ -213,7 +195,7 @@ def bound_for(values: NDArray[np.float32], above: np.float32, m: int) -> tuple[n
 
 
 @njit
-def cut(values: NDArray[np.float32], keys: NDArray[np.int64], m: int) -> tuple[int, np.float32]:
+def cut(values: Floats, keys: Ints, m: int) -> tuple[int, np.float32]:
     """Move about `m` of the smallest values, in their order, to the front; return how many, and the largest.
 
     Of values that cannot be told apart the first stay: equal rows come by their rank.
@@ -235,7 +217,7 @@ def cut(values: NDArray[np.float32], keys: NDArray[np.int64], m: int) -> tuple[i
 
 
 @njit
-def sort_nearest(values: NDArray[np.float32], keys: NDArray[np.int64], k: int) -> None:
+def sort_nearest(values: Floats, keys: Ints, k: int) -> None:
     """Move the `k` smallest to the front, by value and then by key; the rest is in no order."""
     _, bound = bound_for(values, np.float32(-np.inf), k)
     n_near = 0

@@ -21,6 +21,7 @@ from scim._core.numba import njit, njit_parallel, prange
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Floats, Ints, Ints32
 MIDDLE = 32_768
 _LARGEST = 32_767
 _TINY = np.float32(1e-30)  # residuals below are none: their scale could not be divided by
@@ -30,46 +31,32 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 class Coarse(NamedTuple):
     """The centroids, in groups around parents, and their codes."""
 
-    parents: NDArray[np.float32]
-    """(n_groups, dim)."""
-    groups: NDArray[np.int64]
-    """(n_groups + 1,): number of the first list of each group."""
-    centroids: NDArray[np.float32]
-    """(n_lists, dim)."""
-    codes: NDArray[np.uint8]
-    """(n_lists, width): upper bytes of the residual from the parent."""
-    scales: NDArray[np.float32]
-    """(n_lists,)."""
-    radii: NDArray[np.float32]
+    parents: Floats  # (n_groups, dim)
+    groups: Ints  # (n_groups + 1,): number of the first list of each group
+    centroids: Floats  # (n_lists, dim)
+    codes: NDArray[np.uint8]  # (n_lists, width): upper bytes of the residual from the parent
+    scales: Floats  # (n_lists,)
+    radii: Floats
     """(n_lists,): angle in radians between a centroid and the rows of its list, of the mean of their cosines."""
 
 
 class Rows(NamedTuple):
     """The rows, list by list, ascending in rank within a list."""
 
-    starts: NDArray[np.int64]
-    """(n_lists + 1,): offset of the first row of each list."""
-    codes: NDArray[np.uint8]
-    """(n_rows, width): upper half bytes of the values."""
-    scales: NDArray[np.float32]
-    """(n_rows,): step of the values; 0 for a row that is its centroid."""
-    ranks: NDArray[np.int32]
-    """(n_rows,): rank of the row at each offset."""
-    values: NDArray[np.uint16]
-    """(n_rows, dim): the residuals, read for candidates only."""
-    sums: NDArray[np.uint64]
-    """(n_lists,): checksum of the rows of each list, in all of these arrays."""
+    starts: Ints  # (n_lists + 1,): offset of the first row of each list
+    codes: NDArray[np.uint8]  # (n_rows, width): upper half bytes of the values
+    scales: Floats  # (n_rows,): step of the values; 0 for a row that is its centroid
+    ranks: Ints32  # (n_rows,): rank of the row at each offset
+    values: NDArray[np.uint16]  # (n_rows, dim): the residuals, read for candidates only
+    sums: NDArray[np.uint64]  # (n_lists,): checksum of the rows of each list, in all of these arrays
 
 
 class Checks(NamedTuple):
     """The words that checksums are computed of, and which lists were compared."""
 
-    codes: NDArray[np.uint32]
-    """(n_rows, width / 4): `Rows.codes` as words."""
-    scales: NDArray[np.uint32]
-    """(n_rows,): `Rows.scales` as words."""
-    done: NDArray[np.bool_]
-    """(n_lists,): lists whose checksum was compared."""
+    codes: NDArray[np.uint32]  # (n_rows, width / 4): `Rows.codes` as words
+    scales: NDArray[np.uint32]  # (n_rows,): `Rows.scales` as words
+    done: Bools  # (n_lists,): lists whose checksum was compared
 
 
 def padded(dim: int) -> int:
@@ -79,12 +66,7 @@ def padded(dim: int) -> int:
 
 @njit_parallel
 def encode(
-    rows: NDArray[np.float32],
-    centroids: NDArray[np.float32],
-    labels: NDArray[np.int32],
-    offsets: NDArray[np.int32],
-    values: NDArray[np.uint16],
-    scales: NDArray[np.float32],
+    rows: Floats, centroids: Floats, labels: Ints32, offsets: Ints32, values: NDArray[np.uint16], scales: Floats
 ) -> None:
     """Write the values and the scale of each row to its offset."""
     for i in prange(rows.shape[0]):
@@ -103,7 +85,7 @@ def encode(
 
 
 @njit_parallel
-def pack_nibbles(values: NDArray[np.uint16], offsets: NDArray[np.int32], codes: NDArray[np.uint8]) -> None:
+def pack_nibbles(values: NDArray[np.uint16], offsets: Ints32, codes: NDArray[np.uint8]) -> None:
     """Write the upper four bits of the values at `offsets`, two to a byte; codes are zero before."""
     for i in prange(offsets.shape[0]):
         row, code = values[offsets[i]], codes[offsets[i]]
@@ -116,12 +98,7 @@ def pack_nibbles(values: NDArray[np.uint16], offsets: NDArray[np.int32], codes: 
 
 @njit_parallel
 def decode(
-    offsets: NDArray[np.int64],
-    labels: NDArray[np.int32],
-    centroids: NDArray[np.float32],
-    values: NDArray[np.uint16],
-    scales: NDArray[np.float32],
-    out: NDArray[np.float32],
+    offsets: Ints, labels: Ints32, centroids: Floats, values: NDArray[np.uint16], scales: Floats, out: Floats
 ) -> None:
     """Write the rows at `offsets`, of the lists `labels`."""
     for i in prange(offsets.shape[0]):
@@ -131,7 +108,7 @@ def decode(
 
 
 @njit
-def quantize(query: NDArray[np.float32], out: NDArray[np.int8]) -> tuple[np.float32, np.float32]:
+def quantize(query: Floats, out: NDArray[np.int8]) -> tuple[np.float32, np.float32]:
     """Write the query as bytes of -127 ... 127, zeros behind; return the step, and the sum of all in steps."""
     largest = np.float32(0)
     for d in range(query.shape[0]):
@@ -178,7 +155,7 @@ def list_sum(
     stop: int,
     codes: NDArray[np.uint32],
     scales: NDArray[np.uint32],
-    ranks: NDArray[np.int32],
+    ranks: Ints32,
     values: NDArray[np.uint16],
 ) -> np.uint64:
     """Return the checksum of the rows at `start` ... `stop`."""
@@ -196,14 +173,14 @@ def list_sum(
 
 
 @njit_parallel
-def list_sums(numbers: NDArray[np.int64], rows: Rows, checks: Checks, sums: NDArray[np.uint64]) -> None:
+def list_sums(numbers: Ints, rows: Rows, checks: Checks, sums: NDArray[np.uint64]) -> None:
     """Write the checksums of lists."""
     for i in prange(numbers.shape[0]):
         start, stop = rows.starts[numbers[i]], rows.starts[numbers[i] + 1]
         sums[i] = list_sum(start, stop, checks.codes, checks.scales, rows.ranks, rows.values)
 
 
-def sums_of(numbers: NDArray[np.int64], rows: Rows, checks: Checks) -> NDArray[np.uint64]:
+def sums_of(numbers: Ints, rows: Rows, checks: Checks) -> NDArray[np.uint64]:
     """Return the checksums of lists, as their rows are now."""
     sums = np.empty(len(numbers), dtype=np.uint64)
     list_sums(numbers, rows, checks, sums)

@@ -14,14 +14,14 @@ from scim.index._engine import Engine
 from scim.index.ivf._calibrate import K, point_for
 from scim.index.ivf._candidates import ALL, RowFilter, Workspace, compile_filter, make_workspace
 from scim.index.ivf._codes import Checks, Coarse, Rows, decode, padded, scatter, sums_of
-from scim.index.ivf._probe import decayed
-from scim.index.ivf._search import search_many
+from scim.index.ivf._search import decayed, search_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Floats, Ints, Ints32
     from scim.index._engine import Passing
 
 _LEAST = 16  # candidates beyond `k` that are re-ranked at least
@@ -53,7 +53,7 @@ class IvfEngine(Engine):
         self,
         coarse: Coarse,
         rows: Rows,
-        offsets: Callable[[], NDArray[np.int32]],
+        offsets: Callable[[], Ints32],
         params: dict[str, Any],
         *,
         trusted: bool = False,
@@ -68,7 +68,7 @@ class IvfEngine(Engine):
         self._workspaces: dict[tuple[int, int], Workspace] = {}  # taken out while a search works in it
 
     @functools.cached_property
-    def _offsets(self) -> NDArray[np.int32]:
+    def _offsets(self) -> Ints32:
         """Offset of the row of each rank."""
         return self._read_offsets()
 
@@ -88,7 +88,7 @@ class IvfEngine(Engine):
 
     def search(
         self,
-        X: NDArray[np.float32],
+        X: Floats,
         k: int,
         row_filter: RowFilter | None,
         n_threads: int | None,
@@ -97,7 +97,7 @@ class IvfEngine(Engine):
         probe_factor: float | None = None,
         rerank_factor: float | None = None,
         **params: Any,  # noqa: ARG002  (there are no others)
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    ) -> tuple[Floats, Ints]:
         """Return the nearest rows; `recall` picks both factors from the curve."""
         chosen = self._params if recall is None else point_for(self._params["curve"], recall)
         factor = float(chosen["probe_factor"]) if probe_factor is None else probe_factor
@@ -123,14 +123,8 @@ class IvfEngine(Engine):
         return int(max(_LEAST, round(rerank_factor * K * (k / K) ** _GROWTH)))
 
     def search_candidates(
-        self,
-        X: NDArray[np.float32],
-        k: int,
-        m: int,
-        row_filter: RowFilter,
-        probe_factor: float,
-        filter_decay: float = 0.0,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        self, X: Floats, k: int, m: int, row_filter: RowFilter, probe_factor: float, filter_decay: float = 0.0
+    ) -> tuple[Floats, Ints, Ints]:
         """Return distances and ranks (n, k) from about `m` candidates each, and the number of rows scanned (n,)."""
         n, n_lists = len(X), self.n_lists
         # Neighbouring queries follow each other, so that they share the cache.
@@ -152,13 +146,13 @@ class IvfEngine(Engine):
             distances[zero], ranks[zero] = 1, self._first(row_filter, k)
         return distances, ranks, scanned
 
-    def _first(self, row_filter: RowFilter, k: int) -> NDArray[np.int64]:
+    def _first(self, row_filter: RowFilter, k: int) -> Ints:
         if row_filter is ALL:
             return np.arange(k)
         offsets = row_filter.offsets if len(row_filter.offsets) else np.flatnonzero(row_filter.mask)
         return np.sort(self.ranks_at(offsets.astype(np.int64)))[:k]
 
-    def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+    def vectors(self, ranks: Ints, n: int | None = None) -> Floats:
         """Return the rows, exact to a 65,534th of the largest entry of their residual."""
         offsets = self.offsets_of(ranks)
         labels = self._checked_lists(offsets)
@@ -166,17 +160,17 @@ class IvfEngine(Engine):
         decode(offsets, labels, self._coarse.centroids, self._rows.values, self._rows.scales, out)
         return out
 
-    def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    def offsets_of(self, ranks: Ints) -> Ints:
         """Return the offsets of the rows of these ranks."""
         return self._offsets[ranks].astype(np.int64)
 
-    def ranks_at(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    def ranks_at(self, offsets: Ints) -> Ints:
         """Return the ranks of the rows at these offsets."""
         if not self._checks.done.all():
             self._checked_lists(offsets)
         return self._rows.ranks[offsets].astype(np.int64)
 
-    def ranks_in(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def ranks_in(self, mask: Bools) -> Ints:
         """Return the ranks, ascending, of the rows at the offsets where `mask` is true."""
         if not self._checks.done.all():
             self._checked_lists(np.flatnonzero(mask))
@@ -184,7 +178,7 @@ class IvfEngine(Engine):
         scatter(mask, self._rows.ranks, passes)  # quicker than to sort them
         return np.flatnonzero(passes)
 
-    def _checked_lists(self, offsets: NDArray[np.int64]) -> NDArray[np.int32]:
+    def _checked_lists(self, offsets: Ints) -> Ints32:
         """Return the list of each offset, after comparing the checksums of those that were not compared yet."""
         labels = (np.searchsorted(self._rows.starts, offsets, side="right") - 1).astype(np.int32)
         done = self._checks.done

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scim._core.cosine import normalize
-from scim._core.nearest import score_four
 from scim._core.numba import njit, njit_parallel, prange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import Floats, Ints, Ints32
 _N_ITERATIONS = 8
 _N_REFINEMENTS = 2
 _FLAT = 512  # centroids up to which a row is compared with all of them
@@ -30,15 +30,12 @@ _VISITED = 8  # groups with whose children a row is compared
 class Tree(NamedTuple):
     """Centroids in groups, and the parents of the groups."""
 
-    parents: NDArray[np.float32]
-    """(n_groups, dim): unit rows."""
-    centroids: NDArray[np.float32]
-    """(n_lists, dim): unit rows, group by group."""
-    starts: NDArray[np.int64]
-    """(n_groups + 1,): number of the first centroid of each group."""
+    parents: Floats  # (n_groups, dim): unit rows
+    centroids: Floats  # (n_lists, dim): unit rows, group by group
+    starts: Ints  # (n_groups + 1,): number of the first centroid of each group
 
 
-def train(sample: NDArray[np.float32], n_lists: int, rng: np.random.Generator) -> Tree:
+def train(sample: Floats, n_lists: int, rng: np.random.Generator) -> Tree:
     """Return `n_lists` centroids trained on a sample of unit rows; n_lists <= number of rows.
 
     Parents are trained first, each group gets children by its share of the sample, and at last all children are
@@ -62,7 +59,7 @@ def train(sample: NDArray[np.float32], n_lists: int, rng: np.random.Generator) -
     return _grouped(parents, centroids)
 
 
-def kmeans(sample: NDArray[np.float32], n_lists: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def kmeans(sample: Floats, n_lists: int, rng: np.random.Generator) -> Floats:
     """Return `n_lists` unit centroids of unit rows, by Lloyd's iterations; n_lists <= number of rows."""
     centroids = sample[np.sort(rng.choice(len(sample), n_lists, replace=False))]
     for _ in range(_N_ITERATIONS):
@@ -71,9 +68,7 @@ def kmeans(sample: NDArray[np.float32], n_lists: int, rng: np.random.Generator) 
     return centroids
 
 
-def _means(
-    sample: NDArray[np.float32], labels: NDArray[np.int32], best: NDArray[np.float32], n_lists: int
-) -> NDArray[np.float32]:
+def _means(sample: Floats, labels: Ints32, best: Floats, n_lists: int) -> Floats:
     """Return the means of the lists, scaled to unit length; an empty list gets one of the rows that fit worst."""
     sums = np.zeros((n_lists, sample.shape[1]))
     add_rows(sample, labels, sums)
@@ -83,11 +78,11 @@ def _means(
     return normalize(sums).astype(np.float32)
 
 
-def _single(centroids: NDArray[np.float32]) -> Tree:
+def _single(centroids: Floats) -> Tree:
     return Tree(centroids[:1], centroids, np.array([0, len(centroids)]))
 
 
-def _grouped(parents: NDArray[np.float32], centroids: NDArray[np.float32]) -> Tree:
+def _grouped(parents: Floats, centroids: Floats) -> Tree:
     """Group centroids by their nearest parent; parents without any are dropped."""
     labels, _ = assign(centroids, _single(parents))
     order = np.argsort(labels, kind="stable")
@@ -96,7 +91,7 @@ def _grouped(parents: NDArray[np.float32], centroids: NDArray[np.float32]) -> Tr
     return Tree(parents[sizes > 0], centroids[order], starts)
 
 
-def _shares(sizes: NDArray[np.int64], n_lists: int) -> list[int]:
+def _shares(sizes: Ints, n_lists: int) -> list[int]:
     """Divide `n_lists` by size, never more than there are rows."""
     exact = sizes * (n_lists / sizes.sum())
     shares = np.minimum(exact.astype(np.int64), sizes)
@@ -112,7 +107,7 @@ def _shares(sizes: NDArray[np.int64], n_lists: int) -> list[int]:
     return [int(share) for share in shares]
 
 
-def assign(rows: NDArray[np.float32], tree: Tree) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def assign(rows: Floats, tree: Tree) -> tuple[Ints32, Floats]:
     """Return the nearest centroid of each row, and the dot with it; of equal ones the first."""
     n, dim = rows.shape
     padded = rows
@@ -126,7 +121,7 @@ def assign(rows: NDArray[np.float32], tree: Tree) -> tuple[NDArray[np.int32], ND
     return labels, best
 
 
-def _tiles(centroids: NDArray[np.float32], starts: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _tiles(centroids: Floats, starts: Ints) -> tuple[Floats, Ints]:
     """Return centroids group by group, each group transposed and padded to whole vectors, and where each tile starts.
 
     Centroids of group i are `starts[i] : starts[i + 1]`; the tiles follow each other in one flat array.
@@ -143,23 +138,45 @@ def _tiles(centroids: NDArray[np.float32], starts: NDArray[np.int64]) -> tuple[N
 
 
 @njit
+def score_tile(rows: Floats, tile: Floats, scores: Floats) -> None:
+    """Write the dots of four rows with the columns of a tile, (4, width); dimensions come in whole fours."""
+    width = tile.shape[1]
+    s0, s1, s2, s3 = scores[0, :width], scores[1, :width], scores[2, :width], scores[3, :width]
+    s0[:] = 0
+    s1[:] = 0
+    s2[:] = 0
+    s3[:] = 0
+    for d in range(0, tile.shape[0], 4):
+        a0, a1, a2, a3 = rows[0, d], rows[0, d + 1], rows[0, d + 2], rows[0, d + 3]
+        b0, b1, b2, b3 = rows[1, d], rows[1, d + 1], rows[1, d + 2], rows[1, d + 3]
+        c0, c1, c2, c3 = rows[2, d], rows[2, d + 1], rows[2, d + 2], rows[2, d + 3]
+        e0, e1, e2, e3 = rows[3, d], rows[3, d + 1], rows[3, d + 2], rows[3, d + 3]
+        p0, p1, p2, p3 = tile[d], tile[d + 1], tile[d + 2], tile[d + 3]
+        for j in range(width):
+            s0[j] += a0 * p0[j] + a1 * p1[j] + a2 * p2[j] + a3 * p3[j]
+            s1[j] += b0 * p0[j] + b1 * p1[j] + b2 * p2[j] + b3 * p3[j]
+            s2[j] += c0 * p0[j] + c1 * p1[j] + c2 * p2[j] + c3 * p3[j]
+            s3[j] += e0 * p0[j] + e1 * p1[j] + e2 * p2[j] + e3 * p3[j]
+
+
+@njit
 def compare_group(
-    rows: NDArray[np.float32],
-    members: NDArray[np.int64],
-    tile: NDArray[np.float32],
+    rows: Floats,
+    members: Ints,
+    tile: Floats,
     first: int,
     n_centroids: int,
-    four: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    labels: NDArray[np.int32],
-    best: NDArray[np.float32],
+    four: Floats,
+    scores: Floats,
+    labels: Ints32,
+    best: Floats,
 ) -> None:
     """Compare the rows `members` with the centroids of one tile; write those that are nearer than before."""
     for start in range(0, members.shape[0], 4):
         n_rows = min(4, members.shape[0] - start)
         for i in range(n_rows):
             four[i] = rows[members[start + i]]
-        score_four(four, tile, scores)
+        score_tile(four, tile, scores)
         for i in range(n_rows):
             row, dots = members[start + i], scores[i, :n_centroids]
             top = np.float32(-np.inf)
@@ -175,20 +192,13 @@ def compare_group(
 
 
 @njit
-def nearest_groups(
-    rows: NDArray[np.float32],
-    tile: NDArray[np.float32],
-    n_groups: int,
-    four: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    groups: NDArray[np.int64],
-) -> None:
+def nearest_groups(rows: Floats, tile: Floats, n_groups: int, four: Floats, scores: Floats, groups: Ints) -> None:
     """Write the numbers of the nearest parents of each row, (n, n_visited)."""
     for start in range(0, rows.shape[0], 4):
         n_rows = min(4, rows.shape[0] - start)
         for i in range(n_rows):
             four[i] = rows[start + i]
-        score_four(four, tile, scores)
+        score_tile(four, tile, scores)
         for i in range(n_rows):
             dots = scores[i, :n_groups]
             for visit in range(groups.shape[1]):
@@ -199,13 +209,7 @@ def nearest_groups(
 
 @njit_parallel
 def assign_blocks(
-    rows: NDArray[np.float32],
-    parents: NDArray[np.float32],
-    tiles: NDArray[np.float32],
-    offsets: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    labels: NDArray[np.int32],
-    best: NDArray[np.float32],
+    rows: Floats, parents: Floats, tiles: Floats, offsets: Ints, starts: Ints, labels: Ints32, best: Floats
 ) -> None:
     """Write the nearest centroid of each row and the dot; rows are padded to whole fours of dimensions."""
     n, depth = rows.shape
@@ -244,7 +248,7 @@ def assign_blocks(
 
 
 @njit
-def add_rows(rows: NDArray[np.float32], labels: NDArray[np.int32], sums: NDArray[np.float64]) -> None:
+def add_rows(rows: Floats, labels: Ints32, sums: NDArray[np.float64]) -> None:
     """Add each row to the sum of its label, in the order of the rows."""
     for i in range(rows.shape[0]):
         total, row = sums[labels[i]], rows[i]

@@ -1,4 +1,15 @@
-"""Search an inverted file: probe lists in turn, gather candidates, and re-rank them with full-precision codes."""
+"""Search an inverted file: probe lists in turn, gather candidates, and re-rank them with full-precision codes.
+
+Lists are probed from the nearest centroid on. With `a` the angle to the last of the candidates so far and `p` the
+angle to the nearest centroid, a list with centroid at angle `c` and rows `r` around it is probed if
+
+    c <= max(a, p) + probe_factor * min(a, 2.5 * r)
+
+The bound moves with the query: lists that cannot help are left out in dense regions and added where rows are sparse,
+whether because of the region, of `k` or of a filter. Only `probe_factor` is measured for a recall. What the terms are
+for: rows closer than the centroid itself (`p`: small `k`, duplicates of the query), and rows all far away (`r`: a
+filter that leaves only distant lists, of which most are then equally far).
+"""
 
 from __future__ import annotations
 
@@ -6,26 +17,118 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim._core.dot import fetch_row
+from scim._core.dot import byte_dot, byte_dots, fetch_row
 from scim._core.numba import njit, njit_parallel, prange
-from scim.index.ivf._candidates import cut, scan_list, scan_offsets, sort_nearest
+from scim._core.topk import make_heap, sort_heap
+from scim.index.ivf._candidates import bound_for, cut, scan_list, scan_offsets, score_row, sort_nearest
 from scim.index.ivf._codes import MIDDLE, list_sum, quantize, terms
-from scim.index.ivf._probe import FRONT, angle, decayed, dot, is_probed, near_lists, next_front, score_parents
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from scim.index.ivf._candidates import RowFilter, Workspace
+    from scim._core.types import Floats, Ints
+    from scim.index.ivf._candidates import RowFilter, Terms, Workspace
     from scim.index.ivf._codes import Checks, Coarse, Rows
 
+FAR = 2.5  # radii of a list beyond which its own size, not the distance of the candidates, bounds the search
+FRONT = 32  # lists that are sorted at first; then eight times as many, and so on
 _SHIFT = 32  # the key of a candidate is `list << _SHIFT | offset`
 _OFFSET = (1 << _SHIFT) - 1
 _AHEAD = 8  # candidates whose values are fetched before they are needed
 
 
 @njit
+def dot(x: Floats, y: Floats) -> np.float32:
+    """Return the dot of two rows."""
+    total = np.float32(0)
+    for d in range(x.shape[0]):
+        total += x[d] * y[d]
+    return total
+
+
+@njit
+def angle(value: np.float32) -> np.float32:
+    """Return the angle in radians of a negated cosine."""
+    return np.float32(np.arccos(min(max(-value, np.float32(-1)), np.float32(1))))
+
+
+@njit
+def score_parents(query: Floats, coarse: Coarse, work: Workspace, task: int) -> None:
+    """Write the dots with all parents: no group is visited yet."""
+    left = work.left[task]
+    for group in range(left.shape[0]):
+        left[group] = dot(query, coarse.parents[group])
+
+
+@njit
+def near_lists(wanted: int, terms: Terms, coarse: Coarse, passing: Ints, work: Workspace, task: int) -> int:
+    """Write negated cosines and numbers of the lists of the nearest groups not visited yet, until there are `wanted`.
+
+    Return how many. Lists without passing rows are left out, if `passing`, the rows before each list, is not empty.
+    """
+    code, left, dots = work.code[task], work.left[task], work.dots[task]
+    near, lists = work.near[task], work.lists[task]
+    n_near = 0
+    while n_near < wanted:
+        group = np.argmax(left)
+        base = left[group]
+        if base == -np.inf:
+            break
+        left[group] = -np.inf
+        first, stop = coarse.groups[group], coarse.groups[group + 1]
+        n_lists = stop - first
+        for j in range(0, n_lists & ~3, 4):
+            byte_dots(coarse.codes, first + j, code, dots, j)
+        for j in range(n_lists & ~3, n_lists):
+            byte_dot(coarse.codes, first + j, code, dots, j)
+        for j in range(n_lists):
+            near[n_near] = score_row(dots[j], coarse.scales[first + j], base, terms)
+            lists[n_near] = first + j
+            n_near += passing.shape[0] == 0 or passing[first + j + 1] > passing[first + j]
+    return n_near
+
+
+@njit
+def next_front(n_near: int, above: np.float32, n_wanted: int, work: Workspace, task: int) -> tuple[int, np.float32]:
+    """Write about `n_wanted` of the nearest lists beyond `above`, nearest first; return how many, and the last."""
+    near, lists = work.near[task, :n_near], work.lists[task]
+    front, front_lists = work.front[task], work.front_lists[task]
+    n_left = 0
+    for i in range(n_near):
+        n_left += near[i] > above
+    bound = np.float32(np.inf)
+    if n_left > n_wanted:
+        _, bound = bound_for(near, above, n_wanted)
+    n_front = 0
+    for i in range(n_near):
+        if above < near[i] and near[i] <= bound:
+            front[n_front], front_lists[n_front] = near[i], lists[i]
+            n_front += 1
+    make_heap(front[:n_front], front_lists[:n_front])
+    sort_heap(front[:n_front], front_lists[:n_front])
+    return n_front, bound
+
+
+@njit
+def is_probed(
+    centre: np.float32, radius: np.float32, last: np.float32, nearest: np.float32, probe_factor: np.float32
+) -> bool:
+    """Return whether a list is probed, by the rule above."""
+    return bool(centre <= max(last, nearest) + probe_factor * min(last, np.float32(FAR) * radius))
+
+
+@njit
+def decayed(probe_factor: np.float32 | float, times: float, filter_decay: np.float32 | float) -> np.float32:
+    """Return the probe factor that finds as large a share of `times` as many rows.
+
+    The more rows lie nearer than the last candidate, the smaller a part of them its surroundings are: of many
+    candidates, or of rows of which only every `times`-th passes a filter. Where all rows around pass, it does not
+    decay, however few pass elsewhere. The power is measured, since it depends on how rows are distributed.
+    """
+    return np.float32(probe_factor * max(times, 1.0) ** -filter_decay)
+
+
+@njit
 def gather(
-    query: NDArray[np.float32],
+    query: Floats,
     m: int,
     probe_factor: np.float32,
     filter_decay: np.float32,
@@ -95,14 +198,7 @@ def gather(
 
 
 @njit
-def rerank(
-    query: NDArray[np.float32],
-    n: int,
-    coarse: Coarse,
-    rows: Rows,
-    values: NDArray[np.float32],
-    keys: NDArray[np.int64],
-) -> None:
+def rerank(query: Floats, n: int, coarse: Coarse, rows: Rows, values: Floats, keys: Ints) -> None:
     """Replace the scores and keys of `n` candidates by distances, 1 - dot clipped to [0, 2], and ranks.
 
     All distances of results come from here, so that equal rows are equally far, bit for bit.
@@ -128,8 +224,8 @@ def rerank(
 
 @njit_parallel
 def search_many(
-    X: NDArray[np.float32],
-    order: NDArray[np.int64],
+    X: Floats,
+    order: Ints,
     m: int,
     probe_factor: float,
     filter_decay: float,
@@ -139,9 +235,9 @@ def search_many(
     checks: Checks,
     row_filter: RowFilter,
     work: Workspace,
-    distances: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    scanned: NDArray[np.int64],
+    distances: Floats,
+    ranks: Ints,
+    scanned: Ints,
 ) -> None:
     """Write distances and ranks of the nearest rows of each query, (n, k), and the number of rows scanned, (n,).
 
