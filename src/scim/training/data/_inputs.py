@@ -115,7 +115,8 @@ def _share_labels(data_sets: list[DataSet], min_studies: int) -> tuple[list[Data
     changed = []
     for data in data_sets:
         coarse = np.array([moves.get(label, label) for label in data.labels], dtype=object)
-        changed.append(replace(data, labels=coarse).select(np.not_equal(coarse, None).astype(np.bool_)))
+        has_label = np.array([label is not None for label in coarse], dtype=np.bool_)
+        changed.append(replace(data, labels=coarse).select(has_label))
     return [data for data in changed if data.n_cells], moves
 
 
