@@ -51,8 +51,7 @@ def tiny_model(seed: int = 0) -> scim.model.Model:
     """An untrained encoder of the toy genes: a random projection, which keeps cells that are alike together."""
     import torch
 
-    from scim.model import Encoder, Model, ModelConfig
-    from scim.model._labels import Labels
+    from scim.model import Encoder, Labels, Model, ModelConfig
 
     genes = scim.pp.canonical_genes(scim.datasets.toy(3).var_names)
     config = ModelConfig(n_genes=len(genes), hidden=(32,), latent_dim=16)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim import ontology
 from scim._core.checks import check_names
-from scim.ontology import is_descendant, standardize
+from scim.ontology import ancestors, is_descendant, standardize, term_id, term_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -156,7 +155,7 @@ def level_terms(name: str, levels: Sequence[str]) -> list[str]:
     ValueError
         One is not a term of the ontology.
     """
-    terms = {label: ontology.term_id(label) for label in check_names(name, levels)}
+    terms = {label: term_id(label) for label in check_names(name, levels)}
     unknown = [label for label, term in terms.items() if term is None]
     if unknown:
         msg = f"{name} must be ids or names of the Cell Ontology, like 'CL:0000084' or 'T cell'; unknown: {unknown}."
@@ -168,13 +167,13 @@ def roll_up(labels: NDArray[np.object_], levels: Sequence[str]) -> NDArray[np.ob
     """Return for each standardised label the most specific level at or above it, or the label itself."""
     if not levels:
         return labels
-    deepest = sorted(levels, key=lambda term: -len(ontology.ancestors(term)))
+    deepest = sorted(levels, key=lambda term: -len(ancestors(term)))
     column = pd.Series(labels)
     names = {}
     for label in column.dropna().unique():
-        term = ontology.term_id(label)
-        lineage = frozenset[str]() if term is None else ontology.ancestors(term) | {term}
-        names[label] = next((ontology.term_name(level) for level in deepest if level in lineage), label)
+        term = term_id(label)
+        lineage = frozenset[str]() if term is None else ancestors(term) | {term}
+        names[label] = next((term_name(level) for level in deepest if level in lineage), label)
     out = column.map(names).to_numpy(dtype=object)
     out[column.isna()] = None
     return out
