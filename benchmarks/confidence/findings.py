@@ -1,4 +1,4 @@
-"""Answers to tables: calibration, known against unknown, answers with few errors, and two votes."""
+"""Predictions to tables: calibration, known against unknown, answers with few errors, and two votes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NEW = 0.2
 
 def of_fixed(cells: Cells, tests: list[str]) -> list[questions.Question]:
     """Return the questions to the models of the studies left out."""
-    return questions.plain(tests) + questions.unknown_types(cells, tests) + questions.strangers(tests)
+    return questions.plain(tests) + questions.unknown_types(cells, tests) + questions.other_tissue(tests)
 
 
 def report(cells: Cells, tests: list[str], folder: Path, cap: int) -> str:
@@ -55,7 +55,7 @@ def report(cells: Cells, tests: list[str], folder: Path, cap: int) -> str:
         ("Share of right answers", by_test(found, lambda each: float(each.right.mean()))),
         (f"Known against unknown: all {every.shape[1] - 1} types, models fixed", unknown_means(every)),
         ("Known against unknown: some types, each", unknown_each(cells, folder, chosen, cap)),
-        ("Known against unknown: another tissue", unknown_each(cells, folder, questions.strangers(tests), cap)),
+        ("Known against unknown: another tissue", unknown_each(cells, folder, questions.other_tissue(tests), cap)),
         ("At most a tenth of errors", few_errors(cells, tests, folder, cap)),
         ("Macro-F1", macro_f1(cells, tests, folder)),
         ("Packaged atlas, pbmc_2chem", packaged(cells)),

@@ -1,4 +1,4 @@
-"""What confidences are worth: how far they are from shares of right answers, and how they rank known and unknown."""
+"""How good confidences are: how far they are from shares of right answers, and how they rank known and unknown."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def kept(question: questions.Question, folder: Path, cap: int) -> pd.DataFrame:
     columns = {}
     for first in sorted((folder / f"peers {cap}").glob(f"{question.name}, * 0.npy")):
         names = first.name.removeprefix(f"{question.name}, ").removesuffix(" 0.npy")
-        parts = [path_of(first.with_name(f"{question.name}, {names}"), n) for n in range(1 + question.strangers)]
+        parts = [path_of(first.with_name(f"{question.name}, {names}"), n) for n in range(1 + question.other_tissue)]
         if not all(part.exists() for part in parts):
             continue
         table = np.concatenate([np.load(part) for part in parts])
@@ -59,7 +59,7 @@ def answer(
     """Ask the peers of these names a question, unless their answers are in the folder."""
     sets = [tuple(name for name in names if name in some) for some in SETS]
     paths = [folder / f"peers {cap}" / f"{question.name}, {'+'.join(some)}" for some in sets]
-    numbers = range(1 + question.strangers)
+    numbers = range(1 + question.other_tissue)
     left = [at for at, some in enumerate(sets) if some and not all(path_of(paths[at], n).exists() for n in numbers)]
     if left:
         paths[0].parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is asked: a test of benchmarks/quality as it is, without one of its types, or with cells of another tissue."""
+"""The queries: a test of benchmarks/quality as it is, without one of its types, or with cells of another tissue."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ NAMES = {
     "CL:0008001": "stem", "CL:0002079": "ductal", "CL:0000169": "beta",
 }  # fmt: skip
 
-STRANGERS = ("pbmc3k", "zheng_facs", "baron_human3")
+OTHER_TISSUE = ("pbmc3k", "zheng_facs", "baron_human3")
 """Tests that are asked together with cells of the other tissue."""
 
 BLOOD_CELL = "CL:0000988"
 STRANGE_BLOOD = ("CL:0000236", "CL:0000623", "CL:0000233")
-"""B, NK, platelet, of pbmc3k: no donor of Baron has them, nor kin, as its T cells and macrophages are of the others."""
+"""B, NK and platelet of pbmc3k: Baron lacks these types and relatives, but has T cells and macrophages."""
 
 
 class Question(NamedTuple):
@@ -50,16 +50,21 @@ class Question(NamedTuple):
 
     test: str
     without: str = ""
-    """Type taken out of the training studies, with its kin: the terms above and below it."""
-    strangers: bool = False
-    """Whether training is on the query's tissue alone, and cells of the other are asked too."""
+    """Type taken out of the training studies, with its relatives: the terms above and below it."""
+    other_tissue: bool = False
+    """Whether training is on the query's tissue alone, and cells of the other are queries too."""
     held: str = ""
-    """Study of the training that is left out too, and asked instead of the test."""
+    """Study of the training that is left out too, and is the query instead of the test."""
 
     @property
     def name(self) -> str:
-        """Return the question in words a file can have."""
-        parts = [self.test, f"without {self.without}" * bool(self.without), "strangers" * self.strangers, self.held]
+        """Return a name for files."""
+        parts = [
+            self.test,
+            f"without {self.without}" * bool(self.without),
+            "other tissue" * self.other_tissue,
+            self.held,
+        ]
         return " ".join(part for part in parts if part).replace(":", "_")
 
 
@@ -78,20 +83,20 @@ def unknown_types(cells: dict[str, ad.AnnData], tests: list[str]) -> list[Questi
 
 
 def chosen(tests: list[str]) -> list[Question]:
-    """Return the tests and types for which all is trained anew."""
+    """Return the tests and types for which all is trained again."""
     return [Question(*pair) for pair in CHOSEN if pair[0] in tests]
 
 
-def strangers(tests: list[str]) -> list[Question]:
+def other_tissue(tests: list[str]) -> list[Question]:
     """Return the tests that are asked with another tissue."""
-    return [Question(test, strangers=True) for test in STRANGERS if test in tests]
+    return [Question(test, other_tissue=True) for test in OTHER_TISSUE if test in tests]
 
 
 def held_out(cells: dict[str, ad.AnnData], tests: list[str]) -> list[Question]:
     """Return for each test the training studies of its tissue, each left out of the training."""
     found = []
     for test in tests:
-        same = Question(test, strangers=True)
+        same = Question(test, other_tissue=True)
         obs = [cells[name].obs for name in data.TRAINING]
         studies = {study for some in obs for study in some["study"][learned_from(some, same)]}
         found += [Question(test, held=study) for study in sorted(studies)] if len(studies) > 1 else []
@@ -108,8 +113,8 @@ def learned_from(obs: pd.DataFrame, question: Question) -> np.ndarray:
     """Return which cells of a file of training are learned from, as data.training has it but for what is taken out."""
     test = data.TESTS[question.test]
     keep = obs["label"].notna() & ~obs["study"].isin([test.left_out, question.held])
-    keep &= ~obs["label"].isin(kin(question.without))
-    if question.strangers:
+    keep &= ~obs["label"].isin(related_terms(question.without))
+    if question.other_tissue:
         keep &= obs["tissue"] == test.tissue
     return keep.to_numpy()
 
@@ -127,13 +132,13 @@ def removes(cells: dict[str, ad.AnnData], question: Question) -> bool:
 
 
 def asked(cells: dict[str, ad.AnnData], question: Question) -> list[ad.AnnData]:
-    """Return the queries: the test or the study held out, and strangers."""
+    """Return the queries: the test or the study held out, and the other tissue."""
     test = data.TESTS[question.test]
     if question.held:
         whole = next(adata for adata in cells.values() if (adata.obs["study"] == question.held).any())
         return [whole[whole.obs["study"] == question.held].copy()]
     found = [data.query(cells, test).copy()]
-    if question.strangers:
+    if question.other_tissue:
         other = cells["baron_human234" if test.tissue == "blood" else "pbmc3k"]
         blood = other.obs["label"].isin({BLOOD_CELL} | scim.ontology.descendants(BLOOD_CELL))
         strange = ~blood & other.obs["label"].notna()
@@ -147,7 +152,7 @@ def truth(cells: dict[str, ad.AnnData], question: Question) -> pd.DataFrame:
     """Return of all queries, one after the other, `truth` (at the common level), `known` and `unknown`.
 
     Known are cells whose type the training has, or something below it. Unknown are those of the type that was taken
-    out, or strangers. Cells may be neither.
+    out, or of the other tissue. Cells may be neither.
     """
     terms = trained(cells, question)
     seen = terms.union(*(scim.ontology.ancestors(term) for term in terms))
@@ -160,7 +165,7 @@ def truth(cells: dict[str, ad.AnnData], question: Question) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def kin(term: str) -> set[str]:
+def related_terms(term: str) -> set[str]:
     """Return a term and those above and below it; none of no term."""
     return {term} | scim.ontology.ancestors(term) | scim.ontology.descendants(term) if term else set()
 

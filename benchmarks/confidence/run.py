@@ -8,8 +8,8 @@ scim is trained once for each study left out, with the defaults of `scim.model.t
 of the same cells; peers are trained for each question, on the genes that it shares with the other studies.
 
 1. Calibration: every cell gets a label; cells whose type the training has count.
-2. Known against unknown: a type and its kin taken out of the atlas, or, for a few tests and types, out of the training
-   altogether; cells of the pancreas asked of blood, and reverse.
+2. Known against unknown: a type and its relatives taken out of the atlas, or, for a few tests, of the training
+   altogether; cells of the pancreas with a reference of blood, and reverse.
 3. Answers with at most a tenth of errors: `max_error=0.1` of scim, a threshold of the peers at which studies held out
    of their training had no more, p_thres of CellTypist.
 4. The balanced vote beside the plain one.
@@ -41,7 +41,7 @@ PEERS = ("LDA", "logistic regression", "kNN on PCA", "CellTypist", "NCA")
 
 
 def main() -> None:
-    """Ask all questions, and print what the answers are worth."""
+    """Predict all queries, and print how good the predictions are."""
     arguments = parsed()
     warnings.filterwarnings("ignore")
     scim.settings.n_threads, scim.settings.progress = 1, False
@@ -49,7 +49,7 @@ def main() -> None:
     if not arguments.no_answers:
         ask_scim(arguments, cells)
         ask_peers(arguments, cells, able(arguments))
-        ask_scim_anew(arguments, cells)
+        predict_retrained(arguments, cells)
     print(findings.report(cells, arguments.tests, arguments.data, arguments.cap))
     if arguments.plot:
         import draw  # noqa: PLC0415  (only when asked)
@@ -84,20 +84,20 @@ def ask_scim(arguments: argparse.Namespace, cells: dict[str, data.ad.AnnData]) -
         scim_answers.answer(cells, question, arguments.data, retrained=False)
 
 
-def ask_scim_anew(arguments: argparse.Namespace, cells: dict[str, data.ad.AnnData]) -> None:
+def predict_retrained(arguments: argparse.Namespace, cells: dict[str, data.ad.AnnData]) -> None:
     """Ask models that were trained without the types and tissues that are unknown."""
-    for question in questions.chosen(arguments.tests) + questions.strangers(arguments.tests):
+    for question in questions.chosen(arguments.tests) + questions.other_tissue(arguments.tests):
         scim_answers.answer(cells, question, arguments.data, retrained=True)
 
 
 def ask_peers(arguments: argparse.Namespace, cells: dict[str, data.ad.AnnData], names: list[str]) -> None:
     """Ask the peers, each question with a training of its own."""
     terms = peer_jobs.Terms(arguments.python, arguments.limit, arguments.memory)
-    sure = [name for name in names if name != "NCA"]  # it says no probability
+    sure = [name for name in names if name != "NCA"]  # it has no probability
     thresholded = [name for name in sure if name != "CellTypist"]  # it brings one
     for question in questions.plain(arguments.tests):
         peer_jobs.answer(cells, question, sure, arguments.data, terms, cap=arguments.cap)
-    for question in questions.chosen(arguments.tests) + questions.strangers(arguments.tests):
+    for question in questions.chosen(arguments.tests) + questions.other_tissue(arguments.tests):
         peer_jobs.answer(cells, question, names, arguments.data, terms, cap=arguments.cap)
     for question in questions.held_out(cells, arguments.tests):
         peer_jobs.answer(cells, question, thresholded, arguments.data, terms, cap=arguments.cap)

@@ -22,7 +22,7 @@ EVERY = 1.0
 
 
 def kept(question: questions.Question, folder: Path, *, retrained: bool) -> pd.DataFrame | None:
-    """Return what was said of all queries of a question, one row a cell; `None`: it was not asked yet.
+    """Return the predictions for all queries of a question, one row a cell; `None`: there are none yet.
 
     `label`, `confidence`, `distance`: of every cell. `said`: with at most a tenth of wrong answers, "" = unknown.
     `paper`, `share`: the plain vote by distance and the share of its winner. `level`, `level_confidence`: the same
@@ -42,7 +42,7 @@ def answer(cells: dict[str, ad.AnnData], question: questions.Question, folder: P
     train = list(questions.training(cells, question).values())
     queries = questions.asked(cells, question)
     fine = votes(encoder, train, queries, "label")
-    if not (question.without or question.strangers):
+    if not (question.without or question.other_tissue):
         coarse = votes(encoder, train, queries, "common")
         fine = fine.assign(coarse=coarse["label"], coarse_confidence=coarse["confidence"])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def model(cells: dict[str, ad.AnnData], question: questions.Question, folder: Pa
     """Return the model of the training studies of a question, with the defaults of training; kept in the folder."""
     study = data.TESTS[question.test].left_out
     name = question._replace(test=study).name
-    if question.strangers:
+    if question.other_tissue:
         name += " " + data.TESTS[question.test].tissue
     path = folder / "models" / name.replace(" ", "_")
     if not path.exists():

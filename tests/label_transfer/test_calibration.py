@@ -16,10 +16,10 @@ NAMES = ("T cell", "B cell", "monocyte", "platelet")
 def studies_of_clusters(n_studies, n=60, *, noise=0.5, dim=24, seed=0):
     """Four types around fixed points; each study moves them a little, and gives one label in ten wrong."""
     random = np.random.default_rng(seed)
-    middles = np.random.default_rng(99).normal(size=(4, dim))
+    centroids = np.random.default_rng(99).normal(size=(4, dim))
     X, codes, studies = [], [], []
     for study in range(n_studies):
-        moved = middles + random.normal(scale=0.3, size=middles.shape)
+        moved = centroids + random.normal(scale=0.3, size=centroids.shape)
         true = random.integers(0, 4, n)
         X.append(moved[true] + random.normal(scale=noise, size=(n, dim)))
         codes.append(np.where(random.random(n) < 0.1, random.integers(0, 4, n), true))

@@ -332,10 +332,11 @@ class LabelTransfer:
             raise FormatError(msg)
         arrays = {name: _read_array(folder / f"{name}.npy", checksum) for name, checksum in content["arrays"].items()}
         rows = arrays.pop("X", None)
-        if index is None and rows is None:
-            msg = f"{str(folder)!r} was saved without embeddings; pass index=, as to fit()."
-            raise ValueError(msg)
-        index = RowIndex(rows) if index is None else index
+        if index is None:
+            if rows is None:
+                msg = f"{str(folder)!r} was saved without embeddings; pass index=, as to fit()."
+                raise ValueError(msg)
+            index = RowIndex(rows)
         reference = LabelReference(tree=LabelTree.of(content["labels"], content["label_ids"]), **arrays)
         here, saved = (index.n_rows, index.dim), (content["n_rows"], reference.centroids.shape[1])
         if here != saved:
@@ -366,7 +367,8 @@ def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | No
 def _distinct(rows: NDArray[np.float32], labelled: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the positions of labelled rows without those that equal an earlier one, ascending."""
     rounded = np.round(rows[labelled], _DECIMALS) + 0.0  # no -0.0
-    return labelled[np.sort(np.unique(rounded, axis=0, return_index=True)[1])]
+    first: NDArray[np.int64] = np.unique(rounded, axis=0, return_index=True)[1]
+    return labelled[np.sort(first)]
 
 
 def _checksum(content: bytes) -> str:

@@ -87,9 +87,12 @@ def count_votes(
         n_studies=np.zeros((n, width), dtype=np.int32),
         neighbour_distance=np.where(found.any(axis=1), mean, 2.0).astype(np.float32),
     )
-    of_tree = tree.paths, tree.inside, tree.above
     with threads():
-        rank_labels(labels, studies, cell_weights, centroid_distances, weights == "balanced", *of_tree, *votes[:6])
+        rank_labels(
+            labels, studies, cell_weights, centroid_distances, weights == "balanced",
+            tree.paths, tree.inside, tree.above,
+            votes.codes, votes.shares, votes.term_share, votes.centroid_distance, votes.rival_distance, votes.n_studies,
+        )  # fmt: skip
     return votes
 
 
