@@ -46,7 +46,7 @@ def atlas_of(vectors: Path, n: int, folder: Path) -> Path:
 
 
 def loop(distances: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> list[str]:
-    """Count a distance-weighted vote cell by cell, in dictionaries."""
+    """Count distance-weighted votes cell by cell, in dictionaries."""
     winners = []
     for row, found in zip(distances, ids, strict=True):
         votes: dict[str, float] = defaultdict(float)
@@ -95,7 +95,7 @@ def main() -> None:
         warm = query[:2000].copy()
         for choices in ({}, {"allow": ALLOWED}):
             scim.tl.annotate(warm, atlas, use_rep="X_made", **choices)
-        print(f"{atlas.n_obs:,} cells; first call with its middles of labels {time.perf_counter() - started:.1f} s")
+        print(f"{atlas.n_obs:,} cells; first call with its centroids {time.perf_counter() - started:.1f} s")
         found = atlas.index.query(X[:10_000], 50)
         words = atlas.labels.names[atlas.labels.codes]
         steps = {

@@ -13,22 +13,22 @@ def oracle(adata, atlas, k, *, balanced):
     """Count the vote cell by cell."""
     codes, names, _ = atlas.labels
     studies = pd.factorize(atlas.obs(columns=["study"])["study"])[0]
-    voters = np.flatnonzero(codes >= 0)
-    X, rows = adata.obsm["X_scim"].astype(np.float64), atlas.embeddings(voters).astype(np.float64)
+    labelled = np.flatnonzero(codes >= 0)
+    X, rows = adata.obsm["X_scim"].astype(np.float64), atlas.embeddings(labelled).astype(np.float64)
     distances = np.clip(1 - X @ rows.T, 0, 2)
-    size = np.bincount(codes[voters])
+    size = np.bincount(codes[labelled])
     near = np.full((len(X), len(names)), 2.0)
     for code in range(len(names)):
         for study in np.unique(studies):
-            mine = (codes[voters] == code) & (studies[voters] == study)
-            middle = rows[mine].mean(axis=0)
-            near[:, code] = np.minimum(near[:, code], 1 - X @ middle / np.linalg.norm(middle))
+            mine = (codes[labelled] == code) & (studies[labelled] == study)
+            centroid = rows[mine].mean(axis=0)
+            near[:, code] = np.minimum(near[:, code], 1 - X @ centroid / np.linalg.norm(centroid))
     winners, shares = [], []
     for row, close in zip(distances, near, strict=True):
         total = np.zeros((len(names), studies.max() + 1))
         for j in np.argsort(row)[:k]:
-            code = codes[voters[j]]
-            total[code, studies[voters[j]]] += 1 / max(row[j], 1e-6) / (np.sqrt(size[code]) if balanced else 1)
+            code = codes[labelled[j]]
+            total[code, studies[labelled[j]]] += 1 / max(row[j], 1e-6) / (np.sqrt(size[code]) if balanced else 1)
         votes = (total**0.65).sum(axis=1) / np.sqrt(close) if balanced else total.sum(axis=1)
         winners.append(names[votes.argmax()])
         shares.append(votes.max() / votes.sum())
@@ -74,7 +74,7 @@ def test_slices_keep_their_rows(adata, atlas_path):
     np.testing.assert_array_equal(part.obsm["scim_label_shares"], adata.obsm["scim_label_shares"][[30, 2, 17]])
 
 
-def test_one_cell_is_answered_as_among_others(adata, atlas_path):
+def test_one_cell_is_labelled_as_among_others(adata, atlas_path):
     scim.tl.annotate(adata, atlas_path)
     alone = adata[[7]].copy()
     scim.tl.annotate(alone, atlas_path, key_added="alone")
@@ -82,7 +82,7 @@ def test_one_cell_is_answered_as_among_others(adata, atlas_path):
     np.testing.assert_allclose(alone.obs["alone_confidence"], alone.obs["scim_label_confidence"], rtol=1e-4)
 
 
-def test_where_restricts_who_votes(adata, atlas_path):
+def test_where_restricts_the_eligible_cells(adata, atlas_path):
     scim.tl.annotate(adata, atlas_path, where="label == 'T cell'", max_error=1)
     assert adata.obs["scim_label"].cat.categories.tolist() == ["T cell"]
     assert (adata.obsm["scim_label_shares"][:, 0] == 1).all()
@@ -118,7 +118,7 @@ def test_unknown_by_error_rate_and_by_distance(adata, atlas_path):
     assert shares == sorted(shares, reverse=True)
 
 
-def test_cells_of_nowhere_are_unknown(atlas_path):
+def test_novel_cells_are_unknown(atlas_path):
     X = np.random.default_rng(0).normal(size=(40, 16))
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     X[0] = 0  # a cell without counts
@@ -130,7 +130,7 @@ def test_cells_of_nowhere_are_unknown(atlas_path):
 
 @pytest.fixture(scope="module")
 def fine(tmp_path_factory):
-    """An atlas whose T cells are CD4 and CD8 T cells at random: no vote can tell them."""
+    """An atlas whose T cells are CD4 and CD8 T cells at random: no vote can tell them apart."""
     path = tmp_path_factory.mktemp("fine") / "fine.scim"
     with scim.atlas.create(path, model=fakes.tiny_model()) as atlas:
         for study, seed in (("one", 2), ("two", 3), ("three", 4)):
@@ -148,25 +148,25 @@ def fine(tmp_path_factory):
 def test_children_that_disagree_are_their_parent(adata, fine):
     scim.tl.annotate(adata, fine, max_error=0.1)
     t_cells = adata.obs["cell_type"] == "T cell"
-    said = adata.obs.loc[t_cells, "scim_label"].astype(str)
-    assert (said == "mature alpha-beta T cell").mean() > 0.5
+    found = adata.obs.loc[t_cells, "scim_label"].astype(str)
+    assert (found == "mature alpha-beta T cell").mean() > 0.5
     assert set(adata.obs.loc[t_cells, "scim_label_id"].dropna()) <= {
         "CL:0000791",
         "CL:0000624",
         "CL:0000625",
         "CL:0000542",
     }
-    assert (adata.obs.loc[said.index[said == "mature alpha-beta T cell"], "scim_label_confidence"] > 0.5).all()
+    assert (adata.obs.loc[found.index[found == "mature alpha-beta T cell"], "scim_label_confidence"] > 0.5).all()
 
 
 def test_levels_do_not_contradict_each_other(adata, fine):
-    answers, confidences = {}, []
+    predicted, confidences = {}, []
     for level in ("label", ["T cell", "B cell", "monocyte"], ["leukocyte"], 5):
         scim.tl.annotate(adata, fine, max_error=1, level=level)
-        answers[str(level)] = adata.obs["scim_label"].astype(str)
+        predicted[str(level)] = adata.obs["scim_label"].astype(str)
         confidences.append(adata.obs["scim_label_confidence"].to_numpy())
     assert (np.diff(confidences[:3], axis=0) >= -1e-6).all()  # ever less is said
-    label, types, leukocyte, depth = answers.values()
+    label, types, leukocyte, depth = predicted.values()
     assert set(types) == {"T cell", "B cell", "monocyte"}
     assert set(leukocyte) == {"leukocyte"}
     is_t = label.str.contains("T cell")
@@ -230,7 +230,7 @@ def test_confidence_is_kept_in_the_atlas(atlas_path, tmp_path):
             scim.tl.annotate(cells, atlas)
 
 
-def test_new_labels_and_cells_vote_at_once(adata, tmp_path):
+def test_new_labels_and_cells_are_eligible_at_once(adata, tmp_path):
     with scim.atlas.create(tmp_path / "grown.scim", model=fakes.tiny_model()) as atlas:
         first = fakes.cells(90, seed=2)
         atlas.append(first[first.obs["cell_type"] != "B cell"].copy(), study="one", label_key="cell_type")
@@ -242,7 +242,7 @@ def test_new_labels_and_cells_vote_at_once(adata, tmp_path):
     assert (adata.obs.loc[adata.obs["cell_type"] == "B cell", "scim_label_confidence"] > 0.3).all()
 
 
-def test_voters_of_a_small_study_have_middles_too(adata, tmp_path):
+def test_a_small_study_has_centroids_too(adata, tmp_path):
     with scim.atlas.create(tmp_path / "many.scim", model=fakes.tiny_model()) as atlas:
         for i in range(8):
             atlas.append(fakes.cells(60 if i < 7 else 30, seed=20 + i), study=f"s{i}", label_key="cell_type")
@@ -253,7 +253,7 @@ def test_voters_of_a_small_study_have_middles_too(adata, tmp_path):
     assert abs(adata.obs["one_confidence"].mean() - adata.obs["other_confidence"].mean()) < 0.15
 
 
-def test_copies_teach_no_confidence(tmp_path):
+def test_copies_do_not_change_the_confidence(tmp_path):
     learned = []
     for copies in (False, True):
         with scim.atlas.create(tmp_path / f"{copies}.scim", model=fakes.tiny_model()) as atlas:
