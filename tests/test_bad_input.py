@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import scim
-from scim._core.errors import CountsError, FilterError, FormatError, GeneOverlapError
+from scim._core import CountsError, FilterError, FormatError, GeneOverlapError
 
 if TYPE_CHECKING:
     import anndata

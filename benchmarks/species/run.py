@@ -21,7 +21,7 @@ from scipy import sparse
 from sklearn.metrics import f1_score
 
 import scim
-from scim._core.errors import ScimWarning
+from scim._core import ScimWarning
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from make_ortholog_table import named_pairs, one_each, read_pairs

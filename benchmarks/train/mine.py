@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from scim._core.settings import settings
+from scim._core import settings
 from scim.model import Decoder, Encoder, ModelConfig
 from scim.model.net import Dropout
 from scim.training.loop._config import MINING

@@ -23,7 +23,7 @@ import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from scim._core.settings import settings
+from scim._core import settings
 
 if TYPE_CHECKING:
     from types import ModuleType

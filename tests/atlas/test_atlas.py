@@ -7,7 +7,7 @@ import tiledbsoma
 
 import scim
 from helpers import fakes
-from scim._core.errors import FormatError
+from scim._core import FormatError
 
 
 def test_what_was_appended_is_there(atlas):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import scim
-from scim._core.errors import FormatError, StorageError
+from scim._core import FormatError, StorageError
 from scim.atlas.storage import Storage, cached
 
 

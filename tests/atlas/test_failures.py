@@ -13,7 +13,7 @@ import pytest
 import scim
 from helpers import changes, crashes, fakes
 from helpers.state import differences, state_of
-from scim._core.errors import StorageError
+from scim._core import StorageError
 from scim.atlas.commit import commit_file, read_manifest
 from scim.atlas.storage import Storage
 

@@ -7,7 +7,7 @@ import pytest
 
 import scim
 from helpers import census, fakes
-from scim._core.errors import FilterError
+from scim._core import FilterError
 
 
 @pytest.fixture(scope="module")

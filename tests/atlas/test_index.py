@@ -10,7 +10,7 @@ import pytest
 
 import scim
 from helpers import fakes
-from scim._core.errors import FilterError
+from scim._core import FilterError
 from scim.atlas import _index
 
 FILTERS = [

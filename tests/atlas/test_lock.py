@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers import writers
-from scim._core.errors import LockedError, StorageError
+from scim._core import LockedError, StorageError
 from scim.atlas.storage import Lock, Storage
 from scim.atlas.storage._lock import Lease, _process
 

@@ -8,8 +8,7 @@ import pytest
 
 import scim
 from helpers import fakes
-from scim._core.errors import FormatError, StorageError
-from scim._core.settings import settings
+from scim._core import FormatError, StorageError, settings
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import scim
-from scim._core.errors import StorageError
-from scim._core.settings import StorageSettings
+from scim._core import StorageError, StorageSettings
 from scim.atlas.storage import Storage
 
 ONE_OPERATION = 60  # seconds that one may take when the server hangs; measured: 17

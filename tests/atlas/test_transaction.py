@@ -10,7 +10,7 @@ import pytest
 
 import scim
 from helpers import fakes
-from scim._core.errors import FormatError, LockedError
+from scim._core import FormatError, LockedError
 from scim.atlas.commit import Transaction
 from scim.atlas.soma import Writer
 from scim.atlas.storage import Storage

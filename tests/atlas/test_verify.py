@@ -12,7 +12,7 @@ import scim
 from helpers import fakes
 from helpers.damage import answers, flip, truncate, whole_atlas, wrong_answers
 from helpers.planted import ALIKE, COUNTS, DRAFT, EMBEDDING, OBS, PLANTED, VAR, WRONG_INDEX, drop_fragment, reindexed
-from scim._core.errors import FormatError
+from scim._core import FormatError
 
 # Kind of file, the part that is named, and whether it can be repaired. The last file of the pattern is damaged.
 FILES = {

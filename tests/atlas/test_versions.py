@@ -11,7 +11,7 @@ import tiledbsoma
 
 import scim
 from helpers import fakes
-from scim._core.errors import FilterError, FormatError
+from scim._core import FilterError, FormatError
 
 
 @pytest.fixture

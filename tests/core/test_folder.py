@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scim._core.folder import new_folder, read_json, write_json
+from scim._core import new_folder, read_json, write_json
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import scim
-from scim._core.mmap import release_pages
+from scim._core import release_pages
 
 N = 1 << 22
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from scim._core.optional import require
+from scim._core import require
 
 
 def test_a_package_that_is_installed_passes():

@@ -10,7 +10,7 @@ import pytest
 
 import scim
 from helpers import published
-from scim._core.errors import FormatError
+from scim._core import FormatError
 
 LABELS = ("type I pneumocyte", "T cell", "native cell")
 

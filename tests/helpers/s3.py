@@ -93,7 +93,7 @@ class Server:
 
 def use(server: Server, patch, cache: Path) -> None:
     """Point this process, and those that it starts, to a server and a cache until `patch` is undone."""
-    from scim._core.settings import settings
+    from scim._core import settings
 
     for name, value in {**server.environment(), "SCIM_CACHE": str(cache)}.items():
         patch.setenv(name, value)

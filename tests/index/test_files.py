@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import scim
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.index import _files
 
 from .conftest import assert_equal, clusters, table

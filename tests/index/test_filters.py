@@ -7,7 +7,7 @@ import pytest
 
 import scim
 from helpers import oracles
-from scim._core.errors import FilterError
+from scim._core import FilterError
 
 from .conftest import assert_equal, assert_near, clusters, look_everywhere, table
 

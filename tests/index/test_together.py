@@ -10,7 +10,7 @@ import pytest
 
 import scim
 from helpers import oracles
-from scim._core.errors import FilterError, FormatError
+from scim._core import FilterError, FormatError
 from scim.index import _grow
 from scim.index._files import header_digest
 

@@ -13,7 +13,7 @@ from scipy import sparse
 
 import scim
 from helpers import fakes
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.atlas._source import Source, resume_token
 from scim.io import _files, opened
 

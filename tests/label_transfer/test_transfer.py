@@ -9,7 +9,7 @@ import pytest
 import scim
 from helpers import fakes, oracles
 from helpers.references import Rows, unit
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.label_transfer import LabelTransfer
 
 NAMES = np.array(["T cell", "B cell", "monocyte", "my cells"], object)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import scim
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.model import Decoder, Encoder, Labels, Model, ModelConfig, load
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 import scim
-from scim._core.errors import CountsError, ScimWarning
+from scim._core import CountsError, ScimWarning
 
 FORMS = {
     "ndarray": np.asarray,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import scim
-from scim._core.errors import GeneOverlapError, ScimWarning
+from scim._core import GeneOverlapError, ScimWarning
 from scim.pp._gene_names import gene_id_kind
 
 

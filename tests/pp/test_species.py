@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 import scim
-from scim._core.errors import GeneOverlapError, ScimWarning
+from scim._core import GeneOverlapError, ScimWarning
 from scim.pp._species import species_token
 
 

@@ -10,7 +10,7 @@ import pytest
 import scim
 from helpers import imported
 from helpers.packaged_vote import packaged_vote
-from scim._core.errors import ScimWarning
+from scim._core import ScimWarning
 from scim.scimilarity import CellAnnotation
 
 K = 12

@@ -8,7 +8,7 @@ import torch
 import scim
 from helpers import fakes, imported
 from helpers.published import embed, random_encoder, write_model
-from scim._core.errors import ScimWarning
+from scim._core import ScimWarning
 from scim.scimilarity import CellEmbedding
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.published import normalised, write_hnsw
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.scimilarity._hnsw import HnswFile
 
 DIM = 8

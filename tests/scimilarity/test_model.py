@@ -13,7 +13,7 @@ import torch
 
 import scim
 from helpers.published import embed, random_decoder, random_encoder, write_model
-from scim._core.errors import FormatError, ScimWarning
+from scim._core import FormatError, ScimWarning
 
 GENES = ["CD3D", "C12orf74", "PLEKHG7", "CD19", "SEPT7", "AC000032.1", *(f"gene{i}" for i in range(14))]
 LABELS = ["type I pneumocyte", "T cell", "native cell"]

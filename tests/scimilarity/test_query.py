@@ -7,7 +7,7 @@ from scipy.cluster.vq import kmeans
 
 import scim
 from helpers import imported
-from scim._core.errors import FilterError
+from scim._core import FilterError
 from scim.scimilarity import CellQuery
 from scim.scimilarity.utils import get_centroid
 

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import oracles
 from helpers.published import normalised, write_hnsw
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.scimilarity._reference import Reference, match_once
 
 DIM = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.scimilarity._tiledb import open_vectors
 
 tiledb = pytest.importorskip("tiledb")

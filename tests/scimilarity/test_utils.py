@@ -8,7 +8,7 @@ import scanpy as sc
 from scipy import sparse
 
 import scim
-from scim._core.errors import CountsError, GeneOverlapError, ScimWarning
+from scim._core import CountsError, GeneOverlapError, ScimWarning
 from scim.scimilarity.utils import (
     align_dataset,
     consolidate_duplicate_symbols,

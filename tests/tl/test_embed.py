@@ -7,7 +7,7 @@ from scipy import sparse
 
 import scim
 from helpers import fakes
-from scim._core.errors import ScimWarning
+from scim._core import ScimWarning
 
 
 def test_rows_are_those_of_the_dense_net(atlas_path):
@@ -94,7 +94,7 @@ def test_settings_and_environment_name_the_atlas(adata, atlas_path, monkeypatch)
     other = scim.tl.embed(adata, key_added="X_2", copy=True)
     np.testing.assert_array_equal(other.obsm["X_2"], adata.obsm["X_scim"])
     monkeypatch.setenv("SCIM_ATLAS", "somewhere")
-    from scim._core.settings import Settings
+    from scim._core import Settings
 
     assert Settings().atlas == "somewhere"
 

@@ -8,7 +8,7 @@ from scipy import sparse
 
 import scim
 from helpers import fakes
-from scim._core.errors import ScimWarning
+from scim._core import ScimWarning
 from scim.model.explain import attributions, draw_pairs
 from scim.model.net import DenseEncoder
 

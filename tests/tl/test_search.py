@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import scim
-from scim._core.errors import ScimWarning
+from scim._core import ScimWarning
 
 
 @pytest.fixture

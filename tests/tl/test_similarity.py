@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import scim
-from scim._core.errors import FilterError
+from scim._core import FilterError
 
 
 @pytest.fixture

@@ -1,1 +1,72 @@
-"""Provide keys, types, errors, checks, settings, logging, files and numerical kernels that every room uses."""
+"""Keys, types, errors, checks, settings, logging and files that every room uses; without numba and pandas."""
+
+from __future__ import annotations
+
+from scim._core.checks import (
+    check_adata,
+    check_choice,
+    check_count,
+    check_key,
+    check_names,
+    check_obs_key,
+    check_range,
+    check_recall,
+    check_rep,
+    check_writable,
+    refuse_absent,
+)
+from scim._core.errors import (
+    CountsError,
+    FilterError,
+    FormatError,
+    GeneOverlapError,
+    LockedError,
+    ScimWarning,
+    StorageError,
+)
+from scim._core.folder import new_array, new_folder, read_json, write_json
+from scim._core.log import logger, progress, warn
+from scim._core.mmap import release_pages
+from scim._core.optional import require
+from scim._core.settings import Settings, StorageSettings, settings
+from scim._core.types import Alternative, Ancestors, Centroid, Duplicates, IndexKind, SpeciesName, Weights
+
+__all__ = [
+    "Alternative",
+    "Ancestors",
+    "Centroid",
+    "CountsError",
+    "Duplicates",
+    "FilterError",
+    "FormatError",
+    "GeneOverlapError",
+    "IndexKind",
+    "LockedError",
+    "ScimWarning",
+    "Settings",
+    "SpeciesName",
+    "StorageError",
+    "StorageSettings",
+    "Weights",
+    "check_adata",
+    "check_choice",
+    "check_count",
+    "check_key",
+    "check_names",
+    "check_obs_key",
+    "check_range",
+    "check_recall",
+    "check_rep",
+    "check_writable",
+    "logger",
+    "new_array",
+    "new_folder",
+    "progress",
+    "read_json",
+    "refuse_absent",
+    "release_pages",
+    "require",
+    "settings",
+    "warn",
+    "write_json",
+]

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scim._core import keys
-from scim._core.checks import check_names
-from scim._core.log import logger, progress, warn
+from scim._core import check_names, keys, logger, progress, warn
 from scim.atlas._columns import TEXT, arrow_type, as_type
 from scim.atlas._index import extend
 from scim.atlas._names import add_names, hash_names, known_rows, shared_rows

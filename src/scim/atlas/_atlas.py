@@ -6,9 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from scim._core import keys
-from scim._core.checks import check_choice, check_recall
-from scim._core.types import IndexKind
+from scim._core import IndexKind, check_choice, check_recall, keys
 from scim.atlas import _rewrite
 from scim.atlas._append import append, describe_append, open_sources
 from scim.atlas._index import build_entry

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tiledbsoma
 
-from scim._core import keys
-from scim._core.checks import check_names
+from scim._core import check_names, keys
 from scim.atlas._append import open_sources
 from scim.atlas._open import create, create_empty, open_atlas
 from scim.atlas._open import opened as opened_atlas

@@ -14,9 +14,7 @@ import pyarrow as pa
 from pandas.api.types import is_bool_dtype
 
 from scim import index as knn
-from scim._core import keys
-from scim._core.errors import FormatError
-from scim._core.log import logger
+from scim._core import FormatError, keys, logger
 from scim.atlas._columns import TEXT
 from scim.atlas._labels import fit_label_transfer, measure_label_radius
 from scim.atlas.commit import IndexEntry, IndexPart
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scim._core.types import IndexKind
+    from scim._core import IndexKind
     from scim.atlas.commit import EmbeddingVersion, Transaction
     from scim.atlas.storage import Storage
 

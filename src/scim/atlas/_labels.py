@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import keys
-from scim._core.mmap import release_pages
+from scim._core import keys, release_pages
 from scim.label_transfer import LabelReference, LabelTransfer, LabelTree
 from scim.label_transfer._calibration import calibrate
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.atlas.storage import cached
 
 if TYPE_CHECKING:

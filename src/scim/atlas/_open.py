@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.folder import new_folder
-from scim._core.log import logger
-from scim._core.settings import settings
+from scim._core import keys, logger, new_folder, settings
 from scim.atlas._atlas import Atlas
 from scim.atlas._models import save_model
 from scim.atlas._snapshot import Snapshot

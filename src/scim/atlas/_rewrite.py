@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import keys
-from scim._core.log import logger, progress
+from scim._core import keys, logger, progress
 from scim.atlas._index import build_entry
 from scim.atlas._models import save_model
 from scim.atlas._names import hash_names, write_names

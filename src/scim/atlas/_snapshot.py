@@ -10,10 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from scim._core import keys
-from scim._core.checks import check_names, refuse_absent
-from scim._core.errors import FormatError
-from scim._core.log import logger
+from scim._core import FormatError, check_names, keys, logger, refuse_absent
 from scim._core.numba import threads
 from scim.atlas._columns import TEXT
 from scim.atlas._index import open_parts, read_indexed

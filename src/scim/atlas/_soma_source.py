@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.checks import check_names, refuse_absent
+from scim._core import check_names, keys, refuse_absent
 from scim.atlas._source import Source, hash_values, resume_token
 from scim.index.filter import Column, Filter
 from scim.io import Experiment

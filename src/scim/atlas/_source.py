@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import keys
-from scim._core.checks import check_adata, check_names, refuse_absent
+from scim._core import check_adata, check_names, keys, refuse_absent
 from scim.atlas._columns import arrow_type
 from scim.io import Cells
 from scim.pp import Counts, find_counts

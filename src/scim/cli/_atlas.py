@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from scim._core.types import IndexKind, SpeciesName
+from scim._core import IndexKind, SpeciesName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 
-from scim._core.errors import ScimWarning
+from scim._core import ScimWarning
 from scim.cli._atlas import app as atlas
 from scim.cli._atlas import import_scimilarity
 from scim.cli._demo import demo

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from scim._core.checks import check_obs_key
-from scim._core.types import Duplicates, Weights  # noqa: TC001  (cyclopts reads them)
+from scim._core import Duplicates, Weights, check_obs_key
 from scim.cli._atlas import GeneKey, Layer, Overwrite, Species, UriOrDefault  # noqa: TC001  (as above)
 from scim.cli._files import check_output, read_cells, write_cells, write_table
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.checks import check_adata, check_count, check_names
+from scim._core import check_adata, check_count, check_names, keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

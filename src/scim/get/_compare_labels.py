@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import keys
-from scim._core.checks import check_adata, check_obs_key
-from scim._core.log import warn
+from scim._core import check_adata, check_obs_key, keys, warn
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scim._core import keys
-from scim._core.checks import check_adata
+from scim._core import check_adata, keys
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
+from scim._core import check_adata, keys
 from scim._core.adata import search_result
-from scim._core.checks import check_adata
 from scim.atlas._open import opened_again
 
 if TYPE_CHECKING:

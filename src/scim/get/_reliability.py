@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.checks import check_choice, check_count
-from scim._core.types import Ancestors
+from scim._core import Ancestors, check_choice, check_count, keys
 from scim.get._compare_labels import compare_labels
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import keys
+from scim._core import check_adata, check_obs_key, keys
 from scim._core.adata import Groups, annotation_record, groups_of
-from scim._core.checks import check_adata, check_obs_key
 from scim.get._compare_labels import UNKNOWN
 
 if TYPE_CHECKING:

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from scim._core.checks import check_count
-from scim._core.folder import new_array, new_folder
-from scim._core.types import IndexKind
+from scim._core import IndexKind, check_count, new_array, new_folder
 from scim.index._check import check_ids, check_matrix
 from scim.index._files import HEADER, write_segments
 from scim.index._index import Index

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core.checks import check_count
+from scim._core import check_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core.errors import FormatError
-from scim._core.folder import read_json, write_json
+from scim._core import FormatError, read_json, write_json
 from scim.index.filter import Column, LazyColumns
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scim._core.checks import check_count
+from scim._core import check_count
 from scim._core.cosine import measure
 from scim._core.nearest import nearest
 from scim._core.numba import njit, njit_parallel, prange, threads

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core.checks import check_count
+from scim._core import check_count, new_folder, release_pages
 from scim._core.cosine import unit_rows
-from scim._core.folder import new_folder
-from scim._core.mmap import release_pages
 from scim.index._check import (
     check_allowed,
     check_distance,

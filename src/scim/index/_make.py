@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from scim._core import release_pages
 from scim._core.cosine import unit_rows
-from scim._core.mmap import release_pages
 from scim._core.numba import threads
 from scim.index._engine import ExactEngine
 from scim.index._graph import GraphEngine

@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from scim._core.checks import check_choice
-from scim._core.errors import FormatError
-from scim._core.log import logger
+from scim._core import FormatError, check_choice, logger
 from scim.index._check import check_allowed
 from scim.index._files import HEADER, REMEDY, Arrays, params_of, read_columns, read_header
 from scim.index._grow import merge_small

@@ -11,8 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy import sparse
 
-from scim._core.checks import refuse_absent
-from scim._core.errors import FormatError
+from scim._core import FormatError, refuse_absent
 from scim.io._cells import Cells
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import h5py  # type: ignore[import-untyped]  # has no types
 import pandas as pd
 import zarr
 
-from scim._core.checks import refuse_absent
-from scim._core.errors import FormatError
+from scim._core import FormatError, refuse_absent
 from scim.io._cells import Cells, Lazy, Raw
 
 if TYPE_CHECKING:

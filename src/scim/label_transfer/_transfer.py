@@ -12,13 +12,20 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
+from scim._core import (
+    Duplicates,
+    FormatError,
+    Weights,
+    check_choice,
+    check_count,
+    check_range,
+    new_folder,
+    progress,
+    read_json,
+    write_json,
+)
 from scim._core.adata import Groups, group_values
-from scim._core.checks import check_choice, check_count, check_range
 from scim._core.cosine import unit_rows
-from scim._core.errors import FormatError
-from scim._core.folder import new_folder, read_json, write_json
-from scim._core.log import progress
-from scim._core.types import Duplicates, Weights
 from scim.label_transfer._calibration import Calibration, calibrate
 from scim.label_transfer._decision import choose_terms, group_consensus
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import keys
-from scim._core.checks import check_count, check_names
+from scim._core import check_count, check_names, keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from scim._core.numba import njit, njit_parallel, prange, threads
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scim._core.types import Weights
+    from scim._core import Weights
     from scim.label_transfer._reference import LabelReference
 
 CLOSEST = 1e-6  # distance to a neighbour, at least, so that the weight of an identical cell is bounded

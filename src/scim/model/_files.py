@@ -11,10 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from scim._core.checks import check_choice
-from scim._core.errors import FormatError
-from scim._core.folder import new_folder, read_json, write_json
-from scim._core.log import logger
+from scim._core import FormatError, check_choice, logger, new_folder, read_json, write_json
 from scim.model._config import Labels, ModelConfig
 from scim.model.net import Decoder, Encoder, empty_net, set_weights
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from scim._core.log import progress, warn
+from scim._core import progress, warn
 from scim.model._files import read_folder, write_folder
 from scim.model.net import FoldedEncoder
 from scim.pp import gene_symbols, lognorm_chunks

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scim import get
-from scim._core import keys
-from scim._core.checks import check_adata, check_count, refuse_absent
+from scim._core import check_adata, check_count, keys, refuse_absent
 from scim.pl._drawing import INK, axes_or_figure, category_colors, palette, wrapped
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from scim._core import keys
+from scim._core import check_adata, keys
 from scim._core.adata import annotation_record
-from scim._core.checks import check_adata
 from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, label_colors
 
 if TYPE_CHECKING:

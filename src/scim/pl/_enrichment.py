@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scim import get
-from scim._core import keys
-from scim._core.checks import check_adata, check_count, check_names, check_range
+from scim._core import check_adata, check_count, check_names, check_range, keys
 from scim.pl._drawing import UNKNOWN, axes_or_figure, palette
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scim import get
-from scim._core import keys
+from scim._core import check_adata, check_count, check_obs_key, keys
 from scim._core.adata import groups_of
-from scim._core.checks import check_adata, check_count, check_obs_key
 from scim.pl._drawing import UNKNOWN, axes_or_figure, coordinates, draw_points, palette, scatter_axes
 
 if TYPE_CHECKING:

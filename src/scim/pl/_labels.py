@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.checks import check_adata, check_obs_key
+from scim._core import check_adata, check_obs_key, keys
 from scim.pl._drawing import UNKNOWN, axes_or_figure, category_colors, coordinates, draw_points, scatter_axes
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from scim._core.types import Ancestors
+    from scim._core import Ancestors
 
 _BLUE, _ORANGE, _LIGHT = "#1f77b4", "#d9822b", "#bbbbbb"
 _FEW = 0.05  # share of the cells below which the error is that of few cells, and does not set the scale

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim import get
-from scim._core import keys
-from scim._core.checks import check_count
+from scim._core import check_count, keys
 from scim.pl._drawing import axes_or_figure, label_colors, wrapped
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from scim._core import settings
 from scim._core.numba import njit_parallel, prange, threads
-from scim._core.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import sparse
 
-from scim._core.errors import CountsError
-from scim._core.log import logger, warn
+from scim._core import CountsError, logger, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

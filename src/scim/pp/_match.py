@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core.errors import GeneOverlapError
-from scim._core.log import logger, warn
+from scim._core import GeneOverlapError, logger, warn
 from scim.pp._gene_names import canonical_genes, gene_id_kind, known_genes
 from scim.pp._species import human_names, n_unmapped, species_name
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from scim._core.types import SpeciesName
+from scim._core import SpeciesName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import keys
-from scim._core.checks import check_adata, check_names
-from scim._core.log import progress, warn
+from scim._core import check_adata, check_names, keys, progress, warn
 from scim.index import Neighbors
 from scim.scimilarity._filter import match_texts
 from scim.scimilarity._genes import align_dataset

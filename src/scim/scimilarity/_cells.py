@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import keys
-from scim._core.errors import FormatError
-from scim._core.log import logger
+from scim._core import FormatError, keys, logger
 from scim.atlas._source import Source
 from scim.scimilarity._metadata import STUDY, PublishedMetadata
 from scim.scimilarity._reference import Reference

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.checks import check_names, refuse_absent
+from scim._core import check_names, keys, refuse_absent
 from scim.scimilarity._metadata import INDEX, AtlasMetadata
 from scim.scimilarity._numbering import Numbering
 from scim.scimilarity._search import CellSearchKNN

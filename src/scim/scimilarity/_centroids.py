@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
-from scim._core.checks import check_count, check_names, check_obs_key, refuse_absent
+from scim._core import check_count, check_names, check_obs_key, refuse_absent
 from scim.scimilarity._counts import COUNTS, qc_metrics, raw_counts
 from scim.scimilarity._genes import align_dataset
 

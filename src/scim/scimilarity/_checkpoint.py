@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from scim._core.errors import FormatError
+from scim._core import FormatError
 
 if TYPE_CHECKING:
     from pathlib import Path

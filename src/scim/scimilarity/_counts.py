@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scim._core.checks import check_adata, check_count, check_range
-from scim._core.log import warn
+from scim._core import check_adata, check_count, check_range, warn
 from scim.pp import lognorm
 
 if TYPE_CHECKING:

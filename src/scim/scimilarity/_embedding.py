@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from scim import atlas as atlases
-from scim._core.checks import check_count
+from scim._core import check_count
 from scim.atlas import Atlas
 
 if TYPE_CHECKING:

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_object_dtype
 
-from scim._core import keys
-from scim._core.checks import refuse_absent
-from scim._core.errors import FilterError
+from scim._core import FilterError, keys, refuse_absent
 from scim.index.filter import SEPARATOR, Filter
 from scim.scimilarity._metadata import BOOLEANS, INDEX, MISSING
 

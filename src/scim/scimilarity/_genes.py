@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scim._core.checks import check_adata, check_count
-from scim._core.errors import CountsError, GeneOverlapError
+from scim._core import CountsError, GeneOverlapError, check_adata, check_count
 from scim.pp import canonical_genes, gene_symbols
 from scim.scimilarity._counts import COUNTS, as_csr, raw_counts
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim._core.errors import FormatError
-from scim._core.mmap import release_pages
+from scim._core import FormatError, release_pages
 
 if TYPE_CHECKING:
     from pathlib import Path

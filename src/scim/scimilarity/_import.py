@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.errors import FormatError
-from scim._core.log import logger, progress
+from scim._core import FormatError, keys, logger, progress
 from scim.atlas._import import resume_or_create
 from scim.atlas._open import create
 from scim.atlas.commit import commits

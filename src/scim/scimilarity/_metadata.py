@@ -9,9 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
-from scim._core import keys
-from scim._core.checks import refuse_absent
-from scim._core.errors import FormatError
+from scim._core import FormatError, keys, refuse_absent
 from scim.scimilarity._tiledb import n_rows, reading
 
 if TYPE_CHECKING:

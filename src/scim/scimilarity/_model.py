@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim import ontology
-from scim._core.errors import FormatError
-from scim._core.log import logger, warn
+from scim._core import FormatError, logger, warn
 from scim.model import Decoder, Encoder, Labels, Model, ModelConfig
 from scim.model.net import empty_net, set_weights
 from scim.pp import canonical_genes, gene_symbols

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from scipy.cluster.vq import kmeans
 
-from scim._core.checks import check_count, check_range
+from scim._core import check_count, check_range
 from scim.scimilarity._cellsearch import CellSearch
 from scim.scimilarity._centroids import get_centroid, get_cluster_centroids, marked_cells
 from scim.scimilarity._filter import match_metadata

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scim._core.errors import FormatError
-from scim._core.log import progress
+from scim._core import FormatError, progress
 from scim._core.numba import njit
 from scim.scimilarity._hnsw import HnswFile
 

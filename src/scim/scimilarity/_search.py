@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim import atlas as atlases
-from scim._core import keys
-from scim._core.checks import check_choice, check_count
+from scim._core import check_choice, check_count, keys
 from scim.atlas import Atlas
 from scim.index import Neighbors
 from scim.scimilarity._embedding import CellEmbedding, is_published

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scim._core.errors import FormatError
-from scim._core.folder import new_array
-from scim._core.mmap import release_pages
-from scim._core.optional import require
+from scim._core import FormatError, new_array, release_pages, require
 from scim.scimilarity._hnsw import HnswFile
 
 if TYPE_CHECKING:

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import keys
+from scim._core import check_adata, check_key, check_obs_key, check_writable, keys, logger
 from scim._core.adata import groups_of
-from scim._core.checks import check_adata, check_key, check_obs_key, check_writable
-from scim._core.log import logger
 from scim.atlas._open import opened, origin
 from scim.tl._inputs import primary_condition, query_embedding, query_filter
 
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core import Duplicates, Weights
     from scim._core.adata import Groups
-    from scim._core.types import Duplicates, Weights
     from scim.atlas import Atlas
     from scim.label_transfer import LabelTransfer, Prediction
     from scim.label_transfer._tree import Level

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import keys
-from scim._core.checks import check_adata, check_key, check_writable
-from scim._core.log import logger
+from scim._core import check_adata, check_key, check_writable, keys, logger
 from scim.pp import find_counts, match_genes
 from scim.tl._inputs import model_of
 

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
+from scim._core import (
+    Alternative,
+    check_adata,
+    check_choice,
+    check_key,
+    check_names,
+    check_writable,
+    keys,
+    logger,
+    warn,
+)
 from scim._core.adata import SearchResult, search_result
-from scim._core.checks import check_adata, check_choice, check_key, check_names, check_writable
-from scim._core.log import logger, warn
-from scim._core.types import Alternative
 from scim.atlas._open import opened_again
 from scim.tl._enrichment_statistics import Samples, measure_enrichment
 from scim.tl._inputs import atlas_samples, joint_condition, primary_condition

@@ -11,7 +11,7 @@ from scipy.sparse import csgraph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scim._core.types import Alternative
+    from scim._core import Alternative
 
     _Three = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import keys
+from scim._core import check_adata, check_count, check_key, check_names, check_writable, keys, logger, progress, warn
 from scim._core.adata import Groups, groups_of
-from scim._core.checks import check_adata, check_count, check_key, check_names, check_writable
-from scim._core.log import logger, progress, warn
 from scim.ontology import related
 from scim.pp import lognorm_rows
 from scim.tl._inputs import embedding_record, model_of, query_counts

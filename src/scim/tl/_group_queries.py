@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core import Centroid
     from scim._core.adata import Groups
-    from scim._core.types import Centroid
     from scim.atlas import Atlas
     from scim.model import Model
     from scim.pp import Counts, GeneMap

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.checks import check_rep, refuse_absent
+from scim._core import check_rep, keys, refuse_absent
 from scim.atlas._open import opened
 from scim.index.filter import Filter
 from scim.pp import find_counts, match_genes

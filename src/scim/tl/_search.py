@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from scim._core import keys
-from scim._core.adata import Groups, groups_of
-from scim._core.checks import (
+from scim._core import (
+    Centroid,
+    Duplicates,
     check_adata,
     check_choice,
     check_count,
@@ -16,9 +16,10 @@ from scim._core.checks import (
     check_obs_key,
     check_range,
     check_writable,
+    keys,
+    logger,
 )
-from scim._core.log import logger
-from scim._core.types import Centroid, Duplicates
+from scim._core.adata import Groups, groups_of
 from scim.atlas._open import opened, origin
 from scim.index import Neighbors
 from scim.tl._group_queries import coherence, default_centroid, group_queries

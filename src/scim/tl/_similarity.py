@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
-from scim._core.adata import groups_of
-from scim._core.checks import (
+from scim._core import (
+    Centroid,
     check_adata,
     check_choice,
     check_count,
     check_names,
     check_obs_key,
     check_range,
+    keys,
+    progress,
     refuse_absent,
 )
-from scim._core.log import progress
-from scim._core.types import Centroid
+from scim._core.adata import groups_of
 from scim.atlas._open import opened
 from scim.tl._group_queries import default_centroid, group_queries
 from scim.tl._inputs import atlas_samples, query_embedding

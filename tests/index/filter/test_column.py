@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.index.filter import Column, Filter
 
 NAN = np.nan

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import oracles
-from scim._core.errors import FilterError
+from scim._core import FilterError
 from scim.index.filter import Column, Filter, _filter
 
 FRAME = pd.DataFrame(

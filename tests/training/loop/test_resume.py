@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from helpers import trainings
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.model import ModelConfig
 from scim.training.loop import _loop
 

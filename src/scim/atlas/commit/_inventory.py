@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core.errors import FormatError
-from scim._core.log import progress
+from scim._core import FormatError, progress
 from scim.atlas.commit._manifest import StoredArray
 
 if TYPE_CHECKING:

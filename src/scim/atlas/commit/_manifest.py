@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.label_transfer import Calibration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scim._core.types import IndexKind
+    from scim._core import IndexKind
     from scim.atlas.storage import Storage
 
 FILE = "atlas.json"

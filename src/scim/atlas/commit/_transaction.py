@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from scim._core.errors import FormatError, StorageError
-from scim._core.log import logger
+from scim._core import FormatError, StorageError, logger
 from scim.atlas.commit._inventory import INVENTORY, SOMA, StoreFile, read_inventory, store_files, write_inventory
 from scim.atlas.commit._manifest import COMMITS, Manifest, StoredArray, commits, read_manifest, write_manifest
 from scim.atlas.storage import Lock

@@ -12,8 +12,7 @@ import pyarrow as pa
 import tiledbsoma
 from scipy import sparse
 
-from scim._core import keys
-from scim._core.settings import settings
+from scim._core import keys, settings
 from scim.atlas._columns import TEXT
 from scim.atlas.commit import SOMA
 from scim.atlas.soma._integrity import named_damage

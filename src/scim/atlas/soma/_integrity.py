@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import tiledbsoma
 
-from scim._core import keys
-from scim._core.errors import FormatError, StorageError
+from scim._core import FormatError, StorageError, keys
 from scim.atlas.commit import SOMA, Inventory, belongs, read_inventory
 
 if TYPE_CHECKING:

@@ -10,9 +10,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scim._core.errors import FormatError, StorageError
-from scim._core.log import logger
-from scim._core.settings import settings
+from scim._core import FormatError, StorageError, logger, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, get_type_hints
 
-from scim._core.errors import LockedError, StorageError
-from scim._core.log import logger
+from scim._core import LockedError, StorageError, logger
 from scim.atlas.storage._storage import LOCKS
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileType, S3FileSystem
 
-from scim._core.errors import StorageError
-from scim._core.settings import settings
+from scim._core import StorageError, settings
 from scim.atlas.storage._local import CHUNK, StoredFile
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from scim._core.errors import StorageError
+from scim._core import StorageError
 from scim.atlas.storage._local import LocalFiles, sweep
 
 if TYPE_CHECKING:

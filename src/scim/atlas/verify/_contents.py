@@ -10,9 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scim._core import keys
-from scim._core.errors import FormatError
-from scim._core.log import progress
+from scim._core import FormatError, keys, progress
 from scim.atlas._columns import TEXT
 from scim.atlas._index import open_parts
 from scim.atlas._names import hash_names

@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scim._core.errors import FormatError
-from scim._core.log import progress
+from scim._core import FormatError, progress
 from scim.atlas._models import load_model
 from scim.atlas.commit import (
     FILE,

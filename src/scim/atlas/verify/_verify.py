@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scim import index as knn
-from scim._core.errors import FormatError
-from scim._core.log import logger
+from scim._core import FormatError, logger
 from scim.atlas._index import build_entry, build_part, cells_of
 from scim.atlas._names import sorted_names, write_names
 from scim.atlas.commit import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
 import numpy as np
 import pandas as pd
 
-from scim._core.errors import FormatError
+from scim._core import FormatError
 from scim.index.filter._coding import CODE_TYPES, Kind, code_values
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
 
-from scim._core.errors import FilterError
+from scim._core import FilterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim._core.checks import check_count
+from scim._core import check_count, logger, progress, release_pages
 from scim._core.dot import BLOCK
-from scim._core.log import logger, progress
-from scim._core.mmap import release_pages
 from scim.index.ivf._calibrate import Truth, calibrate, is_thin
 from scim.index.ivf._codes import Checks, Coarse, Rows, encode, pack_nibbles, padded, sums_of
 from scim.index.ivf._engine import IvfEngine

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from scim._core.mmap import release_pages
+from scim._core import release_pages
 from scim._core.nearest import nearest
 from scim._core.topk import sort_rows
 from scim.index.ivf._candidates import ALL

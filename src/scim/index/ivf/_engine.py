@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
+from scim._core import FormatError
 from scim._core.dot import BLOCK
-from scim._core.errors import FormatError
 from scim._core.numba import threads
 from scim.index._engine import Engine
 from scim.index.ivf._calibrate import K, point_for

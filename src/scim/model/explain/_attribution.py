@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from scipy.special import stdtrit
 
-from scim._core.optional import require
-from scim._core.settings import settings
+from scim._core import require, settings
 from scim.model.net import torch_threads
 
 if TYPE_CHECKING:

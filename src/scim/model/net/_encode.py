@@ -10,8 +10,8 @@ import torch
 from scipy import sparse
 from torch.nn import functional
 
+from scim._core import settings
 from scim._core.numba import njit_parallel, prange, threads
-from scim._core.settings import settings
 from scim.model.net._fold import apply_layers, fold
 from scim.model.net._sparse_linear import SparseLinear
 

@@ -13,8 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from scim import ontology
-from scim._core.errors import GeneOverlapError
-from scim._core.log import logger, progress
+from scim._core import GeneOverlapError, logger, progress
 from scim._core.numba import njit
 from scim.model import Labels
 from scim.pp import lognorm

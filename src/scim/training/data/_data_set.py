@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core.errors import CountsError
-from scim._core.log import logger
+from scim._core import CountsError, logger
 from scim.pp import find_counts, genes_of, match_genes
 from scim.pp._align import aligned_chunks
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core.log import logger, warn
+from scim._core import logger, warn
 from scim.model._config import Config, check_number
 from scim.pp import gene_symbols
 from scim.training.data._genes import SMALL_PANEL

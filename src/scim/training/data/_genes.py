@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scim._core.log import progress, warn
+from scim._core import progress, warn
 from scim.pp import canonical_genes, lognorm
 
 if TYPE_CHECKING:

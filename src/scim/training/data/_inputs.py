@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from scim._core import keys
-from scim._core.checks import check_adata
+from scim._core import check_adata, keys
 from scim.io import Cells, Experiment, opened
 from scim.training.data._data_set import read_data_set
 from scim.training.data._filters import CellFilters, coarsen, keep_good

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from scim._core.checks import check_count
+from scim._core import check_count
 from scim._core.cosine import normalize
 from scim._core.nearest import nearest
 from scim._core.numba import threads

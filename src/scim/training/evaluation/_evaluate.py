@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from scim._core.checks import check_count, check_names, check_range
-from scim._core.log import logger
+from scim._core import check_count, check_names, check_range, logger
 from scim.label_transfer import LabelTransfer
 from scim.model import Model
 from scim.training.evaluation._data import COUNTS, GENES, Change, opened_cells

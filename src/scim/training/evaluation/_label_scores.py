@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core.checks import check_names
+from scim._core import check_names
 from scim.ontology import ancestors, is_descendant, standardize, term_id, term_name
 
 if TYPE_CHECKING:

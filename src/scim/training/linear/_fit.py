@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from scipy import linalg
 
-from scim._core.checks import check_choice, check_count
-from scim._core.log import logger
+from scim._core import check_choice, check_count, logger
 from scim.model.net import Encoder
 from scim.training.linear._moments import find_basis, leading, project
 from scim.training.linear._pairwise import components, draw_pairs, itml, lmnn, nca, squared_distances

@@ -1,6 +1,6 @@
 """Training: its settings, the batches, and the loop; needs the extra `train`."""
 
-from scim._core.optional import require
+from scim._core import require
 
 require("lightning_fabric", "train")
 require("pytorch_metric_learning", "train")

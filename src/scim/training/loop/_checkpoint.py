@@ -12,9 +12,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from scim._core.errors import FormatError
-from scim._core.folder import new_folder, read_json, write_json
-from scim._core.log import logger
+from scim._core import FormatError, logger, new_folder, read_json, write_json
 
 if TYPE_CHECKING:
     import os

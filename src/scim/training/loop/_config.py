@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from scim._core.checks import check_choice, check_count
+from scim._core import check_choice, check_count
 from scim.model._config import Config, check_number
 
 if TYPE_CHECKING:

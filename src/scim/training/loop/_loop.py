@@ -10,8 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.nn import functional
 
-from scim._core.log import logger, progress
-from scim._core.settings import settings
+from scim._core import logger, progress, settings
 from scim.training.evaluation import label_scores
 from scim.training.loop._batches import Batches, balanced_weights, unaugmented
 from scim.training.loop._checkpoint import State, optimizer_tensors, restore_optimizer

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.csv_logs import CSVLogger
 
-from scim._core.log import logger
+from scim._core import logger
 from scim.model._config import ModelConfig
 from scim.model._model import Model
 from scim.model.net import standardize
