@@ -1,7 +1,7 @@
-"""Make `src/scim/pp/genes.tsv.gz`, the names by which a human gene is and was known.
+"""Write `src/scim/pp/genes.tsv.gz`, the current and previous names of human genes.
 
-Sources: HGNC, May 2020 (CC0), for current and previous symbols; the CELLxGENE gene table (MIT) for the names since; the
-genes of a study annotated in 2013 that lists ids beside symbols (Zheng et al., BSD-2-Clause), for ids retired since.
+Sources: HGNC, May 2020 (CC0), for current and previous symbols; the CELLxGENE gene table (MIT) for later names; the
+genes of a study annotated in 2013 that lists ids and symbols (Zheng et al., BSD-2-Clause), for retired ids.
 
     python scripts/make_gene_table.py FOLDER_OF_DATA
 """
@@ -20,7 +20,7 @@ TARGET = Path(__file__).parents[1] / "src" / "scim" / "pp" / "genes.tsv.gz"
 
 
 def retired_ids(table: pd.DataFrame, old: pd.Series) -> list[str]:
-    """Return for each gene the ids that an old annotation has for its symbol and the table does not know."""
+    """Return for each gene the ids of its symbol in an old annotation that are not in the table."""
     old = old[~old.index.isin(table["ensembl"])]
     # Where a symbol had two ids, one of them was another gene.
     old = old[~old.duplicated(keep=False)]

@@ -1,13 +1,13 @@
-"""Make `src/scim/pp/orthologs_mouse.tsv.gz`, one human gene for each mouse gene that has an ortholog.
+"""Write `src/scim/pp/orthologs_mouse.tsv.gz`, one human gene for each mouse gene that has an ortholog.
 
-A mouse gene that bears the name of a human gene that codes for a protein is that gene: nomenclature committees name
-orthologs alike. Another is the ortholog of the same name, else the first by the alphabet. Why so:
-benchmarks/NOTES.md, Species.
+A mouse gene with the name of a protein-coding human gene maps to that gene: nomenclature committees give orthologs the
+same name. Other mouse genes map to the ortholog of the same name, else to the first in alphabetical order. The reasons
+are in benchmarks/NOTES.md, Species.
 
 Sources: the orthologs of Ensembl 105 (its data are free for any use), as the table of symbols that CellTypist (MIT)
-ships, `celltypist/data/samples/Ensembl105_Human2Mouse_Genes.csv`, which has no ids of mouse genes; which genes code for
-a protein, from the CELLxGENE gene table (MIT). Human symbols become the ids of `genes.tsv.gz`, run `make_gene_table.py`
-first; those that it does not know are left out.
+ships, `celltypist/data/samples/Ensembl105_Human2Mouse_Genes.csv`, which has no ids of mouse genes; the protein-coding
+genes of the CELLxGENE gene table (MIT). Human symbols become the ids of `genes.tsv.gz` (run `make_gene_table.py`
+first); symbols that are not in it are left out.
 
     python scripts/make_ortholog_table.py FOLDER_OF_DATA
 """
@@ -38,13 +38,13 @@ def read_pairs(folder: Path) -> pd.DataFrame:
 
 
 def named_pairs(folder: Path) -> pd.DataFrame:
-    """Return human genes that code for a protein (id) under their symbol as it is written for a mouse."""
+    """Return protein-coding human genes (id) by their symbol in mouse spelling."""
     file = folder / "resources" / "cellxgene_genes_homo_sapiens.csv.gz"
     table = pd.read_csv(file, header=None, usecols=[0, 4], names=["human", "type"], dtype=str, keep_default_na=False)
     coding = table.loc[table["type"] == "protein_coding", "human"].to_numpy()
     symbols = gene_symbols(coding)
     named = pd.DataFrame({"mouse": [str(symbol).capitalize() for symbol in symbols], "human": coding})
-    # A gene without a symbol has its id for one, and a symbol of two genes is that of the one it leads to.
+    # A gene without a symbol is listed by its id; a symbol of two genes maps to one of them.
     return named[(symbols != coding) & (canonical_genes(symbols) == coding)]
 
 
@@ -53,7 +53,7 @@ def one_each(pairs: pd.DataFrame, named: pd.DataFrame) -> pd.DataFrame:
     symbols = pd.Series(gene_symbols(pairs["human"].to_numpy()), index=pairs.index)
     upper = pairs["mouse"].str.upper()
     by_name = dict(zip(named["mouse"].str.upper(), named["human"], strict=True))
-    # An ortholog of the same name need not code for a protein, as TRBC2.
+    # An ortholog of the same name need not be protein-coding: TRBC2.
     other = (symbols != upper).rename("other")
     human = upper.map(by_name).where(other).fillna(pairs["human"])
     sorted_pairs = pairs.assign(human=human, other=other, symbol=symbols).sort_values(

@@ -1,4 +1,4 @@
-"""Train the packaged model and make the packaged atlas, `src/scim/atlas/blood_pancreas.scim`.
+"""Train the packaged model and write the packaged atlas, `src/scim/atlas/blood_pancreas.scim`.
 
 The same seed on the same machine gives the same weights, labels and embeddings; the names of TileDB's files and the
 identifier of the atlas are new each time.
@@ -6,8 +6,8 @@ identifier of the atlas are new each time.
     python scripts/make_packaged_atlas.py FOLDER_OF_DATA [--out FOLDER] [--measures RESULTS.json]
 
 The folder holds the five permissively licensed studies named in `STUDIES`, and `label_to_cl.csv`, which maps their
-labels to Cell Ontology terms. `--measures` is what benchmarks/quality/run.py writes: what the same recipe reached on
-studies left out goes into the model's config.json, as part of its card.
+labels to Cell Ontology terms. `--measures` is the file that benchmarks/quality/run.py writes: the scores of the same
+recipe on held-out studies go into the model's config.json, as part of its card.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LIMITS = [
 
 @dataclass(frozen=True)
 class Study:
-    """A file, and where it keeps what we need."""
+    """A file, and the columns of its labels and studies."""
 
     file: str
     study: str
@@ -83,7 +83,7 @@ def without_shared_cells(adata: anndata.AnnData, other: anndata.AnnData) -> annd
 
 
 def train(cells: dict[str, anndata.AnnData]) -> scim.model.Model:
-    """Train on all studies; the donors of the one pancreas study count as studies, so that its labels meet too."""
+    """Train on all studies; the donors of the pancreas study count as studies, so that its labels have positives."""
     for adata in cells.values():
         pancreas = adata.obs["study"] == "baron"
         adata.obs["training_study"] = adata.obs["study"].where(~pancreas, "baron " + adata.obs["donor"])
@@ -93,7 +93,7 @@ def train(cells: dict[str, anndata.AnnData]) -> scim.model.Model:
 
 
 def card(cells: dict[str, anndata.AnnData], measures: Path | None) -> dict[str, object]:
-    """Return the model card as JSON can hold it: data, licences, measures, limits; docs/model_card.md is for people."""
+    """Return the model card as JSON: data, licences, measures, limits; docs/model_card.md is the card for readers."""
     data = [
         {
             "file": study.file,
@@ -141,8 +141,7 @@ def main() -> None:
     trained = train(cells)
     trained.metadata["card"] = card(cells, arguments.measures)
     print(f"trained in {time.perf_counter() - started:.0f} s")
-    # Nobody decodes with the packaged model, and half the digits of its weights are enough; cells are embedded with
-    # the weights as they will be read.
+    # The decoder is left out and the weights have half precision; cells are embedded with the weights as they are read.
     rounded = arguments.out.with_name("rounded")
     trained.save(rounded, dtype="float16", decoder=False, overwrite=True)
     model = scim.model.load(rounded)

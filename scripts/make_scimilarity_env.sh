@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes a virtual environment with the published SCimilarity package, which tests/oracle and benchmarks/scimilarity ask.
+# Makes a virtual environment with the published SCimilarity package, which tests/oracle and benchmarks/scimilarity run.
 #
 #   scripts/make_scimilarity_env.sh [FOLDER]        FOLDER: .scimilarity in the repository, if not given
 #
-# It is no dependency of scim: the package needs other versions, and whoever only uses scim never runs this. The tests
-# find it in .scimilarity, or by SCIM_SCIMILARITY_PYTHON=FOLDER/bin/python. PYTHON says which Python makes it (3.11).
+# scim does not depend on it: the package needs other versions, and users of scim need not run this script. The tests
+# find it in .scimilarity, or by SCIM_SCIMILARITY_PYTHON=FOLDER/bin/python. PYTHON names the interpreter (3.11).
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 folder="${1:-$here/../.scimilarity}"
@@ -16,7 +16,7 @@ if [ "$version" != "3.11" ]; then
   exit 1
 fi
 if [ -e "$folder/bin/python" ]; then
-  echo "$folder has an environment already; remove it to make it anew" >&2
+  echo "$folder has an environment already; remove it to make a new one" >&2
   exit 1
 fi
 "$python" -m venv "$folder"

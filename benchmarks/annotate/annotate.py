@@ -1,10 +1,11 @@
-"""Cells a second of `scim.tl.annotate`, embedding excluded, against a large atlas; with a safelist, and by a loop.
+"""Measure the cells per second of `scim.tl.annotate` against a large atlas, without embedding, and of a Python loop.
 
     python ../shared/bench/make_embeddings.py 1e6 FILE.npy   # unit vectors with 200 types in 400 studies
     python benchmarks/annotate/annotate.py FILE.npy [--queries 100000] [--data FOLDER]
 
-The last rows of the file are the queries, the others the atlas, which is made once and kept under `--data`. The loop is
-a vote in Python, cell by cell, of neighbours found beforehand: what a safelist costs it is not counted.
+The last rows of the file are the queries, the others the atlas, which is made once and kept under `--data`. One row of
+the table restricts the labels. The loop transfers labels in Python, cell by cell, from neighbours found beforehand: the
+cost of a safelist is not included.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ALLOWED = [f"cell_type {i}" for i in (3, 50, 77, 120, 160)]
 
 
 def atlas_of(vectors: Path, n: int, folder: Path) -> Path:
-    """Make the atlas of the first rows, unless it is there."""
+    """Make the atlas of the first rows, unless it exists."""
     path = folder / f"{vectors.stem}-{n}.scim"
     if not (path / "atlas.json").exists():
         with np.load(vectors.with_suffix(".obs.npz")) as codes:
@@ -46,7 +47,7 @@ def atlas_of(vectors: Path, n: int, folder: Path) -> Path:
 
 
 def loop(distances: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> list[str]:
-    """Count distance-weighted votes cell by cell, in dictionaries."""
+    """Sum the distance weights of the labels cell by cell, in dictionaries."""
     winners = []
     for row, found in zip(distances, ids, strict=True):
         votes: dict[str, float] = defaultdict(float)
@@ -57,7 +58,7 @@ def loop(distances: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> list[str
 
 
 def measured(work: Callable[[], object]) -> tuple[float, float, float]:
-    """Return wall and CPU seconds of a call, and by how many GB memory rose above what it was before."""
+    """Return wall and CPU seconds of a call, and its peak memory above that before the call (GB)."""
     process, peak, done = psutil.Process(), [0], threading.Event()
     before = process.memory_info().rss
 
@@ -102,13 +103,11 @@ def main() -> None:
             "tl.annotate": (annotate(), len(X)),
             "tl.annotate, 5 of 200 labels allowed": (annotate(allow=ALLOWED), len(X)),
             'tl.annotate, weights="distance"': (annotate(weights="distance"), len(X)),
-            "a loop over cells, vote only": (lambda: loop(*found, words), 10_000),
+            "a loop over cells, weights only": (lambda: loop(*found, words), 10_000),
         }
         for name, (work, cells) in steps.items():
             wall, cpu, memory = min(measured(work) for _ in range(3))
-            print(
-                f"{name:<40} {cells / wall:9,.0f} cells/s {1e6 * cpu / cells:6.0f} CPU us a cell, {memory:.2f} GB more"
-            )
+            print(f"{name:<40} {cells / wall:9,.0f} cells/s {1e6 * cpu / cells:6.0f} CPU us/cell, {memory:.2f} GB more")
 
 
 if __name__ == "__main__":

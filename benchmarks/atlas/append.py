@@ -1,13 +1,13 @@
-"""Appending h5ad files with their counts, beside plain tiledbsoma on the same files in the same run.
+"""Compare appending h5ad files with their counts to plain tiledbsoma, on the same files in the same run.
 
     python benchmarks/atlas/append.py [--files 4] [--cells 250000] [--values 700] [--rounds 1] [--check]
 
 `scim` appends all files to an empty atlas in one call: obs, counts and an embedding of 128 numbers by an encoder with
-one hidden layer of 64. `tiledbsoma` registers the files, makes an experiment, and calls `from_h5ad` for each, the way
-its documentation has it. Each works in a process of its own, in turns. Memory is looked at every 20 ms from outside,
-interpreter and libraries included: `own` are the pages of the process, `resident` counts pages of mapped files too.
+one hidden layer of 64. `tiledbsoma` registers the files, makes an experiment, and calls `from_h5ad` for each, as in its
+documentation. Both run in separate processes, in turns. Another process samples the memory every 20 ms, interpreter and
+libraries included: `anonymous` is the memory of the process, `resident` includes pages of mapped files.
 With `--check` every count and every column of obs that `scim` stored is compared with the files, and a few reads are
-timed. With `--keep FOLDER` the atlas stays there.
+timed. With `--keep FOLDER` the atlas is kept there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WAYS = ("scim", "tiledbsoma")
 
 
 def small_model(n_genes: int, *, dim: int = 128) -> Model:
-    """Return a model with random weights that is quick."""
+    """Return a small model with random weights."""
     import torch  # noqa: PLC0415  (plain tiledbsoma needs none)
 
     from scim.model import (  # noqa: PLC0415
@@ -48,7 +48,7 @@ def small_model(n_genes: int, *, dim: int = 128) -> Model:
 
 
 def with_scim(files: list[Path], out: Path, n_genes: int) -> dict[str, Any]:
-    """Append with scim; return the seconds, and where they went."""
+    """Append with scim; return the seconds in total and by step."""
     import tiledbsoma  # noqa: PLC0415
 
     import scim  # noqa: PLC0415
@@ -88,7 +88,7 @@ def with_scim(files: list[Path], out: Path, n_genes: int) -> dict[str, Any]:
 
 
 def with_tiledbsoma(files: list[Path], out: Path) -> dict[str, Any]:
-    """Append as tiledbsoma does it."""
+    """Append with tiledbsoma."""
     import tiledbsoma  # noqa: PLC0415
     import tiledbsoma.io  # noqa: PLC0415
 
@@ -104,12 +104,12 @@ def with_tiledbsoma(files: list[Path], out: Path) -> dict[str, Any]:
     with tiledbsoma.open(uri) as experiment:
         n = experiment.obs.count
         kinds = str(experiment.ms["RNA"].X["data"].schema.field("soma_data").type)
-    assert kinds == "float"  # as scim's
+    assert kinds == "float"  # the value type of scim
     return {"seconds": seconds, "cpu": cpu, "cells": n, "parts": {}, "bytes": bytes_in(out)}
 
 
 def check(files: list[Path], out: Path) -> None:
-    """Compare what was stored with the files."""
+    """Compare the stored counts and columns with the files."""
     import scim  # noqa: PLC0415
     from scim.atlas.soma import read_counts  # noqa: PLC0415
 
@@ -137,7 +137,7 @@ def check(files: list[Path], out: Path) -> None:
 
 
 def reads(out: Path) -> None:
-    """Say what reading takes: the best of three."""
+    """Print the seconds of a few reads, the best of three."""
     import scim  # noqa: PLC0415
     from scim.atlas.soma import read_counts  # noqa: PLC0415
 
@@ -161,7 +161,7 @@ def reads(out: Path) -> None:
 
 def report(way: str, result: dict[str, Any]) -> None:
     seconds, n = result["seconds"], result["cells"]
-    memory = f"own {result['own'] / 1e9:.2f} GB, resident {result['resident'] / 1e9:.2f} GB"
+    memory = f"anonymous {result['anonymous'] / 1e9:.2f} GB, resident {result['resident'] / 1e9:.2f} GB"
     cpu, disk = f"{result['cpu']:.0f} s of CPU", f"disk {result['bytes'] / 1e9:.2f} GB"
     print(f"{way:10s} {seconds:7.1f} s, {n / seconds:.0f} cells/s, {cpu}, {memory}, {disk}")
     parts = result["parts"]
@@ -179,7 +179,7 @@ def compare(results: dict[str, list[dict[str, Any]]]) -> None:
         f"scim / tiledbsoma, best of each: {ours['seconds'] / theirs['seconds']:.2f} x the time, "
         f"{ours['cpu'] / theirs['cpu']:.2f} x the CPU, "
         f"{rest / theirs['seconds']:.2f} x without the embedding, {ours['bytes'] / theirs['bytes']:.2f} x the disk, "
-        f"{ours['own'] / theirs['own']:.2f} x the memory"
+        f"{ours['anonymous'] / theirs['anonymous']:.2f} x the memory"
     )
 
 
@@ -188,7 +188,7 @@ def main() -> None:
     cells.add_arguments(parser)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--keep", type=Path, help="where the atlas is to stay")
+    parser.add_argument("--keep", type=Path, help="folder in which the atlas is kept")
     parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)

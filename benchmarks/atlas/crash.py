@@ -1,11 +1,11 @@
-"""Kill writers at random moments; nothing committed may be lost, nothing half visible, and another try must succeed.
+"""Kill writers at random moments; check that committed data is intact, partial data invisible, and a retry succeeds.
 
     python benchmarks/atlas/crash.py --kills 300 --seed 0
 
-Each kill is a SIGKILL from outside, at a moment drawn uniformly from the time that the change takes when nothing
-disturbs it. Then the atlas is compared with what was committed: obs, counts, embeddings, labels, names, genes, what the
-index answers. The same call is made again, by the process of this script; then the atlas is compared with one on which
-the change was never interrupted, `verify()` must find nothing, and no file of the dead writer may be left.
+Each kill is a SIGKILL of another process, at a moment drawn uniformly from the duration of an undisturbed change.
+Then the atlas is compared with the committed version: obs, counts, embeddings, labels, names, genes, search results of
+the index. The process of this script repeats the call and compares the atlas with one on which
+the change was not interrupted; `verify()` must find nothing, and no file of the dead writer may remain.
 
 One in five is killed a second time, while it rolls back or resumes.
 """
@@ -24,7 +24,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from toy import table  # first: it says where the helpers are
+from toy import table  # first: it adds the helpers to the path
 
 from helpers import changes, crashes
 
@@ -39,13 +39,13 @@ CHANGES = {
     "publish": 0.025,
     "vacuum": 0.025,
 }
-"""Changes and the share of the kills that each gets."""
+"""Changes, and the share of the kills of each."""
 
 AGAIN = 0.2
 
 
 def kill(workers: changes.Workers, path: Path, reference: crashes.Reference, after: float) -> bool:
-    """Begin a change and kill it so many seconds later; return whether it still ran."""
+    """Start a change and kill it `after` seconds; return whether it was still running."""
     job = {"change": reference.change, "uri": str(path), "inputs": str(reference.inputs), "timeout": 30}
     process = workers.begin(job | {"result": str(path.parent / "result.json")})
     time.sleep(after)
@@ -55,7 +55,7 @@ def kill(workers: changes.Workers, path: Path, reference: crashes.Reference, aft
 
 
 def trial(workers: changes.Workers, reference: crashes.Reference, room: Path, rng: np.random.Generator) -> str:
-    """Kill once or twice, look, try again, look; return when the kill hit."""
+    """Kill once or twice, compare, retry, compare; return when the kill happened."""
     path = changes.copy_atlas(reference.base, room)
     alive = kill(workers, path, reference, rng.uniform(0, reference.seconds))
     phase = crashes.check_killed(path, reference)
@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=60, help="stop after so long, whatever is done")
+    parser.add_argument("--minutes", type=float, default=60, help="stop after this time")
     parser.add_argument("--keep", type=Path, help="folder for the atlases of failed trials")
     given = parser.parse_args()
     rng, end = np.random.default_rng(given.seed), time.monotonic() + 60 * given.minutes
@@ -89,7 +89,7 @@ def main() -> None:
             try:
                 phase = trial(workers, references[name], room, rng)
                 hits[name][phase] += 1
-                if phase == "it had ended":  # that was no kill
+                if phase == "it had ended":  # it ended before the kill
                     queue.append(name)
             except Exception as error:  # noqa: BLE001  (all of them count)
                 hits[name]["failed"] += 1

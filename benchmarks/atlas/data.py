@@ -1,10 +1,10 @@
-"""Made-up cells in h5ad files: sparse counts with gene frequencies, depths and cell types as in real data.
+"""Simulate cells in h5ad files: sparse counts with gene frequencies, depths and cell types as in real data.
 
     python benchmarks/atlas/data.py [--files 4] [--cells 250000] [--genes 20000] [--values 700] [--seed 0] [--folder F]
 
-A cell draws its molecules one by one from the profile of its type, so small counts are as frequent as in real data
-and the number of genes varies. A file is written block by block as anndata writes csr: float32 values, int32 columns,
-its own small chunks, uncompressed. Files that are there already are kept.
+The molecules of a cell are drawn one by one from the profile of its type, so small counts are as frequent as in real
+data and the number of genes varies. A file is written block by block as anndata writes csr: float32 values, int32
+columns, small chunks, uncompressed. Existing files are kept.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ COLUMNS = ("donor", "tissue", "disease", "assay", "sex", "age", "n_counts", "is_
 
 
 def made(folder: Path, n_files: int, n_cells: int, *, n_genes: int, values: int, seed: int = 0) -> list[Path]:
-    """Return the files, which are made if they are not there yet."""
+    """Return the files; make those that do not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"cells-{n_cells}-{n_genes}-{values}-{seed}-{number}.h5ad" for number in range(n_files)]
     for number, path in enumerate(paths):
         if not path.exists():
             temporary = path.with_suffix(".part")
             write(temporary, n_cells, n_genes, values, np.random.default_rng([seed, number]), profile_seed=seed)
-            temporary.rename(path)  # last: the name says that all is there
+            temporary.rename(path)  # last: a file of this name is complete
     return paths
 
 
@@ -50,7 +50,7 @@ def write(path: Path, n_cells: int, n_genes: int, values: int, rng: np.random.Ge
     """Write one file."""
     probability, other = profiles(n_genes, np.random.default_rng(profile_seed))
     types = rng.choice(N_TYPES, n_cells, p=np.arange(N_TYPES, 0, -1) / (N_TYPES * (N_TYPES + 1) / 2))
-    # Four tenths of the molecules come from genes that the cell has shown already.
+    # Four tenths of the molecules come from genes that the cell expresses already.
     depth = np.clip(rng.lognormal(np.log(1.33 * values), 0.5, n_cells), 20, None).astype(np.int64)
     genes = gene_names(n_genes)
     with h5py.File(path, "w") as file:
@@ -69,7 +69,7 @@ def write(path: Path, n_cells: int, n_genes: int, values: int, rng: np.random.Ge
 
 
 def gene_names(n: int) -> NDArray[np.object_]:
-    """Return ids of real genes, so that they are recognised."""
+    """Return ids of real genes, which scim recognises."""
     names = canonical_genes(_table()["ensembl"].iloc[:n])
     return np.array([*names, *(f"made-up-{i}" for i in range(n - len(names)))], dtype=object)
 
@@ -114,7 +114,7 @@ def _alias(share: Any, probability: Any, other: Any) -> None:
         probability[poor], other[poor] = scaled[poor], rich
         scaled[rich] -= 1.0 - scaled[poor]
         low += 1
-        if scaled[rich] < 1.0:  # it is poor now: it is dealt with before those that are less poor
+        if scaled[rich] < 1.0:  # below the mean now: handle it before the larger ones
             low -= 1
             order[low] = rich
             high -= 1
@@ -147,11 +147,11 @@ def draw(probability: Any, other: Any, types: Any, depth: Any, seed: int) -> Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what says which files are wanted."""
+    """Add the arguments that describe the files."""
     parser.add_argument("--files", type=int, default=4)
     parser.add_argument("--cells", type=lambda text: int(float(text)), default=250_000, help="in each file")
     parser.add_argument("--genes", type=int, default=20_000)
-    parser.add_argument("--values", type=int, default=700, help="genes that a cell shows")
+    parser.add_argument("--values", type=int, default=700, help="genes expressed per cell")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=FOLDER)
 
@@ -164,7 +164,9 @@ def main() -> None:
     for path in made(given.folder, given.files, given.cells, n_genes=given.genes, values=given.values, seed=given.seed):
         with h5py.File(path) as file:
             per_cell = file["X/data"].size / given.cells
-            print(f"{path}: {path.stat().st_size / 1e9:.2f} GB, {per_cell:.0f} values a cell, {file['X/data'].chunks}")
+            print(
+                f"{path}: {path.stat().st_size / 1e9:.2f} GB, {per_cell:.0f} values per cell, {file['X/data'].chunks}"
+            )
     print(f"{time.perf_counter() - began:.0f} s")
 
 

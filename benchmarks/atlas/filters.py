@@ -1,12 +1,12 @@
-"""Filters on a million cells: `atlas.select(where)` beside the `value_filter` of SOMA, equal answers.
+"""Compare `atlas.select(where)` on a million cells with the `value_filter` of SOMA; the selected cells must be equal.
 
     python benchmarks/atlas/filters.py [--cells 1e6] [--filters 200] [--seed 0] [--folder FOLDER]
 
 Ten columns: six of text (2 to 2,000 values), two of whole numbers, one of fractions, one of truth values. Filters are
-drawn at random: one to four comparisons (`== != < <= > >= in not in`) joined by `and` and `or`. `scim` asks the index
-of an atlas made by `from_embedding`; SOMA reads `soma_joinid` with the filter, once from the same atlas and once from
-a frame as tiledbsoma makes it, text dictionary-coded. Each filter is run once by each, in turns, after other filters
-have warmed up. Both languages say the same where nothing is missing; the two columns that have missing values are
+drawn at random: one to four comparisons (`== != < <= > >= in not in`) joined by `and` and `or`. `scim` filters by the
+index of an atlas made by `from_embedding`; SOMA reads `soma_joinid` with the filter, once from the same atlas and once
+from a frame written by tiledbsoma, with dictionary-coded text. All run each filter once, in turns, after a warm-up with
+other filters. Both filter languages are equivalent without missing values; the two columns with missing values are
 compared with `==`, `in`, `<`, `>` only, which a missing value passes in neither.
 """
 
@@ -42,7 +42,7 @@ COLUMNS = (*TEXTS, *NUMBERS, "is_primary")
 
 
 def frame(n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Return obs; values of a text are as uneven as in real data."""
+    """Return obs; the frequencies of text values are as uneven as in real data."""
     made: dict[str, Any] = {}
     for name, n_values in TEXTS.items():
         codes = rng.choice(n_values, n, p=rng.dirichlet(np.full(n_values, 0.5)))
@@ -61,7 +61,9 @@ def comparison(obs: pd.DataFrame, rng: np.random.Generator) -> str:
     if name == "is_primary":
         return f"is_primary == {bool(rng.integers(2))}"
     if name in TEXTS:
-        occur = obs[name].cat.remove_unused_categories().cat.categories  # scim refuses a value that no cell has
+        occur = (
+            obs[name].cat.remove_unused_categories().cat.categories
+        )  # scim raises an error for a value that no cell has
         values = [str(value) for value in rng.choice(occur, int(rng.integers(2, 9)))]
         operators = ("==", "in") if name in SOME_MISSING else ("==", "!=", "in", "not in")
         operator = str(rng.choice(operators))
@@ -72,7 +74,7 @@ def comparison(obs: pd.DataFrame, rng: np.random.Generator) -> str:
 
 
 def filters(obs: pd.DataFrame, n: int, rng: np.random.Generator) -> list[str]:
-    """Return filters that both languages read."""
+    """Return filters that are valid in both languages."""
     made = []
     for _ in range(n):
         where = comparison(obs, rng)
@@ -83,7 +85,7 @@ def filters(obs: pd.DataFrame, n: int, rng: np.random.Generator) -> list[str]:
 
 
 def write_frame(obs: pd.DataFrame, uri: str) -> None:
-    """Write obs as tiledbsoma does, in its defaults."""
+    """Write obs with the defaults of tiledbsoma."""
     table = pa.Table.from_pandas(obs, preserve_index=False)
     table = table.add_column(0, "soma_joinid", pa.array(np.arange(len(obs))))
     coded = pa.dictionary(pa.int32(), pa.large_string())
@@ -101,7 +103,7 @@ def select(data: Any, where: str) -> NDArray[np.int64]:
 
 
 def measure(ways: dict[str, Callable[[str], NDArray[np.int64]]], wheres: list[str]) -> dict[str, NDArray[np.float64]]:
-    """Return the seconds of each filter by each way, whose answers are compared."""
+    """Return the seconds of each filter by method; raise if the selected cells differ."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     passing = []
     for where in wheres:
@@ -114,19 +116,19 @@ def measure(ways: dict[str, Callable[[str], NDArray[np.int64]]], wheres: list[st
         assert all(np.array_equal(first, other) for other in others), where
         passing.append(len(first))
     low, median, high = np.percentile(passing, (10, 50, 90))
-    print(f"{len(wheres)} filters, equal answers; cells that pass: {low:.0f}, {median:.0f}, {high:.0f} (10, 50, 90 %)")
+    print(f"{len(wheres)} filters, equal results; cells that pass: {low:.0f}, {median:.0f}, {high:.0f} (10, 50, 90 %)")
     return {name: np.array(seconds) for name, seconds in taken.items()}
 
 
 def report(taken: dict[str, NDArray[np.float64]]) -> None:
     ours = taken["scim"]
     for name, seconds in taken.items():
-        spread = "{:.2f} median, {:.2f} mean, {:.2f} most".format(
+        spread = "{:.2f} median, {:.2f} mean, {:.2f} max".format(
             *np.array([np.median(seconds), seconds.mean(), seconds.max()]) * 1e3
         )
         ratio = seconds / ours
         factors = (np.median(ratio), ratio.mean(), ratio.min(), seconds.sum() / ours.sum())
-        factor = "; {:.0f} x median, {:.0f} x mean, {:.1f} x least, {:.0f} x of all".format(*factors)
+        factor = "; {:.0f} x median, {:.0f} x mean, {:.1f} x min, {:.0f} x of all".format(*factors)
         print(f"{name:22s} ms: {spread}{factor if name != 'scim' else ''}")
 
 

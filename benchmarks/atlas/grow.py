@@ -1,10 +1,10 @@
-"""Appending 10,000 cells to atlases of 100,000 and of a million cells, until the first search finds one of them.
+"""Measure appending 10,000 cells to atlases of 100,000 and a million cells, up to the first search with a new hit.
 
     python benchmarks/atlas/grow.py [--sizes 1e5 1e6] [--new 10000] [--times 10] [--seed 0] [--folder FOLDER]
 
-The atlases are made first: counts of 60 genes a cell, an ivf index; with `--keep` they stay for another run. What is
-appended has 700 genes a cell of 20,000, all counts are stored, and the index covers the new cells. All happens in one
-process, with kernels loaded; after each append the atlas is opened again and searched for the last of the new cells.
+The atlases are made first: counts of 60 genes per cell, an ivf index; with `--keep` they are kept for another run. The
+appended cells have 700 of 20,000 genes each, all counts are stored, and the index covers the new cells. Everything runs
+in one process, with compiled kernels; after each append the atlas is reopened and searched for the last new cell.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ WATCHED: tuple[tuple[Any, str, str], ...] = (
 
 
 def base(folder: Path, n_cells: int, seed: int, *, keep: bool) -> Path:
-    """Return a new copy of an atlas of so many cells."""
+    """Return a new copy of an atlas of `n_cells` cells."""
     made = folder / f"grow-{n_cells}-{seed}"
     if not made.exists():
         n_files = max(1, n_cells // IN_FILE)
@@ -80,7 +80,7 @@ def columns() -> dict[str, Any]:
 
 
 def measure(uri: Path, files: list[Path], parts: Parts) -> list[dict[str, float]]:
-    """Append the files one after the other; return what each took."""
+    """Append the files in order; return the seconds of each by step."""
     taken = []
     for number, file in enumerate(files):
         parts.seconds.clear()
@@ -97,7 +97,7 @@ def measure(uri: Path, files: list[Path], parts: Parts) -> list[dict[str, float]
             first = time.perf_counter()
             found = atlas.index.query(row, 1)
             answered = time.perf_counter()
-        # Two cells of no counts, or of the same, are equally near.
+        # Two cells without counts, or with equal counts, are equally near.
         assert found.ids[0, 0] == last or found.distances[0, 0] < 1e-6
         inside["else"] = done - opened - sum(inside.values())
         times = {"open": opened - began, "append": done - opened, "append, CPU": cpu}
@@ -107,7 +107,7 @@ def measure(uri: Path, files: list[Path], parts: Parts) -> list[dict[str, float]
 
 
 def report(n_cells: int, taken: list[dict[str, float]], n_bytes: int) -> None:
-    print(f"\n{n_cells:,} cells, {n_bytes / 1e9:.2f} GB after {len(taken)} appends; seconds: first, median, last, most")
+    print(f"\n{n_cells:,} cells, {n_bytes / 1e9:.2f} GB after {len(taken)} appends; seconds: first, median, last, max")
     names = [*dict.fromkeys(name for times in taken for name in times)]
     for name in sorted(names, key=lambda name: (name.startswith("- "), -np.median([t.get(name, 0) for t in taken]))):
         values = [times.get(name, 0.0) for times in taken]
@@ -121,12 +121,12 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=cells.FOLDER)
-    parser.add_argument("--keep", action="store_true", help="keep the atlases, for another run")
+    parser.add_argument("--keep", action="store_true", help="keep the atlases for another run")
     given = parser.parse_args()
     scim.settings.progress = False
     new = cells.made(given.folder, given.times, given.new, n_genes=N_GENES, values=700, seed=given.seed + 1)
     atlases = {n: base(given.folder, n, given.seed, keep=given.keep) for n in given.sizes}
-    with tempfile.TemporaryDirectory(dir=given.folder) as room:  # loads the kernels
+    with tempfile.TemporaryDirectory(dir=given.folder) as room:  # compiles the kernels
         warm = base(Path(room), 5_000, given.seed, keep=False)
         measure(warm, cells.made(Path(room), 1, 500, n_genes=N_GENES, values=700, seed=given.seed + 2), Parts())
     parts = Parts()

@@ -1,11 +1,11 @@
-"""Read an atlas from many processes while another appends to it: every answer must be that of a committed version.
+"""Read an atlas from many processes while another appends to it: every result must be that of a committed version.
 
     python benchmarks/atlas/readers.py --readers 20 --minutes 5
 
-A reading takes all: obs from the index and from the store, counts, embeddings, labels, names, answers of the index.
-Half of the readers open the atlas for each reading, the others keep it open, read each version twice and `refresh`. The
-writer appends a study of 24 cells at a time, removes some, builds the index and compacts. In the end each version is
-opened once more, and what the readers noted of it is compared.
+A read covers everything: obs from the index and from the store, counts, embeddings, labels, names, search results.
+Half of the readers open the atlas for each read, the others keep it open, read each version twice and `refresh`. The
+writer appends a study of 24 cells at a time, removes some, builds the index and compacts. At the end each version is
+opened once more and compared with the results of the readers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from toy import table  # first: it says where the helpers are
+from toy import table  # first: it adds the helpers to the path
 
 from helpers import changes, reading
 

@@ -1,4 +1,4 @@
-"""Where the seconds of a call go, and what memory a process takes. Linux."""
+"""Measure the seconds of a call by function, and the memory of a process. Linux."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PAUSE = 0.02  # seconds between two looks
+_PAUSE = 0.02  # seconds between two samples
 
 
 class Parts:
-    """Seconds that were spent in some functions, those within one another counted once for the inner one."""
+    """Seconds spent in some functions; the time of a nested call counts for the inner function only."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._inner: list[float] = []
 
     def watch(self, owner: Any, name: str, part: str) -> None:
-        """Take the time of a function of a module, or of a method of a class, from now on."""
+        """Time a function of a module, or a method of a class, from now on."""
         wrapped = getattr(owner, name)
 
         @functools.wraps(wrapped)
@@ -37,7 +37,7 @@ class Parts:
 
     @contextlib.contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Take the time of a block."""
+        """Time a block."""
         began = time.perf_counter()
         self._inner.append(0.0)
         try:
@@ -50,12 +50,12 @@ class Parts:
 
 
 def run_child(script: str, *arguments: str) -> dict[str, Any]:
-    """Run a script by itself; return the JSON of its last line, with the bytes it held at most.
+    """Run a script in a process; return the JSON of its last line, with its peak memory in bytes.
 
-    `resident` counts mapped files too, `own` does not.
+    `resident` includes mapped files, `anonymous` does not.
     """
     child = subprocess.Popen([sys.executable, script, *arguments], stdout=subprocess.PIPE, text=True)
-    peak = {"resident": 0, "own": 0}
+    peak = {"resident": 0, "anonymous": 0}
     while child.poll() is None:
         for kind, held in _held(child.pid).items():
             peak[kind] = max(peak[kind], held)
@@ -72,8 +72,8 @@ def _held(pid: int) -> dict[str, int]:
     with contextlib.suppress(OSError, ValueError, KeyError):
         text = Path(f"/proc/{pid}/status").read_text()
         lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        own = int(lines["RssAnon"].split()[0]) + int(lines["RssShmem"].split()[0])
-        return {"resident": int(lines["VmHWM"].split()[0]) * 1024, "own": own * 1024}
+        anonymous = int(lines["RssAnon"].split()[0]) + int(lines["RssShmem"].split()[0])
+        return {"resident": int(lines["VmHWM"].split()[0]) * 1024, "anonymous": anonymous * 1024}
     return {}
 
 

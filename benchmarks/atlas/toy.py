@@ -1,4 +1,4 @@
-"""What crash.py, writers.py and readers.py share: the toy atlases and the processes of the tests."""
+"""Make the toy atlases and the processes of the tests for crash.py, writers.py and readers.py."""
 
 from __future__ import annotations
 

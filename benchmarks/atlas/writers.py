@@ -1,9 +1,9 @@
-"""Let several processes append at the same moment: no cell may be lost or mixed, and a failure names the lock owner.
+"""Append from several processes at the same time: no cell may be lost or mixed, and a failure names the lock owner.
 
     python benchmarks/atlas/writers.py --trials 50 --seed 0
 
-Trials take turns: two writers or four; each waits up to a minute for the others, or not at all; in every fourth trial
-of those that wait, one of the writers is killed.
+Trials alternate: two writers or four; they wait up to a minute for the lock, or not at all; in every fourth trial
+with waiting, one of the writers is killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from toy import table  # first: it says where the helpers are
+from toy import table  # first: it adds the helpers to the path
 
 from helpers import changes, rivals
 

@@ -1,10 +1,10 @@
-"""Coherence of real queries against the packaged atlas, beside what a number of hits would give.
+"""Measure the coherence of real queries against the packaged atlas, beside the published measure by number of hits.
 
     python benchmarks/coherence/coherence.py --data FOLDER
 
 `FOLDER` has pbmc3k.h5ad, zheng_facs.h5ad and baron_human234.h5ad. A query is a type of one of them, a mixture of types
 of one, or cells of two. `scim` is `uns["scim_search"]["coherence"]`; the others are the share of the 100 nearest cells
-of each centre that is among the k nearest of the query. "By means": `centroid="embedding"`.
+of each centroid that is among the k nearest of the query. "By means": `centroid="embedding"`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def queries(data: dict[str, anndata.AnnData]) -> dict[str, anndata.AnnData]:
 
 
 def by_number(adata: anndata.AnnData, atlas: scim.atlas.Atlas, hits: np.ndarray) -> list[float]:
-    """Return the measure with the first k hits, for each k."""
+    """Return the published measure with the first k hits, for each k."""
     near = atlas.index.query(_centres(adata.obsm["X_scim"]), 100, distinct=True).ids
     return [100 * np.isin(near, hits[:k]).mean() for k in KS]
 
@@ -80,7 +80,7 @@ def main() -> None:
             for how in ({"k": 5, "centroid": "embedding"}, {"k": 5}, {"k": max(KS)}):
                 scim.tl.search(adata, atlas, groupby="query", **{"centroid": "counts"} | how)
                 found.append(adata.uns["scim_search"]["coherence"][0])
-            assert found[1] == found[2]  # whatever k
+            assert found[1] == found[2]  # the same for every k
             numbers = by_number(adata, atlas, adata.uns["scim_search"]["ids"][0])
             print(
                 f"{name} | {adata.n_obs} | {found[1]:.0f} | {found[0]:.0f} | "

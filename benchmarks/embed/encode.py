@@ -1,10 +1,10 @@
-"""Cells per second from counts to embeddings, beside a plain dense torch forward of the same net, in one run.
+"""Measure the cells per second from counts to embeddings, and of a plain dense torch forward pass, in one run.
 
     python benchmarks/embed/encode.py [--data FOLDER] [--cells 10000 50000] [--rounds 3] [--standardize]
 
-The cells are real ones of three studies (two of blood, one of pancreas), over the 20,000 most expressed of their
-genes, repeated up to the number wanted; the net is 20,000 -> 1024 -> 1024 -> 1024 -> 128 with random weights.
-Each number of cells runs in a process of its own. `--rounds 0` looks at memory only. Linux.
+The cells are real cells of three studies (two of blood, one of pancreas), over their 20,000 most expressed
+genes, repeated up to the given number; the network is 20,000 -> 1024 -> 1024 -> 1024 -> 128 with random weights.
+Each number of cells runs in a separate process. `--rounds 0` measures memory only. Linux.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--cells", type=int, nargs="+", default=[10_000, 50_000])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--standardize", action="store_true", help="a net that standardises each cell")
+    parser.add_argument("--standardize", action="store_true", help="a network that standardises each cell")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -86,12 +86,12 @@ def measure(data: Path, n: int, rounds: int, *, standardize: bool) -> dict[str, 
 
 
 def report(n: int, result: dict[str, Any]) -> None:
-    print(f"\n{n} cells x {N_GENES} genes, {result['values_per_cell']:.0f} values a cell")
+    print(f"\n{n} cells x {N_GENES} genes, {result['values_per_cell']:.0f} values per cell")
     for name, grown in result["grown"].items():
         print(f"{name:20s} memory +{grown:.0f} MB, of which the embedding {n * LATENT * 4 / 2**20:.0f}")
     if result["gap"] is None:
         return
-    print(f"largest difference from the dense forward {result['gap']:.1e}")
+    print(f"largest difference from the dense forward pass {result['gap']:.1e}")
     dense = np.array(result["seconds"]["dense"])
     for name, seconds in result["seconds"].items():
         ratio = np.median(dense / np.array(seconds))
@@ -99,9 +99,9 @@ def report(n: int, result: dict[str, Any]) -> None:
 
 
 def growth(way: Callable[[], object]) -> float:
-    """Memory that a call takes beyond what is there before it, in MB, looked at every 2 ms."""
+    """Return the peak memory of a call above that before it, in MB, sampled every 2 ms."""
     done = threading.Event()
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier work freed is not to be had for nothing
+    ctypes.CDLL(None).malloc_trim(0)  # return memory that earlier work freed
     before = peak = resident()
 
     def watch() -> None:
@@ -123,7 +123,7 @@ def resident() -> float:
 
 
 def real_cells(data: Path, n: int) -> tuple[anndata.AnnData, np.ndarray]:
-    """All cells of the studies over the union of their genes, repeated up to `n`; and the genes of the model."""
+    """Return all cells of the studies over the union of their genes, repeated up to `n`, and the genes of the model."""
     parts = {study: anndata.read_h5ad(data / f"{study}.h5ad") for study in STUDIES}
     for part in parts.values():
         part.obs = part.obs[[]]
@@ -153,7 +153,7 @@ def random_net(*, standardize: bool) -> Encoder:
 
 
 def plain(net: Encoder, X: sparse.csr_matrix, batch_size: int = 1000) -> np.ndarray:
-    """Embed batches made dense, by the net as it is."""
+    """Embed dense batches with the unchanged network."""
     out = np.empty((X.shape[0], LATENT), dtype=np.float32)
     with torch.inference_mode():
         for start in range(0, X.shape[0], batch_size):

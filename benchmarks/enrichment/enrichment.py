@@ -1,8 +1,8 @@
-"""How often `tl.enrichment` errs and how much it finds, beside other tests.
+"""Measure the false discovery rate and the power of `tl.enrichment` and of other tests.
 
     python benchmarks/enrichment/enrichment.py
 
-Each row is 200 made-up atlases; a false discovery rate is the mean of (false / all) values of q <= .05, the power the
+Each row is 200 simulated atlases; a false discovery rate is the mean of (false / all) values of q <= .05, the power the
 mean share of planted values among them. About two and a half minutes on one core.
 """
 
@@ -13,9 +13,9 @@ import time
 import warnings
 
 import numpy as np
-import rivals
-from made_up import Setting, made_up
+import other_tests
 from scipy import stats
+from simulate import Setting, simulate
 
 SETTINGS = {
     "sizes 20-20,000": Setting(),
@@ -23,9 +23,9 @@ SETTINGS = {
     "400 samples": Setting(n_samples=400),
     "60 % of samples without hits": Setting(zeros=0.6, n_samples=400),
     "lognormal, spread 1": Setting(spread=1.0, heavy=True),
-    "1,000 hits dealt out": Setting(spread=1.0, n_hits=1000),
+    "1,000 hits assigned at random": Setting(spread=1.0, n_hits=1000),
     "studies of many values": Setting(study_spread=0.7),
-    "three studies a value": Setting(study_spread=0.7, studies="nested"),
+    "three studies per value": Setting(study_spread=0.7, studies="nested"),
     "the same, 400 samples, sizes by value": Setting(
         study_spread=0.7, studies="nested", n_samples=400, sizes_by_value=True
     ),
@@ -34,15 +34,15 @@ SETTINGS = {
     "nothing planted": Setting(planted=0.0),
     "nothing, sizes by value, spread 1": Setting(planted=0.0, sizes_by_value=True, spread=1.0),
     "nothing, studies of many values": Setting(planted=0.0, study_spread=0.7),
-    "nothing, three studies a value": Setting(planted=0.0, study_spread=0.7, studies="nested"),
+    "nothing, three studies per value": Setting(planted=0.0, study_spread=0.7, studies="nested"),
     "nothing, a study for each two values": Setting(planted=0.0, study_spread=0.7, studies="pairs"),
 }
 TESTS = {
-    "scim": rivals.scim,
-    "without studies": rivals.scim_without_studies,
-    "permutation": rivals.permutation,
-    "Welch": rivals.welch,
-    "Fisher, cells": rivals.fisher,
+    "scim": other_tests.scim,
+    "without studies": other_tests.scim_without_studies,
+    "permutation": other_tests.permutation,
+    "Welch": other_tests.welch,
+    "Fisher, cells": other_tests.fisher,
 }
 
 
@@ -63,17 +63,17 @@ def main() -> None:
     for name, setting in SETTINGS.items():
         rates = {test: [] for test in TESTS}
         for seed in range(n):
-            made = made_up(setting, np.random.default_rng(seed))
+            simulated = simulate(setting, np.random.default_rng(seed))
             for test, p_of in TESTS.items():
-                found = discovered(p_of(made))
-                wrong = (found & ~made.truth).sum() / max(1, found.sum())
-                rates[test].append((wrong, (found & made.truth).sum() / max(1, made.truth.sum())))
+                found = discovered(p_of(simulated))
+                wrong = (found & ~simulated.truth).sum() / max(1, found.sum())
+                rates[test].append((wrong, (found & simulated.truth).sum() / max(1, simulated.truth.sum())))
         means = {test: np.mean(pairs, axis=0) for test, pairs in rates.items()}
         cells = [f"{fdr:.3f}" + ("" if setting.planted == 0 else f" / {power:.2f}") for fdr, power in means.values()]
         print(f"{name} | " + " | ".join(cells), flush=True)
-    big = made_up(Setting(n_samples=5000, n_values=300, n_queries=50, study_spread=0.5), np.random.default_rng(0))
+    big = simulate(Setting(n_samples=5000, n_values=300, n_queries=50, study_spread=0.5), np.random.default_rng(0))
     start = time.perf_counter()
-    rivals.scim(big)
+    other_tests.scim(big)
     print(f"300 values, 50 queries, 5,000 samples, 25 studies: {time.perf_counter() - start:.2f} s")
 
 

@@ -1,14 +1,14 @@
-"""Known markers of the cell types of a study, and how well a ranking of genes puts them first.
+"""Read known markers of the cell types of a study, and measure how early a ranking of genes ranks them.
 
-The rules, fixed before any ranking was looked at:
+The rules, fixed before any ranking was computed:
 
-- A row of the table of markers counts for a cell type if it is positive, names the type or one below it in the Cell
+- A row of the table of markers counts for a cell type if it is positive, names the type or a descendant in the Cell
   Ontology, and is of the study's tissue.
 - A gene is a marker of the type if rows of at least two resources name it.
-- A type is judged if at least ten cells of the study have it and at least five of its markers are among the genes of
+- A type is scored if at least ten cells of the study have it and at least five of its markers are among the genes of
   the model that the study measured.
 - The other genes are the background. Stricter: only genes that at least 5 % of the cells of some type, or of
-  the type itself, have; markers that they do not have are left out then.
+  the type itself, express; markers that they do not express are then left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_markers(folder: Path) -> pd.DataFrame:
 def markers_of(
     table: pd.DataFrame, term: str, tissue: str | None, *, resources: int = LEAST_RESOURCES, below: bool = True
 ) -> set[str]:
-    """Return the genes that enough resources name for a type (and those below it), in a tissue or in any."""
+    """Return the genes that enough resources name for a type (and its descendants), in a tissue or in any."""
     family = {term} | (set(scim.ontology.descendants(term)) if below else set())
     rows = table[table["CL_ID"].isin(family)]
     if tissue is not None:
@@ -48,12 +48,12 @@ def markers_of(
 
 
 def of_tissue(names: pd.Series, tissue: str) -> pd.Series:
-    """Say which tissues are blood, or the pancreas or a part of it."""
+    """Return which tissues are blood, or the pancreas or a part of it."""
     return names.isin(["blood", "venous blood"]) if tissue == "blood" else names.str.contains("pancrea")
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray, background: np.ndarray) -> float:
-    """Return the chance that a marker has a higher score than another gene; equal scores count half."""
+    """Return the probability that a marker has a higher score than another gene; ties count half."""
     if positive[background].sum() < LEAST_MARKERS:
         return np.nan
     return float(roc_auc_score(positive[background], scores[background]))

@@ -1,8 +1,8 @@
-"""How early `scim.tl.explain` ranks known markers, beside other rankings of the same genes.
+"""Measure how early `scim.tl.explain` ranks known markers, and how early other rankings of the same genes do.
 
     python benchmarks/explain/run.py [--data FOLDER] [--pairs 500] [--out FILE.csv]
 
-The packaged model, three studies with known labels; see `markers.py` for what is judged. A few minutes on one core.
+The packaged model, three studies with known labels; see `markers.py` for the rules. A few minutes on one core.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 STUDIES = ("pbmc3k", "zheng_facs", "baron_human234")
 UNSEEN = "pbmc_2chem"
-"""A study that the packaged model has not seen, with three coarse types: beside the means, not in them."""
+"""A study that the packaged model has not seen, with three coarse types; the means do not include it."""
 
 
 def main() -> None:
@@ -45,14 +45,14 @@ def main() -> None:
     with scim.atlas.open() as atlas:
         model = atlas.model
     scim.settings.n_threads = 1
-    rows = [row for name in (*STUDIES, UNSEEN) for row in judge(cells[name], name, model, table, arguments.pairs)]
+    rows = [row for name in (*STUDIES, UNSEEN) for row in score_study(cells[name], name, model, table, arguments.pairs)]
     found = pd.DataFrame(rows)
     if arguments.out:
         found.to_csv(arguments.out, index=False)
     show(found)
 
 
-def judge(adata: ad.AnnData, name: str, model: scim.model.Model, table: pd.DataFrame, n_pairs: int) -> list[dict]:
+def score_study(adata: ad.AnnData, name: str, model: scim.model.Model, table: pd.DataFrame, n_pairs: int) -> list[dict]:
     """Return a row for each type, ranking and definition of markers."""
     adata = adata[adata.obs["label"].notna()].copy()
     adata.obs["label"] = adata.obs["label"].astype(str).astype("category")
@@ -87,7 +87,7 @@ def judge(adata: ad.AnnData, name: str, model: scim.model.Model, table: pd.DataF
 
 
 def marker_sets(table: pd.DataFrame, term: str, tissue: str, genes: np.ndarray, observed: np.ndarray) -> dict:
-    """Return the markers as the rules define them, and by looser and stricter rules."""
+    """Return the markers by the rules, and by looser and stricter rules."""
     ways = {
         "primary": {"tissue": tissue},
         "three resources": {"tissue": tissue, "resources": 3},
@@ -98,7 +98,7 @@ def marker_sets(table: pd.DataFrame, term: str, tissue: str, genes: np.ndarray, 
 
 
 def explained(adata: ad.AnnData, model: scim.model.Model) -> np.ndarray:
-    """Run the tool as it comes, and say what it took."""
+    """Run `tl.explain` with its defaults, and print its seconds."""
     started = time.perf_counter()
     scim.tl.explain(adata, model=model, groupby="label")
     seconds = time.perf_counter() - started
@@ -108,12 +108,13 @@ def explained(adata: ad.AnnData, model: scim.model.Model) -> np.ndarray:
 
 
 def baselines(adata: ad.AnnData, X: np.ndarray, codes: np.ndarray, genes: scim.pp.GeneMap) -> dict[str, np.ndarray]:
-    """Rank genes without the model: differences of means, and the tests of scanpy."""
+    """Rank genes without the model: by differences of means, and by the tests of scanpy."""
     n_types = codes.max() + 1
     means = np.stack([X[codes == i].mean(axis=0) for i in range(n_types)])
     out = {
-        "mean difference, types alike": means - (means.sum(axis=0) - means) / (n_types - 1),
-        "mean difference, cells alike": means - np.stack([X[codes != i].mean(axis=0) for i in range(n_types)]),
+        "mean difference, types weighted equally": means - (means.sum(axis=0) - means) / (n_types - 1),
+        "mean difference, cells weighted equally": means
+        - np.stack([X[codes != i].mean(axis=0) for i in range(n_types)]),
     }
     normalised = adata.copy()
     sc.pp.normalize_total(normalised, target_sum=1e4)
@@ -127,7 +128,7 @@ def baselines(adata: ad.AnnData, X: np.ndarray, codes: np.ndarray, genes: scim.p
 
 
 def scores_of(adata: ad.AnnData, genes: scim.pp.GeneMap, n_genes: int) -> np.ndarray:
-    """Bring the scores of `rank_genes_groups` into the order of the model's genes."""
+    """Return the scores of `rank_genes_groups` in the order of the model's genes."""
     of_column = pd.Series(genes.columns, index=adata.var_names)
     scores = np.full((len(adata.obs["label"].cat.categories), n_genes), np.nan)
     for i, group in enumerate(adata.obs["label"].cat.categories):
@@ -147,7 +148,7 @@ class Variants:
         self.is_other_type = ~scim.ontology.related(terms)
 
     def scores(self, i: int) -> dict[str, np.ndarray]:
-        """Return a score for each gene by each variant."""
+        """Return a score of each gene for each variant."""
         types = np.flatnonzero(self.is_other_type[i])
         all_other_groups = np.delete(np.arange(len(self.is_other_type)), i)
         x, signed = self.drawn(i, self.codes, types, self.n)
@@ -158,7 +159,7 @@ class Variants:
         ways["mean / standard deviation"] = kept.mean(axis=0) / np.maximum(spread, 1e-12)
         ways["mean - 2 standard errors"] = kept.mean(axis=0) - 2 * spread / np.sqrt(len(kept))
         ways["share of pairs above 0"] = (kept > 0).mean(axis=0)
-        ways["each pair's ranks, mean"] = np.stack([pd.Series(row).rank() for row in kept]).mean(axis=0)
+        ways["mean of ranks within a pair"] = np.stack([pd.Series(row).rank() for row in kept]).mean(axis=0)
         ways["each pair scaled to sum 1"] = (kept / kept.sum(axis=1, keepdims=True)).mean(axis=0)
         ways["sign kept, anchor greater"] = np.where(x, signed, 0).mean(axis=0)
         ways["sign kept, all genes"] = signed.mean(axis=0)
@@ -168,20 +169,20 @@ class Variants:
             ways[f"200 pairs, {n_steps} steps"] = np.where(x, np.abs(signed), 0).mean(axis=0)
         x, signed = self.drawn(i, self.codes, all_other_groups, 200)
         ways["related types among the negatives"] = np.where(x, np.abs(signed), 0).mean(axis=0)
-        together = np.where(np.isin(self.codes, types), -2, self.codes)  # one group: as often as they are
+        together = np.where(np.isin(self.codes, types), -2, self.codes)  # one group: in proportion to the cells
         x, signed = self.drawn(i, together, [-2], 200)
-        ways["other cells alike, not types"] = np.where(x, np.abs(signed), 0).mean(axis=0)
+        ways["negatives drawn cell by cell, not type by type"] = np.where(x, np.abs(signed), 0).mean(axis=0)
         return ways
 
     def drawn(self, i: int, codes: np.ndarray, negatives: object, n: int, n_steps: int = 20) -> tuple:
-        """Draw pairs; return where the anchor has more, and the integrated gradients."""
+        """Draw pairs; return where the anchor is higher, and the integrated gradients."""
         pairs = draw_pairs(codes, i, negatives, n, np.random.default_rng(0))
         x, baseline = self.X[pairs.anchors], self.X[pairs.negatives]
         return x > baseline, np.nan_to_num(integrated_gradients(self.encoder, x, baseline, n_steps=n_steps))
 
 
 def show(found: pd.DataFrame) -> None:
-    """Print the means over types, and the types of the tool itself."""
+    """Print the means over types, and the types of `tl.explain`."""
     found = found[found["n_markers"] >= LEAST_MARKERS]
     seen = found[found["study"] != UNSEEN]
     primary = seen[seen["markers"] == "primary"]

@@ -1,10 +1,10 @@
-"""How much the ranks of `scim.tl.explain` depend on the pairs that are drawn and the steps of the path.
+"""Measure how much the ranks of `scim.tl.explain` depend on the drawn pairs and on the steps of the path.
 
     python benchmarks/explain/steady.py [--data FOLDER]
 
 The packaged model on pbmc3k. Spearman correlation of the mean attributions of the genes that at least 5 % of the cells
-of some type have: of two draws of as many pairs, and of few steps with 200 on the same pairs; the least and the mean
-over types. And how far the attributions of a pair are from adding up to the squared distance.
+of some type express: of two draws of the same number of pairs, and of few steps with 200 on the same pairs; minimum and
+mean over types. Also the difference between the sum of a pair's attributions and the squared distance.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def main() -> None:
         return np.where(x > start, np.abs(values), 0)[:, expressed], np.abs(off)
 
     draws = [[kept(pairs(i, 500, seed), 10)[0] for seed in (0, 1)] for i in range(codes.max() + 1)]
-    print(f"{expressed.sum()} genes; pairs, Spearman of two draws (least, mean over types)")
+    print(f"{expressed.sum()} genes; pairs, Spearman of two draws (min, mean over types)")
     for n in (20, 50, 100, 200, 500):
         found = [spearmanr(one[:n].mean(axis=0), other[:n].mean(axis=0))[0] for one, other in draws]
         print(f"{n:5d} {min(found):.3f} {np.mean(found):.3f}")
-    print("steps, Spearman with 200 steps (least, mean), error of the sum (mean, most; mean distance below)")
+    print("steps, Spearman with 200 steps (min, mean), error of the sum (mean, max; mean distance below)")
     same = [pairs(i, 40, 2) for i in range(codes.max() + 1)]
     exact = [kept(drawn, 200)[0].mean(axis=0) for drawn in same]
     for n_steps in (5, 10, 20, 50):

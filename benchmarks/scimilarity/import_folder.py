@@ -1,11 +1,11 @@
-"""How long the import of a published folder takes, and how much memory and disk, at several sizes.
+"""Measure the seconds, memory and disk space of importing a published folder, at several sizes.
 
     python benchmarks/scimilarity/import_folder.py OUT --cells 1000000 2500000 5000000
 
-Each folder is made up: 128 dimensions, hnswlib files of M = 80, a third of the cells labelled, 25 columns of metadata,
-a network of full shape. The import is the command `scim import-scimilarity`, in a process that is watched; then another
-process opens the atlas and searches it. A line through the sizes predicts 23.4 million cells. One row a size
-is printed as it is done, so that a run can be cut short; folders are deleted as soon as they are imported.
+Each folder is simulated: 128 dimensions, hnswlib files of M = 80, a third of the cells labelled, 25 metadata columns,
+a network of full shape. The import is the command `scim import-scimilarity`, in a monitored process; then another
+process opens the atlas and searches it. A linear fit of the sizes predicts 23.4 million cells. The row of a size
+is printed when it is done, so a run can be stopped early; folders are deleted after their import.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ with scim.atlas.open(sys.argv[1]) as atlas:
 """
 
 
-def watched(command: list[str]) -> dict[str, float]:
-    """Run a command; return seconds and the largest memory, as anonymous and as all that was resident, in GB."""
+def monitored(command: list[str]) -> dict[str, float]:
+    """Run a command; return its minutes, and its peak anonymous and peak resident memory in GB."""
     start, anonymous, resident = time.perf_counter(), 0, 0
     process = subprocess.Popen(command)
     while process.poll() is None:
@@ -89,7 +89,7 @@ def measure(n: int, out: Path) -> dict[str, float]:
         search=("full_kNN.bin",),
     )
     row = {"cells": float(n), "folder_gb": size_of(folder)}
-    row |= watched([sys.executable, "-c", COMMAND, "import-scimilarity", str(folder), str(atlas)])
+    row |= monitored([sys.executable, "-c", COMMAND, "import-scimilarity", str(folder), str(atlas)])
     shutil.rmtree(folder)
     row["atlas_gb"] = size_of(atlas)
     found = json.loads(
@@ -101,7 +101,7 @@ def measure(n: int, out: Path) -> dict[str, float]:
 
 
 def line_at(rows: list[dict[str, float]], key: str) -> float:
-    """Return the prediction of a line through the sizes for the whole atlas."""
+    """Return the prediction of a linear fit of the sizes for the whole atlas."""
     n, y = np.array([row["cells"] for row in rows]), np.array([row[key] for row in rows])
     slope, start = np.polyfit(n, y, 1)
     return float(start + slope * WHOLE)
@@ -127,7 +127,7 @@ def main() -> None:
             shutil.rmtree(arguments.out / f"{n}.scim")
     if len(rows) > 1:
         predicted = [f"{line_at(rows, key):,.2f}" for key in rows[0] if key != "cells"]
-        print(f"| {WHOLE:,} (a line through them) | " + " | ".join(predicted) + " |")
+        print(f"| {WHOLE:,} (linear fit) | " + " | ".join(predicted) + " |")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""A model folder of full shape with many cells, as SCimilarity publishes them, to time both packages on.
+"""Write a model folder of full shape with many cells, in the layout of SCimilarity, to time both packages.
 
-Run it with the interpreter that has the published package (scripts/make_scimilarity_env.sh); one thread builds the
-indices with hnswlib, which takes five minutes for
-1,000,000 cells.
+Run it with the interpreter of the published package (scripts/make_scimilarity_env.sh); one thread builds the
+indices with hnswlib, five minutes for 1,000,000 cells.
 
     .scimilarity/bin/python benchmarks/scimilarity/make_folder.py OUT --data ../shared/data --cells 1000000
 
-The network has random weights with batch-norm statistics of real cells, and a last layer fitted to draw cell types
-together. The cells are mixtures of two real cells that it puts near each other, with a little noise: neighbourhoods
-have the shape of real ones, and no two cells are equal.
+The network has random weights with batch-norm statistics of real cells, and a last layer fitted so that cells of a type
+are near each other. The cells are mixtures of two real cells with near embeddings, plus a little noise: neighbourhoods
+resemble real ones, and no two cells are equal.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def near(embedded: np.ndarray, k: int = 10) -> np.ndarray:
 
 
 def mixtures(embedded: np.ndarray, n: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return n unit rows and of which real cell each is the mixture."""
+    """Return n unit rows, and the real cell that each is made from."""
     rng, neighbours = np.random.default_rng(seed), near(embedded)
     source = np.empty(n, np.int64)
     out = np.empty((n, embedded.shape[1]), np.float32)

@@ -1,15 +1,15 @@
-"""Embedding, annotation and search of a state, beside the published package, in one run.
+"""Compare embedding, annotation and the search of a cell state with the published package, in one run.
 
     .scimilarity/bin/python benchmarks/scimilarity/make_folder.py FOLDER --data ../shared/data --cells 1000000
     scim import-scimilarity FOLDER ATLAS
     python benchmarks/scimilarity/run.py FOLDER ATLAS --data ../shared/data --python .scimilarity/bin/python
 
-Each job of each package runs in a process of its own, on the same real cells, in turn; the first round of a process,
-which reads files and compiles kernels, is not counted, the best of the others is. `encode` begins with log-normalised
-cells in the genes of the model, the other jobs with counts. `search` asks with the centroid of 200 cells for its 10,000
-nearest with all of their metadata, and for the query's coherence; `annotate` labels by 50 neighbours. `classes` are the
-calls of the package on our atlas, `scim` are the equivalent calls of scim; `balanced` is the default of scim: balanced
-weights with confidence.
+Each job of each package runs in a separate process, on the same real cells, in turn; the first round of a process,
+which reads files and compiles kernels, is not counted; the best of the others is. `encode` starts from log-normalised
+cells in the genes of the model, the other jobs from counts. `search` returns the 10,000 cells nearest to the centroid of
+200 cells with all of their metadata, and the query's coherence; `annotate` labels by 50 neighbours. `classes` are the
+calls of the package on the scim atlas, `scim` are the equivalent calls of scim; `balanced` is the default of scim:
+balanced weights with confidence.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ JOBS = {
 
 
 def write_query(file: Path, folder: Path, data: Path, n: int) -> float:
-    """Write real cells with counts; return how many genes a cell has."""
+    """Write real cells with counts; return the mean number of genes per cell."""
     genes = (folder / "gene_order.tsv").read_text().split("\n")
     cells = published.real_cells(data, genes, n, seed=1)
     repeated = np.resize(np.arange(cells.counts.shape[0]), n)
@@ -69,7 +69,7 @@ def run(python: str, arguments: list[str]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="published folder")
-    parser.add_argument("atlas", type=Path, help="the atlas that was imported from it")
+    parser.add_argument("atlas", type=Path, help="the atlas imported from it")
     parser.add_argument("--data", type=Path, required=True, help="folder of real cells")
     parser.add_argument("--python", required=True, help="interpreter that has the published package")
     parser.add_argument("--cells", type=int, default=10_000)
@@ -81,7 +81,7 @@ def main() -> None:
         query = Path(room) / "query.h5ad"
         n_genes = write_query(query, arguments.folder, arguments.data, arguments.cells)
         print(f"{arguments.cells:,} cells of {n_genes:,.0f} genes\n")
-        print("| job | package | seconds | a second | ratio | ready in | held GB | peak GB | ratio |")
+        print("| job | package | seconds | per second | ratio | ready in | held GB | peak GB | ratio |")
         print("|---|---|---|---|---|---|---|---|---|")
         for job in arguments.jobs:
             found: dict[str, list[dict[str, Any]]] = {package: [] for package in JOBS[job]}

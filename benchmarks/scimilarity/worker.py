@@ -1,6 +1,6 @@
-"""Run a job of a package in its own process; print seconds to be ready and of each round, and memory.
+"""Run a job of a package in a process; print the seconds of the setup and of each round, and the memory.
 
-Run by run.py, with the interpreter of the package: `worker.py PACKAGE JOB FOLDER QUERY ROUNDS`. PACKAGE is
+run.py starts it with the interpreter of the package: `worker.py PACKAGE JOB FOLDER QUERY ROUNDS`. PACKAGE is
 `scimilarity`, `classes` (the same calls of scim.scimilarity) or `scim` (calls of scim); QUERY holds raw counts.
 """
 
@@ -23,7 +23,7 @@ SAME = {"k": K, "weights": "uniform", "duplicates": "keep", "level": "label", "m
 
 
 def package_job(name: str, job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
-    """Return a job in the calls of the package."""
+    """Return a job with the calls of the package."""
     package = importlib.import_module(name)
     align, lognorm = package.utils.align_dataset, package.utils.lognorm_counts
     if job in ("encode", "embed"):
@@ -43,7 +43,7 @@ def package_job(name: str, job: str, folder: str, query: ad.AnnData) -> Callable
 
 
 def scim_job(job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
-    """Return a job the way of scim."""
+    """Return a job with the calls of scim."""
     import scim  # noqa: PLC0415  (the package's interpreter does not have it)
 
     scim.settings.progress = False
@@ -63,19 +63,19 @@ def scim_job(job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
         scim.tl.annotate(cells, atlas, **(SAME if job == "annotate" else {}))
 
     def search() -> object:
-        cells = some.copy()
+        cells = state.copy()
         scim.tl.search(cells, atlas, groupby="used_in_query", k=HITS, where="in_cellsearch")
         return scim.get.hits(cells, atlas=atlas)
 
     atlas.index, atlas.label_transfer()
-    some = query[query.obs["used_in_query"] == 1].copy()
-    some.obs["used_in_query"] = some.obs["used_in_query"].astype(str).astype("category")
-    scim.tl.embed(some, atlas)
+    state = query[query.obs["used_in_query"] == 1].copy()
+    state.obs["used_in_query"] = state.obs["used_in_query"].astype(str).astype("category")
+    scim.tl.embed(state, atlas)
     return search if job == "search" else annotate
 
 
 def memory(what: str) -> float:
-    """Return the resident memory, or the largest so far, GB."""
+    """Return the resident memory, or its peak so far, in GB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1e6
 

@@ -1,9 +1,9 @@
-"""The vectors that are searched, and the queries: made by a script, or the embeddings of the packaged atlas.
+"""Make the searched vectors and the queries: by a script, or from the embeddings of the packaged atlas.
 
     python benchmarks/search/data.py 1e6 --make ../shared/bench/make_embeddings.py [--seed 0] [--data FOLDER]
 
 A data set is a file of unit rows, of which the last (a tenth, at most 10,000) are left out of the base: 1,000 of
-them are the queries and the others warm up. So the base is a view of a memory map, whatever its size.
+them are the queries, the others are warm-up queries. The base is a view of a memory map.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HELD_OUT = 10_000
 
 
 class Data(NamedTuple):
-    """Rows to build from, and rows to ask for."""
+    """Rows to index, and queries."""
 
     name: str
     base: NDArray[np.float32]  # (n, dim), unit length, memory-mapped
@@ -36,24 +36,24 @@ class Data(NamedTuple):
 
 
 def made(folder: Path, rows: int, seed: int, make: Path | None) -> str:
-    """Return the name of a data set of the script `make`, which runs if the files are not there yet."""
+    """Return the name of a data set of the script `make`, which runs if the files do not exist."""
     name = f"made-{rows}-{seed}"
     if not (folder / f"{name}.npy").exists():
         if make is None:
-            msg = f"{str(folder / name)!r}.npy not found: say with `--make` which script makes it."
+            msg = f"{str(folder / name)!r}.npy not found: name the script that makes it by `--make`."
             raise FileNotFoundError(msg)
         folder.mkdir(parents=True, exist_ok=True)
         half = folder / f"{name}-half.npy"
         subprocess.run([sys.executable, make, str(rows), half, str(seed)], check=True)
         half.with_suffix(".obs.npz").rename(folder / f"{name}.obs.npz")
-        half.rename(folder / f"{name}.npy")  # last: the name says that all is there
+        half.rename(folder / f"{name}.npy")  # last: a file of this name is complete
     return name
 
 
 def packaged(folder: Path) -> str:
     """Return the name of the data set of the packaged atlas, its cells in random order."""
     if not (folder / "packaged.npy").exists():
-        import scim  # noqa: PLC0415  (takes a while, and only this data set needs it)
+        import scim  # noqa: PLC0415  (slow to import, and only this data set needs it)
 
         folder.mkdir(parents=True, exist_ok=True)
         with scim.atlas.open() as atlas:

@@ -1,6 +1,6 @@
 """faiss: inverted files with several codes, and its graph."""
 
-# ruff: noqa: ARG002, D102  (the methods are those of `Engine`, and not all need all that is said)
+# ruff: noqa: ARG002, D102  (the signatures are those of `Engine`)
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FEW = 1000  # passing rows up to which a hash of them is a better filter than a
 
 
 class Faiss(Engine):
-    """What its indices share; their memory is what they write."""
+    """Methods shared by the faiss indices; the size of an index is that of its file."""
 
     def empty(self, n: int, dim: int) -> faiss.Index:
         raise NotImplementedError
@@ -55,7 +55,7 @@ class Faiss(Engine):
 
 
 class Ivf(Faiss):
-    """Lists of whole rows, or of one byte a number."""
+    """Inverted lists of whole rows, or of one byte per number."""
 
     single_threads: ClassVar[tuple[int, ...]] = (1, 2)
 
@@ -81,7 +81,7 @@ class Ivf(Faiss):
 
 
 class Refined(Ivf):
-    """Small codes, such as 4 bits for 2 numbers, and finer rows: the best `k_factor` k are measured again."""
+    """Small codes, such as 4 bits for 2 numbers, and finer rows: the best `k_factor` k candidates are re-ranked."""
 
     def __init__(self, codes: str, factors: tuple[float, ...], n_lists: int | None = None) -> None:
         super().__init__(codes, n_lists)

@@ -1,6 +1,6 @@
 """hnswlib: a graph of the vectors in several layers."""
 
-# ruff: noqa: ARG002, D102  (the methods are those of `Engine`, and not all need all that is said)
+# ruff: noqa: ARG002, D102  (the signatures are those of `Engine`)
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EF_WIDE = (10_000, 14_000, 20_000, 40_000)
 
 
 class Hnswlib(Engine):
-    """ef_construction 200; its memory is what it saves."""
+    """ef_construction 200; the size of the index is that of its file."""
 
     def __init__(self, M: int) -> None:
         self.M = M
@@ -43,9 +43,8 @@ class Hnswlib(Engine):
         return [{"ef": ef} for ef in (EF if k <= EF[0] else EF_WIDE)]
 
     def prepare(self, passing: Filter) -> tuple[Callable[[int], bool], int]:
-        return passing.mask.tolist().__getitem__, int(
-            passing.mask.sum()
-        )  # a list answers a Python caller sooner than an array
+        # Python reads an element of a list faster than of an array.
+        return passing.mask.tolist().__getitem__, int(passing.mask.sum())
 
     def query(
         self, X: NDArray[np.float32], k: int, threads: int, setting: dict[str, Any], passing: Any = None
@@ -54,8 +53,8 @@ class Hnswlib(Engine):
         if passing is None:
             return self.index.knn_query(X, k, num_threads=threads)[0].astype(np.int64)
         passes, n_passing = passing
-        try:  # one thread, since the filter is Python; and never more than there are
+        try:  # one thread, since the filter is Python; k is at most the number of passing rows
             ids, _ = self.index.knn_query(X, min(k, n_passing), num_threads=1, filter=passes)
-        except RuntimeError:  # it found fewer than k, and then gives none
+        except RuntimeError:  # fewer than k were found: hnswlib raises instead of returning them
             return np.full((len(X), k), -1)
         return ids.astype(np.int64)

@@ -1,6 +1,6 @@
-"""pynndescent: a graph of neighbours made by descent, asked by a walk."""
+"""pynndescent: a kNN graph built by neighbour descent, searched by a walk on the graph."""
 
-# ruff: noqa: ARG002, D102  (the methods are those of `Engine`, and not all need all that is said)
+# ruff: noqa: ARG002, D102  (the signatures are those of `Engine`)
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PyNNDescent(Engine):
-    """Its defaults. It saves itself by pickle only, so opening it builds it again."""
+    """The defaults of pynndescent. It saves by pickle only, so `open` builds the index again."""
 
     compiles: ClassVar[bool] = True
 

@@ -1,6 +1,6 @@
-"""scim, opened from its folder with the codes in memory and the finer rows on disk."""
+"""scim: an index opened from its folder with the codes in memory and the full-precision rows on disk."""
 
-# ruff: noqa: ARG002, D102  (the methods are those of `Engine`, and not all need all that is said)
+# ruff: noqa: ARG002, D102  (the signatures are those of `Engine`)
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Scim(Engine):
-    """The inverted file, asked by recall; filters are conditions on the columns that it keeps."""
+    """The inverted file, searched with a target recall; filters are conditions on its columns."""
 
     single_threads: ClassVar[tuple[int, ...]] = (1, 2)
     compiles: ClassVar[bool] = True
@@ -47,7 +47,7 @@ class Scim(Engine):
 
 
 class ScimOther(Scim):
-    """The kinds that have no recall to choose."""
+    """The kinds without a target recall."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

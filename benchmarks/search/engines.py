@@ -1,6 +1,6 @@
-"""The engines by name, and what they have in common.
+"""List the engines by name, and define their common interface.
 
-Settings are dictionaries, in the order of what they cost. All engines answer with places in the base, -1 for none.
+Settings are dictionaries, the cheapest first. All engines return row numbers of the base, -1 for none.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ ENGINES = {
 
 
 class Engine(ABC):
-    """An index: built and saved by one process, opened and asked by another."""
+    """An index: built and saved by one process, opened and searched by another."""
 
     single_threads: ClassVar[tuple[int, ...]] = (1,)
-    """Numbers of threads that may help a single query; the faster one counts."""
+    """Numbers of threads for a single query; the fastest counts."""
 
     compiles: ClassVar[bool] = False
-    """Whether its first build compiles, which the time of a build is not to count."""
+    """Whether the first build compiles kernels; the measured time excludes compilation."""
 
     @abstractmethod
     def build(self, data: Data, folder: Path, threads: int) -> None:
@@ -51,30 +51,30 @@ class Engine(ABC):
 
     @abstractmethod
     def open(self, folder: Path, threads: int) -> None:
-        """Open what `build` saved."""
+        """Open the saved index."""
 
     @abstractmethod
     def sweep(self, k: int) -> list[dict[str, Any]]:
-        """Return the settings to try for `k` answers."""
+        """Return the settings to try for `k` neighbours."""
 
     @abstractmethod
     def query(
         self, X: NDArray[np.float32], k: int, threads: int, setting: dict[str, Any], passing: Any = None
     ) -> NDArray[np.int64]:
-        """Return the places of the nearest rows."""
+        """Return the row numbers of the nearest rows, (n_queries, k)."""
 
     def bytes(self, folder: Path) -> int:
-        """Return the size in memory of an index that is open: that of its files, where they hold it as it is."""
+        """Return the size of an open index in memory; by default that of its files."""
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
     def prepare(self, passing: Filter) -> Any:
-        """Return the filter as `query` takes it; this is not timed."""
+        """Return the filter in the form that `query` takes; not timed."""
         msg = f"{type(self).__name__} has no filter, for {passing.name!r}."
         raise NotImplementedError(msg)
 
 
 def engine(name: str) -> Engine:
-    """Make the engine of that name; `faiss-sq8@4096` has another number of lists than by default."""
+    """Make an engine by its name; `faiss-sq8@4096` has 4,096 lists instead of the default."""
     name, _, n_lists = name.partition("@")
     module, cls, arguments = ENGINES[name]
     return getattr(importlib.import_module(module), cls)(**arguments, **({"n_lists": int(n_lists)} if n_lists else {}))

@@ -1,4 +1,4 @@
-"""Filters of all selectivities, some drawn at random and some that follow the position of the rows."""
+"""Make filters of all selectivities, some random and some correlated with the position of the rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Filter(NamedTuple):
 
 
 def with_random(data: Data) -> Data:
-    """Add the columns that are 1 for a random share of the rows, or for one row, and else 0."""
+    """Add columns that are 1 for a random share of the rows, or for one row, and 0 for the others."""
     n = len(data.base)
     rng = np.random.default_rng(0)
     columns = {}
@@ -49,6 +49,6 @@ def filters(data: Data) -> list[Filter]:
 
 
 def by_abundance(codes: NDArray[np.int16]) -> list[int]:
-    """Return the codes that occur, the commonest first."""
+    """Return the codes that occur, the most frequent first."""
     counts = np.bincount(codes)
     return [int(code) for code in np.argsort(-counts, kind="stable") if counts[code]]

@@ -1,4 +1,4 @@
-"""Times of single queries and of batches, each beside its recall."""
+"""Measure the times of single queries and of batches, with their recall."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from engines import Engine
     from numpy.typing import NDArray
 
-    Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]  # queries, threads -> places
+    Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]  # queries, threads -> row numbers
 
-_BUDGET = 3.0  # seconds for the single queries of one setting, and for its batch: the slow answer fewer
-_AT_LEAST = 5  # queries that are asked whatever they take
+_BUDGET = 3.0  # seconds for the single queries of one setting, and for its batch: slow engines run fewer
+_AT_LEAST = 5  # queries that run at any cost
 
 
 class Point(NamedTuple):
-    """What one setting took, in seconds a query."""
+    """Times of one setting, in seconds per query."""
 
     p50: float
     p99: float
@@ -39,7 +39,7 @@ def measured(
     setting: dict[str, Any],
     passing: Any = None,
 ) -> tuple[Point, NDArray[np.int64]]:
-    """Return the times of a setting, and the answers of the batch."""
+    """Return the times of a setting, and the neighbours of the batch."""
 
     def search(X: NDArray[np.float32], n_threads: int) -> NDArray[np.int64]:
         return engine.query(X, k, n_threads, setting, passing)
@@ -57,7 +57,7 @@ def measured(
 
 
 def singles(search: Search, queries: NDArray[np.float32], warm: NDArray[np.float32], threads: int) -> list[float]:
-    """Return the seconds of queries one by one, after others that warm up."""
+    """Return the seconds of single queries, after warm-up queries."""
     taken: list[float] = []
     for X, keep in ((warm, False), (queries, True)):
         until = time.perf_counter() + (_BUDGET if keep else _BUDGET / 10)

@@ -1,4 +1,4 @@
-"""What a process holds: its own pages, and pages of files that it maps. Linux."""
+"""Measure the memory of a process: anonymous pages, and pages of mapped files. Linux."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import threading
 from pathlib import Path
 from typing import Self
 
-_PAUSE = 0.02  # seconds between two looks
+_PAUSE = 0.02  # seconds between two samples
 
 
 def resident() -> dict[str, int]:
-    """Return the bytes that are in memory now, own and of files."""
+    """Return the resident bytes, anonymous and of files."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {"anon": int(lines["RssAnon"].split()[0]) * 1024, "file": int(lines["RssFile"].split()[0]) * 1024}
 
 
 class Peak:
-    """Looks at the memory again and again, and keeps the growth of each kind at its highest."""
+    """Sample the memory in a thread; `growth` is the largest growth of each kind."""
 
     def __enter__(self) -> Self:
         self._before, self._stop = resident(), threading.Event()

@@ -1,4 +1,4 @@
-"""Recall against time a query, one picture a data set, of what `run.py table` or `packaged` found.
+"""Plot recall against the time per query, one figure per data set, from the results of `run.py table` or `packaged`.
 
 python benchmarks/search/plot.py [--data FOLDER] [--out docs/_static]
 """
@@ -42,7 +42,7 @@ def draw(found: list[dict[str, Any]], out: Path) -> None:
             points = best([f for f in found if f["engine"] == engine], ["setting"], k=50)
             times, missed = frontier(points, key)
             ax.plot(times, missed, styles[place % len(styles)], ms=5, label=engine, zorder=3 - (place > 0))
-        ax.set(xscale="log", yscale="log", xlabel=f"ms a query, {label}")
+        ax.set(xscale="log", yscale="log", xlabel=f"ms per query, {label}")
         ax.axhline(0.01, color="grey", lw=0.8, ls="--")
         ax.grid(which="major", alpha=0.3)
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -59,7 +59,7 @@ def draw(found: list[dict[str, Any]], out: Path) -> None:
 
 
 def frontier(points: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    """Return ms and 1 - recall of the points that no faster one matches."""
+    """Return ms and 1 - recall of the points on the Pareto front."""
     times, missed = [], []
     for point in sorted(points, key=lambda p: p[key]):
         left = max(MOST, 1 - point["recall"])

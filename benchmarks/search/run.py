@@ -1,13 +1,13 @@
-"""Searching beside the peers: one command a table.
+"""Compare the search of scim with other engines: one command per table.
 
     python benchmarks/search/run.py table --rows 1e6 --make ../shared/bench/make_embeddings.py
     python benchmarks/search/run.py filters --rows 1e6
     python benchmarks/search/run.py growth
     python benchmarks/search/run.py packaged
 
-Each engine builds and saves its index in a process of its own, and is asked by others that open it; these take turns
-in rounds, of which the best counts. A step that takes longer than `--limit` seconds ends with what it has found.
-Indexes are deleted at the end, and found again with `--keep`. Needs hnswlib, faiss-cpu, pynndescent. Linux.
+Each engine builds and saves its index in a separate process; other processes open and search it. These take turns
+in rounds, of which the best counts. A step longer than `--limit` seconds is stopped; its results so far are kept.
+Indexes are deleted at the end, or kept and used again with `--keep`. Needs hnswlib, faiss-cpu, pynndescent. Linux.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("command", choices=DEFAULTS)
     parser.add_argument("--rows", type=float, nargs="+", help="1e6, or 1e5 1e6 1e7 for `growth`")
     parser.add_argument("--seed", type=int, default=0, help="of the data")
-    parser.add_argument("--make", type=Path, help="the script that makes the data, if they are not there yet")
+    parser.add_argument("--make", type=Path, help="the script that makes the data, if they do not exist")
     parser.add_argument(
         "--data", type=Path, default=data_sets.FOLDER, help="folder of data, truth, indexes and results"
     )
@@ -70,7 +70,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--limit", type=float, default=3600, help="seconds for a step of an engine")
-    parser.add_argument("--keep", action="store_true", help="keep the indexes, and use those that were kept")
+    parser.add_argument("--keep", action="store_true", help="keep the indexes, and use kept ones")
     arguments = parser.parse_args()
     arguments.rows = arguments.rows or ([1e5, 1e6, 1e7] if arguments.command == "growth" else [1e6])
     arguments.engines = arguments.engines or DEFAULTS[arguments.command]
@@ -78,7 +78,7 @@ def parsed() -> argparse.Namespace:
 
 
 def compare(arguments: argparse.Namespace, name: str) -> list[dict[str, Any]]:
-    """Run all engines on a data set; the findings also go to a file."""
+    """Run all engines on a data set; also write the results to a file."""
     results = arguments.data / "results" / f"{arguments.command}-{name}.jsonl"
     results.parent.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, Any]] = []
@@ -98,7 +98,7 @@ def compare(arguments: argparse.Namespace, name: str) -> list[dict[str, Any]]:
 
 
 def one(arguments: argparse.Namespace, name: str, engine: str, step: str | int) -> list[dict[str, Any]]:
-    """Run one step of one engine; the last finding says what went wrong, if anything did."""
+    """Run one step of one engine; the last result has the error, if any."""
     filtered = arguments.command == "filters"
     index = arguments.data / "indexes" / f"{name}-{engine}{'-filters' * filtered}"
     kept = index / "build.json"
@@ -121,7 +121,7 @@ def one(arguments: argparse.Namespace, name: str, engine: str, step: str | int) 
 
 
 def output(spec: str, limit: float) -> tuple[list[str], str]:
-    """Return the whole lines that a worker printed, and how it failed."""
+    """Return the complete lines that a worker printed, and its error."""
     command = [sys.executable, str(Path(__file__).with_name("worker.py")), spec]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

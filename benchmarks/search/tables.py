@@ -1,4 +1,4 @@
-"""Markdown tables of what `run.py` found."""
+"""Make Markdown tables of the results of `run.py`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ Finding = dict[str, Any]
 
 
 def main_table(found: list[Finding]) -> str:
-    """Return one row an engine: its cheapest settings that reach the recall, and ratios to the first engine."""
+    """Return one row per engine: its cheapest settings that reach the recall, and ratios to the first engine."""
     heads = ["engine", "single p50 / p99 ms", "recall, setting", "batch ms/query", "recall, setting"]
-    heads += ["k=10,000 p50 ms (recall)", "build s", "build peak MB (own / file)", "bytes/row", "held MB (own / file)"]
+    heads += [
+        "k=10,000 p50 ms (recall)",
+        "build s",
+        "build peak MB (anon / file)",
+        "bytes/row",
+        "held MB (anon / file)",
+    ]
     heads += ["open s", "single x", "batch x", "bytes x", "build x"]
     rows, first = [], None
     for engine in engines(found):
@@ -28,7 +34,7 @@ def main_table(found: list[Finding]) -> str:
 
 
 def summary(mine: list[Finding]) -> Finding:
-    """Return the cells of an engine's row, and the figures that ratios are made of."""
+    """Return the cells of an engine's row, and the numbers for the ratios."""
     points = {k: best(mine, ["setting"], k=k) for k in (50, 10_000)}
     single, batch, wide = (cheapest(points[k], key) for k, key in ((50, "p50"), (50, "batch"), (10_000, "p50")))
     builds, opens = ([f for f in mine if f["what"] == what] for what in ("build", "open"))
@@ -47,7 +53,7 @@ def summary(mine: list[Finding]) -> Finding:
 
 
 def filters_table(found: list[Finding]) -> str:
-    """Return one row a filter and engine, with ratios to no filter and to the first engine."""
+    """Return one row per filter and engine, with ratios to no filter and to the first engine."""
     heads = ["filter", "passing", "engine", "p50 / p99 ms", "batch ms/query", "recall", "right count", "setting"]
     heads += ["p50 x no filter", "single x", "batch x"]
     points = best([f for f in found if f["what"] == "filter"], ["filter", "engine", "setting"])
@@ -66,7 +72,7 @@ def filters_table(found: list[Finding]) -> str:
         facts += [
             f"{p['recall']:.3f}",
             f"{p['right_count']:.3f}",
-            said(p["setting"]),
+            text_of(p["setting"]),
             ratio(p["p50"], plain and plain["p50"]),
         ]
         rows.append([*facts, *(ratio(p[key], first and first[key]) for key in ("p50", "batch"))])
@@ -87,7 +93,7 @@ def growth_table(found: list[Finding]) -> str:
             if n and m:
                 grown = [exponent(after[key], before[key], m / n) for key in ("single_s", "batch_s")]
                 rows.append([engine, f"{n:,} to {m:,}", *grown])
-    return markdown(["engine", "rows", "single grows as rows to the", "batch"], rows)
+    return markdown(["engine", "rows", "exponent of rows: single", "batch"], rows)
 
 
 def engines(found: list[Finding]) -> list[str]:
@@ -95,7 +101,7 @@ def engines(found: list[Finding]) -> list[str]:
 
 
 def best(found: list[Finding], by: list[str], **only: Any) -> list[Finding]:
-    """Return one point a setting, each of its times the best of the rounds."""
+    """Return one point per setting; each time is the best of the rounds."""
     groups: dict[str, Finding] = {}
     for f in found:
         if "p50" not in f or any(f[key] != value for key, value in only.items()):
@@ -116,10 +122,10 @@ def cheapest(points: list[Finding], key: str) -> Finding | None:
 def reached(point: Finding | None) -> str:
     if point is None:
         return "-"
-    return f"{point['recall']:.3f}{'' if point['recall'] >= GOAL else ' (below)'}, {said(point['setting'])}"
+    return f"{point['recall']:.3f}{'' if point['recall'] >= GOAL else ' (below)'}, {text_of(point['setting'])}"
 
 
-def said(setting: dict[str, Any]) -> str:
+def text_of(setting: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in setting.items())
 
 

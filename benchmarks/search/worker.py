@@ -1,4 +1,4 @@
-"""One engine in a process of its own; `run.py` starts it. Each finding is a line of JSON."""
+"""Run one engine in a process that `run.py` starts. Each result is a line of JSON."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 K, WIDE = 50, 10_000
 FEW = 5000  # rows
-N_WIDE = 100  # queries that are asked for WIDE answers
+N_WIDE = 100  # queries with k = WIDE
 GOAL = 0.99
-ENOUGH = 0.9995  # recall beyond which dearer settings are not tried
+ENOUGH = 0.9995  # recall at which slower settings are not tried
 
 
-def say(**finding: Any) -> None:
+def report(**finding: Any) -> None:
     print(json.dumps(finding), flush=True)
 
 
 def build(index: Engine, data: Data, spec: dict[str, Any]) -> None:
-    """Build and save: seconds and memory of both."""
+    """Build and save; report seconds and memory."""
     folder = Path(spec["index"])
     folder.mkdir(parents=True)
     if index.compiles:
@@ -45,16 +45,16 @@ def build(index: Engine, data: Data, spec: dict[str, Any]) -> None:
         index.build(data, folder, spec["threads"])
         seconds = time.perf_counter() - started
     maxrss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    say(what="build", seconds=seconds, anon=peak.growth["anon"], file=peak.growth["file"], maxrss=maxrss)
+    report(what="build", seconds=seconds, anon=peak.growth["anon"], file=peak.growth["file"], maxrss=maxrss)
 
 
 def first_rows(data: Data) -> Data:
-    """Return a data set that is built in no time."""
+    """Return a small data set, to compile the kernels."""
     return data._replace(base=data.base[:FEW], obs={name: codes[:FEW] for name, codes in data.obs.items()})
 
 
 def opened(index: Engine, data: Data, spec: dict[str, Any]) -> None:
-    """Open, up to the first answer; then what lives in memory after all queries."""
+    """Report the seconds from opening to the first result, and the memory after all queries."""
     folder, threads, before = Path(spec["index"]), spec["threads"], resident()
     started = time.perf_counter()
     index.open(folder, threads)
@@ -63,11 +63,11 @@ def opened(index: Engine, data: Data, spec: dict[str, Any]) -> None:
     seconds = time.perf_counter() - started
     index.query(data.queries, K, threads, setting)
     growth = {kind: now - before[kind] for kind, now in resident().items()}
-    say(what="open", seconds=seconds, bytes=index.bytes(folder), **growth, n_rows=len(data.base))
+    report(what="open", seconds=seconds, bytes=index.bytes(folder), **growth, n_rows=len(data.base))
 
 
 def table(index: Engine, data: Data, spec: dict[str, Any]) -> None:
-    """Sweep the settings for a few answers, and for many."""
+    """Run the settings for few neighbours, and for many."""
     for k, n, enough in ((K, len(data.queries), ENOUGH), (WIDE, N_WIDE, GOAL)):
         if k > len(data.base):
             continue
@@ -75,13 +75,13 @@ def table(index: Engine, data: Data, spec: dict[str, Any]) -> None:
         for setting in index.sweep(k):
             point, ids = measured(index, k, data.queries[:n], data.warm, spec["threads"], setting)
             found = recall(data, ids, kth, k)
-            say(what="point", k=k, setting=setting, recall=found, **point._asdict())
+            report(what="point", k=k, setting=setting, recall=found, **point._asdict())
             if found >= enough:
                 break
 
 
 def filtered(index: Engine, data: Data, spec: dict[str, Any]) -> None:
-    """Raise the settings under each filter until the recall is reached; without a filter first."""
+    """Raise the settings with each filter until the recall is reached; the first run has no filter."""
     settings = index.sweep(K) + [s for s in index.sweep(WIDE) if s not in index.sweep(K)]
     for passing in (None, *filters(data)):
         mask = np.ones(len(data.base), dtype=np.bool_) if passing is None else passing.mask
@@ -93,7 +93,7 @@ def filtered(index: Engine, data: Data, spec: dict[str, Any]) -> None:
             found, right = recall(data, ids, kth, n_right), right_count(ids, mask, n_right)
             name = "no filter" if passing is None else passing.name
             facts = {"filter": name, "passing": int(mask.sum()), "setting": setting, "recall": found}
-            say(what="filter", **facts, right_count=right, **point._asdict())
+            report(what="filter", **facts, right_count=right, **point._asdict())
             if found >= GOAL and right == 1:
                 break
 

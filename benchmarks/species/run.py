@@ -1,6 +1,6 @@
-"""What mapping mouse genes to human ones is worth, and which of several orthologs to take.
+"""Compare mappings of mouse genes to human genes, and choices among several orthologs.
 
-Embeds and annotates mouse cells with the packaged atlas of human cells, as they come with `species="mouse"`, and with
+Embeds and annotates mouse cells with the packaged atlas of human cells, once with `species="mouse"`, and with
 other tables of orthologs. FOLDER holds resources/ with the tables that `scripts/make_ortholog_table.py` reads.
 
     python benchmarks/species/run.py MOUSE.h5ad FOLDER --label-key cell_ontology_class
@@ -38,18 +38,18 @@ def tables(folder: Path, names: pd.Index) -> dict[str, pd.DataFrame]:
     lost = capitals[~capitals["mouse"].isin(pairs["mouse"])]
     return {
         "names in capitals": capitals,
-        "Ensembl, genes of several orthologs left out": pairs[size == 1],
-        "Ensembl, of several that of the same name, or none": pairs[(size == 1) | same],
-        "Ensembl, of several that of the same name, or the first": by_choice.drop_duplicates("mouse"),
-        "Ensembl, the count goes to each of several": pairs,
-        "Ensembl, the count is shared by several": pairs.assign(weight=1 / size),
-        "Ensembl (first), capitals for what it lacks": pd.concat([by_choice.drop_duplicates("mouse"), lost]),
+        "Ensembl, genes with several orthologs left out": pairs[size == 1],
+        "Ensembl, of several the one of the same name, or none": pairs[(size == 1) | same],
+        "Ensembl, of several the one of the same name, or the first": by_choice.drop_duplicates("mouse"),
+        "Ensembl, each of several gets the count": pairs,
+        "Ensembl, several share the count": pairs.assign(weight=1 / size),
+        "Ensembl (first), capitals for missing symbols": pd.concat([by_choice.drop_duplicates("mouse"), lost]),
         "as packaged, table of the script": one_each(pairs, named),
     }
 
 
 def mapped(adata: anndata.AnnData, table: pd.DataFrame) -> anndata.AnnData:
-    """Return the cells with human genes; counts of columns that have several genes, or one gene, are added up."""
+    """Return the cells with human genes; counts of columns that map to the same gene are summed."""
     table = table[table["mouse"].isin(adata.var_names)]
     genes = pd.Index(table["human"].unique())
     weights = table["weight"].to_numpy() if "weight" in table else np.ones(len(table))
@@ -59,7 +59,7 @@ def mapped(adata: anndata.AnnData, table: pd.DataFrame) -> anndata.AnnData:
 
 
 def measured(adata: anndata.AnnData, label_key: str, species: str) -> dict[str, float]:
-    """Return accuracy and macro-F1 over the types that the atlas has, every cell labelled and by default."""
+    """Return accuracy and macro-F1 over the types of the atlas, with every cell labelled and with the defaults."""
     with scim.atlas.open(scim.atlas.PACKAGED) as atlas, warnings.catch_warnings():
         warnings.simplefilter("ignore", ScimWarning)
         scim.tl.embed(adata, atlas, layer="X", species=species)

@@ -1,11 +1,11 @@
-"""Training on h5ad files whose counts do not fit into memory, beside the same training with all counts in memory.
+"""Compare training on h5ad files with the counts on disk and with all counts in memory.
 
     python benchmarks/train/disk.py [--files 4] [--cells 250000] [--steps 300] [--rounds 2] [--n-genes 2000]
 
-The files are those of benchmarks/atlas/data.py. Each way works in a process of its own, in turns: `disk` with
-`max_memory=0`, `memory` without a limit. Reading (both passes over the files) and steps are timed apart. Memory is
-looked at every 20 ms from outside, interpreter and libraries included: `own` are the pages of the process, `resident`
-counts pages of mapped files too.
+The files are those of benchmarks/atlas/data.py. Both run in separate processes, in turns: `disk` with
+`max_memory=0`, `memory` without a limit. Reading (both passes over the files) and steps are timed separately. Another
+process samples the memory every 20 ms, interpreter and libraries included: `anonymous` is the memory of the process,
+`resident` includes pages of mapped files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WAYS = {"disk": 0, "memory": 10**12}
 
 
 def train(way: str, files: list[str], steps: int, n_genes: int) -> dict[str, Any]:
-    """Train on the files, each a study; return seconds of its parts, and CPU seconds of the steps."""
+    """Train on the files, each a study; return the seconds by part, and the CPU seconds of the steps."""
     import scim  # noqa: PLC0415
     from scim.training.loop import _loop, _train  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ def main() -> None:
         for way in WAYS:
             found = run_child(__file__, *sys.argv[1:], "--way", way)
             cpu[way].append(found["cpu"])
-            memory = f"own {found['own'] / 1e9:.2f} GB, resident {found['resident'] / 1e9:.2f} GB"
+            memory = f"anonymous {found['anonymous'] / 1e9:.2f} GB, resident {found['resident'] / 1e9:.2f} GB"
             reading = f"choosing genes {found['pick_genes']:.0f} s, reading {found['combine']:.0f} s"
             steps = f"{given.steps} steps {found['steps']:.0f} s ({found['cpu']:.0f} s of CPU)"
             print(f"{way:6s} {memory}; {reading}; {steps}; model {found['uid']}", flush=True)

@@ -1,11 +1,11 @@
-"""What mining triplets takes: beside the same rules in Python loops, and as a share of a training step.
+"""Measure the mining of triplets, beside the same rules in Python loops, and as a share of a training step.
 
     python benchmarks/train/mine.py [--device cpu] [--cells 1000 4000] [--genes 28231] [--rounds 20] [--threads 1]
 
-Every pair of cells of a label and of different studies is an anchor and a positive, as in the paper. The cells have 30
-labels, of which the k-th is drawn with a weight of 1 / k, and 8 studies: 80,000 pairs among 1,000 cells. The loops run
-once on the CPU; `plain` ones look at each negative in Python, the others at all negatives of a pair in numpy. The step
-is that of the paper (G -> 1024 -> 1024 -> 1024 -> 128 and back, AdamW) without what it takes to draw the batch.
+Every pair of cells of the same label and of different studies is an anchor and a positive, as in the paper. The cells
+have 30 labels, the k-th with a weight of 1 / k, and 8 studies: 80,000 pairs among 1,000 cells. The loops run
+once on the CPU: `plain` loops over each negative, the other over pairs, with all negatives of a pair in numpy. The
+step is that of the paper (G -> 1024 -> 1024 -> 1024 -> 128 and back, AdamW) without drawing the batch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 N_LABELS, N_STUDIES, LATENT, HIDDEN = 30, 8, 128, (1024, 1024, 1024)
 MARGIN = 0.05
 EXPRESSED = 0.08
-"""Share of the genes that a cell has counts of."""
+"""Share of the genes that a cell expresses."""
 
 
 class Cells(NamedTuple):
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 class Clock:
-    """Tells the seconds when a device is done."""
+    """Measure seconds after a device has finished its work."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -76,7 +76,7 @@ class Clock:
         return time.perf_counter()
 
     def least(self, function: Callable[..., object], *arguments: object, rounds: int) -> float:
-        """Return the seconds of the fastest of some calls."""
+        """Return the seconds of the fastest of several calls."""
         seconds = []
         for _ in range(rounds):
             before = self()
@@ -111,7 +111,7 @@ def share_of_a_step(sizes: Sequence[int], n_genes: int, clock: Clock) -> None:
 
 
 class Training:
-    """The nets of the paper, and steps of their training."""
+    """The networks of the paper, and their training steps."""
 
     def __init__(self, n_genes: int, clock: Clock) -> None:
         self.clock, self.generator = clock, torch.Generator().manual_seed(0)
@@ -120,7 +120,7 @@ class Training:
         self.encoder = Encoder(net, self.generator).to(device).train()
         self.decoder = Decoder(net, self.generator).to(device).train()
         for module in (*self.encoder.modules(), *self.decoder.modules()):
-            if isinstance(module, Dropout):  # it draws where the nets are
+            if isinstance(module, Dropout):  # it draws on the device of the networks
                 module.generator = torch.Generator(device).manual_seed(0)
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=1e-4)
@@ -128,7 +128,7 @@ class Training:
         self.mine = self.loss.mine
 
     def step(self, cells: Cells, view: View) -> tuple[float, float]:
-        """Return the seconds of a step, and those of them that were spent mining."""
+        """Return the seconds of a step, and of mining within it."""
         mining = [0.0]
         self.loss.mine = timed(self.mine, mining, self.clock)  # type: ignore[assignment, method-assign]
         start = self.clock()
@@ -167,7 +167,7 @@ def loss_on(device: torch.device, rule: Mining) -> TripletLoss:
 
 
 def loops(cells: Cells, rule: Mining) -> list[tuple[int, int, int]]:
-    """Do the same in plain loops over lists."""
+    """Mine in plain loops over lists."""
     X, labels, studies = (part.numpy() for part in cells)
     distances, labels, studies = (2 - 2 * X @ X.T).tolist(), labels.tolist(), studies.tolist()
     highest = MARGIN if rule == "semihard" else float("inf")
@@ -185,7 +185,7 @@ def loops(cells: Cells, rule: Mining) -> list[tuple[int, int, int]]:
 
 
 def numpy_loops(cells: Cells, rule: Mining) -> list[tuple[int, int, int]]:
-    """Do the same with a loop over pairs, and numpy over the negatives of each."""
+    """Mine in a loop over pairs, with numpy over the negatives of each pair."""
     X, labels, studies = (part.numpy() for part in cells)
     distances, rng = 2 - 2 * X @ X.T, np.random.default_rng(0)
     triplets = []

@@ -1,4 +1,4 @@
-"""Made-up atlases: samples of 20 to 20,000 cells, whose fractions differ, with planted effects."""
+"""Simulate hits of queries in samples of 20 to 20,000 cells with varying fractions and planted effects."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class MadeUp(NamedTuple):
-    """What is tested, and what is true."""
+class SimulatedAtlas(NamedTuple):
+    """Hits, samples, and the planted effects."""
 
     hits: NDArray[np.int64]
     n_cells: NDArray[np.int64]
     value: NDArray[np.int64]
     study: NDArray[np.int64]
     truth: NDArray[np.bool_]
-    """(n_queries, n_values) which values have more hits."""
+    """(n_queries, n_values): whether the samples of a value have more hits."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How an atlas is made. Values have at least three samples."""
+    """Parameters of a simulated atlas. Values have at least three samples."""
 
     n_samples: int = 120
     n_values: int = 20
@@ -32,25 +32,25 @@ class Setting:
     planted: float = 0.1
     fold: float = 4.0
     spread: float = 0.7
-    """Standard deviation over mean of the fractions of samples of one mean."""
+    """Standard deviation over mean of the fractions of samples with the same expected fraction."""
     study_spread: float = 0.0
     studies: Literal["crossed", "nested", "pairs"] = "crossed"
-    """25 studies of any values; three of each value; or each study has all samples of two values."""
+    """25 studies of any values; three studies per value; or each study has all samples of two values."""
     sizes_by_value: bool = False
     zeros: float = 0.0
     """Share of samples that have no hits."""
     heavy: bool = False
     """Lognormal instead of gamma."""
     n_hits: int = 0
-    """Number of hits of each query, dealt out among samples; 0: each sample by itself."""
+    """Number of hits of each query, assigned to samples at random; 0: the hits of a sample are independent."""
 
 
-def made_up(setting: Setting, rng: np.random.Generator) -> MadeUp:
+def simulate(setting: Setting, rng: np.random.Generator) -> SimulatedAtlas:
     value = np.r_[np.arange(setting.n_values).repeat(3), rng.integers(setting.n_values, size=setting.n_samples)]
     value = value[: max(setting.n_samples, 3 * setting.n_values)]
     n_cells, study = _sizes(setting, value, rng), _studies(setting, value, rng)
     truth = rng.random((setting.n_queries, setting.n_values)) < setting.planted
-    if setting.n_values == 2:  # more in one is less in the other
+    if setting.n_values == 2:  # more hits of one value are fewer of the other
         truth[:, 1] &= ~truth[:, 0]
     mean = np.exp(rng.uniform(np.log(0.003), np.log(0.1), (setting.n_queries, 1)))
     fraction = mean * np.where(truth, setting.fold, 1.0)[:, value]
@@ -63,7 +63,7 @@ def made_up(setting: Setting, rng: np.random.Generator) -> MadeUp:
         hits = np.minimum(hits, n_cells)
     else:
         hits = rng.binomial(n_cells, np.minimum(fraction, 0.9))
-    return MadeUp(hits, n_cells, value, study, truth)
+    return SimulatedAtlas(hits, n_cells, value, study, truth)
 
 
 def _sizes(setting: Setting, value: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
