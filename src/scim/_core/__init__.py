@@ -14,6 +14,7 @@ from scim._core.checks import (
     check_rep,
     check_writable,
     refuse_absent,
+    require,
 )
 from scim._core.errors import (
     CountsError,
@@ -23,11 +24,10 @@ from scim._core.errors import (
     LockedError,
     ScimWarning,
     StorageError,
+    error_text,
 )
-from scim._core.folder import new_array, new_folder, read_json, write_json
+from scim._core.folder import new_array, new_folder, read_json, release_pages, write_json
 from scim._core.log import logger, progress, warn
-from scim._core.mmap import release_pages
-from scim._core.optional import require
 from scim._core.settings import Settings, StorageSettings, settings
 from scim._core.types import Alternative, Ancestors, Centroid, Duplicates, IndexKind, SpeciesName, Weights
 
@@ -58,6 +58,7 @@ __all__ = [
     "check_recall",
     "check_rep",
     "check_writable",
+    "error_text",
     "logger",
     "new_array",
     "new_folder",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from scim._core.checks import check_obs_key
+
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import ArrayLike, NDArray
@@ -15,15 +17,16 @@ if TYPE_CHECKING:
 class Groups(NamedTuple):
     """Cells by group."""
 
-    names: NDArray[np.object_]
-    """(n_groups,) names as text, in the order of the categories."""
-
-    codes: NDArray[np.int64]
-    """(n_obs,) group of each cell; -1 = in none."""
+    names: NDArray[np.object_]  # (n_groups,): as text, in the order of the categories
+    codes: NDArray[np.int64]  # (n_obs,): group of each cell; -1 = in none
 
 
 def groups_of(adata: AnnData, groupby: str) -> Groups:
-    """Return the groups of a column of obs; cells with a missing value are in none. Raise ValueError if all are."""
+    """Return the groups of a column of obs; cells with a missing value are in none.
+
+    Raise KeyError if there is no such column, ValueError if all its values are missing.
+    """
+    check_obs_key(adata, groupby)
     return group_values(adata.obs[groupby], f"obs[{groupby!r}]")
 
 
@@ -42,17 +45,10 @@ def group_values(groups: ArrayLike | pd.Series[Any], name: str) -> Groups:
 class SearchResult(NamedTuple):
     """Queries and hits that `tl.search` wrote."""
 
-    queries: NDArray[np.object_]
-    """(n_queries,) names of cells or groups."""
-
-    ids: NDArray[np.int64]
-    """(n_queries, k) `soma_joinid` of the hits; -1 = none."""
-
-    distances: NDArray[np.float32]
-    """(n_queries, k) ascending; inf = none."""
-
-    record: dict[str, Any]
-    """The entry of uns: parameters and atlas."""
+    queries: NDArray[np.object_]  # (n_queries,): names of cells or groups
+    ids: NDArray[np.int64]  # (n_queries, k): `soma_joinid` of the hits; -1 = none
+    distances: NDArray[np.float32]  # (n_queries, k): ascending; inf = none
+    record: dict[str, Any]  # the entry of uns: parameters and atlas
 
 
 def search_result(adata: AnnData, key: str) -> SearchResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,3 +120,10 @@ def refuse_absent(columns: Sequence[str], present: Sequence[str], *, of: str = "
     if absent:
         msg = f"{of} has no column {absent}. Present: {list(present)}."
         raise KeyError(msg)
+
+
+def require(package: str, extra: str) -> None:
+    """Raise ImportError, which names the `extra` of scim-atlas that installs it, if a package cannot be imported."""
+    if find_spec(package) is None:
+        msg = f'{package} is not installed; run: pip install "scim-atlas[{extra}]".'
+        raise ImportError(msg, name=package)

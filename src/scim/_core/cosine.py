@@ -11,6 +11,8 @@ from scim._core.numba import njit, njit_parallel, prange
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Floats, Ints
+
 _CHUNK = 2048  # rows of one task, so that a single query is shared between threads too
 
 
@@ -21,17 +23,10 @@ def normalize(X: NDArray[Any]) -> NDArray[Any]:
     return unit
 
 
-def unit_rows(
-    X: NDArray[Any], *, what: str, first: int = 0, numbers: NDArray[np.int64] | None = None
-) -> NDArray[np.float32]:
+def unit_rows(X: NDArray[Any], *, what: str, first: int = 0, numbers: Ints | None = None) -> Floats:
     """Return any floats as finite rows of unit length, measured in double precision, C-contiguous; rows of zeros stay.
 
-    In errors the rows are `what`, numbered from `first` on, or by `numbers`.
-
-    Raises
-    ------
-    ValueError
-        A row holds NaN or infinity.
+    Raise ValueError if one holds NaN or infinity; it calls them `what`, numbered from `first` on, or by `numbers`.
     """
     rows = np.ascontiguousarray(X, dtype=np.float64 if X.dtype == np.float64 else np.float32)
     out = np.empty(rows.shape, dtype=np.float32)
@@ -45,7 +40,7 @@ def unit_rows(
 
 
 @njit
-def scale(rows: NDArray[Any], out: NDArray[np.float32], bad: NDArray[np.bool_]) -> int:
+def scale(rows: NDArray[Any], out: Floats, bad: Bools) -> int:
     """Write the rows scaled to unit length, flag those that are not finite, and return how many those are."""
     n_bad = 0
     for i in range(rows.shape[0]):
@@ -72,21 +67,12 @@ def scale(rows: NDArray[Any], out: NDArray[np.float32], bad: NDArray[np.bool_]) 
     return n_bad
 
 
-def measure(X: NDArray[np.float32], rows: NDArray[np.float32], which: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the cosine distances of each query to chosen rows.
+def measure(X: Floats, rows: Floats, which: Ints) -> Floats:
+    """Return the cosine distances (n, m) of unit queries (n, dim) to the unit rows at the positions `which`.
 
-    Floating sums depend on their order, which a compiler may choose anew each time it inlines a function. So
-    candidates may be found in any way, but their distances come from this one kernel, for single queries and batches
-    and any number of threads: equal rows get equal distances, bit for bit.
-
-    Parameters
-    ----------
-    X
-        Unit queries (n, dim).
-    rows
-        Unit rows (n_rows, dim).
-    which
-        Positions of the rows to measure, (n, m), or (1, m) for the same rows for every query; -1 gives `inf`.
+    These are (n, m), or (1, m) for the same rows for every query; -1 gives `inf`. Floating sums depend on their order,
+    which a compiler may choose anew each time it inlines a function. So candidates may be found in any way, but their
+    distances come from this one kernel: equal rows get equal distances, bit for bit.
     """
     out = np.empty((len(X), which.shape[1]), dtype=np.float32)
     distances(X, rows, which, out)
@@ -94,9 +80,7 @@ def measure(X: NDArray[np.float32], rows: NDArray[np.float32], which: NDArray[np
 
 
 @njit_parallel
-def distances(
-    X: NDArray[np.float32], rows: NDArray[np.float32], which: NDArray[np.int64], out: NDArray[np.float32]
-) -> None:
+def distances(X: Floats, rows: Floats, which: Ints, out: Floats) -> None:
     """Write 1 - dot, summed in double precision, clipped to [0, 2]."""
     n_chunks = (which.shape[1] + _CHUNK - 1) // _CHUNK
     for task in prange(X.shape[0] * n_chunks):

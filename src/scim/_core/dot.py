@@ -20,22 +20,21 @@ from scim._core.numba import njit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import Ints32
+
+    Bytes = NDArray[np.uint8]
+    Query = NDArray[np.int8]
+
 cgutils: Any = _cgutils  # has no types
-BLOCK = 32
-"""Bytes that are multiplied at a time: codes are padded to a multiple of it."""
-
+BLOCK = 32  # bytes that are multiplied at a time: codes are padded to a multiple of it
 _VNNI = {"+avx512vnni", "+avxvnni"}
-_INT16, _INT32, _INT64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_INT32, BLOCK // 4)
-_SHORTS = ir.VectorType(_INT16, BLOCK // 2)
-_BYTE = ir.IntType(8)
 _LINE = 64  # bytes of a cache line
-_BYTES = ir.VectorType(ir.IntType(8), BLOCK)
+_BYTE, _INT32, _INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_BYTES, _VECTOR = ir.VectorType(_BYTE, BLOCK), ir.VectorType(_INT32, BLOCK // 4)
+_SHORTS = ir.VectorType(ir.IntType(16), BLOCK // 2)
 
 
-def plain_byte_dots(
-    codes: NDArray[np.uint8], place: int, n_rows: int, query: NDArray[np.int8], out: NDArray[np.int32], at: int
-) -> None:
+def plain_byte_dots(codes: Bytes, place: int, n_rows: int, query: Query, out: Ints32, at: int) -> None:
     """Write the dots of `n_rows` rows of bytes from `place` on with the query to `out`, from `at` on."""
     for i in range(n_rows):
         row = codes[place + i]
@@ -45,9 +44,7 @@ def plain_byte_dots(
         out[at + i] = total
 
 
-def plain_nibble_dots(
-    codes: NDArray[np.uint8], place: int, n_rows: int, query: NDArray[np.int8], out: NDArray[np.int32], at: int
-) -> None:
+def plain_nibble_dots(codes: Bytes, place: int, n_rows: int, query: Query, out: Ints32, at: int) -> None:
     """Do the same for rows of half bytes: of each block the lower halves come first, then the upper ones."""
     for i in range(n_rows):
         row = codes[place + i]
@@ -69,6 +66,9 @@ def _dots(n_rows: int, *, halves: bool) -> Any:
 
     def plain(codes: Any, place: Any, query: Any, out: Any, at: Any) -> None:
         same(codes, place, n_rows, query, out, at)
+
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]  # set when numba starts
+        return plain
 
     def dots(_context: Any, codes: Any, place: Any, query: Any, out: Any, at: Any) -> Any:  # noqa: ARG001
         signature = types.void(codes, types.int64, query, out, types.int64)
@@ -166,33 +166,14 @@ def _shuffle(builder: Any, x: Any, y: Any, lanes: list[int]) -> Any:
     return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(_INT32, len(lanes)), lanes))
 
 
-def _interpreted(n_rows: int, *, halves: bool) -> Any:
-    plain = plain_nibble_dots if halves else plain_byte_dots
-
-    def dots(codes: NDArray[np.uint8], place: int, query: NDArray[np.int8], out: NDArray[np.int32], at: int) -> None:
-        plain(codes, place, n_rows, query, out, at)
-
-    return dots
+# `byte_dot(codes, place, query, out, at)` writes the dot of a row of codes (n, width) with a query (>= width,) to
+# `out[at]`, of half bytes with a query (>= 2 * width,); `dots` those of four rows, to `out[at : at + 4]`.
+byte_dot, byte_dots = _dots(1, halves=False), _dots(4, halves=False)
+nibble_dot, nibble_dots = _dots(1, halves=True), _dots(4, halves=True)
 
 
-_make = _interpreted if config.DISABLE_JIT else _dots  # type: ignore[attr-defined]  # set when numba starts
-
-byte_dot = _make(1, halves=False)
-"""`byte_dot(codes, place, query, out, at)`: one row of codes (n, width) with a query (>= width,), to `out[at]`."""
-
-byte_dots = _make(4, halves=False)
-"""The same for four rows that follow each other, to `out[at : at + 4]`."""
-
-nibble_dot = _make(1, halves=True)
-"""The dot of a row of half bytes (n, width) with a query (>= 2 * width,)."""
-
-nibble_dots = _make(4, halves=True)
-"""The same for four rows."""
-
-
-def _prefetch() -> Any:
-    def fetch(_context: Any, rows: Any, place: Any) -> Any:  # noqa: ARG001
-        return types.void(rows, types.int64), _generate
+def _fetch_row(_context: Any, rows: Any, place: Any) -> Any:  # noqa: ARG001
+    """Emit prefetches of the cache lines of a row."""
 
     def _generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         rows = context.make_array(signature.args[0])(context, builder, args[0])
@@ -207,8 +188,8 @@ def _prefetch() -> Any:
             builder.call(prefetch, [line, _INT32(0), _INT32(3), _INT32(1)])  # to read, into the nearest cache, data
         return context.get_dummy_value()
 
-    return intrinsic(fetch)
+    return types.void(rows, types.int64), _generate
 
 
-fetch_row = (lambda *_: None) if config.DISABLE_JIT else _prefetch()  # type: ignore[attr-defined]
-"""`fetch_row(rows, place)`: start to read a row that will be needed soon; harmless beyond the end."""
+# `fetch_row(rows, place)` starts to read a row that will be needed soon; harmless beyond the end.
+fetch_row: Any = (lambda *_: None) if config.DISABLE_JIT else intrinsic(_fetch_row)  # type: ignore[attr-defined]

@@ -29,3 +29,8 @@ class LockedError(TimeoutError):
 
 class ScimWarning(UserWarning):
     """A result that is likely to be wrong, or less sure than it looks."""
+
+
+def error_text(error: BaseException) -> str:
+    """Return the message of an error in one line, without a full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,9 +1,10 @@
-"""Write folders, JSON and arrays so that they appear whole or not at all, and read JSON."""
+"""Write folders, JSON and arrays so that they appear whole or not at all; read JSON; release the pages of maps."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import shutil
 import uuid
@@ -74,6 +75,19 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> NDArr
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(path)) from error
     return array
+
+
+def release_pages(X: NDArray[Any], *, unwritten: bool = False) -> None:
+    """Drop the pages of a file map that were touched: they would count as memory of this process; the file has them.
+
+    Other arrays are left alone, and copy-on-write maps too unless they are `unwritten`: their changes would be lost.
+    """
+    array: Any = X
+    while isinstance(array, np.ndarray) and not (isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)):
+        array = array.base
+    kept = ("r", "r+", "w+", "c") if unwritten else ("r", "r+", "w+")
+    if array is not None and getattr(array, "mode", "") in kept and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

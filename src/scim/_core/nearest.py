@@ -17,7 +17,9 @@ from scim._core.topk import empty_heaps, keep_nearest, select_rows, sort_rows, t
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Groups = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]
+    from scim._core.types import Floats, Ints
+
+    Groups = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]  # of queries (n,), of rows (n_rows,)
 
 WIDTH = 512
 _FEW = 16  # queries for which transposing the rows does not pay
@@ -32,33 +34,13 @@ _TASKS = 16  # more tasks than threads, so that a slow one does not hold up the 
 
 
 def nearest(
-    X: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    k: int,
-    *,
-    which: NDArray[np.int64] | None = None,
-    apart: Groups | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the exact nearest rows of each query, by cosine distance and then by position.
+    X: Floats, rows: Floats, k: int, *, which: Ints | None = None, apart: Groups | None = None
+) -> tuple[Floats, Ints]:
+    """Return distances and positions (n, k) of the exact nearest rows, by cosine distance and then by position.
 
-    Set the number of threads with :func:`scim._core.numba.threads`; it does not change the result.
-
-    Parameters
-    ----------
-    X
-        Unit queries (n, dim).
-    rows
-        Unit rows (n_rows, dim).
-    k
-        Number of neighbours.
-    which
-        Positions of the rows to search, ascending and distinct; `None` for all.
-    apart
-        Groups of the queries (n,) and of the rows (n_rows,): rows of the group of a query are not its neighbours.
-
-    Returns
-    -------
-    Distances, float32 (n, k), and positions, int64 (n, k); `inf` and -1 where there are fewer than `k` rows.
+    Queries (n, dim) and rows (n_rows, dim) have unit length. Only rows at the ascending positions `which` are searched
+    (default: all), and, with `apart`, groups of the queries (n,) and of the rows (n_rows,), only those of other groups.
+    Where there are fewer than `k` rows, the rest is `inf` and -1. :func:`scim._core.numba.threads` sets the threads.
     """
     candidates = np.arange(len(rows)) if which is None else which
     groups = np.empty((2, 0), dtype=np.int64) if apart is None else [np.asarray(of, dtype=np.int64) for of in apart]
@@ -73,13 +55,8 @@ def nearest(
 
 
 def _nearest(
-    X: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    k: int,
-    candidates: NDArray[np.int64],
-    query_groups: NDArray[np.int64],
-    row_groups: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    X: Floats, rows: Floats, k: int, candidates: Ints, query_groups: Ints, row_groups: Ints
+) -> tuple[Floats, Ints]:
     if len(X) < _FEW or 2 * (k + _MARGIN) > len(candidates):
         return _scan(X, rows, k, candidates, query_groups, row_groups)
     values, ranks = shortlist(X, rows, k + _MARGIN, candidates, query_groups, row_groups)
@@ -97,13 +74,8 @@ def _nearest(
 
 
 def _scan(
-    X: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    k: int,
-    candidates: NDArray[np.int64],
-    query_groups: NDArray[np.int64],
-    row_groups: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    X: Floats, rows: Floats, k: int, candidates: Ints, query_groups: Ints, row_groups: Ints
+) -> tuple[Floats, Ints]:
     """Measure every candidate in double precision."""
     distances, ranks = empty_heaps(len(X), k)
     step = max(256, _SCAN_BYTES // (4 * max(1, len(X))))
@@ -118,16 +90,11 @@ def _scan(
 
 
 def shortlist(
-    X: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    m: int,
-    candidates: NDArray[np.int64],
-    query_groups: NDArray[np.int64],
-    row_groups: NDArray[np.int64],
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    X: Floats, rows: Floats, m: int, candidates: Ints, query_groups: Ints, row_groups: Ints
+) -> tuple[Floats, Ints]:
     """Return negated dots (n, m), ascending, each within dim * 2**-24 of the true one, and the positions of the rows.
 
-    The groups of queries and rows that are kept apart are both empty, or (n,) and (n_rows,).
+    The groups of queries (n,) and of rows (n_rows,), which are kept apart, may both be empty.
     """
     n, dim = X.shape
     queries = np.zeros((n + -n % 4, dim + -dim % 4), dtype=np.float32)
@@ -158,7 +125,7 @@ def capacity(m: int) -> int:
 
 
 @njit
-def score_four(X: NDArray[np.float32], tile: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+def score_four(X: Floats, tile: Floats, scores: Floats) -> None:
     """Write the dots of four rows with the columns of a tile, (4, WIDTH); dimensions come in whole fours."""
     scores[:] = 0
     s0, s1, s2, s3 = scores[0], scores[1], scores[2], scores[3]
@@ -177,14 +144,7 @@ def score_four(X: NDArray[np.float32], tile: NDArray[np.float32], scores: NDArra
 
 @njit
 def keep_best(
-    scores: NDArray[np.float32],
-    positions: NDArray[np.int64],
-    n_rows: int,
-    m: int,
-    values: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    n_kept: int,
-    bound: np.float32,
+    scores: Floats, positions: Ints, n_rows: int, m: int, values: Floats, ranks: Ints, n_kept: int, bound: np.float32
 ) -> tuple[int, np.float32]:
     """Keep the scores of a tile, `-inf` behind its last row, that are among the `m` best of one query so far.
 
@@ -209,16 +169,16 @@ def keep_best(
 
 @njit
 def scan_tile(
-    X: NDArray[np.float32],
-    tile: NDArray[np.float32],
-    positions: NDArray[np.int64],
+    X: Floats,
+    tile: Floats,
+    positions: Ints,
     n_rows: int,
     m: int,
-    scores: NDArray[np.float32],
-    values: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    bounds: NDArray[np.float32],
+    scores: Floats,
+    values: Floats,
+    ranks: Ints,
+    counts: Ints,
+    bounds: Floats,
 ) -> None:
     """Offer the rows of a tile to each query, four at a time."""
     for first in range(0, X.shape[0], 4):
@@ -231,18 +191,18 @@ def scan_tile(
 
 @njit
 def scan_tile_apart(
-    X: NDArray[np.float32],
-    tile: NDArray[np.float32],
-    positions: NDArray[np.int64],
+    X: Floats,
+    tile: Floats,
+    positions: Ints,
     n_rows: int,
     m: int,
-    query_groups: NDArray[np.int64],
-    row_groups: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    values: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    bounds: NDArray[np.float32],
+    query_groups: Ints,
+    row_groups: Ints,
+    scores: Floats,
+    values: Floats,
+    ranks: Ints,
+    counts: Ints,
+    bounds: Floats,
 ) -> None:
     """Do the same without rows of the group of the query; kept apart, since the branch would slow the other down."""
     for first in range(0, X.shape[0], 4):
@@ -258,18 +218,18 @@ def scan_tile_apart(
 
 @njit_parallel
 def scan_tiles(
-    X: NDArray[np.float32],
-    tiles: NDArray[np.float32],
-    positions: NDArray[np.int64],
+    X: Floats,
+    tiles: Floats,
+    positions: Ints,
     n_rows: int,
     m: int,
-    query_groups: NDArray[np.int64],
-    row_groups: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    values: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    bounds: NDArray[np.float32],
+    query_groups: Ints,
+    row_groups: Ints,
+    scores: Floats,
+    values: Floats,
+    ranks: Ints,
+    counts: Ints,
+    bounds: Floats,
 ) -> None:
     """Share the queries, a multiple of four, among tasks; the last tile may be filled in part."""
     n_tasks, n_fours = scores.shape[0], X.shape[0] // 4

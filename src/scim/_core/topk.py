@@ -9,20 +9,18 @@ import numpy as np
 from scim._core.numba import njit, njit_parallel, prange
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from scim._core.types import Floats, Ints
 
 _BISECTIONS = 24  # to the precision of float32
 
 
-def empty_heaps(n: int, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def empty_heaps(n: int, k: int) -> tuple[Floats, Ints]:
     """Return `n` heaps of `k` vacant entries, the worst pair on top: distance `inf`, rank -1."""
     return np.full((n, k), np.inf, dtype=np.float32), np.full((n, k), -1, dtype=np.int64)
 
 
 @njit
-def sift(
-    distances: NDArray[np.float32], ranks: NDArray[np.int64], hole: int, distance: np.float32 | float, rank: int
-) -> None:
+def sift(distances: Floats, ranks: Ints, hole: int, distance: np.float32 | float, rank: int) -> None:
     """Put a pair into the heap at `hole` or below it, where it belongs by distance and then by rank."""
     size = distances.shape[0]
     while 2 * hole + 1 < size:
@@ -43,14 +41,14 @@ def sift(
 
 
 @njit
-def make_heap(distances: NDArray[np.float32], ranks: NDArray[np.int64]) -> None:
+def make_heap(distances: Floats, ranks: Ints) -> None:
     """Order any pairs as a heap."""
     for hole in range(distances.shape[0] // 2 - 1, -1, -1):
         sift(distances, ranks, hole, distances[hole], ranks[hole])
 
 
 @njit
-def sort_heap(distances: NDArray[np.float32], ranks: NDArray[np.int64]) -> None:
+def sort_heap(distances: Floats, ranks: Ints) -> None:
     """Order a heap as an ascending list."""
     for last in range(distances.shape[0] - 1, 0, -1):
         distance, rank = distances[last], ranks[last]
@@ -59,7 +57,7 @@ def sort_heap(distances: NDArray[np.float32], ranks: NDArray[np.int64]) -> None:
 
 
 @njit_parallel
-def sort_rows(distances: NDArray[np.float32], ranks: NDArray[np.int64]) -> None:
+def sort_rows(distances: Floats, ranks: Ints) -> None:
     """Order the pairs of each row by distance and then by rank, in place."""
     for i in prange(distances.shape[0]):
         make_heap(distances[i], ranks[i])
@@ -67,12 +65,7 @@ def sort_rows(distances: NDArray[np.float32], ranks: NDArray[np.int64]) -> None:
 
 
 @njit_parallel
-def keep_nearest(
-    distances: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    heap_distances: NDArray[np.float32],
-    heap_ranks: NDArray[np.int64],
-) -> None:
+def keep_nearest(distances: Floats, ranks: Ints, heap_distances: Floats, heap_ranks: Ints) -> None:
     """Offer pairs to the heap of each row: distances (n, m), and ranks (m,) ascending, above those offered before."""
     for i in prange(distances.shape[0]):
         heap, kept = heap_distances[i], heap_ranks[i]
@@ -82,7 +75,7 @@ def keep_nearest(
 
 
 @njit
-def select(values: NDArray[np.float32], ranks: NDArray[np.int64], m: int) -> None:
+def select(values: Floats, ranks: Ints, m: int) -> None:
     """Put the m-th smallest value in its place, none larger before it and none smaller behind, in linear time."""
     left, right, target = 0, values.shape[0] - 1, m - 1
     while left < right:
@@ -108,7 +101,7 @@ def select(values: NDArray[np.float32], ranks: NDArray[np.int64], m: int) -> Non
 
 
 @njit
-def tighten(values: NDArray[np.float32], ranks: NDArray[np.int64], m: int) -> tuple[int, np.float32]:
+def tighten(values: Floats, ranks: Ints, m: int) -> tuple[int, np.float32]:
     """Move the `m` smallest values, and few others, to the front; return how many, and a bound that the rest reach.
 
     The values are negated dots of unit rows. The bound is found by bisection, since counting is what vector units
@@ -138,7 +131,7 @@ def tighten(values: NDArray[np.float32], ranks: NDArray[np.int64], m: int) -> tu
 
 
 @njit_parallel
-def select_rows(m: int, values: NDArray[np.float32], ranks: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+def select_rows(m: int, values: Floats, ranks: Ints, counts: Ints) -> None:
     """Move the `m` smallest of the first `counts` pairs of each row to the front; fill up with `inf` and -1."""
     for i in prange(values.shape[0]):
         if counts[i] > m:
