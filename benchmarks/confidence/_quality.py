@@ -1,4 +1,4 @@
-"""Puts benchmarks/quality, whose studies, handing over and worker are used here, where Python looks for modules."""
+"""Add benchmarks/quality, with the studies, the handover of cells and the worker, to the module path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reliability diagrams: of each method one panel, its studies in one, beside how often it is how sure."""
+"""Draw reliability diagrams: one panel per method over all studies, with the histogram of its confidence."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, LINE, OVER, UNDER = "#222222", "#0072B2", "#D55E00", "#009E73"
-"""Of Okabe and Ito, whom colour-blind readers can tell apart."""
+"""Colours of Okabe and Ito, distinct for colour-blind readers."""
 LEAST_WEIGHT = 0.002
 """A bin of a smaller share of the cells is not drawn."""
 
 
-def reliability(found: dict[str, dict[str, measures.Judged]], out: Path) -> None:
-    """Draw a panel for each method, each study counting alike; below it the share of cells in each bin."""
+def reliability(found: dict[str, dict[str, measures.Scored]], out: Path) -> None:
+    """Draw a panel for each method, with equal weights of the studies, and below it the share of cells in each bin."""
     errors = by_test(found, measures.calibration_error)["all"]
     columns = -(-len(found) // 2)
     figure = plt.figure(figsize=(2.6 * columns, 7.9), layout="constrained")
@@ -50,7 +50,7 @@ def reliability(found: dict[str, dict[str, measures.Judged]], out: Path) -> None
 
 
 def weights(tests: list[str]) -> list[float]:
-    """Return what each test weighs, so that studies count alike."""
+    """Return the weights of the tests; studies have equal weights."""
     studies = [data.TESTS[test].left_out for test in tests]
     return [1 / studies.count(study) / len(set(studies)) for study in studies]
 
@@ -61,10 +61,10 @@ def mean(table: pd.DataFrame, column: str) -> float:
 
 
 def curve(ax: Axes, table: pd.DataFrame, name: str, error: float) -> None:
-    """Draw the share of right answers by confidence, and the gap to what was promised."""
-    some = table[table["weight"] >= LEAST_WEIGHT]
+    """Draw the share of right labels by confidence, and the gap to the confidence."""
+    filled = table[table["weight"] >= LEAST_WEIGHT]
     ax.plot([0, 1], [0, 1], color="0.75", lw=1, zorder=1)
-    for _, (_, p, right) in some.iterrows():
+    for _, (_, p, right) in filled.iterrows():
         ax.plot(
             [p, p],
             [p, right],
@@ -74,10 +74,10 @@ def curve(ax: Axes, table: pd.DataFrame, name: str, error: float) -> None:
             solid_capstyle="butt",
             clip_on=False,
         )
-    ax.plot(some["confidence"], some["right"], color=LINE, lw=1.6, zorder=3, clip_on=False)
-    size = 14 + 130 * some["weight"]
+    ax.plot(filled["confidence"], filled["right"], color=LINE, lw=1.6, zorder=3, clip_on=False)
+    size = 14 + 130 * filled["weight"]
     ax.scatter(
-        some["confidence"], some["right"], s=size, color=LINE, edgecolor="white", lw=0.8, zorder=4, clip_on=False
+        filled["confidence"], filled["right"], s=size, color=LINE, edgecolor="white", lw=0.8, zorder=4, clip_on=False
     )
     ax.text(0.97, 0.05, f"ECE {error:.3f}".replace("0.", "."), ha="right", color=INK, fontsize=10, weight="bold")
     ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
@@ -87,7 +87,7 @@ def curve(ax: Axes, table: pd.DataFrame, name: str, error: float) -> None:
 
 
 def histogram(ax: Axes, table: pd.DataFrame, right: float, confidence: float) -> None:
-    """Draw the share of cells in each bin, and where mean confidence and share of right answers lie."""
+    """Draw the share of cells in each bin, the mean confidence and the share of right labels."""
     edges = np.linspace(0, 1, len(table) + 1)
     ax.bar(edges[:-1], table["weight"], width=edges[1] * 0.92, align="edge", color="0.82")
     ax.axvline(right, color=INK, lw=1.2)
@@ -98,18 +98,18 @@ def histogram(ax: Axes, table: pd.DataFrame, right: float, confidence: float) ->
 
 
 def key() -> list[Line2D]:
-    """Return what the marks mean."""
+    """Return the legend."""
     return [
         Line2D([], [], color=LINE, marker="o", ms=5, lw=1.6, label="share right in a bin of confidence"),
-        Line2D([], [], color=OVER, lw=4, alpha=0.35, label="too sure"),
-        Line2D([], [], color=UNDER, lw=4, alpha=0.35, label="not sure enough"),
+        Line2D([], [], color=OVER, lw=4, alpha=0.35, label="overconfident"),
+        Line2D([], [], color=UNDER, lw=4, alpha=0.35, label="underconfident"),
         Line2D([], [], color=INK, lw=1.2, label="right, of all"),
         Line2D([], [], color=LINE, lw=1.2, ls=(0, (3, 2)), label="mean confidence"),
     ]
 
 
 def tidy(ax: Axes) -> None:
-    """Leave out the frame above and on the right."""
+    """Remove the top and right spines."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -1,16 +1,16 @@
-"""Predictions to tables: calibration, known against unknown, answers with few errors, and two votes."""
+"""Make tables of the predictions: calibration, known against novel types, few errors, and weights of neighbours."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cases
 import data
 import measures
 import numpy as np
 import pandas as pd
 import peer_jobs
-import questions
-import scim_answers
+import scim_predictions
 import scores
 import tables
 
@@ -22,40 +22,40 @@ if TYPE_CHECKING:
 
     Cells = dict[str, ad.AnnData]
 
-OWN = {
+SCIM_COLUMNS = {
     "scim": ("label", "confidence"),
-    "scim, asked for the common level": ("level", "level_confidence"),
+    "scim, common level allowed": ("level", "level_confidence"),
     "scim, atlas of the common level": ("coarse", "coarse_confidence"),
     "share of the plain vote": ("paper", "share"),
 }
 PEERS = ("LDA", "logistic regression", "kNN on PCA", "CellTypist")
-SURE = 0.9
-"""Of scim's label, without terms above it, beside what `max_error` says."""
+HIGH_CONFIDENCE = 0.9
+"""Confidence of scim's label, without ancestors, to compare with `max_error`."""
 P_THRES = 0.5
-"""Of CellTypist's "prob match"."""
+"""Threshold of CellTypist's "prob match"."""
 NEW = 0.2
-"""Share of cells of new types for which the error of all is stated."""
+"""Share of cells of novel types in the column "one in five new"."""
 
 
-def of_fixed(cells: Cells, tests: list[str]) -> list[questions.Question]:
-    """Return the questions to the models of the studies left out."""
-    return questions.plain(tests) + questions.unknown_types(cells, tests) + questions.other_tissue(tests)
+def of_fixed(cells: Cells, tests: list[str]) -> list[cases.Case]:
+    """Return the cases of the models trained without one study."""
+    return cases.plain(tests) + cases.unknown_types(cells, tests) + cases.other_tissue(tests)
 
 
 def report(cells: Cells, tests: list[str], folder: Path, cap: int) -> str:
-    """Return all tables of what is answered."""
+    """Return all tables."""
     found = confidences(cells, tests, folder, cap)
-    chosen = questions.chosen(tests)
-    every = unknown_each(cells, folder, questions.unknown_types(cells, tests), cap)
+    chosen = cases.chosen(tests)
+    every = unknown_each(cells, folder, cases.unknown_types(cells, tests), cap)
     parts = [
         ("Expected calibration error, 15 bins", by_test(found, measures.calibration_error)),
-        ("Mean confidence less share of right answers", by_test(found, excess)),
-        ("Right against wrong answers, AUROC", by_test(found, ranking)),
+        ("Mean confidence less share of right labels", by_test(found, excess)),
+        ("Right against wrong labels, AUROC", by_test(found, ranking)),
         ("Mean squared error of the confidence (Brier)", by_test(found, brier)),
-        ("Share of right answers", by_test(found, lambda each: float(each.right.mean()))),
+        ("Share of right labels", by_test(found, lambda scored: float(scored.right.mean()))),
         (f"Known against unknown: all {every.shape[1] - 1} types, models fixed", unknown_means(every)),
-        ("Known against unknown: some types, each", unknown_each(cells, folder, chosen, cap)),
-        ("Known against unknown: another tissue", unknown_each(cells, folder, questions.other_tissue(tests), cap)),
+        ("Known against unknown: selected types", unknown_each(cells, folder, chosen, cap)),
+        ("Known against unknown: another tissue", unknown_each(cells, folder, cases.other_tissue(tests), cap)),
         ("At most a tenth of errors", few_errors(cells, tests, folder, cap)),
         ("Macro-F1", macro_f1(cells, tests, folder)),
         ("Packaged atlas, pbmc_2chem", packaged(cells)),
@@ -63,25 +63,28 @@ def report(cells: Cells, tests: list[str], folder: Path, cap: int) -> str:
     return "\n\n".join(f"{title}\n\n{tables.markdown(table)}" for title, table in parts if len(table))
 
 
-def confidences(cells: Cells, tests: list[str], folder: Path, cap: int) -> dict[str, dict[str, measures.Judged]]:
-    """Return the answers by method and test: every cell has one, and those count whose type the training has."""
-    found: dict[str, dict[str, measures.Judged]] = {}
-    for question in questions.plain(tests):
-        true = questions.truth(cells, question)
-        for name, (labels, confidence) in said(question, folder, cap).items():
+def confidences(cells: Cells, tests: list[str], folder: Path, cap: int) -> dict[str, dict[str, measures.Scored]]:
+    """Return scored predictions by method and test, of the cells of known types; every cell has a label."""
+    found: dict[str, dict[str, measures.Scored]] = {}
+    for case in cases.plain(tests):
+        true = cases.truth(cells, case)
+        for name, (labels, confidence) in predictions(case, folder, cap).items():
             known = true["known"].to_numpy()
-            answers = measures.judged(true["truth"].to_numpy()[known], labels[known], confidence[known])
-            found.setdefault(name, {})[question.test] = answers
-    return {name: found[name] for name in (*OWN, *PEERS) if name in found}
+            scored = measures.score_predictions(true["truth"].to_numpy()[known], labels[known], confidence[known])
+            found.setdefault(name, {})[case.test] = scored
+    return {name: found[name] for name in (*SCIM_COLUMNS, *PEERS) if name in found}
 
 
-def said(question: questions.Question, folder: Path, cap: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return labels and confidences of all methods that have answered a test, or a study held out."""
+def predictions(case: cases.Case, folder: Path, cap: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return labels and confidences of all methods for a test, or for a held-out study."""
     found = {}
-    own = scim_answers.kept(question, folder, retrained=False)
-    if own is not None:
-        found |= {name: (own[one].to_numpy(), own[two].to_numpy()) for name, (one, two) in OWN.items()}
-    peers = peer_jobs.kept(question, folder, cap)
+    frame = scim_predictions.load(case, folder, retrained=False)
+    if frame is not None:
+        found |= {
+            name: (frame[label].to_numpy(), frame[confidence].to_numpy())
+            for name, (label, confidence) in SCIM_COLUMNS.items()
+        }
+    peers = peer_jobs.load(case, folder, cap)
     return found | pairs_of(peers)
 
 
@@ -91,9 +94,9 @@ def pairs_of(peers: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: (peers[name].to_numpy(), peers[f"{name} confidence"].to_numpy()) for name in names}
 
 
-def by_test(found: dict[str, dict[str, measures.Judged]], value: Callable[[measures.Judged], float]) -> pd.DataFrame:
-    """Return methods x tests, and the means of the studies, those of one study being averaged first."""
-    rows = {name: {test: value(answers) for test, answers in each.items()} for name, each in found.items()}
+def by_test(found: dict[str, dict[str, measures.Scored]], value: Callable[[measures.Scored], float]) -> pd.DataFrame:
+    """Return methods x tests, and the means of the studies; tests of one study are averaged first."""
+    rows = {name: {test: value(scored) for test, scored in tests.items()} for name, tests in found.items()}
     return with_means(pd.DataFrame(rows).T)
 
 
@@ -107,162 +110,165 @@ def with_means(table: pd.DataFrame) -> pd.DataFrame:
     return whole
 
 
-def excess(answers: measures.Judged) -> float:
-    """Return how much surer the answers are than right."""
-    return float(answers.confidence.mean() - answers.right.mean())
+def excess(scored: measures.Scored) -> float:
+    """Return the mean confidence less the share of right labels."""
+    return float(scored.confidence.mean() - scored.right.mean())
 
 
-def ranking(answers: measures.Judged) -> float:
-    """Return how often a right answer is surer than a wrong one."""
-    p, right = answers.confidence, answers.right
+def ranking(scored: measures.Scored) -> float:
+    """Return the probability that a right label has a higher confidence than a wrong one."""
+    p, right = scored.confidence, scored.right
     return measures.auroc(p[right], p[~right]) if right.any() and not right.all() else np.nan
 
 
-def brier(answers: measures.Judged) -> float:
-    """Return the mean squared distance of confidence from what happened."""
-    return float(((answers.confidence - answers.right) ** 2).mean())
+def brier(scored: measures.Scored) -> float:
+    """Return the mean squared difference of confidence and outcome."""
+    return float(((scored.confidence - scored.right) ** 2).mean())
 
 
-def scored(question: questions.Question, folder: Path, cap: int) -> dict[str, np.ndarray]:
-    """Return the scores of all cells by what gave them: high is known."""
+def novelty_scores(case: cases.Case, folder: Path, cap: int) -> dict[str, np.ndarray]:
+    """Return the scores of all cells by method; a high score means a known type."""
     found = {}
     for retrained in (False, True):
-        own = scim_answers.kept(question, folder, retrained=retrained)
+        frame = scim_predictions.load(case, folder, retrained=retrained)
         what = "new model" if retrained else "model fixed"
-        if own is not None:
-            found[f"scim, {what}"] = own["confidence"].to_numpy()
-            found[f"scim, {what}: distance"] = -own["distance"].to_numpy()
-            found[f"share of the plain vote, {what}"] = own["share"].to_numpy()
-    peers = peer_jobs.kept(question, folder, cap)
+        if frame is not None:
+            found[f"scim, {what}"] = frame["confidence"].to_numpy()
+            found[f"scim, {what}: distance"] = -frame["distance"].to_numpy()
+            found[f"share of the plain vote, {what}"] = frame["share"].to_numpy()
+    peers = peer_jobs.load(case, folder, cap)
     found |= {f"{name}{': distance' if name == 'NCA' else ''}": p for name, (_, p) in pairs_of(peers).items()}
     return found
 
 
 def unknown_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean AUROC of the fixed models over tests and types, and those of blood and pancreas apart."""
+    """Return the mean AUROC of the fixed models over tests and types, of all, of blood and of pancreas."""
     table = table[[name.endswith(("fixed", "fixed: distance")) for name in table.index]].drop(columns="mean")
     tissue = [data.TESTS[name.split()[0]].tissue for name in table]
     means = table.T.groupby(tissue).mean().T.assign(all=table.mean(axis=1))
     return means.assign(median=table.median(axis=1), least=table.min(axis=1))
 
 
-def unknown_each(cells: Cells, folder: Path, asked: list[questions.Question], cap: int) -> pd.DataFrame:
-    """Return the AUROC of known against unknown cells, methods x questions, and the mean."""
+def unknown_each(cells: Cells, folder: Path, selected: list[cases.Case], cap: int) -> pd.DataFrame:
+    """Return the AUROC of known against unknown cells, methods x cases, and the mean."""
     rows: dict[str, dict[str, float]] = {}
-    for question in asked:
-        true = questions.truth(cells, question)
+    for case in selected:
+        true = cases.truth(cells, case)
         known, unknown = true["known"].to_numpy(), true["unknown"].to_numpy()
         if not (known.any() and unknown.any()):
             continue
-        for name, score in scored(question, folder, cap).items():
-            rows.setdefault(name, {})[short(question)] = measures.auroc(score[known], score[unknown])
+        for name, score in novelty_scores(case, folder, cap).items():
+            rows.setdefault(name, {})[short(case)] = measures.auroc(score[known], score[unknown])
     table = pd.DataFrame(rows).T
     return table.assign(mean=table.mean(axis=1, skipna=False)) if len(table) else table
 
 
-def short(question: questions.Question) -> str:
+def short(case: cases.Case) -> str:
     """Return the head of a column."""
-    what = questions.NAMES.get(question.without, question.without) if question.without else ""
-    return f"{question.test} {what}".strip()
+    what = cases.NAMES.get(case.without, case.without) if case.without else ""
+    return f"{case.test} {what}".strip()
 
 
 def few_errors(cells: Cells, tests: list[str], folder: Path, cap: int) -> pd.DataFrame:
-    """Return what is answered, and how, of known cells and of cells of new types, means of studies and of questions.
+    """Return coverage and errors of known cells and of cells of novel types, means of studies and of cases.
 
-    `error` is that of the answers to known cells, a term above the true one being wrong, `less above` being right; `one
-    in five new`: of all answers, if so many cells are of a new type; a term above the true one is right.
+    `error` is the share of wrong labels of known cells; an ancestor of the true term counts as wrong, in `less above`
+    as right. `one in five new` is the error of all labels if a fifth of the cells is of a novel type, with ancestors
+    as right.
     """
     limits = {name: thresholds(cells, tests, folder, cap, name) for name in PEERS}
-    known = kept_answers(cells, folder, questions.plain(tests), limits, cap)
-    new = kept_answers(cells, folder, questions.chosen(tests), limits, cap)
+    known = selective_scores(cells, folder, cases.plain(tests), limits, cap)
+    new = selective_scores(cells, folder, cases.chosen(tests), limits, cap)
     rows = {}
     for name in known | new:
         old = mean_of_studies(known[name.replace(", new model", "")])
-        row = {"answered": old["answered"], "right": old["right"], "above": old["above"], "wrong": old["wrong"]}
-        row["error"] = 1 - old["right"] / old["answered"]
-        row["less above"] = old["wrong"] / old["answered"]
+        row = {"coverage": old["coverage"], "right": old["right"], "above": old["above"], "wrong": old["wrong"]}
+        row["error"] = 1 - old["right"] / old["coverage"]
+        row["less above"] = old["wrong"] / old["coverage"]
         if name in new:
             fresh = pd.DataFrame(new[name]).mean(axis=1)
-            row |= {"new: unknown": 1 - fresh["answered"], "new: above": fresh["above"], "new: wrong": fresh["wrong"]}
+            row |= {"new: unknown": 1 - fresh["coverage"], "new: above": fresh["above"], "new: wrong": fresh["wrong"]}
             wrong = (1 - NEW) * old["wrong"] + NEW * fresh["wrong"]
-            row["one in five new"] = wrong / ((1 - NEW) * old["answered"] + NEW * fresh["answered"])
+            row["one in five new"] = wrong / ((1 - NEW) * old["coverage"] + NEW * fresh["coverage"])
         limit = list(limits.get(name, {}).values())
         rows[name] = row | {"threshold": float(np.mean(limit)) if limit else np.nan}
     return pd.DataFrame(rows).T
 
 
 def thresholds(cells: Cells, tests: list[str], folder: Path, cap: int, name: str) -> dict[str, float]:
-    """Return the least confidence of a peer's answers by test: of CellTypist its own, of others by studies held out."""
+    """Return the lowest confidence of a peer's labels by test: CellTypist's default, others by held-out studies."""
     if name == "CellTypist":
         return dict.fromkeys(tests, P_THRES)
-    studies: dict[str, list[measures.Judged]] = {}
-    for question in questions.held_out(cells, tests):
-        found = pairs_of(peer_jobs.kept(question, folder, cap))
+    studies: dict[str, list[measures.Scored]] = {}
+    for case in cases.held_out(cells, tests):
+        found = pairs_of(peer_jobs.load(case, folder, cap))
         if name in found:
-            true = questions.truth(cells, question)
+            true = cases.truth(cells, case)
             rows = true["known"].to_numpy()
             labels, p = (column[rows] for column in found[name])
-            answers = measures.judged(true["truth"].to_numpy()[rows], labels, p)
-            studies.setdefault(question.test, []).append(answers)
-    return {test: measures.threshold(each) for test, each in studies.items()}
+            scored = measures.score_predictions(true["truth"].to_numpy()[rows], labels, p)
+            studies.setdefault(case.test, []).append(scored)
+    return {test: measures.threshold(held_out) for test, held_out in studies.items()}
 
 
-def kept_answers(
-    cells: Cells, folder: Path, asked: list[questions.Question], limits: dict[str, dict[str, float]], cap: int
+def selective_scores(
+    cells: Cells, folder: Path, selected: list[cases.Case], limits: dict[str, dict[str, float]], cap: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return by method and question what is answered: of known cells, or of those of the type that was taken out."""
+    """Return coverage and errors by method and case: of known cells, or of cells of the novel type."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for question in asked:
-        true = questions.truth(cells, question)
-        rows = true["unknown" if question.without else "known"].to_numpy()
-        true, answers = true["truth"].to_numpy(), {}
-        for retrained in (False, True) if question.without else (False,):
-            own = scim_answers.kept(question, folder, retrained=retrained)
-            if own is not None:
-                said, p = own["said"].to_numpy()[rows], own["said_confidence"].to_numpy()[rows]
+    for case in selected:
+        true = cases.truth(cells, case)
+        rows = true["unknown" if case.without else "known"].to_numpy()
+        true, scored = true["truth"].to_numpy(), {}
+        for retrained in (False, True) if case.without else (False,):
+            frame = scim_predictions.load(case, folder, retrained=retrained)
+            if frame is not None:
+                labels, p = frame["limited"].to_numpy()[rows], frame["limited_confidence"].to_numpy()[rows]
                 name = "scim, new model" if retrained else "scim"
-                answers[name] = measures.judged(true[rows], said, p)
-                labels, p = own["label"].to_numpy()[rows], own["confidence"].to_numpy()[rows]
-                sure = measures.only(measures.judged(true[rows], labels, p), SURE)
-                answers[f"{name}, confidence >= {SURE}"] = sure
-        for name, (labels, p) in pairs_of(peer_jobs.kept(question, folder, cap)).items():
-            if question.test in limits.get(name, {}):
-                each = measures.judged(true[rows], labels[rows], p[rows])
-                answers[name] = measures.only(each, limits[name][question.test])
-        for name, each in answers.items():
-            found.setdefault(name, {})[question.name] = measures.selective(each)
+                scored[name] = measures.score_predictions(true[rows], labels, p)
+                labels, p = frame["label"].to_numpy()[rows], frame["confidence"].to_numpy()[rows]
+                confident = measures.at_least(measures.score_predictions(true[rows], labels, p), HIGH_CONFIDENCE)
+                scored[f"{name}, confidence >= {HIGH_CONFIDENCE}"] = confident
+        for name, (labels, p) in pairs_of(peer_jobs.load(case, folder, cap)).items():
+            if case.test in limits.get(name, {}):
+                labelled = measures.score_predictions(true[rows], labels[rows], p[rows])
+                scored[name] = measures.at_least(labelled, limits[name][case.test])
+        for name, of_method in scored.items():
+            found.setdefault(name, {})[case.name] = measures.selective(of_method)
     return found
 
 
 def mean_of_studies(values: dict[str, dict[str, float]]) -> pd.Series:
-    """Return the mean of studies, tests of one being averaged first."""
+    """Return the mean of studies; tests of one study are averaged first."""
     table = pd.DataFrame(values)
     return table.T.groupby([data.TESTS[test].left_out for test in table]).mean().mean()
 
 
 def macro_f1(cells: Cells, tests: list[str], folder: Path) -> pd.DataFrame:
-    """Return macro-F1 of the balanced and the plain vote of the same neighbours, and of the common level."""
+    """Return macro-F1 of balanced and plain weights of the same neighbours, and of the common level."""
     rows: dict[str, dict[str, float]] = {}
-    columns = {"balanced": "label", "distance": "paper", "balanced, asked for the common level": "level",
+    columns = {"balanced": "label", "distance": "paper", "balanced, common level allowed": "level",
                "balanced, atlas of the common level": "coarse"}  # fmt: skip
-    for question in questions.plain(tests):
-        own = scim_answers.kept(question, folder, retrained=False)
-        if own is None:
+    for case in cases.plain(tests):
+        frame = scim_predictions.load(case, folder, retrained=False)
+        if frame is None:
             continue
-        true = questions.truth(cells, question)["truth"]
-        trained = questions.trained(cells, question)
+        true = cases.truth(cells, case)["truth"]
+        trained = cases.trained(cells, case)
         for name, column in columns.items():
-            value = scores.score(true, own[column].to_numpy(dtype=object), trained).macro_f1
-            rows.setdefault(name, {})[question.test] = value
+            value = scores.score(true, frame[column].to_numpy(dtype=object), trained).macro_f1
+            rows.setdefault(name, {})[case.test] = value
     table = pd.DataFrame(rows).T
     return table.assign(mean=table.mean(axis=1)) if len(table) else table
 
 
 def packaged(cells: Cells) -> pd.DataFrame:
-    """Return calibration error, excess of confidence and share of right answers of the packaged atlas by chemistry."""
-    frame, rows = scim_answers.packaged(cells), {}
-    for test, some in frame.groupby("test"):
-        each = measures.judged(some["truth"].to_numpy(), some["label"].to_numpy(), some["confidence"].to_numpy())
-        rows[test] = {"calibration error": measures.calibration_error(each), "excess": excess(each)}
-        rows[test] |= {"right": float(each.right.mean()), "above": float(each.broader.mean())}
+    """Return calibration error, overconfidence and share of right labels of the packaged atlas by chemistry."""
+    frame, rows = scim_predictions.packaged(cells), {}
+    for test, part in frame.groupby("test"):
+        scored = measures.score_predictions(
+            part["truth"].to_numpy(), part["label"].to_numpy(), part["confidence"].to_numpy()
+        )
+        rows[test] = {"calibration error": measures.calibration_error(scored), "excess": excess(scored)}
+        rows[test] |= {"right": float(scored.right.mean()), "above": float(scored.broader.mean())}
     return pd.DataFrame(rows).T

@@ -1,7 +1,7 @@
-"""The studies, the tests that leave one out, and the thinner versions of a query.
+"""Read the studies, define the leave-one-study-out tests, and make queries with fewer genes or counts.
 
 The folder of data holds the h5ad files named in `LABEL_COLUMNS` and `label_to_cl.csv`, which maps their labels to Cell
-Ontology terms. A model that is asked about a study has seen none of its cells; both files of zheng are one study.
+Ontology terms. A model that labels a study is trained on none of its cells; both files of zheng are one study.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMON = ("CL:0000236", "CL:0000624", "CL:0000625", "CL:0000623", "CL:0000860", 
 
 
 class Test(NamedTuple):
-    """Cells to label, by what is trained without their study."""
+    """Query cells, predicted by models trained without their study."""
 
     name: str
     tissue: str
@@ -98,9 +98,9 @@ def query(cells: dict[str, ad.AnnData], test: Test) -> ad.AnnData:
 
 
 def variant(adata: ad.AnnData, name: str, seed: int) -> ad.AnnData:
-    """Return a query as `VARIANTS` names it: fewer genes, fewer counts, or no counts at all.
+    """Return the variant of a query: fewer genes, fewer counts, or no counts at all.
 
-    Genes are drawn at random among those that at least 1 % of the cells have, and the 500 are among the 1,000.
+    Genes are drawn at random among those that at least 1 % of the cells express; the 500 are among the 1,000.
     """
     what, _, how_many = name.partition(" ")
     if what == "genes":
@@ -120,13 +120,13 @@ def _study(name: str) -> str:
 
 
 def _without_shared_cells(adata: ad.AnnData, other: ad.AnnData) -> ad.AnnData:
-    """Drop the cells that another file of the same study has too: same barcode."""
+    """Drop the cells that are in another file of the same study, by barcode."""
     known = set(other.obs["barcode"].astype(str).str.split("-").str[0])
     return adata[~adata.obs_names.str.split("-").str[0].isin(known)].copy()
 
 
 def _ranked_genes(adata: ad.AnnData, seed: int) -> np.ndarray:
-    """Return all columns in random order, those of hardly any cell last."""
+    """Return all columns in random order, rarely expressed ones last."""
     found = np.asarray((adata.X > 0).mean(axis=0)).ravel() >= 0.01
     order = np.random.default_rng(seed).permutation(adata.n_vars)
     return np.concatenate([order[found[order]], order[~found[order]]])

@@ -1,4 +1,4 @@
-"""Cells as the peers get them: the genes that the query shares with the studies, all named alike."""
+"""Prepare the cells for the peers: the genes that the query shares with the studies, under the same names."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FEW = 500
-"""With fewer shared genes than this, studies of narrow panels are left out, as long as each doubles the genes."""
+"""With fewer shared genes, studies of small panels are left out as long as each removal doubles the genes."""
 
 
 def shared(train: dict[str, ad.AnnData], test: ad.AnnData) -> tuple[list[str], list[str]]:
-    """Return the files to train on and the genes that all of them share with the query, most of them first."""
-    own, files = measured(test), list(train)
-    genes = {name: own & measured(train[name]) for name in files}
+    """Return the training files, and the genes that all of them share with the query."""
+    query_genes, files = measured(test), list(train)
+    genes = {name: query_genes & measured(train[name]) for name in files}
 
     def common(names: Iterable[str]) -> set[str]:
         return set.intersection(*(genes[name] for name in names))
@@ -36,7 +36,7 @@ def shared(train: dict[str, ad.AnnData], test: ad.AnnData) -> tuple[list[str], l
 
 
 def aligned(adata: ad.AnnData, genes: list[str]) -> ad.AnnData:
-    """Return counts of these genes, zero where not measured; relative ones if there are no others."""
+    """Return counts of these genes, zero if not measured; relative counts if there are no others."""
     counts = scim.pp.find_counts(adata)
     position = pd.Index(genes).get_indexer(scim.pp.canonical_genes(counts.var.index))
     (found,) = np.nonzero(position >= 0)
@@ -48,5 +48,5 @@ def aligned(adata: ad.AnnData, genes: list[str]) -> ad.AnnData:
 
 
 def measured(adata: ad.AnnData) -> set[str]:
-    """Return the names of the genes of a data set, as all data sets name them."""
+    """Return the canonical names of the genes of a data set."""
     return set(scim.pp.canonical_genes(scim.pp.find_counts(adata).var.index))

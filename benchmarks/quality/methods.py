@@ -1,4 +1,4 @@
-"""Which methods there are, which can run, and running them in another process."""
+"""List the methods, check which can run, and run them in another process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORKER = Path(__file__).with_name("worker.py")
 
 
 def importable(methods: list[str], python: str) -> list[str]:
-    """Return the methods that can run, the peers with the interpreter `python`; say why the others cannot."""
+    """Return the methods that can run, the peers with the interpreter `python`; print why the others cannot."""
     modules = [PEERS[name] for name in methods if name in PEERS]
     command = [python, str(WORKER), "--check", *modules]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -39,14 +39,14 @@ def importable(methods: list[str], python: str) -> list[str]:
 
 
 def run(job: dict[str, Any], folder: Path, python: str, *, threads: int) -> Iterator[dict[str, Any]]:
-    """Run the tasks of a job, and yield what each took, or its error, when it is done."""
+    """Run the tasks of a job; yield the seconds and memory of each, or its error, when it is done."""
     path = folder / "job.json"
     path.write_text(json.dumps(job))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
     environment = os.environ | dict.fromkeys(names, str(threads))
-    said = folder / "stderr.txt"  # a pipe would fill, and stop the worker
+    stderr = folder / "stderr.txt"  # a pipe would fill, and stop the worker
     with (
-        said.open("w") as errors,
+        stderr.open("w") as errors,
         subprocess.Popen(
             [python, str(WORKER), str(path)], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         ) as worker,
@@ -55,5 +55,5 @@ def run(job: dict[str, Any], folder: Path, python: str, *, threads: int) -> Iter
             if line.startswith("{") and line.endswith("}\n"):
                 yield json.loads(line)
     if worker.returncode:
-        msg = f"the worker ended with {worker.returncode}: {said.read_text().strip().splitlines()[-1:]}"
+        msg = f"the worker ended with {worker.returncode}: {stderr.read_text().strip().splitlines()[-1:]}"
         raise RuntimeError(msg)

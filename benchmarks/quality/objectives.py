@@ -1,9 +1,9 @@
-"""Every objective on the same splits: macro-F1 of studies left out, labelled as `scim.tl.annotate` does.
+"""Compare the objectives on the same splits: macro-F1 of held-out studies, labelled by `scim.tl.annotate`.
 
     python benchmarks/quality/objectives.py [FOLDER] [--tests ...] [--objectives ...] [--seeds 1] [--members 1]
 
-The first is the default. The others learn from the same cells, changed and hidden alike, over the same genes. Of simclr
-and moco, which use no label, labels only choose the genes and how often a cell is drawn.
+The first is the default. All are trained on the same cells and genes with the same augmentations. simclr and moco use
+no labels, except to select the genes and the sampling weights of the cells.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=OBJECTIVES)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--members", type=int, default=1, help="encoders that are trained and become one")
+    parser.add_argument("--members", type=int, default=1, help="encoders that are trained and merged into one")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -51,18 +51,18 @@ def main() -> None:
     for study in dict.fromkeys(data.TESTS[name].left_out for name in given.tests):
         names = [name for name in given.tests if data.TESTS[name].left_out == study]
         train = list(data.training(cells, study).values())
-        asked = [data.query(cells, data.TESTS[name]) for name in names]
+        queries = [data.query(cells, data.TESTS[name]) for name in names]
         seen = {term for adata in train for term in adata.obs["common"]}
         for objective in given.objectives:
             for seed in range(given.seeds):
                 began = time.process_time()
                 model = trained(objective, train, seed, **changes)
                 seconds.setdefault(objective, []).append(time.process_time() - began)
-                for name, adata, labels in zip(names, asked, annotated(model, train, asked, "label"), strict=True):
+                for name, adata, labels in zip(names, queries, annotated(model, train, queries, "label"), strict=True):
                     value = scores.score(adata.obs["common"].astype(object), labels, seen).macro_f1
                     found.setdefault((objective, name), []).append(value)
                 print(f"{objective} without {study}, seed {seed}", file=sys.stderr, flush=True)
-    print(f"| objective | {' | '.join(given.tests)} | mean | CPU s a training |\n|{'---|' * (len(given.tests) + 3)}")
+    print(f"| objective | {' | '.join(given.tests)} | mean | CPU s per training |\n|{'---|' * (len(given.tests) + 3)}")
     for objective in given.objectives:
         means = [statistics.mean(found[objective, name]) for name in given.tests]
         row = [*(f"{value:.3f}" for value in (*means, statistics.mean(means)))]

@@ -1,4 +1,4 @@
-"""The findings as a picture: each test beside each other, and what fewer genes and counts cost.
+"""Plot the results: the tests side by side, and the effect of fewer genes and counts.
 
 python benchmarks/quality/plot.py RESULTS.json [--out docs/_static/quality.png]
 """
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 OUT = Path(__file__).parents[2] / "docs" / "_static" / "quality.png"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999", "#B8A600")
-"""Of Okabe and Ito, whom colour-blind readers can tell apart; markers differ too."""
+"""Colours of Okabe and Ito, distinct for colour-blind readers; markers differ too."""
 MARKERS = "oD^vsP*X<"
 LEAST = 0.4
-"""Where the axis of the tests ends."""
+"""Lower end of the axis of the tests."""
 CURVES = {
     "genes": (["full", "genes 2000", "genes 1000", "genes 500", "genes 200"], ["all", "2,000", "1,000", "500", "200"]),
     "counts": (["full", "counts 50%", "counts 20%", "counts 10%"], ["all", "50 %", "20 %", "10 %"]),
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def draw(found: list[dict[str, Any]], out: Path) -> None:
-    """Draw the tests with both references, and the rest with that of blood and pancreas together."""
+    """Draw the tests with both references, and the variants with blood and pancreas together."""
     every = pd.DataFrame(found)
     frame, apart = every[every["reference"] == "together"], every[every["reference"] == "apart"]
     table = by_test(frame, "macro_f1")
@@ -59,7 +59,7 @@ def draw(found: list[dict[str, Any]], out: Path) -> None:
 
 
 def styles(methods: list[str]) -> dict[str, dict[str, Any]]:
-    """Return marker and colour of each method, which do not depend on the others; scim is in front."""
+    """Return marker and colour of each method, independent of the shown methods; scim is in front."""
     looks = dict(zip(MODULES, zip(COLOURS, MARKERS, strict=True), strict=True))
     return {
         name: {"color": look[0], "marker": look[1], "zorder": 4 if name == "scim" else 3}
@@ -69,7 +69,7 @@ def styles(methods: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def dots(ax: Axes, table: pd.DataFrame, apart: pd.DataFrame, style: dict[str, dict[str, Any]]) -> None:
-    """Draw one column a test, and one for each mean; what is worse than `LEAST` is drawn there."""
+    """Draw one column per test and per mean; values below `LEAST` are drawn at `LEAST`."""
     names = [name for name in table if name in TESTS] + [name for name in table if name not in TESTS]
     for place, (name, look) in enumerate(style.items()):
         across = np.arange(len(names)) + 0.6 * (place / max(1, len(style) - 1) - 0.5)
@@ -87,13 +87,13 @@ def dots(ax: Axes, table: pd.DataFrame, apart: pd.DataFrame, style: dict[str, di
     ax.set_xticks(range(len(names)), labels, fontsize=8, rotation=60)
     ticks = np.arange(LEAST, 1.01, 0.1)
     ax.set_yticks(ticks, [f"<{LEAST}", *(f"{tick:.1f}" for tick in ticks[1:])])
-    title = "a study left out" + (" (hollow: trained on its tissue alone)" if len(apart) else "")
+    title = "held-out study" + (" (hollow: trained on its tissue only)" if len(apart) else "")
     ax.set(ylabel="macro-F1", title=title, xlim=(-0.5, len(names) - 0.5))
     ax.grid(axis="y", alpha=0.3)
 
 
 def curves(ax: Axes, table: pd.DataFrame, what: str, style: dict[str, dict[str, Any]]) -> None:
-    """Draw the mean of the tests as genes or counts get fewer."""
+    """Draw the mean of the tests against the number of genes or counts."""
     variants, ticks = CURVES[what]
     if set(variants) <= set(table):
         for name, look in style.items():

@@ -1,17 +1,17 @@
-"""Label studies that no training has seen: one fixed scim model beside peers that are retrained for every query.
+"""Label held-out studies: one fixed scim model beside peers that are retrained for every query.
 
     python benchmarks/quality/run.py [FOLDER] [--python ENVIRONMENT/bin/python] [--tests ...] [--methods ...]
-    python benchmarks/quality/run.py --methods --plot docs/_static/quality.png  # only what was answered before
+    python benchmarks/quality/run.py --methods --plot docs/_static/quality.png  # of stored predictions
 
-scim, and the recipe of the paper, are trained once for each study left out, on blood and pancreas together. Peers are
+scim, and the recipe of the paper, are trained once for each held-out study, on blood and pancreas together. Peers are
 trained for each query on the genes that it shares with the other studies, and on coarser labels, at the level that the
-studies share; with `--references apart` on the studies of its tissue alone. Queries come whole, with fewer genes (of
-those in 1 % of their cells at least), with fewer counts, and log-normalised without counts. A prediction that is the
-true term or one below it in the Cell Ontology is right; unknown is wrong. Classes that no training study has, or of
-fewer than five cells, do not count.
+studies share; with `--references apart` on the studies of its tissue only. Queries are whole, with fewer genes (of
+those in at least 1 % of their cells), with fewer counts, and log-normalised without counts. A prediction that is the
+true term or a descendant in the Cell Ontology is right; unknown is wrong. Classes that are in no training study, or
+have fewer than five cells, do not count.
 
-Some peers need an environment of their own, named by `--python`; environment.txt beside this file says how it is made.
-Answers are kept under `--data`, and those of the methods named by `--again` (scim) are made anew.
+Some peers need another environment, named by `--python`; environment.txt beside this file has the commands to make it.
+Predictions are stored under `--data`; those of the methods named by `--again` (scim) are recomputed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import tables
 if TYPE_CHECKING:
     import anndata as ad
 
-ANSWERS = Path(tempfile.gettempdir()) / "scim-bench" / "quality"
+PREDICTIONS = Path(tempfile.gettempdir()) / "scim-bench" / "quality"
 
 
 def main() -> None:
@@ -46,18 +46,18 @@ def main() -> None:
     if fixed:
         for group in jobs.fixed(cells, arguments.tests, arguments.variants, 0):
             tasks = [task(arguments, group, name, seed) for name in fixed for seed in range(arguments.seeds)]
-            answer(arguments, group, tasks, sys.executable)
+            predict(arguments, group, tasks, sys.executable)
     if peers:
         for reference in arguments.references:
             for group in jobs.peers(cells, arguments.tests, arguments.variants, 0, apart=reference == "apart"):
-                answer(arguments, group, [task(arguments, group, name, 0) for name in peers], arguments.python)
+                predict(arguments, group, [task(arguments, group, name, 0) for name in peers], arguments.python)
     found = [finding for path in sorted(arguments.data.glob("*/*.json")) for finding in scored(arguments, cells, path)]
     (arguments.data / "results.json").write_text(json.dumps(found, indent=1))
     if not found:
-        sys.exit("no method has answered")
+        sys.exit("there are no predictions")
     print(tables.all_tables(found))
     if arguments.plot:
-        import plot  # noqa: PLC0415  (only when asked)
+        import plot  # noqa: PLC0415  (only with --plot)
 
         plot.draw(found, arguments.plot)
 
@@ -67,18 +67,22 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, nargs="?", default=data.FOLDER, help="of the studies")
     everything = [*methods.FIXED, *methods.PEERS]
     parser.add_argument(
-        "--methods", nargs="*", choices=everything, default=everything, help="to run; all that have answered are shown"
+        "--methods",
+        nargs="*",
+        choices=everything,
+        default=everything,
+        help="methods to run; all with stored predictions are shown",
     )
     parser.add_argument("--tests", nargs="+", choices=data.TESTS, default=list(data.TESTS))
     parser.add_argument("--variants", nargs="+", choices=data.VARIANTS, default=list(data.VARIANTS))
     parser.add_argument("--references", nargs="+", choices=["together", "apart"], default=["together"])
-    parser.add_argument("--seeds", type=int, default=1, help="models a study left out, of scim and the paper")
-    parser.add_argument("--steps", type=int, help="batches to train scim with; its default")
+    parser.add_argument("--seeds", type=int, default=1, help="models per held-out study, of scim and the paper")
+    parser.add_argument("--steps", type=int, help="batches to train scim with; default: that of scim")
     parser.add_argument("--paper-steps", type=int, help="batches to train the paper's recipe with")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the peers")
-    parser.add_argument("--data", type=Path, default=ANSWERS, help="folder of answers and results")
-    parser.add_argument("--again", nargs="*", choices=everything, default=["scim"], help="methods to run anew")
-    parser.add_argument("--limit", type=float, default=3600, help="seconds for one training with its answers")
+    parser.add_argument("--data", type=Path, default=PREDICTIONS, help="folder of predictions and results")
+    parser.add_argument("--again", nargs="*", choices=everything, default=["scim"], help="methods to run again")
+    parser.add_argument("--limit", type=float, default=3600, help="seconds for one training with its predictions")
     parser.add_argument("--memory", type=float, default=16, help="GB of address space for one training")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plot", type=Path, help="where to draw the results")
@@ -86,25 +90,25 @@ def parsed() -> argparse.Namespace:
 
 
 def task(arguments: argparse.Namespace, group: jobs.Group, name: str, seed: int) -> dict[str, Any]:
-    """Return what a method has to do with a group: the sets whose answers are not there, or wanted anew."""
+    """Return the task of a method for a group: the sets without predictions, or to be recomputed."""
     options: dict[str, Any] = {"seed": seed}
     if name in methods.FIXED:
         options["steps"] = arguments.steps if name == "scim" else arguments.paper_steps
     folder = arguments.data / f"{name} {group.reference} {seed}".replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
-    files = [[str(folder / f"{query.test}, {query.variant}.npy") for query in asked] for asked in group.sets]
-    wanted = [n for n, paths in enumerate(files) if name in arguments.again or not all(map(answered, paths))]
-    work = {"sets": wanted, "answers": [files[n] for n in wanted], "options": options}
+    files = [[str(folder / f"{query.test}, {query.variant}.npy") for query in queries] for queries in group.sets]
+    wanted = [n for n, paths in enumerate(files) if name in arguments.again or not all(map(is_complete, paths))]
+    work = {"sets": wanted, "predictions": [files[n] for n in wanted], "options": options}
     return {"name": name, "method": methods.MODULES[name]} | work
 
 
-def answered(path: str) -> bool:
-    """Say whether there is an answer; what is said of it is written last."""
+def is_complete(path: str) -> bool:
+    """Return whether a prediction is stored; its JSON file is written last."""
     return Path(path).exists() and Path(path).with_suffix(".json").exists()
 
 
-def answer(arguments: argparse.Namespace, group: jobs.Group, tasks: list[dict[str, Any]], python: str) -> None:
-    """Run the tasks that have something to do."""
+def predict(arguments: argparse.Namespace, group: jobs.Group, tasks: list[dict[str, Any]], python: str) -> None:
+    """Run the tasks that have sets to predict."""
     tasks = [task for task in tasks if task["sets"]]
     if not tasks:
         return
@@ -114,12 +118,12 @@ def answer(arguments: argparse.Namespace, group: jobs.Group, tasks: list[dict[st
         job = {"sets": sets, "tasks": tasks, "limit": arguments.limit, "memory": int(arguments.memory * 1e9)}
         took = methods.run(job, Path(folder), python, threads=arguments.threads)
         for done in tasks:
-            for paths in done["answers"]:
+            for paths in done["predictions"]:
                 keep(group, done, paths, next(took))
 
 
 def keep(group: jobs.Group, done: dict[str, Any], paths: list[str], took: dict[str, Any]) -> None:
-    """Write beside each answer whose it is and what it took."""
+    """Write a JSON file beside each prediction: method, query, seconds and memory."""
     trained = Path(paths[0]).stem
     print(f"{done['name']}, {group.reference}: {trained} {done['options'] | took}", file=sys.stderr, flush=True)
     about = {"method": done["name"], "reference": group.reference, "trained": trained} | done["options"] | took
@@ -128,7 +132,7 @@ def keep(group: jobs.Group, done: dict[str, Any], paths: list[str], took: dict[s
 
 
 def scored(arguments: argparse.Namespace, cells: dict[str, ad.AnnData], path: Path) -> list[dict[str, Any]]:
-    """Return what an answer is worth beside what it took."""
+    """Return the scores of a prediction with its seconds and memory."""
     finding = json.loads(path.read_text())
     if finding["test"] not in arguments.tests or "error" in finding:
         return []

@@ -1,4 +1,4 @@
-"""What an answer is worth, by the Cell Ontology."""
+"""Score predictions by the Cell Ontology."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     import numpy as np
 
 LEAST_CELLS = 5
-"""A class of fewer cells in the query says nothing."""
+"""Classes with fewer cells in the query do not count."""
 
 
 class Scores(NamedTuple):
-    """Over the cells whose class the training has seen, itself or something below it."""
+    """Scores over the cells whose class, or a descendant of it, is in the training."""
 
     accuracy: float
     macro_f1: float
     f1: dict[str, float]  # by class
     n_cells: int
-    unknown: float  # share of cells without an answer
+    unknown: float  # share of cells without a label
 
 
 def score(truth: pd.Series, predicted: np.ndarray, trained: set[str]) -> Scores:
-    """Compare: a prediction that is the true term or one below it is right; unknown ("") is wrong."""
+    """Compare predictions with the truth: the true term or a descendant is right; unknown ("") is wrong."""
     seen = trained.union(*(scim.ontology.ancestors(term) for term in trained))
     sizes = truth.value_counts()
     rows = truth.isin(sizes.index[(sizes >= LEAST_CELLS) & sizes.index.isin(seen)]).to_numpy()
-    answers = pd.Series(predicted[rows], dtype=object).replace("", None)
-    summary, labels, _ = label_scores(truth[rows], answers)
+    predictions = pd.Series(predicted[rows], dtype=object).replace("", None)
+    summary, labels, _ = label_scores(truth[rows], predictions)
     f1 = dict(zip(labels["label"], labels["f1_ontology"].astype(float), strict=True))
     values = summary["accuracy_ontology"], summary["macro_f1_ontology"]
     return Scores(*values, f1, summary["n_cells"], summary["unknown"])

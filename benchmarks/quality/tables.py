@@ -1,4 +1,4 @@
-"""Findings as Markdown tables."""
+"""Make Markdown tables of the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def all_tables(found: list[dict[str, Any]]) -> str:
         "Macro-F1, whole queries\n\n" + markdown(by_test(frame, "macro_f1")),
         "Accuracy, whole queries\n\n" + markdown(by_test(frame, "accuracy")),
         "Macro-F1, mean of the tests\n\n" + markdown(by_variant(frame)),
-        "Seconds and GB of a training with its answers, mean and most\n\n" + markdown(costs(frame), 1),
+        "Seconds and GB of a training with its predictions, mean and max\n\n" + markdown(costs(frame), 1),
     ]
     return "\n\n".join(parts)
 
@@ -34,7 +34,7 @@ def by_test(frame: pd.DataFrame, value: str) -> pd.DataFrame:
 
 
 def by_variant(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return methods x variants, where a method has answered all tests."""
+    """Return methods x variants, for methods with predictions of all tests."""
     each = frame.pivot_table("macro_f1", ["method", "variant"], "test")
     table = each.mean(axis=1, skipna=False).unstack("variant")
     table = table[[name for name in VARIANTS if name in table]]
@@ -42,7 +42,7 @@ def by_variant(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def costs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return what one training with its answers took."""
+    """Return the seconds and memory of one training with its predictions."""
     once = frame.drop_duplicates(["method", "seed", "trained"])
     return once.groupby("method")[["seconds", "gigabytes"]].agg(["mean", "max"])
 

@@ -1,9 +1,9 @@
-"""Methods at work on the sets of a job, each a training set and queries, or a check whether they can be imported.
+"""Run methods on the sets of a job, each a training set and queries, or check whether they can be imported.
 
     python worker.py JOB.json
     python worker.py --check MODULE [MODULE ...]
 
-Each method runs in a fork of its own, bounded in time and memory, and what it took for each set, or its error, is
+Each method runs in a separate fork, bounded in time and memory; its seconds and memory for each set, or its error, are
 printed as a line of JSON. Linux.
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def problem(name: str) -> str:
-    """Return why a method cannot run here, or nothing."""
+    """Return the error of importing a method, or an empty string."""
     try:
         importlib.import_module(name)
     except ImportError as error:
@@ -47,12 +47,12 @@ def problem(name: str) -> str:
 
 
 def bounded(task: dict[str, Any], job: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run a task in a fork, and return what each of its sets took, or the error."""
+    """Run a task in a fork; return the seconds and memory of each of its sets, or the error."""
     context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=run, args=(task, job, theirs))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=run, args=(task, job, sender))
     process.start()
-    theirs.close()
+    sender.close()
     process.join(job["limit"])
     error = f"ended with {process.exitcode}"
     if process.is_alive():
@@ -60,27 +60,27 @@ def bounded(task: dict[str, Any], job: dict[str, Any]) -> list[dict[str, Any]]:
         process.join()
         error = f"stopped after {job['limit']:.0f} s"
     done = []
-    while ours.poll():
+    while receiver.poll():
         try:
-            done.append(ours.recv())
+            done.append(receiver.recv())
         except EOFError:
             break
     return done + [{"set": place, "error": error} for place in task["sets"][len(done) :]]
 
 
 def run(task: dict[str, Any], job: dict[str, Any], result: Connection) -> None:
-    """Write one answer for each query."""
+    """Write one prediction for each query."""
     resource.setrlimit(resource.RLIMIT_AS, (job["memory"], job["memory"]))
-    for place, answers in zip(task["sets"], task["answers"], strict=True):
+    for place, predictions in zip(task["sets"], task["predictions"], strict=True):
         try:
-            result.send({"set": place} | one(task, job["sets"][place], answers))
-        except Exception as error:  # noqa: BLE001  (a peer may fail in any way, and the others go on)
+            result.send({"set": place} | one(task, job["sets"][place], predictions))
+        except Exception as error:  # noqa: BLE001  (a peer may fail in any way; the others continue)
             result.send({"set": place, "error": f"{type(error).__name__}: {error}"})
 
 
-def one(task: dict[str, Any], cells: dict[str, Any], answers: list[str]) -> dict[str, float]:
-    """Train and answer for one set; reading and writing is not timed."""
-    import anndata as ad  # noqa: PLC0415  (`--check` does without)
+def one(task: dict[str, Any], cells: dict[str, Any], predictions: list[str]) -> dict[str, float]:
+    """Train and predict one set; reading and writing are not timed."""
+    import anndata as ad  # noqa: PLC0415  (`--check` does not need it)
     import numpy as np  # noqa: PLC0415
 
     train = [ad.read_h5ad(path) for path in cells["train"]]
@@ -89,13 +89,13 @@ def one(task: dict[str, Any], cells: dict[str, Any], answers: list[str]) -> dict
     method = importlib.import_module(task["method"])
     found = method.predict(train, tests, cells["label_key"], **task["options"])
     seconds = time.perf_counter() - started
-    for answer, path in zip(found, answers, strict=True):
-        np.save(path, np.asarray(answer).astype(str))
+    for prediction, path in zip(found, predictions, strict=True):
+        np.save(path, np.asarray(prediction).astype(str))
     return {"seconds": round(seconds, 1), "gigabytes": round(peak(), 2)}
 
 
 def peak() -> float:
-    """Return the most memory that this process has held, in GB; getrusage would count that of its parent."""
+    """Return the peak memory of this process in GB; getrusage would include that of its parent."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1e6
 

@@ -6,7 +6,7 @@
 
 Each job of each package runs in a separate process, on the same real cells, in turn; the first round of a process,
 which reads files and compiles kernels, is not counted; the best of the others is. `encode` starts from log-normalised
-cells in the genes of the model, the other jobs from counts. `search` returns the 10,000 cells nearest to the centroid of
+cells in the genes of the model, the other jobs from counts. `search` returns the 10,000 cells nearest to a centroid of
 200 cells with all of their metadata, and the query's coherence; `annotate` labels by 50 neighbours. `classes` are the
 calls of the package on the scim atlas, `scim` are the equivalent calls of scim; `balanced` is the default of scim:
 balanced weights with confidence.

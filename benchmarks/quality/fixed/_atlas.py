@@ -1,4 +1,4 @@
-"""Labels as a user of scim gets them: an atlas of the training cells, embed, annotate."""
+"""Predict labels by scim's public functions: an atlas of the training cells, embed, annotate."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def annotated(
     model: scim.model.Model, train: list[ad.AnnData], tests: list[ad.AnnData], label_key: str
 ) -> list[np.ndarray]:
-    """Return the Cell Ontology id of every query cell, "" where it is unknown."""
-    answers = []
+    """Return the Cell Ontology id of every query cell, "" for unknown cells."""
+    predictions = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reference.scim"
         with scim.atlas.create(path, model=model) as atlas:
@@ -31,8 +31,8 @@ def annotated(
                 except ValueError as error:  # too few genes for the model: no cell gets a label
                     if "too few to embed" not in str(error):
                         raise
-                    answers.append(np.full(test.n_obs, ""))
+                    predictions.append(np.full(test.n_obs, ""))
                     continue
                 scim.tl.annotate(test, atlas)
-                answers.append(test.obs["scim_label_id"].astype(object).fillna("").to_numpy())
-    return answers
+                predictions.append(test.obs["scim_label_id"].astype(object).fillna("").to_numpy())
+    return predictions

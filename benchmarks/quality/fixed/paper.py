@@ -1,7 +1,7 @@
-"""The recipe of the paper (Heimberg et al., Nature 2025) on the same cells, for a bounded number of steps and genes.
+"""Train by the recipe of the paper (Heimberg et al., Nature 2025), for a bounded number of steps and genes.
 
-`scim.model.TrainConfig.paper` and `ModelConfig.paper`; genes that a study did not measure are zeros. Its filters of
-cells are left out: old chemistries have few counts. The paper trained for 50,000 steps on 28,231 genes.
+`scim.model.TrainConfig.paper` and `ModelConfig.paper`; genes that a study did not measure are zeros. The filters of
+cells are not applied: old chemistries have few counts. The paper trained for 50,000 steps on 28,231 genes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def predict(
     train: list[ad.AnnData], tests: list[ad.AnnData], label_key: str, *, seed: int, steps: int | None
 ) -> list[np.ndarray]:
     genes = most_variable(train)
-    train, tests = ([aligned(adata, genes) for adata in some] for some in (train, tests))
+    train, tests = ([aligned(adata, genes) for adata in cells] for cells in (train, tests))
     scim.settings.n_threads = 1
     config, net = scim.model.TrainConfig.paper(n_steps=steps or STEPS, genes=genes), scim.model.ModelConfig.paper()
     model = scim.model.train(train, label_key=label_key, study_key="study", model=net, config=config, rng=seed)
@@ -34,7 +34,7 @@ def predict(
 
 
 def most_variable(train: list[ad.AnnData]) -> list[str]:
-    """Return the genes that vary most within the studies; those of few studies are zeros in the others."""
+    """Return the most variable genes within the studies; unmeasured genes are zeros."""
     every = sorted(set().union(*(measured(adata) for adata in train)))
     together = ad.concat([aligned(adata, every) for adata in train])
     together.obs_names_make_unique()

@@ -1,5 +1,5 @@
-"""What labels cells when it is trained anew for every query, on the genes that the query shares with its studies.
+"""Peers: other methods that are trained for every query, on the genes that the query shares with the studies.
 
-One file a peer, with `predict(train, tests, label_key, *, seed)`: `train` are labelled studies, `tests` versions of one
-query, all with counts of the same genes; answers come as one array of labels a version. scim is not needed here.
+One file per peer, with `predict(train, tests, label_key, *, seed)`: `train` are labelled studies, `tests` variants of
+one query, all with counts of the same genes; it returns an array of labels per variant. The peers do not need scim.
 """

@@ -1,4 +1,4 @@
-"""What most peers read: log-normalised counts, and a principal component analysis of the training cells."""
+"""Compute the features of most peers: log-normalised counts, and principal components of the training cells."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 
 N_TOP = 2000
-"""Genes that vary most within the studies, if there are more."""
+"""Number of most variable genes within the studies."""
 
 
 def lognorm(adata: ad.AnnData) -> ad.AnnData:
-    """Return a copy with 10,000 counts a cell, log(1 + x)."""
+    """Return a copy with log(1 + x) of 10,000 counts per cell."""
     adata = adata.copy()
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
@@ -21,7 +21,7 @@ def lognorm(adata: ad.AnnData) -> ad.AnnData:
 
 
 def reference(train: list[ad.AnnData], *, top: bool = True) -> ad.AnnData:
-    """Return all studies in one, log-normalised, with the genes that vary most within them unless `top` is false."""
+    """Return all studies in one, log-normalised, with the most variable genes unless `top` is false."""
     together = ad.concat(train, index_unique="-")
     together.obs_names_make_unique()
     together.X = sparse.csr_matrix(together.X)
@@ -33,7 +33,7 @@ def reference(train: list[ad.AnnData], *, top: bool = True) -> ad.AnnData:
 
 
 def queries(tests: list[ad.AnnData], together: ad.AnnData) -> list[ad.AnnData]:
-    """Return the queries normalised like `together` over all genes, and its genes of them."""
+    """Return the queries, normalised over all genes, with the genes of `together`."""
     return [lognorm(test)[:, together.var_names].copy() for test in tests]
 
 
@@ -42,7 +42,7 @@ def labels(together: ad.AnnData, label_key: str) -> np.ndarray:
 
 
 class Scaled:
-    """Genes brought to the mean and deviation that they have in the training cells, at most 10 deviations away."""
+    """Scale genes by their mean and deviation in the training cells, clipped to 10 deviations."""
 
     def __init__(self, X: sparse.csr_matrix) -> None:
         dense = X.toarray()

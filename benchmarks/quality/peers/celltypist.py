@@ -1,4 +1,4 @@
-"""CellTypist with a model of its own, trained on these cells; no majority vote, as it needs clusters of the query."""
+"""Label by a CellTypist model trained on these cells, without majority voting, which needs clusters of the query."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def predict(train: list[ad.AnnData], tests: list[ad.AnnData], label_key: str, *, seed: int) -> list[np.ndarray]:  # noqa: ARG001  (its seed is its own)
+def predict(train: list[ad.AnnData], tests: list[ad.AnnData], label_key: str, *, seed: int) -> list[np.ndarray]:  # noqa: ARG001  (CellTypist sets its seed)
     together = reference(train, top=False)
-    # Its choice of genes (the 300 best of a label) helps where there are many.
+    # CellTypist's feature selection (the 300 best genes of a label) helps with many genes.
     many = together.n_vars > 4000
     model = celltypist.train(
         together, labels(together, label_key), feature_selection=many, n_jobs=1, max_iter=300, check_expression=False
     )
-    answers = []
+    predictions = []
     for test in queries(tests, together):
         found = celltypist.annotate(test, model=model, majority_voting=False)
-        answers.append(found.predicted_labels["predicted_labels"].astype(str).to_numpy())
-    return answers
+        predictions.append(found.predicted_labels["predicted_labels"].astype(str).to_numpy())
+    return predictions

@@ -1,6 +1,6 @@
-"""`scanpy.tl.ingest`: principal components of the training cells, and a vote of neighbours found by pynndescent.
+"""Label by `scanpy.tl.ingest`: principal components of the training cells, and kNN labels by pynndescent.
 
-It centres a query at the query's own mean, so one of pancreas lands in the middle of blood and pancreas together:
+ingest centres a query at the query's mean, so pancreas cells are placed between blood and pancreas:
 `--references apart` is the fairer comparison.
 """
 
@@ -28,8 +28,8 @@ def predict(train: list[ad.AnnData], tests: list[ad.AnnData], label_key: str, *,
     together.obs[label_key] = together.obs[label_key].astype("category")
     sc.pp.pca(together, n_comps=min(50, together.n_vars - 1), random_state=seed)
     sc.pp.neighbors(together, random_state=seed)
-    answers = []
+    predictions = []
     for test in queries(tests, together):
         sc.tl.ingest(test, together, obs=label_key, embedding_method="pca")
-        answers.append(test.obs[label_key].astype(str).to_numpy())
-    return answers
+        predictions.append(test.obs[label_key].astype(str).to_numpy())
+    return predictions

@@ -1,4 +1,4 @@
-"""A vote of the 15 nearest training cells among 50 principal components."""
+"""Label by the 15 nearest training cells in 50 principal components."""
 
 from __future__ import annotations
 

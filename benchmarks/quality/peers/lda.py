@@ -1,4 +1,4 @@
-"""Fisher's linear discriminant with a shrunk covariance."""
+"""Label by Fisher's linear discriminant with a shrunk covariance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on log-normalised counts, C = 1."""
+"""Label by multinomial logistic regression on log-normalised counts, C = 1."""
 
 from __future__ import annotations
 

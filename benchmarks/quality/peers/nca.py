@@ -1,4 +1,4 @@
-"""Neighbourhood components analysis of 50 principal components, and a vote of the 15 nearest training cells."""
+"""Label by the 15 nearest training cells after neighbourhood components analysis of 50 principal components."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     import anndata as ad
 
 N_CELLS = 3000
-"""Cells that NCA learns from: it holds all their distances. Labels share them alike, as far as their cells go."""
+"""Number of training cells of NCA, which stores all pairwise distances; drawn evenly from the labels."""
 
 
 def predict(train: list[ad.AnnData], tests: list[ad.AnnData], label_key: str, *, seed: int) -> list[np.ndarray]:
     together = reference(train)
     components, known = Components(together, 50, seed), labels(together, label_key)
-    some = _even(known, np.random.default_rng(seed))
+    drawn = _even(known, np.random.default_rng(seed))
     nca = NeighborhoodComponentsAnalysis(min(20, components.train.shape[1]), init="pca", max_iter=30, random_state=seed)
-    nca.fit(components.train[some], known[some])
+    nca.fit(components.train[drawn], known[drawn])
     model = KNeighborsClassifier(15, weights="distance").fit(nca.transform(components.train), known)
     return [model.predict(nca.transform(components(test))) for test in queries(tests, together)]
 
 
 def _even(known: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Draw `N_CELLS` cells, taking from every label in turn."""
+    """Draw `N_CELLS` cells from every label in turn."""
     order = random.permutation(len(known))
     _, codes = np.unique(known[order], return_inverse=True)
     turn = np.zeros(len(known), dtype=np.intp)

@@ -1,4 +1,4 @@
-"""Symphony: Harmony over the studies, the query mapped into it, and a vote of neighbours there."""
+"""Label by Symphony: Harmony over the studies, reference mapping of the query, and kNN labels."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def predict(train: list[ad.AnnData], tests: list[ad.AnnData], label_key: str, *,
     sc.pp.scale(together, max_value=10)
     sc.pp.pca(together, n_comps=min(30, together.n_vars - 1), zero_center=False, random_state=seed)
     sp.pp.harmony_integrate(together, key="study", verbose=False, random_seed=seed)
-    answers = []
+    predictions = []
     for test in queries(tests, together):
         sp.tl.map_embedding(test, together, key=None)
         sp.tl.transfer_labels_kNN(test, together, label_key)
-        answers.append(test.obs[label_key].astype(str).to_numpy())
-    return answers
+        predictions.append(test.obs[label_key].astype(str).to_numpy())
+    return predictions

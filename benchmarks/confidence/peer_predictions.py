@@ -1,7 +1,7 @@
-"""Peers that say how sure they are, as the worker of benchmarks/quality runs them: they are trained for every question.
+"""Predict labels with confidences by the peers, in the worker of benchmarks/quality: they are trained for every case.
 
-`predict` returns for each query a table of text, two columns a peer: the label, and the highest probability. Of NCA
-the second is the distance to the nearest training cell instead, with a minus. scim is not needed here.
+`predict` returns for each query a table of text, two columns per peer: the label, and the highest probability. For NCA
+the second is minus the distance to the nearest training cell. This module does not need scim.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import anndata as ad
 
 VARIABLE = ("LDA", "kNN on PCA", "NCA")
-"""Those that read the genes that vary most."""
+"""Peers that read the most variable genes."""
 
 NCA_CELLS = 3000
 
@@ -26,44 +26,44 @@ NCA_CELLS = 3000
 def predict(
     train: list[ad.AnnData], tests: list[ad.AnnData], label_key: str, *, seed: int, names: list[str]
 ) -> list[np.ndarray]:
-    """Train the peers of these names, all on the same genes, with the settings of benchmarks/quality."""
+    """Train the named peers on the same genes, with the settings of benchmarks/quality."""
     together = reference(train, top=names[0] in VARIABLE)
-    asked, known = queries(tests, together), labels(together, label_key)
+    query_cells, known = queries(tests, together), labels(together, label_key)
     found: list[list[np.ndarray]] = [[] for _ in tests]
     components = Components(together, 50, seed) if {"kNN on PCA", "NCA"} & set(names) else None
     for name in names:
         if name == "CellTypist":
-            answers = celltypist_answers(together, known, asked)
+            predictions = celltypist_labels(together, known, query_cells)
         elif components is not None and name != "LDA":
-            answers = neighbours(name, components, known, asked, seed)
+            predictions = neighbours(name, components, known, query_cells, seed)
         else:
-            answers = linear(name, together, known, asked, seed)
-        for table, columns in zip(found, answers, strict=True):
+            predictions = linear(name, together, known, query_cells, seed)
+        for table, columns in zip(found, predictions, strict=True):
             table += [np.asarray(column).astype(str) for column in columns]
     return [np.stack(table, axis=1) for table in found]
 
 
 def linear(
-    name: str, together: ad.AnnData, known: np.ndarray, asked: list[ad.AnnData], seed: int
+    name: str, together: ad.AnnData, known: np.ndarray, query_cells: list[ad.AnnData], seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return labels and probabilities of Fisher's discriminant, or of logistic regression."""
     if name == "LDA":
         model: Any = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
         model.fit(together.X.toarray(), known)
-        return [best(model, adata.X.toarray()) for adata in asked]
+        return [best(model, adata.X.toarray()) for adata in query_cells]
     model = LogisticRegression(max_iter=300, random_state=seed).fit(together.X, known)
-    return [best(model, adata.X) for adata in asked]
+    return [best(model, adata.X) for adata in query_cells]
 
 
 def neighbours(
-    name: str, components: Components, known: np.ndarray, asked: list[ad.AnnData], seed: int
+    name: str, components: Components, known: np.ndarray, query_cells: list[ad.AnnData], seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return labels of the 15 nearest cells, and their share of the vote, or how near the nearest is after NCA."""
-    points, X = components.train, [components(adata) for adata in asked]
+    """Return labels of the 15 nearest cells with their share of the weights, or the nearness after NCA."""
+    points, X = components.train, [components(adata) for adata in query_cells]
     if name == "NCA":
-        some = even(known, np.random.default_rng(seed))
+        drawn = even(known, np.random.default_rng(seed))
         nca = NeighborhoodComponentsAnalysis(min(20, points.shape[1]), init="pca", max_iter=30, random_state=seed)
-        nca.fit(points[some], known[some])
+        nca.fit(points[drawn], known[drawn])
         points, X = nca.transform(points), [nca.transform(rows) for rows in X]
     model = KNeighborsClassifier(15, weights="distance").fit(points, known)
     if name == "NCA":
@@ -71,21 +71,21 @@ def neighbours(
     return [best(model, rows) for rows in X]
 
 
-def celltypist_answers(
-    together: ad.AnnData, known: np.ndarray, asked: list[ad.AnnData]
+def celltypist_labels(
+    together: ad.AnnData, known: np.ndarray, query_cells: list[ad.AnnData]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return labels and probabilities of a CellTypist model of these cells, without its vote of clusters."""
-    import celltypist  # noqa: PLC0415  (the others do without)
+    """Return labels and probabilities of a CellTypist model of these cells, without majority voting of clusters."""
+    import celltypist  # noqa: PLC0415  (the other peers do not need it)
 
-    # Its choice of genes (the 300 best of a label) helps where there are many.
+    # CellTypist's feature selection (the 300 best genes of a label) helps with many genes.
     many = together.n_vars > 4000
     model = celltypist.train(together, known, feature_selection=many, n_jobs=1, max_iter=300, check_expression=False)
-    answers = []
-    for adata in asked:
+    predictions = []
+    for adata in query_cells:
         found = celltypist.annotate(adata, model=model, majority_voting=False)
         names = found.predicted_labels["predicted_labels"].astype(str).to_numpy()
-        answers.append((names, found.probability_matrix.max(axis=1).to_numpy()))
-    return answers
+        predictions.append((names, found.probability_matrix.max(axis=1).to_numpy()))
+    return predictions
 
 
 def best(model: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +95,7 @@ def best(model: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def even(known: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Draw cells for NCA, which holds all their distances, taking from every label in turn."""
+    """Draw cells for NCA, which stores all pairwise distances, from every label in turn."""
     order = random.permutation(len(known))
     _, codes = np.unique(known[order], return_inverse=True)
     turn = np.zeros(len(known), dtype=np.intp)

@@ -1,4 +1,4 @@
-"""Labels and confidences as a user of scim gets them, of a model and an atlas that have not seen the study."""
+"""Predict labels and confidences by scim's public functions, with a model and an atlas without the study."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cases
 import data
 import pandas as pd
-import questions
 
 import scim
 
@@ -18,53 +18,53 @@ if TYPE_CHECKING:
     import anndata as ad
 
 EVERY = 1.0
-"""Share of the answers that may be wrong, so that every cell gets one."""
+"""`max_error` at which every cell gets a label."""
 
 
-def kept(question: questions.Question, folder: Path, *, retrained: bool) -> pd.DataFrame | None:
-    """Return the predictions for all queries of a question, one row a cell; `None`: there are none yet.
+def load(case: cases.Case, folder: Path, *, retrained: bool) -> pd.DataFrame | None:
+    """Return the stored predictions for all queries of a case, one row per cell; `None` if there are none.
 
-    `label`, `confidence`, `distance`: of every cell. `said`: with at most a tenth of wrong answers, "" = unknown.
-    `paper`, `share`: the plain vote by distance and the share of its winner. `level`, `level_confidence`: the same
-    atlas, asked for terms of the common level. `coarse`, `coarse_confidence`: an atlas whose labels are of that level.
+    `label`, `confidence`, `distance`: of every cell. `limited`: label with the default `max_error`, "" = unknown.
+    `paper`, `share`: label by plain distance weights, and its share. `level`, `level_confidence`: the same
+    atlas, with terms of the common level allowed. `coarse`, `coarse_confidence`: an atlas with labels of that level.
     """
-    path = _path(question, folder, retrained=retrained)
+    path = _path(case, folder, retrained=retrained)
     return pd.read_csv(path, keep_default_na=False) if path.exists() else None
 
 
-def answer(cells: dict[str, ad.AnnData], question: questions.Question, folder: Path, *, retrained: bool) -> None:
-    """Ask a question, unless there is an answer in the folder."""
-    path = _path(question, folder, retrained=retrained)
+def predict(cells: dict[str, ad.AnnData], case: cases.Case, folder: Path, *, retrained: bool) -> None:
+    """Predict the queries of a case, unless the predictions are in the folder."""
+    path = _path(case, folder, retrained=retrained)
     if path.exists():
         return
-    left = question if retrained and questions.removes(cells, question) else questions.Question(question.test)
+    left = case if retrained and cases.removes(cells, case) else cases.Case(case.test)
     encoder = model(cells, left, folder)
-    train = list(questions.training(cells, question).values())
-    queries = questions.asked(cells, question)
-    fine = votes(encoder, train, queries, "label")
-    if not (question.without or question.other_tissue):
-        coarse = votes(encoder, train, queries, "common")
+    train = list(cases.training(cells, case).values())
+    queries = cases.queries(cells, case)
+    fine = atlas_predictions(encoder, train, queries, "label")
+    if not (case.without or case.other_tissue):
+        coarse = atlas_predictions(encoder, train, queries, "common")
         fine = fine.assign(coarse=coarse["label"], coarse_confidence=coarse["confidence"])
     path.parent.mkdir(parents=True, exist_ok=True)
     fine.to_csv(path, index=False)
-    print(f"{path.parent.name}: {question.name}", file=sys.stderr, flush=True)
+    print(f"{path.parent.name}: {case.name}", file=sys.stderr, flush=True)
 
 
-def _path(question: questions.Question, folder: Path, *, retrained: bool) -> Path:
-    """Return where the answers to a question are."""
-    return folder / f"scim{' retrained' if retrained else ''}" / f"{question.name}.csv"
+def _path(case: cases.Case, folder: Path, *, retrained: bool) -> Path:
+    """Return the path of the predictions of a case."""
+    return folder / f"scim{' retrained' if retrained else ''}" / f"{case.name}.csv"
 
 
-def model(cells: dict[str, ad.AnnData], question: questions.Question, folder: Path) -> scim.model.Model:
-    """Return the model of the training studies of a question, with the defaults of training; kept in the folder."""
-    study = data.TESTS[question.test].left_out
-    name = question._replace(test=study).name
-    if question.other_tissue:
-        name += " " + data.TESTS[question.test].tissue
+def model(cells: dict[str, ad.AnnData], case: cases.Case, folder: Path) -> scim.model.Model:
+    """Return the model of the training studies of a case, with the defaults of training; cached in the folder."""
+    study = data.TESTS[case.test].left_out
+    name = case._replace(test=study).name
+    if case.other_tissue:
+        name += " " + data.TESTS[case.test].tissue
     path = folder / "models" / name.replace(" ", "_")
     if not path.exists():
         began = time.perf_counter()
-        train = list(questions.training(cells, question).values())
+        train = list(cases.training(cells, case).values())
         found = scim.model.train(train, label_key="label", study_key="study", rng=0)
         path.parent.mkdir(parents=True, exist_ok=True)
         found.save(path)
@@ -72,10 +72,10 @@ def model(cells: dict[str, ad.AnnData], question: questions.Question, folder: Pa
     return scim.model.load(path)
 
 
-def votes(
+def atlas_predictions(
     encoder: scim.model.Model, train: list[ad.AnnData], queries: list[ad.AnnData], label_key: str
 ) -> pd.DataFrame:
-    """Return the answers of an atlas of the training cells, whose labels are a column of theirs."""
+    """Return the predictions of an atlas of the training cells, with the labels of one column."""
     wanted = sorted({term for adata in train for term in adata.obs["common"]})
     parts = []
     with tempfile.TemporaryDirectory() as folder:
@@ -91,17 +91,17 @@ def votes(
 
 
 def annotated(adata: ad.AnnData, atlas: scim.atlas.Atlas, level: list[str] | None) -> pd.DataFrame:
-    """Return the answers to one query; with a level also those, what is said with few errors, and the plain vote."""
+    """Return the predictions for one query; with a level also at that level, with few errors, and by plain weights."""
     scim.tl.annotate(adata, atlas, max_error=EVERY)
     frame = labels(adata, "scim_label", "label", "confidence")
     frame["distance"] = adata.obs["scim_label_distance"].to_numpy()
     if level is None:
         return frame
     scim.tl.annotate(adata, atlas, level=level, max_error=EVERY, key_added="level")
-    scim.tl.annotate(adata, atlas, key_added="said")
+    scim.tl.annotate(adata, atlas, key_added="limited")
     scim.tl.annotate(adata, atlas, weights="distance", max_error=EVERY, key_added="paper")
     frame = frame.join(labels(adata, "level", "level", "level_confidence"))
-    frame = frame.join(labels(adata, "said", "said", "said_confidence"))
+    frame = frame.join(labels(adata, "limited", "limited", "limited_confidence"))
     frame["paper"] = labels(adata, "paper", "paper", "")["paper"]
     frame["share"] = adata.obsm["paper_shares"][:, 0]
     return frame
@@ -116,7 +116,7 @@ def labels(adata: ad.AnnData, key: str, name: str, confidence: str) -> pd.DataFr
 
 
 def packaged(cells: dict[str, ad.AnnData]) -> pd.DataFrame:
-    """Return label and confidence of both chemistries of pbmc_2chem, which the packaged atlas has not seen."""
+    """Return label and confidence of both chemistries of pbmc_2chem, which is not in the packaged atlas."""
     parts = []
     with scim.atlas.open() as atlas:
         for test in ("2chem_3prime", "2chem_5prime"):
