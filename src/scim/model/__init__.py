@@ -23,13 +23,9 @@ __all__ = [
     "train",
 ]
 
-_TRAINING = {
-    "CellFilters": "data",
-    "Evaluation": "evaluation",
-    "TrainConfig": "loop",
-    "evaluate": "evaluation",
-    "train": "loop",
-}  # name: folder of scim.training
+_TRAINING = {  # name: folder of scim.training
+    "CellFilters": "data", "Evaluation": "evaluation", "TrainConfig": "loop", "evaluate": "evaluation", "train": "loop",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -27,13 +27,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Read what :meth:`to_dict` returned.
-
-        Raises
-        ------
-        ValueError
-            An entry is missing, unknown, of the wrong type, or out of range.
-        """
+        """Read what :meth:`to_dict` returned; ValueError for an entry that is missing, unknown, or cannot be used."""
         names = {field.name for field in fields(cls)}
         if names != set(content):
             msg = f"missing entries {sorted(names - set(content))}, unknown entries {sorted(set(content) - names)}"
@@ -42,6 +36,10 @@ class Config:
             return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
         except TypeError as error:
             raise ValueError(str(error)) from error
+
+    def _check_numbers(self, *names: str, **limits: Any) -> None:
+        for name in names:
+            check_number(name, getattr(self, name), **limits)
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,11 @@ class ModelConfig(Config):
         if not isinstance(self.hidden, tuple):
             msg = f"hidden must be a tuple of widths, got {self.hidden!r}."
             raise TypeError(msg)
-        for name in ("n_genes", "latent_dim"):
-            check_number(name, getattr(self, name), whole=True, least=1)
+        self._check_numbers("n_genes", "latent_dim", whole=True, least=1)
         for width in self.hidden:
             check_number("hidden", width, whole=True, least=1)
-        for name in ("input_dropout", "dropout"):
-            check_number(name, getattr(self, name), most=0.99)
-        check_number("target_sum", self.target_sum, least=1e-6)
+        self._check_numbers("input_dropout", "dropout", most=0.99)
+        self._check_numbers("target_sum", least=1e-6)
 
     @classmethod
     def paper(cls, **changes: Any) -> Self:
@@ -102,6 +98,7 @@ class ModelConfig(Config):
 def check_number(
     name: str, value: float, *, whole: bool = False, least: float = 0.0, most: float = float("inf")
 ) -> None:
+    """Raise TypeError for what is not a number, ValueError for one that does not lie between `least` and `most`."""
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         msg = f"{name} must be a {'whole ' if whole else ''}number, got {value!r}."
         raise TypeError(msg)

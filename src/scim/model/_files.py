@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -27,18 +27,6 @@ WeightType = Literal["float32", "float16"]
 
 SCHEMA = 1  # of the folder; `load` refuses a newer one
 CONFIG, GENES, LABELS, WEIGHTS = "config.json", "genes.tsv", "labels.tsv", "weights.safetensors"
-
-
-class Parts(NamedTuple):
-    """The contents of a folder."""
-
-    config: ModelConfig
-    genes: NDArray[np.object_]
-    labels: Labels
-    encoder: Encoder
-    decoder: Decoder | None
-    name: str
-    metadata: dict[str, Any]
 
 
 def write_folder(
@@ -71,8 +59,8 @@ def write_folder(
     logger.info("wrote model %r to %s", model.name, path)
 
 
-def read_folder(path: str | os.PathLike[str]) -> Parts:
-    """Read the folder of a model, and check that its files agree; see :func:`scim.model.load`."""
+def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the arguments of :class:`Model` from its folder, and check that its files agree."""
     folder = Path(path)
     if not folder.is_dir():
         msg = f"{str(folder)!r} is not a folder; expected one that Model.save() wrote."
@@ -86,7 +74,8 @@ def read_folder(path: str | os.PathLike[str]) -> Parts:
     genes, labels = _read_genes(folder / GENES, content, config), _read_labels(folder / LABELS, content)
     encoder, decoder = empty_net(Encoder, config), empty_net(Decoder, config) if content["decoder"] else None
     _read_weights(folder / WEIGHTS, _nets(encoder, decoder))
-    return Parts(config, genes, labels, encoder, decoder, content["name"], content["metadata"])
+    found = {"config": config, "genes": genes, "labels": labels, "encoder": encoder, "decoder": decoder}
+    return {**found, "name": content["name"], "metadata": content["metadata"]}
 
 
 def _nets(encoder: Encoder, decoder: Decoder | None) -> dict[str, torch.nn.Module]:

@@ -214,8 +214,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     Parameters
     ----------
     path
-        A folder that :meth:`Model.save` wrote. Weights of 32 bits are mapped into memory: replace the folder as a
-        whole (`save(overwrite=True)` does), and do not write into the files of one that is in use.
+        A folder that :meth:`Model.save` wrote. Weights of 32 bits are mapped into memory: replace the folder with
+        `save(overwrite=True)`, and do not write into its files.
 
     Raises
     ------
@@ -229,7 +229,4 @@ def load(path: str | os.PathLike[str]) -> Model:
     >>> import scim
     >>> model = scim.model.load("my_model")  # doctest: +SKIP
     """
-    parts = read_folder(path)
-    return Model(
-        parts.config, parts.genes, parts.labels, parts.encoder, parts.decoder, name=parts.name, metadata=parts.metadata
-    )
+    return Model(**read_folder(path))

@@ -79,7 +79,7 @@ def lognorm_chunks(counts: Counts, genes: GeneMap, *, target_sum: float = 1e4) -
 def lognorm_rows(
     counts: Counts, genes: GeneMap, rows: NDArray[np.integer[Any]], *, target_sum: float = 1e4
 ) -> sparse.csr_matrix:
-    """Return chosen cells, aligned and log-normalised; of data on disk, blocks without any of them are not read.
+    """Return chosen cells, aligned and log-normalised, as csr float32; blocks on disk without any are not read.
 
     Parameters
     ----------
@@ -91,10 +91,6 @@ def lognorm_rows(
         Positions of the cells, ascending, shape (n,).
     target_sum
         Total of a cell's counts before log(1 + x).
-
-    Returns
-    -------
-    csr matrix of float32, shape (n, n_genes).
     """
     parts = []
     for block in np.split(rows, np.flatnonzero(np.diff(rows // _BLOCK_ROWS)) + 1):
@@ -113,29 +109,10 @@ def align_rows(
     repeated: bool = False,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """Rename the columns of csr rows to genes; drop columns that are no gene and sum those of the same gene.
+    """Rename the columns of csr rows to genes; drop columns that are no gene (-1), and sum those of the same gene.
 
-    Parameters
-    ----------
-    indptr, indices, data
-        The rows; values of any float dtype.
-    columns
-        Gene of each column, shape (n_columns,); -1 where it has none.
-    n_genes
-        Number of genes.
-    repeated
-        Whether a row may hold a column more than once.
-    n_threads
-        Default: `scim.settings.n_threads`.
-
-    Returns
-    -------
-    indptr : int64
-        Starts of the new rows, from 0.
-    indices : int32
-        Genes, each at most once a row, in the order of their first column.
-    data : float32
-        Values; those of one gene are summed.
+    Return `indptr` from 0, the genes, each at most once a row in the order of their first column, and their values.
+    `repeated`: a row may hold a column more than once.
     """
     columns = np.ascontiguousarray(columns, dtype=np.int32)
     shared = repeated or bool(np.bincount(columns[columns >= 0], minlength=1).max() > 1)
@@ -173,7 +150,7 @@ def _count_rows(indptr: Any, indices: Any, columns: Any, shared: Any, slots: Any
 @njit_parallel
 def _fill_rows(
     indptr: Any, indices: Any, data: Any, columns: Any, shared: Any, slots: Any, new_indptr: Any, new_indices: Any,
-    new_data: Any,
+    new_data: Any
 ) -> None:  # fmt: skip
     n = indptr.shape[0] - 1
     n_blocks = slots.shape[0]

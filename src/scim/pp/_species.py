@@ -28,15 +28,7 @@ _N_DIGITS = 8  # of the hash of a mapping, in the names of genes without an orth
 
 
 def species_name(species: Species) -> str:
-    """Return `"human"`, `"mouse"` or, for a mapping of any other, `"mapping"`.
-
-    Raises
-    ------
-    ValueError
-        Another text, an empty mapping, or a Series that names a gene twice.
-    TypeError
-        Neither a text nor a mapping, or a mapping to other values than one name a gene.
-    """
+    """Return `"human"`, `"mouse"` or, for a mapping of any other, `"mapping"`; check the mapping."""
     if isinstance(species, str):
         if species not in get_args(SpeciesName):
             msg = f"species={species!r}: expected 'human', 'mouse', or a mapping {{gene name: human gene name}}."
@@ -47,25 +39,11 @@ def species_name(species: Species) -> str:
 
 
 def human_names(names: Iterable[object], species: Species) -> NDArray[np.object_]:
-    """Return the name of the human ortholog of each gene of a species.
+    """Return the name of the human ortholog of each gene of a species, of mouse genes by symbol.
 
-    Parameters
-    ----------
-    names
-        Gene names of the species; symbols for `"mouse"`.
-    species
-        See :func:`match_genes`.
-
-    Returns
-    -------
-    Array of str, as long as `names`. A gene without an ortholog keeps its name with a prefix, as `"mouse:Gm42418"`, so
-    that it is never taken for a human gene of that name. The prefix of a mapping has a hash of its pairs, as
-    `"mapping-1f8ac10f:zgc:56493"`, so that two mapped species do not share the genes that neither maps.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`species_name`.
+    A gene without an ortholog keeps its name with a prefix, as `"mouse:Gm42418"`, so that it is never taken for a human
+    gene of that name. The prefix of a mapping has a hash of its pairs, as `"mapping-1f8ac10f:zgc:56493"`, so that two
+    mapped species do not share the genes that neither maps.
     """
     given = np.array([str(name) for name in names], dtype=object)
     name = species_name(species)
@@ -85,17 +63,9 @@ def n_unmapped(names: Iterable[object], name: str) -> int:
 
 
 def species_token(species: Species) -> str:
-    """Return a short text that is equal for equal species, whatever the order of a mapping.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :func:`species_name`.
-    """
+    """Return a short text that is equal for equal species, whatever the order of a mapping."""
     name = species_name(species)
-    if name != MAPPED:
-        return name
-    return f"{MAPPED}:{_digest(_orthologs(species))}"
+    return f"{MAPPED}:{_digest(_orthologs(species))}" if name == MAPPED else name
 
 
 def _digest(pairs: dict[str, str]) -> str:

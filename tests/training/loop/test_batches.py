@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from scim.model import TrainConfig
 from scim.training.loop._batches import (
     N_PANELS,
     N_PLATFORMS,
@@ -66,7 +67,7 @@ def test_a_platform_multiplies_each_gene_alike_in_all_of_its_cells():
 def hide(observed, panels, **kwargs):
     options = {"random_panel": 0.5, "study_panel": 0.3, "least_panel": 100} | kwargs
     weight = torch.ones(N_PANELS, observed.shape[1])
-    return hide_genes(observed, panels, weight, **options, generator=torch.Generator().manual_seed(0))
+    return hide_genes(observed, panels, weight, TrainConfig(**options), torch.Generator().manual_seed(0))
 
 
 def test_hidden_genes_were_measured_and_enough_are_left():

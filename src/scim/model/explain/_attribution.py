@@ -56,20 +56,7 @@ def draw_pairs(
     """Pair cells of one group with cells of other groups, each other group equally often.
 
     Cells and groups come in random order, and in a new order once all have been drawn, so that none is drawn twice
-    more often than another.
-
-    Parameters
-    ----------
-    codes
-        (n_obs,) group of each cell; -1 = in none.
-    group
-        Group of the anchors.
-    others
-        Groups of the negatives.
-    n_pairs
-        Number of pairs.
-    rng
-        Generator of the random order.
+    more often than another. `codes`, (n_obs,), are the groups of the cells, -1 = in none; `others` those of negatives.
     """
     anchors = _draw_in_turn(np.flatnonzero(codes == group), n_pairs, rng)
     negative_groups = _draw_in_turn(np.asarray(others), n_pairs, rng)
@@ -141,11 +128,7 @@ def attributions(
     """Return the attribution of each gene of which the anchor has more than the negative :cite:p:`Heimberg2025`.
 
     These are the absolute integrated gradients where the anchor's value is greater than the negative's, else 0.
-    Parameters and errors are those of :func:`integrated_gradients`.
-
-    Returns
-    -------
-    float32, shape (n_pairs, n_genes): at least 0; NaN for genes that were not observed.
+    Parameters, shapes and errors are those of :func:`integrated_gradients`.
     """
     values = integrated_gradients(encoder, anchors, negatives, n_steps=n_steps, method=method)
     greater = _dense(anchors) > _dense(negatives)

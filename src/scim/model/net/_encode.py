@@ -56,24 +56,10 @@ class FoldedEncoder:
         n_threads: int | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> NDArray[np.float32]:
-        """Embed log-normalised cells.
+        """Embed log-normalised cells (n, n_genes) as unit rows (n, latent_dim); a cell without any value as zeros.
 
-        The same cell gets the same row, within 1e-6, whatever the other cells, the batch size and the threads.
-
-        Parameters
-        ----------
-        X
-            Log-normalised values of the model's genes, shape (n, n_genes).
-        observed
-            Which genes the data measure, shape (n_genes,); default: all. Matters to encoders that standardise.
-        n_threads
-            Default: `scim.settings.n_threads`.
-        batch_size
-            Number of cells encoded at a time.
-
-        Returns
-        -------
-        float32, shape (n, latent_dim): unit rows. A cell without any value gets a row of zeros.
+        `observed`, (n_genes,), matters to encoders that standardise; default: all genes. The same cell gets the same
+        row, within 1e-6, whatever the other cells, the batch size and the threads.
         """
         if X.shape[1] != self.n_genes:
             msg = f"Expected {self.n_genes} columns, one for each gene of the model; got {X.shape[1]}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,17 +32,11 @@ def fold(encoder: Encoder) -> list[Layer]:
     """Return every Linear with the BatchNorm behind it as one affine map, computed in float64."""
     layers = []
     for block in encoder.blocks:
-        _, linear, norm, prelu = block.children()
-        assert isinstance(linear, torch.nn.Linear)
-        assert isinstance(norm, torch.nn.BatchNorm1d)
-        assert isinstance(prelu, torch.nn.PReLU)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
+        _, linear, norm, prelu = list[Any](block.children())
         factor = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
         bias = (linear.bias.detach().double() - norm.running_mean.double()) * factor + norm.bias.detach().double()
-        layers.append(
-            Layer(_scaled(linear.weight.detach(), factor), bias.float().cpu(), prelu.weight.detach().clone().cpu())
-        )
+        weight = _scaled(linear.weight.detach(), factor)
+        layers.append(Layer(weight, bias.float().cpu(), prelu.weight.detach().clone().cpu()))
     head = encoder.head
     layers.append(Layer(head.weight.detach().clone().cpu(), head.bias.detach().clone().cpu(), None))
     return layers
@@ -68,15 +62,8 @@ def apply_layers(h: torch.Tensor, layers: list[Layer]) -> torch.Tensor:
 class DenseEncoder:
     """A trained encoder on dense rows of the observed genes, through which gradients flow back to the genes.
 
-    It computes what :class:`FoldedEncoder` computes; genes that are not observed have no column. Later changes of the
-    net do not reach it.
-
-    Parameters
-    ----------
-    encoder
-        The net.
-    observed
-        (n_genes,) which genes were measured; default: all.
+    It computes what :class:`FoldedEncoder` computes; genes that are not `observed`, (n_genes,), have no column, and by
+    default all are. Later changes of the net do not reach it.
     """
 
     def __init__(self, encoder: Encoder, observed: NDArray[np.bool_] | None = None) -> None:

@@ -12,6 +12,8 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from torch import Generator, Tensor
+
     from scim.model._config import ModelConfig
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -20,12 +22,12 @@ Net = TypeVar("Net", bound=nn.Module)
 class Dropout(nn.Module):
     """Dropout that draws from a given generator, so that no global seed is needed or moved."""
 
-    def __init__(self, p: float, generator: torch.Generator | None = None) -> None:
+    def __init__(self, p: float, generator: Generator | None = None) -> None:
         super().__init__()
         self.p = p
         self.generator = generator
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Set a share `p` of the values to zero and scale the rest, in training only."""
         if not self.training or self.p == 0:
             return x
@@ -36,45 +38,24 @@ class Dropout(nn.Module):
 class Encoder(nn.Module):
     """The net from log-normalised cells to unit rows; `generator` draws the first weights and the dropout."""
 
-    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(self, config: ModelConfig, generator: Generator | None = None) -> None:
         super().__init__()
         self.config = config
         sizes = (config.n_genes, *config.hidden)
-        rates = [config.input_dropout, *[config.dropout] * len(config.hidden)][: len(config.hidden)]
-        self.blocks = nn.Sequential(
-            *(_block(a, b, p, config, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
-        )
+        self.blocks = _blocks(sizes, config.input_dropout, config, generator)
         self.head = _linear(sizes[-1], config.latent_dim, generator)
 
     @property
     def first(self) -> nn.Linear:
         """The layer beside the input."""
-        if not self.blocks:
-            return self.head
-        block = self.blocks[0]
-        assert isinstance(block, nn.Sequential)
-        linear = block[1]
-        assert isinstance(linear, nn.Linear)
-        return linear
+        return next(module for module in self.modules() if isinstance(module, nn.Linear))
 
-    def forward(self, x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.Tensor:
-        """Embed dense cells.
-
-        Parameters
-        ----------
-        x
-            (n, n_genes) log-normalised values.
-        observed
-            (n_genes,) or (n, n_genes): which genes were measured; default: all.
-
-        Returns
-        -------
-        (n, latent_dim) rows of length 1.
-        """
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Embed log-normalised cells (n, n_genes) as unit rows; `observed` is (n_genes,) or (n, n_genes)."""
         h = self.blocks(self.scale(x, observed))  # (n, hidden[-1]), or the input
         return functional.normalize(self.head(h))  # (n, latent_dim)
 
-    def scale(self, x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.Tensor:
+    def scale(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Standardise each cell over its observed genes if the model does; genes not observed are 0."""
         if not self.config.standardize:
             return x
@@ -84,22 +65,19 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The net from embeddings back to the input of the encoder; `generator` as for :class:`Encoder`."""
 
-    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(self, config: ModelConfig, generator: Generator | None = None) -> None:
         super().__init__()
         sizes = (config.latent_dim, *reversed(config.hidden))
-        rates = [0.0, *[config.dropout] * len(config.hidden)][: len(config.hidden)]
-        self.blocks = nn.Sequential(
-            *(_block(a, b, p, config, generator) for (a, b), p in zip(itertools.pairwise(sizes), rates, strict=True))
-        )
+        self.blocks = _blocks(sizes, 0.0, config, generator)
         self.head = _linear(sizes[-1], config.n_genes, generator)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: Tensor) -> Tensor:
         """Decode embeddings (n, latent_dim) to (n, n_genes)."""
-        out: torch.Tensor = self.head(self.blocks(z))
+        out: Tensor = self.head(self.blocks(z))
         return out
 
 
-def standardize(x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.Tensor:
+def standardize(x: Tensor, observed: Tensor | None = None) -> Tensor:
     """Bring each row to mean 0 and standard deviation 1 over its observed genes; other genes, and flat rows, are 0."""
     mask = torch.ones_like(x) if observed is None else observed.to(x.dtype).expand_as(x)
     n = mask.sum(1, keepdim=True).clamp(min=1)
@@ -109,12 +87,20 @@ def standardize(x: torch.Tensor, observed: torch.Tensor | None = None) -> torch.
     return torch.where(sd > 0, centred / sd.clamp(min=1e-12), 0.0)
 
 
-def _block(n_in: int, n_out: int, p: float, config: ModelConfig, generator: torch.Generator | None) -> nn.Sequential:
-    prelu = nn.PReLU(n_out if config.unit_slopes else 1)
-    return nn.Sequential(Dropout(p, generator), _linear(n_in, n_out, generator), nn.BatchNorm1d(n_out), prelu)
+def _blocks(
+    sizes: tuple[int, ...], first_rate: float, config: ModelConfig, generator: Generator | None
+) -> nn.Sequential:
+    """Return a block for each pair of consecutive sizes; `first_rate` is the dropout of the first."""
+    blocks, rate = nn.Sequential(), first_rate
+    for n_in, n_out in itertools.pairwise(sizes):
+        prelu = nn.PReLU(n_out if config.unit_slopes else 1)
+        linear = _linear(n_in, n_out, generator)
+        blocks.append(nn.Sequential(Dropout(rate, generator), linear, nn.BatchNorm1d(n_out), prelu))
+        rate = config.dropout
+    return blocks
 
 
-def _linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linear:
+def _linear(n_in: int, n_out: int, generator: Generator | None) -> nn.Linear:
     # torch's own default, +-1/sqrt(n_in), but drawn from the given generator.
     linear = nn.Linear(n_in, n_out, device="meta")
     if torch.get_default_device().type == "meta":  # see `empty_net`
@@ -132,7 +118,7 @@ def empty_net(kind: Callable[[ModelConfig], Net], config: ModelConfig) -> Net:
         return kind(config)
 
 
-def set_weights(net: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+def set_weights(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Give weights to an empty net, without a copy where the type is right; missing numbers of batches are zero."""
     given = {
         name: tensors[name].to(empty.dtype) if name in tensors else torch.zeros(empty.shape, dtype=empty.dtype)

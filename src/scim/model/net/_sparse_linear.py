@@ -50,20 +50,8 @@ class SparseLinear:
         """Multiply rows with the weights, and add the bias.
 
         A row is summed in the order of its values by one thread, so that its sums are the same to the last bit whatever
-        the other rows and the number of threads.
-
-        Parameters
-        ----------
-        indptr, indices, data
-            The rows. Indices in any order; `indptr` may start past 0.
-        scale
-            A factor for each row of the product (not of the bias), shape (n,).
-        n_threads
-            Default: `scim.settings.n_threads`.
-
-        Returns
-        -------
-        float32, shape (n, width).
+        the other rows and the number of threads. Indices may be in any order, and `indptr` may start past 0. `scale`,
+        (n,), is a factor for each row of the product, not of the bias. The result is (n, width).
         """
         n = indptr.size - 1
         n_tiles = self._tiles.shape[0]

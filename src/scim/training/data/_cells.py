@@ -27,29 +27,21 @@ if TYPE_CHECKING:
 
     from scim.training.data._data_set import DataSet
 
-_RELEASE_EVERY = 64
-"""Batches after which pages of the file are released: they would count as memory."""
+_RELEASE_EVERY = 64  # batches after which pages of the file are released: they would count as memory
 
 
 class TrainingCells(NamedTuple):
     """All labelled cells, aligned to the genes of the model."""
 
-    X: CellStore
-    """(n, n_genes) counts."""
-    panels: NDArray[np.bool_]
-    """(n_data_sets, n_genes) genes that each data set measured."""
-    panel: NDArray[np.int64]
-    """(n,) row of `panels`."""
-    label: NDArray[np.int64]
-    """(n,) codes into `labels`."""
-    study: NDArray[np.int64]
-    """(n,) codes into `studies`."""
+    X: CellStore  # (n, n_genes) counts
+    panels: NDArray[np.bool_]  # (n_data_sets, n_genes) genes that each data set measured
+    panel: NDArray[np.int64]  # (n,) rows of `panels`
+    label: NDArray[np.int64]  # (n,) codes into `labels`
+    study: NDArray[np.int64]  # (n,) codes into `studies`
     labels: Labels
     studies: tuple[str, ...]
-    genes: NDArray[np.object_]
-    """(n_genes,) canonical ids."""
-    mean_square: NDArray[np.float64]
-    """(n_genes,) of the log-normalised counts over all cells."""
+    genes: NDArray[np.object_]  # (n_genes,) canonical ids
+    mean_square: NDArray[np.float64]  # (n_genes,) of the log-normalised counts over all cells
 
 
 def combine(
@@ -112,16 +104,7 @@ class CellStore:
     """Rows of a csr matrix, written once by blocks and read by number in any order.
 
     Up to `max_memory` bytes stay in memory; more goes to a mapped file in `scratch`, of which about 200 MB are in
-    memory at a time, and which the system removes with the process.
-
-    Parameters
-    ----------
-    n_genes
-        Number of columns.
-    max_memory
-        In bytes.
-    scratch
-        An existing folder; default: that of the system for temporary files.
+    memory at a time, and which the system removes with the process. The default of `scratch` is the system's folder.
     """
 
     def __init__(self, n_genes: int, *, max_memory: int, scratch: str | os.PathLike[str] | None = None) -> None:
@@ -171,10 +154,7 @@ class CellStore:
         if self._files is None:
             self._join()
         else:
-            self.indices, self.data = (
-                self._mapped(file, dtype)
-                for file, dtype in zip(self._files, (self._index_type, np.float32), strict=True)
-            )
+            self.indices, self.data = map(self._mapped, self._files, (self._index_type, np.float32))
             logger.info("training cells: %.1f GB in %s", self.n_bytes / 1e9, self._scratch or tempfile.gettempdir())
         return self
 

@@ -26,30 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Labelled cells of one AnnData, file, or part of an atlas. Counts stay on disk.
-
-    Attributes
-    ----------
-    name
-        For messages and reports.
-    counts
-        All cells, rows readable by slice.
-    genes
-        Canonical ids of its genes, each once.
-    rows
-        (n,) ascending rows of `counts`.
-    labels, studies
-        (n,) texts.
-    gene_key
-        Column of var that holds the gene names, see :func:`scim.pp.match_genes`.
-    """
+    """Labelled cells of one AnnData, file, or part of an atlas. Counts stay on disk."""
 
     name: str
     counts: Counts
-    genes: NDArray[np.object_]
-    rows: NDArray[np.int64]
-    labels: NDArray[np.object_]
-    studies: NDArray[np.object_]
+    genes: NDArray[np.object_]  # canonical ids, each once
+    rows: NDArray[np.int64]  # (n,) of `counts`, ascending
+    labels: NDArray[np.object_]  # (n,)
+    studies: NDArray[np.object_]  # (n,)
     gene_key: str | None = None
 
     @property
@@ -75,21 +59,9 @@ class DataSet:
 
 
 def read_data_set(
-    name: str,
-    adata: AnnData | Cells,
-    *,
-    label_key: str,
-    study_key: str | None,
-    layer: str | None,
-    gene_key: str | None,
+    name: str, adata: AnnData | Cells, label_key: str, study_key: str | None, layer: str | None, gene_key: str | None
 ) -> DataSet:
-    """Return the labelled cells of one input, checked.
-
-    Raises
-    ------
-    KeyError, ValueError, CountsError
-        A column or the counts do not exist, or cannot be used.
-    """
+    """Return the labelled cells of one input, checked."""
     labels = _column(adata, name, label_key, "label_key")
     labelled = np.flatnonzero(labels.notna().to_numpy())
     if len(labelled) == 0:
@@ -116,13 +88,7 @@ def read_data_set(
 
 
 def split_studies(data_sets: Sequence[DataSet], studies: Sequence[str]) -> tuple[list[DataSet], list[DataSet]]:
-    """Return the cells of other studies, and those of the named studies.
-
-    Raises
-    ------
-    ValueError
-        A study does not exist, or none would be left.
-    """
+    """Return the cells of other studies, and those of the named studies; all of these must exist, and others too."""
     studies = [studies] if isinstance(studies, str) else [str(study) for study in studies]
     if not studies:
         return list(data_sets), []
@@ -138,13 +104,7 @@ def split_studies(data_sets: Sequence[DataSet], studies: Sequence[str]) -> tuple
 
 
 def check_shared(data_sets: Sequence[DataSet], label_key: str, study_key: str | None) -> None:
-    """Refuse data from which no metric across studies can be learned.
-
-    Raises
-    ------
-    ValueError
-        There is one label, or one study, or no label of two studies.
-    """
+    """Raise ValueError for data of one label, or of one study, or without a label of two studies."""
     frames = [pd.DataFrame({"label": data.labels, "study": data.studies}).drop_duplicates() for data in data_sets]
     pairs = pd.concat(frames).drop_duplicates()
     if pairs["label"].nunique() < 2:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import logger, warn
-from scim.model._config import Config, check_number
+from scim.model._config import Config
 from scim.pp import gene_symbols
 from scim.training.data._genes import SMALL_PANEL
 
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
     from scim.io import Cells
     from scim.training.data._data_set import DataSet
 
-_CANCER = re.compile(
+_CANCER = re.compile(  # parts of the names of cancers in the Mondo ontology
     r"cancer|carcinoma|tumou?r|neoplasm|leuka?emia|lymphoma|melanoma|sarcoma|myeloma|blastoma|glioma|malignan|metasta",
     re.IGNORECASE,
 )
-"""Parts of the names of cancers in the Mondo ontology."""
-_UNSPECIFIC = {
+_UNSPECIFIC = {  # terms that are no label: they cover T cells and neurons alike
     "CL:0000000",  # cell
     "CL:0000255",  # eukaryotic cell
     "CL:0002242",  # nucleate cell
@@ -35,7 +34,6 @@ _UNSPECIFIC = {
     "CL:0000225",  # anucleate cell
     "CL:0000219",  # motile cell
 }
-"""Terms that are no label: they cover T cells and neurons alike."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,9 @@ class CellFilters(Config):
     min_studies: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("min_counts", 0), ("min_genes", 0), ("min_studies", 1)):
-            check_number(name, getattr(self, name), whole=True, least=least)
-        check_number("max_mito", self.max_mito, most=1)
+        self._check_numbers("min_counts", "min_genes", whole=True)
+        self._check_numbers("min_studies", whole=True, least=1)
+        self._check_numbers("max_mito", most=1)
 
     @classmethod
     def paper(cls, *, doublet_key: str | None = None, disease_key: str | None = None) -> Self:
@@ -84,13 +82,7 @@ class CellFilters(Config):
 
 
 def keep_good(data: DataSet, obs: AnnData | Cells, filters: CellFilters) -> tuple[DataSet, dict[str, int]]:
-    """Return the cells that pass, and how many each rule left out; a cell counts for the first rule that it fails.
-
-    Raises
-    ------
-    KeyError
-        A column does not exist.
-    """
+    """Return the cells that pass, and how many each rule left out; a cell counts for the first rule that it fails."""
     fails = _by_columns(data, obs.obs, filters) | _by_counts(data, filters)
     good, dropped = np.ones(data.n_cells, dtype=np.bool_), {}
     for rule, failed in fails.items():
@@ -112,20 +104,15 @@ def _by_columns(data: DataSet, obs: pd.DataFrame, filters: CellFilters) -> dict[
         if key not in obs:
             msg = f"obs[{key!r}] of {data.name!r} not found, needed by filters. Present: {list(obs.columns)}."
             raise KeyError(msg)
-    fails = {}
-    if filters.doublet_key is not None:
-        fails["doublets"] = _is_true(obs[filters.doublet_key].iloc[data.rows])
+    fails: dict[str, NDArray[np.bool_]] = {}
+    if filters.doublet_key is not None:  # booleans become texts in some files; scDblFinder writes texts
+        doublet = obs[filters.doublet_key].iloc[data.rows].astype(str).str.lower()
+        fails["doublets"] = doublet.isin(["true", "1", "1.0", "yes", "doublet"]).to_numpy()
     if filters.disease_key is not None:
         diseases = obs[filters.disease_key].iloc[data.rows].astype(str)
         cancers = {disease for disease in diseases.unique() if _CANCER.search(disease)}
         fails["cancer samples"] = diseases.isin(cancers).to_numpy()
     return fails
-
-
-def _is_true(column: pd.Series) -> NDArray[np.bool_]:
-    # Booleans become texts in some files; scrublet writes booleans, scDblFinder texts.
-    is_true: NDArray[np.bool_] = column.astype(str).str.lower().isin(["true", "1", "1.0", "yes", "doublet"]).to_numpy()
-    return is_true
 
 
 def _by_counts(data: DataSet, filters: CellFilters) -> dict[str, NDArray[np.bool_]]:
@@ -149,22 +136,11 @@ def _by_counts(data: DataSet, filters: CellFilters) -> dict[str, NDArray[np.bool
 
 
 def coarsen(labels: NDArray[np.object_], studies: NDArray[np.object_], min_studies: int) -> dict[str, str | None]:
-    """Return a coarser label for every label of fewer than `min_studies` studies.
+    """Return the id of a coarser label for every label of fewer than `min_studies` studies; `None` where there is none.
 
     It is the nearest ancestor with at least so many studies at or below it; of several the one with most cells. A term
     occurs in a study if any descendant does, so that two rare siblings become their parent, and a rare child a rare
     parent, which stays as it is.
-
-    Parameters
-    ----------
-    labels, studies
-        (n,) of each cell.
-    min_studies
-        Studies that a label needs.
-
-    Returns
-    -------
-    For each such label the id of its new label; `None` where there is none, and its cells are left out.
     """
     counts = pd.DataFrame({"label": labels, "study": studies}).value_counts().reset_index(name="n")
     counts["key"] = counts["label"].map({label: ontology.term_id(label) or label for label in counts["label"].unique()})

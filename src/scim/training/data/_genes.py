@@ -18,24 +18,13 @@ if TYPE_CHECKING:
 
     from scim.training.data._data_set import DataSet
 
-LEAST_CELLS = 5
-"""Labels with fewer cells in a data set have no markers there: their t statistics are noise."""
-
-SMALL_PANEL = 4000
-"""A data set with fewer genes was measured with or cut to a panel; its genes are preferred."""
-
-SINGLE_STUDY_RANK = 30
-"""A gene that a single study measured is chosen last unless its rank for a label is below this."""
+LEAST_CELLS = 5  # labels with fewer in a data set have no markers there: their t statistics are noise
+SMALL_PANEL = 4000  # a data set with fewer genes was measured with or cut to a panel; its genes are preferred
+SINGLE_STUDY_RANK = 30  # genes that one study measured are chosen last unless their rank for a label is below this
 
 
 def pick_genes(data_sets: Sequence[DataSet], genes: Sequence[str] | None, n_genes: int) -> NDArray[np.object_]:
-    """Return the canonical genes that the model reads: those given, or `n_genes` markers of the labels.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The genes given are no list, are none, or name one gene twice.
-    """
+    """Return the canonical genes that the model reads: those given, or `n_genes` markers of the labels."""
     if genes is not None:
         return _measured(_given_genes(genes), data_sets)
     ranks = []
@@ -57,12 +46,8 @@ def marker_ranks(
 ) -> NDArray[np.int64]:
     """Return for each gene of a data set its best rank, 0 is best, by how well it separates a label from all others.
 
-    Parameters
-    ----------
-    blocks
-        Counts (n, n_genes) with label codes (n,). Ranks are by the absolute t statistic of log-normalised counts.
-    n_labels, n_genes
-        Sizes.
+    Blocks are counts (n, n_genes) with label codes (n,); ranks are by the absolute t statistic of their log-normalised
+    values.
     """
     sums, squares = np.zeros((n_labels, n_genes)), np.zeros((n_labels, n_genes))
     sizes = np.zeros(n_labels, np.int64)
@@ -85,8 +70,7 @@ def marker_ranks(
     order = np.argsort(-t[usable], axis=1, kind="stable")
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(order.shape[1])[None, :], axis=1)
-    best: NDArray[np.int64] = ranks.min(axis=0)
-    return best
+    return np.asarray(ranks.min(axis=0))
 
 
 def choose_genes(
@@ -95,30 +79,14 @@ def choose_genes(
     studies: Sequence[NDArray[np.object_]],
     n_genes: int,
 ) -> NDArray[np.object_]:
-    """Return the genes with the best rank in any data set, those that link studies first.
+    """Return at most `n_genes` genes of the best rank in any data set, those that link studies first, sorted by id.
 
-    Parameters
-    ----------
-    names
-        Canonical gene ids of each data set.
-    ranks
-        Of :func:`marker_ranks`, one array for each data set.
-    studies
-        The studies of each data set; data sets that share one count once.
-    n_genes
-        At most so many are chosen.
-
-    Returns
-    -------
-    Canonical ids in ascending order.
+    Canonical ids, :func:`marker_ranks` and studies are those of each data set; data sets that share a study count once.
     """
+    sizes = [len(ids) for ids in names]
+    family, small = np.repeat(_families(studies), sizes), np.repeat([n < SMALL_PANEL for n in sizes], sizes)
     table = pd.DataFrame(
-        {
-            "gene": np.concatenate(names),
-            "rank": np.concatenate(ranks),
-            "family": np.repeat(_families(studies), [len(n) for n in names]),
-            "small": np.repeat([len(n) < SMALL_PANEL for n in names], [len(n) for n in names]),
-        }
+        {"gene": np.concatenate(names), "rank": np.concatenate(ranks), "family": family, "small": small}
     )
     genes = table.groupby("gene", sort=True).agg(rank=("rank", "min"), n=("family", "nunique"), small=("small", "any"))
     n_families = int(table["family"].nunique())

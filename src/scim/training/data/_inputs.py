@@ -41,23 +41,9 @@ Inputs: TypeAlias = "Input | Sequence[Input] | Mapping[str, Input]"
 
 @contextlib.contextmanager
 def opened_inputs(data: Inputs, columns: Sequence[str]) -> Iterator[dict[str, AnnData | Cells]]:
-    """Yield the cells of all inputs by name; files are closed at the end.
+    """Yield the cells of all inputs, with these columns of obs, by name; files are closed at the end.
 
-    Parameters
-    ----------
-    data
-        One input, several, or several by name. Without names, files have that of the file and others are numbered.
-    columns
-        Columns of obs that are needed.
-
-    Raises
-    ------
-    TypeError
-        An input is none of these.
-    ValueError
-        There is no input.
-    FileNotFoundError, FormatError, KeyError
-        A file does not exist, cannot be read, or has no such column.
+    Without names, files have that of the file and others are numbered.
     """
     with contextlib.ExitStack() as stack:
         cells: dict[str, AnnData | Cells] = {}
@@ -81,20 +67,13 @@ def gathered(
     """Yield the labelled cells of all inputs that pass the filters, and a report; files are closed at the end.
 
     The report has the cells that each rule left out, by data set, and the labels that were coarsened or left out.
-
-    Raises
-    ------
-    TypeError, KeyError, ValueError, FileNotFoundError, FormatError, CountsError
-        An input cannot be used, or no cell passes.
     """
     filters = CellFilters() if filters is None else filters
     columns = [key for key in (label_key, study_key, *filters.columns) if key is not None]
     with opened_inputs(data, list(dict.fromkeys(columns))) as cells:
         data_sets, report = [], {}
         for name, adata in cells.items():
-            labelled = read_data_set(
-                name, adata, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key
-            )
+            labelled = read_data_set(name, adata, label_key, study_key, layer, gene_key)
             good, dropped = keep_good(labelled, adata, filters)
             report[name] = {"n_labelled": labelled.n_cells, **dropped}
             if good.n_cells:
@@ -121,7 +100,7 @@ def _share_labels(data_sets: list[DataSet], min_studies: int) -> tuple[list[Data
 
 def _named(data: Inputs) -> dict[str, Input]:
     named: dict[str, Input] = {}
-    if isinstance(data, Mapping) and not _is_soma(data):  # a SOMA experiment is a mapping too
+    if isinstance(data, Mapping) and not hasattr(data, "soma_type"):  # a SOMA experiment is a mapping too
         for name, source in data.items():
             named[_unused(str(name), named)] = source
     else:
@@ -140,10 +119,6 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
     return next(unused for unused in names if unused not in taken)
 
 
-def _is_soma(source: Any) -> bool:
-    return hasattr(source, "soma_type")
-
-
 def _open(source: Input, columns: Sequence[str], stack: contextlib.ExitStack) -> list[AnnData | Cells]:
     if isinstance(source, Cells):
         return [source]
@@ -154,7 +129,7 @@ def _open(source: Input, columns: Sequence[str], stack: contextlib.ExitStack) ->
         return [stack.enter_context(opened(source, columns))]
     if isinstance(source, HasCells):
         return [*source.cells(columns)]
-    if _is_soma(source):
+    if hasattr(source, "soma_type"):
         cells = Experiment(source).read(columns)
         obs = cells.obs.mask(cells.obs.isin(keys.NO_LABEL))  # the Census writes texts for missing values
         return [replace(cells, obs=obs.set_axis(obs.index.astype(str)))]

@@ -35,15 +35,9 @@ _DENSE = 512  # cells that are dense and decoded at a time: 60 MB at 28,000 gene
 class Change:
     """A change of the cells of a study before they are embedded, as by a poorer experiment.
 
-    Attributes
-    ----------
-    kind
-        `"genes"`: a random subset of the genes that the study measured and the model reads is kept;
-        `"counts"`: each count is kept with a probability (binomial thinning);
-        `"lognorm"`: the values are normalised to 10,000 and their logarithm is taken, which is undone as for any data
-        without counts.
-    level
-        Number of genes; probability; `None`.
+    `"genes"` keeps `level` random genes of those that the study measured and the model reads; `"counts"` keeps each
+    count with probability `level` (binomial thinning); `"lognorm"` normalises values to 10,000 and takes their
+    logarithm, which is undone as for any data without counts.
     """
 
     kind: Literal["genes", "counts", "lognorm"]
@@ -74,17 +68,7 @@ class Change:
 
 
 class LabelledCells:
-    """The labelled cells of all inputs, one data set after the other; counts are read when they are needed.
-
-    Parameters
-    ----------
-    inputs
-        Opened inputs, by name.
-    data_sets
-        The labelled cells of each.
-    label_key, study_key
-        Columns of obs.
-    """
+    """The labelled cells of all inputs, one data set after the other; counts are read when they are needed."""
 
     def __init__(
         self, inputs: Mapping[str, AnnData | Cells], data_sets: list[DataSet], label_key: str, study_key: str | None
@@ -111,11 +95,9 @@ class LabelledCells:
         :math:`\sum (\hat x - x)^2 / \sum x^2` over the observed genes, with :math:`x` as the model reads it.
         """
         error = power = 0.0
-        stop = 0
         for data in self._subsets(chosen):
             observed = torch.from_numpy(data.measured(model.genes))
-            start, stop = stop, stop + data.n_cells
-            rows = Z[start:stop]
+            rows, Z = Z[: data.n_cells], Z[data.n_cells :]
             for block, X in data.blocks(model.genes):
                 values = lognorm(X, model.config.target_sum)
                 for first in range(0, values.shape[0], _DENSE):
@@ -154,13 +136,7 @@ class LabelledCells:
 def opened_cells(
     data: Inputs, *, label_key: str, study_key: str | None, layer: str | None, gene_key: str | None
 ) -> Iterator[LabelledCells]:
-    """Yield the labelled cells of all inputs; files are closed at the end.
-
-    Raises
-    ------
-    TypeError, KeyError, ValueError, FileNotFoundError, FormatError, CountsError
-        An input is wrong; the message names it.
-    """
+    """Yield the labelled cells of all inputs; files are closed at the end."""
     columns = [label_key] if study_key is None else [label_key, study_key]
     with opened_inputs(data, columns) as inputs:
         keys: dict[str, Any] = {"label_key": label_key, "study_key": study_key, "layer": layer, "gene_key": gene_key}

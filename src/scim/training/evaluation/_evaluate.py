@@ -94,8 +94,7 @@ def evaluate(
     ----------
     model
         A trained model; or a function that trains one for each study left out, from a dict of the other studies that
-        :func:`scim.model.train` takes: an AnnData lacks the cells of the study, in a file or an atlas these have no
-        label.
+        :func:`scim.model.train` takes; in a file or an atlas the cells of the study left out have no label.
     data
         Labelled cells with counts, as :func:`scim.model.train` takes them.
     label_key
@@ -178,8 +177,7 @@ def evaluate(
 def _studies(cells: LabelledCells, leave_out: str | Sequence[str]) -> list[str]:
     present = sorted(set(cells.studies))
     if len(present) < 2:
-        msg = f"To leave a study out there must be another; got only {present}. "
-        msg += "Pass several data sets, or name the column of obs that tells studies apart with study_key=."
+        msg = f"To leave a study out there must be another; got only {present}. Pass several data sets, or study_key=."
         raise ValueError(msg)
     if leave_out == "study":
         return present
@@ -196,11 +194,7 @@ def _changes(genes: Sequence[int], counts: Sequence[float]) -> list[Change]:
         check_count("genes", n)
     for share in counts:
         check_range("counts", share, 1.0)
-    return [
-        *(Change("genes", n) for n in genes),
-        *(Change("counts", share) for share in counts),
-        Change("lognorm", None),
-    ]
+    return [*(Change("genes", n) for n in genes), *(Change("counts", n) for n in counts), Change("lognorm", None)]
 
 
 def _trained(train_on: Any, cells: LabelledCells, study: str) -> Model:
@@ -211,25 +205,24 @@ def _trained(train_on: Any, cells: LabelledCells, study: str) -> Model:
     return model
 
 
+@dataclass(eq=False)
 class _StudyScorer:
-    """Scores of one model on studies that are left out; the arguments are those of :func:`evaluate`."""
+    """Scores of one model on studies that are left out; the fields are the arguments of :func:`evaluate`."""
 
-    def __init__(
-        self,
-        cells: LabelledCells,
-        k: int,
-        max_error: float,
-        max_cells: int,
-        levels: list[str],
-        changes: list[Change],
-        random: np.random.Generator,
-        model: Model,
-    ) -> None:
-        self.cells, self.k, self.max_error, self.levels = cells, k, max_error, levels
-        self.changes, self.random, self.model = changes, random, model
-        self.Z = cells.embed(model)
-        self.sample = draw_cells(np.arange(len(self.Z)), max_cells, random)
-        self.cell_scores = cell_scores(self.Z[self.sample], cells.labels[self.sample], cells.studies[self.sample], k)
+    cells: LabelledCells
+    k: int
+    max_error: float
+    max_cells: int
+    levels: list[str]
+    changes: list[Change]
+    random: np.random.Generator
+    model: Model
+
+    def __post_init__(self) -> None:
+        self.Z = self.cells.embed(self.model)
+        self.sample = draw_cells(np.arange(len(self.Z)), self.max_cells, self.random)
+        labels, studies = self.cells.labels[self.sample], self.cells.studies[self.sample]
+        self.cell_scores = cell_scores(self.Z[self.sample], labels, studies, self.k)
 
     def score(self, study: str) -> tuple[pd.DataFrame, ...]:
         """Return the rows of one study in each of the frames."""
@@ -246,7 +239,7 @@ class _StudyScorer:
             pd.DataFrame([row]),
             scores.labels.assign(study=study)[["study", *scores.labels]],
             scores.confusion.assign(study=study)[["study", *scores.confusion]],
-            self._robustness(study, transfer, scores),
+            self._robustness(study, held_out, transfer, scores),
         )
 
     def _compare(
@@ -264,16 +257,16 @@ class _StudyScorer:
         chosen &= held_out
         return self.cells.reconstruction_error(self.model, chosen, self.Z[chosen])
 
-    def _robustness(self, study: str, transfer: LabelTransfer, unchanged: LabelScores) -> pd.DataFrame:
+    def _robustness(
+        self, study: str, held_out: NDArray[np.bool_], transfer: LabelTransfer, unchanged: LabelScores
+    ) -> pd.DataFrame:
         """Return a row of scores for each change of the cells of a study."""
-        held_out = self.cells.studies == study
         compared: list[tuple[str, float | None, LabelScores]] = [("none", None, unchanged)] if self.changes else []
         for change in self.changes:
             Z = self.cells.embed_changed(self.model, held_out, change, self.random)
             predicted = transfer.predict(Z, k=self.k, max_error=self.max_error).labels
-            compared.append(
-                (change.kind, change.level, self._compare(self.cells.labels[held_out], predicted, transfer))
-            )
+            scores = self._compare(self.cells.labels[held_out], predicted, transfer)
+            compared.append((change.kind, change.level, scores))
         whole, rows = unchanged.summary["macro_f1_ontology"], []
         for kind, level, (summary, *_) in compared:
             row: dict[str, Any] = {"study": study, "change": kind, "level": level}

@@ -76,9 +76,8 @@ def label_scores(true: Labels, predicted: Labels, *, seen: Iterable[str] | None 
     (0.5, 1.0)
     """
     true_terms, predicted_terms = standardize(true), standardize(predicted)
-    if len(true_terms) != len(predicted_terms):
-        lengths = f"{len(true_terms)} and {len(predicted_terms)}"
-        msg = f"true and predicted must be as long as each other, got {lengths} labels."
+    if (n := len(true_terms)) != len(predicted_terms):
+        msg = f"true and predicted must be as long as each other, got {n} and {len(predicted_terms)} labels."
         raise ValueError(msg)
     labelled = pd.notna(true_terms)
     if not labelled.any():
@@ -119,16 +118,10 @@ def _scores(counts: NDArray[np.int64], names: list[str], predicted: list[str], t
 def _f1(
     counts: NDArray[np.int64], right: NDArray[np.bool_], includes: NDArray[np.bool_]
 ) -> tuple[dict[str, NDArray[np.float64]], float]:
-    """Return precision, recall and F1 of each label from a table of counts, and the accuracy.
+    """Return precision, recall and F1 of each label, and the accuracy.
 
-    Parameters
-    ----------
-    counts
-        (n_labels, n_predicted + 1) cells by true and predicted label; the last column is unknown.
-    right
-        (n_labels, n_predicted) whether a predicted label is right for a true label.
-    includes
-        (n_labels, n_labels) whether cells of the second label are cells of the first.
+    `counts` are cells by true and predicted label, the last column unknown; `right`: whether a predicted label is right
+    for a true one; `includes`, (n_labels, n_labels): whether cells of the second label are cells of the first.
     """
     known, n = counts[:, :-1], counts.sum(axis=1)
     hits = (known * right).sum(axis=1)
@@ -148,13 +141,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def level_terms(name: str, levels: Sequence[str]) -> list[str]:
-    """Return the Cell Ontology ids of the ids or names of an argument.
-
-    Raises
-    ------
-    ValueError
-        One is not a term of the ontology.
-    """
+    """Return the Cell Ontology ids of the ids or names of an argument; ValueError if one is no term of it."""
     terms = {label: term_id(label) for label in check_names(name, levels)}
     unknown = [label for label, term in terms.items() if term is None]
     if unknown:

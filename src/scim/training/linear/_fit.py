@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 LINEAR = ("whitening", "lda", "linear_nca", "lmnn", "itml")
 
 N_SAMPLE, MOST_DIMENSIONS, STEPS = 2000, 100, 30  # cells, components and steps of the methods that compare pairs
-
+# Weights that hold the methods at their start. Without, they fit the sample: macro-F1 .61 to .86 by the seed.
 STAY_LMNN, STAY_NCA = 0.1, 0.01
-"""How strongly they are held at the whitening they start from. Left free, they fit the sample: on held-out studies the
-macro-F1 of the same method then lay anywhere between .61 and .86, depending on the seed."""
 
 
 class Affine(NamedTuple):
@@ -45,6 +43,9 @@ def fit_linear(
 ) -> Affine:
     r"""Fit a linear metric :math:`z = L (x - m)`, in two passes over the cells.
 
+    The encoder brings rows to length 1, so that only the direction of a cell from the mean counts, not its distance:
+    what is compared is :math:`\lVert z_x / \lVert z_x \rVert - z_y / \lVert z_y \rVert \rVert`.
+
     Parameters
     ----------
     method
@@ -58,25 +59,16 @@ def fit_linear(
     random
         Draws the random directions, the sample, the pairs.
 
-    Returns
-    -------
-    The map; :func:`encoder_of` makes an encoder of it. The encoder brings rows to length 1, and an index compares
-    them by cosine, so what is compared is not :math:`\lVert L (x - y) \rVert` but the angle between the two cells seen
-    from the mean of all, :math:`\lVert z_x / \lVert z_x \rVert - z_y / \lVert z_y \rVert \rVert`: only the direction
-    of a cell from the mean counts, not its distance.
-
     Raises
     ------
     ValueError
-        The method is unknown, all cells that it should tell apart have one label, or a block is invalid: see
-        :class:`Block`.
+        The method is unknown, all cells that it should tell apart have one label, or a :class:`Block` is invalid.
 
     Notes
     -----
     The first pass finds a basis of at most 256 directions and the means of the labels, the second the covariances in
-    it: memory 2 (n_genes x 256) numbers beside a block, whatever the number of cells. `"whitening"` and `"lda"` need
-    no more. The others use a sample of 2,000 cells, drawn by weight, in 100 whitened components: in steps of
-    2,000 x 2,000 x 100 operations and memory for a few matrices of 2,000 x 512; `"itml"` for at most 10,000 pairs.
+    it: memory 2 (n_genes x 256) numbers beside a block. The methods that compare pairs use a sample of 2,000 cells,
+    drawn by weight, in 100 whitened components, and memory for a few matrices of 2,000 x 512.
 
     On held-out studies `"lda"` did best or nearly. `"whitening"` is the Mahalanobis distance by the covariance within
     labels, since that of all cells keeps the differences between studies. `"linear_nca"` and `"lmnn"` start from it
@@ -97,24 +89,7 @@ def fit_linear(
 
 
 def encoder_of(affine: Affine, config: ModelConfig) -> Encoder:
-    """Make the encoder that applies a map.
-
-    Parameters
-    ----------
-    affine
-        From :func:`fit_linear`.
-    config
-        The genes and the form of the input; `hidden` and `latent_dim` are replaced by those of the map.
-
-    Returns
-    -------
-    An encoder in evaluation mode; its `config` is the one to save.
-
-    Raises
-    ------
-    ValueError
-        The map was fitted to another number of genes.
-    """
+    """Return an encoder in evaluation mode that applies a map to the input that `config` describes."""
     latent_dim, n_genes = affine.weight.shape
     if n_genes != config.n_genes:
         msg = f"The map reads {n_genes} genes, config.n_genes is {config.n_genes}; fit it to cells of those genes."
@@ -140,12 +115,9 @@ def _solve(method: str, cells: Projected, latent_dim: int, random: np.random.Gen
 
 
 def _whitened_sample(cells: Projected, latent_dim: int) -> tuple[NDArray[np.float64], ...]:
-    """Whiten the sample in few components.
+    """Return the whitening map (dim, rank), the sample (n, dim) and the first map (latent_dim, dim) of a descent.
 
-    Returns
-    -------
-    The map from the basis to the components, (dim, rank); the sample, (n, dim), scaled so that the nearest cell of a
-    cell lies at a distance of about 1, the margin of `"lmnn"`; and the first map, (latent_dim, dim).
+    The sample is scaled so that the nearest cell of a cell lies at a distance of about 1, the margin of `"lmnn"`.
     """
     T = whitening(cells, MOST_DIMENSIONS)
     _, V = np.linalg.eigh(T @ (cells.within + cells.between) @ T.T)

@@ -159,13 +159,7 @@ def _weights(block: Block) -> NDArray[np.float64]:
 
 
 def _checked(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Yield the blocks that have cells.
-
-    Raises
-    ------
-    ValueError
-        Shapes do not agree, a value is not finite, a code or weight is negative, or there is no cell at all.
-    """
+    """Yield the blocks that have cells; raise an error if one is invalid, or there is none."""
     n_genes = None
     for block in blocks:
         n_genes = block.X.shape[-1] if n_genes is None else n_genes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.optimize import minimize
@@ -14,68 +14,43 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Floats: TypeAlias = NDArray[np.float64]
+    Codes: TypeAlias = NDArray[np.int64]
+
 ROWS = 512  # cells that are compared with all others at a time
 N_TARGETS = 3  # of LMNN, as in the paper
 SLACK, MAX_SWEEPS, TOLERANCE = 1.0, 50, 1e-3  # of ITML; slack is gamma of the paper, infinity makes constraints hard
-MOST_PAIRS, NEAR, FAR = (
-    10_000,
-    5,
-    95,
-)  # of ITML: bounds are these percentiles of random distances
+MOST_PAIRS, NEAR, FAR = 10_000, 5, 95  # of ITML: bounds are these percentiles of random distances
 
 
 class Pairs(NamedTuple):
     """Constraints on the distances of pairs of cells."""
 
-    difference: NDArray[np.float64]
+    difference: Floats
     """(n, dim)"""
     similar: NDArray[np.bool_]
     """(n,) whether the squared distance must be at most the bound, else at least"""
-    bound: NDArray[np.float64]
+    bound: Floats
     """(n,)"""
 
 
 def nca(
-    Z: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    start: NDArray[np.float64],
-    *,
-    studies: NDArray[np.int64] | None = None,
-    stay: float = 0.0,
-    max_steps: int = 50,
-) -> NDArray[np.float64]:
+    Z: Floats, labels: Codes, start: Floats, *, studies: Codes | None = None, stay: float = 0.0, max_steps: int = 50
+) -> Floats:
     r"""Maximise the probability that a neighbour is of the label, :cite:t:`Goldberger2004`, by L-BFGS from a start.
 
     :math:`\frac1n \sum_i \sum_{j: y_j = y_i} p_{ij}` with :math:`p_{ij} \propto \exp(-\lVert L (z_i - z_j) \rVert^2)`,
     where j is of another study, or of the same if no other has the label of i. With one study it is what scikit-learn
     maximises, which has no studies. Memory n x 512, time n x n x dim a step.
 
-    Parameters
-    ----------
-    Z
-        (n, dim) cells.
-    labels
-        (n,)
-    start
-        (latent_dim, dim) the first L.
-    studies
-        (n,); default: one.
-    stay
-        Weight of the squared distance of L from the start, which keeps L from fitting the sample.
-    max_steps
-        Of L-BFGS.
-
-    Returns
-    -------
-    L, (latent_dim, dim).
+    The first and the last L are (latent_dim, dim), cells Z (n, dim), codes of labels and studies (n,). `stay` is the
+    weight of the squared distance of L from the start, which keeps L from fitting the sample.
     """
     studies = np.zeros_like(labels) if studies is None else studies
     return _descend(lambda L: nca_loss(L, Z, labels, studies), start, stay, max_steps)
 
 
-def nca_loss(
-    L: NDArray[np.float64], Z: NDArray[np.float64], labels: NDArray[np.int64], studies: NDArray[np.int64]
-) -> tuple[float, NDArray[np.float64]]:
+def nca_loss(L: Floats, Z: Floats, labels: Codes, studies: Codes) -> tuple[float, Floats]:
     """Return minus the mean probability, and its gradient, (latent_dim, dim)."""
     Y, n, alone = Z @ L.T, len(Z), single_study(labels, studies)
     total, scatter = 0.0, _PairScatter(Z)
@@ -94,39 +69,29 @@ def nca_loss(
 
 
 def lmnn(
-    Z: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    start: NDArray[np.float64],
+    Z: Floats,
+    labels: Codes,
+    start: Floats,
     *,
-    studies: NDArray[np.int64] | None = None,
+    studies: Codes | None = None,
     stay: float = 0.0,
     n_targets: int = N_TARGETS,
     max_steps: int = 100,
-) -> NDArray[np.float64]:
+) -> Floats:
     r"""Minimise the loss of :cite:t:`Weinberger2009` over L, by L-BFGS from a start.
 
     :math:`\frac{1}{2 n k} \sum_{i, j \in N_i} \Big( d_{ij} + \sum_{l: y_l \ne y_i} \max(0, 1 + d_{ij} - d_{il}) \Big)`
     with :math:`d_{ij} = \lVert L (z_i - z_j) \rVert^2`, where :math:`N_i` are the k nearest cells of the label of i
     before L: its targets. Unlike in the paper they are of other studies; a cell of a label of a single study has
-    targets and impostors in that study. Memory n x 512, time n x n x dim a step.
-
-    Parameters
-    ----------
-    Z, labels, start, studies, stay, max_steps
-        See :func:`nca`.
-    n_targets
-        k. Cells of labels with fewer other cells have those as targets.
-
-    Returns
-    -------
-    L, (latent_dim, dim).
+    targets and impostors in that study. Cells of labels with fewer than k = `n_targets` other cells have those as
+    targets. Arguments and costs are those of :func:`nca`.
     """
     studies = np.zeros_like(labels) if studies is None else studies
     near = targets(Z, labels, studies, n_targets)
     return _descend(lambda L: lmnn_loss(L, Z, labels, near, studies), start, stay, max_steps)
 
 
-def targets(Z: NDArray[np.float64], labels: NDArray[np.int64], studies: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+def targets(Z: Floats, labels: Codes, studies: Codes, k: int) -> Codes:
     """Return the k nearest cells of the label of each cell, (n, k), ties by row; -1 where there are fewer."""
     near, alone = np.full((len(Z), k), -1, dtype=np.int64), single_study(labels, studies)
     for label in np.unique(labels):
@@ -139,13 +104,7 @@ def targets(Z: NDArray[np.float64], labels: NDArray[np.int64], studies: NDArray[
     return near
 
 
-def lmnn_loss(
-    L: NDArray[np.float64],
-    Z: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    near: NDArray[np.int64],
-    studies: NDArray[np.int64],
-) -> tuple[float, NDArray[np.float64]]:
+def lmnn_loss(L: Floats, Z: Floats, labels: Codes, near: Codes, studies: Codes) -> tuple[float, Floats]:
     """Return the loss and its gradient, (latent_dim, dim).
 
     The loss is a sum of squared distances, each with a weight: 1 for a target, and for every margin that is not kept 1
@@ -179,29 +138,24 @@ def lmnn_loss(
 class _PairScatter:
     """The scatter of pairs (i, j) of rows of Z with weights W: Z' (diag(W 1 + W' 1) - W - W') Z."""
 
-    def __init__(self, Z: NDArray[np.float64]) -> None:
+    def __init__(self, Z: Floats) -> None:
         self.Z, self.degree, self.cross = Z, np.zeros(len(Z)), np.zeros((Z.shape[1], Z.shape[1]))
 
-    def add(self, rows: slice, weight: NDArray[np.float64]) -> None:
+    def add(self, rows: slice, weight: Floats) -> None:
         """Add the rows of W, (len(rows), n)."""
         self.degree[rows] += weight.sum(axis=1)
         self.degree += weight.sum(axis=0)
         self.cross += self.Z[rows].T @ (weight @ self.Z)
 
-    def matrix(self) -> NDArray[np.float64]:
-        scatter: NDArray[np.float64] = (self.Z.T * self.degree) @ self.Z - self.cross - self.cross.T
+    def matrix(self) -> Floats:
+        scatter: Floats = (self.Z.T * self.degree) @ self.Z - self.cross - self.cross.T
         return scatter
 
 
-def _descend(
-    loss: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]],
-    start: NDArray[np.float64],
-    stay: float,
-    max_steps: int,
-) -> NDArray[np.float64]:
+def _descend(loss: Callable[[Floats], tuple[float, Floats]], start: Floats, stay: float, max_steps: int) -> Floats:
     """Minimise a loss plus `stay` times the squared distance of L from the start."""
 
-    def evaluate(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def evaluate(flat: Floats) -> tuple[float, Floats]:
         L = flat.reshape(start.shape)
         value, gradient = loss(L)
         return value + stay * float(((L - start) ** 2).sum()), (gradient + 2 * stay * (L - start)).ravel()
@@ -210,13 +164,13 @@ def _descend(
     return np.asarray(found.x).reshape(start.shape)
 
 
-def squared_distances(A: NDArray[np.float64], B: NDArray[np.float64]) -> NDArray[np.float64]:
+def squared_distances(A: Floats, B: Floats) -> Floats:
     """Return squared Euclidean distances, (len(A), len(B))."""
-    d: NDArray[np.float64] = (A**2).sum(axis=1)[:, None] + (B**2).sum(axis=1) - 2 * A @ B.T
+    d: Floats = (A**2).sum(axis=1)[:, None] + (B**2).sum(axis=1) - 2 * A @ B.T
     return np.maximum(d, 0, out=d)
 
 
-def single_study(labels: NDArray[np.int64], studies: NDArray[np.int64]) -> NDArray[np.bool_]:
+def single_study(labels: Codes, studies: Codes) -> NDArray[np.bool_]:
     """Return which cells are of a label of a single study, (n,)."""
     _, codes = np.unique(labels, return_inverse=True)
     pairs = np.unique(np.stack([codes, studies], axis=1), axis=0)
@@ -224,7 +178,7 @@ def single_study(labels: NDArray[np.int64], studies: NDArray[np.int64]) -> NDArr
     return alone
 
 
-def excluded(rows: slice, alone: NDArray[np.bool_], studies: NDArray[np.int64]) -> NDArray[np.bool_]:
+def excluded(rows: slice, alone: NDArray[np.bool_], studies: Codes) -> NDArray[np.bool_]:
     """Return which cells cannot be neighbours of those in `rows`: themselves, and others of their study.
 
     Within a study the nearest cell of the label is near for reasons that hold in that study alone. Cells of a label
@@ -237,26 +191,14 @@ def excluded(rows: slice, alone: NDArray[np.bool_], studies: NDArray[np.int64]) 
     return out
 
 
-def itml(pairs: Pairs, *, slack: float = SLACK, max_sweeps: int = MAX_SWEEPS) -> NDArray[np.float64]:
+def itml(pairs: Pairs, *, slack: float = SLACK, max_sweeps: int = MAX_SWEEPS) -> Floats:
     r"""Minimise the LogDet divergence of A from the identity under the constraints, :cite:t:`Davis2007`.
 
     :math:`\min_A \operatorname{tr} A - \log\det A + \gamma \sum_c (\xi_c / b_c - \log(\xi_c / b_c))`, where
     :math:`v_c^T A v_c` is at most :math:`\xi_c` for similar and at least :math:`\xi_c` for dissimilar pairs. Each
     constraint in turn is met by a Bregman projection, a change of A by a matrix of rank 1, until a sweep changes the
-    dual variables by less than a thousandth. Time dim x dim for a pair and sweep.
-
-    Parameters
-    ----------
-    pairs
-        The constraints.
-    slack
-        :math:`\gamma`.
-    max_sweeps
-        Sweeps over all constraints at most.
-
-    Returns
-    -------
-    A, positive definite, shape (dim, dim).
+    dual variables by less than a thousandth. A is (dim, dim), `slack` is :math:`\gamma`; time dim x dim for a pair and
+    sweep.
     """
     A = np.eye(pairs.difference.shape[1])
     dual, bound = np.zeros(len(pairs.bound)), pairs.bound.astype(np.float64)
@@ -272,9 +214,7 @@ def itml(pairs: Pairs, *, slack: float = SLACK, max_sweeps: int = MAX_SWEEPS) ->
     return A
 
 
-def bregman_projection(
-    A: NDArray[np.float64], v: NDArray[np.float64], sign: float, bound: float, dual: float, slack: float
-) -> float:
+def bregman_projection(A: Floats, v: Floats, sign: float, bound: float, dual: float, slack: float) -> float:
     r"""Bring one distance to its bound, in place, and return the decrease of the dual variable.
 
     Of all matrices with :math:`v^T A v = \xi` the nearest is :math:`A + \beta A v v^T A`. With slack the bound moves
@@ -290,7 +230,7 @@ def bregman_projection(
     return step
 
 
-def draw_pairs(Z: NDArray[np.float64], labels: NDArray[np.int64], random: np.random.Generator) -> Pairs:
+def draw_pairs(Z: Floats, labels: Codes, random: np.random.Generator) -> Pairs:
     """Draw as many similar as dissimilar pairs, :math:`20 c^2` for c labels, at most 10,000 in all."""
     n = min(20 * len(np.unique(labels)) ** 2, MOST_PAIRS)
     anchor = random.integers(len(Z), size=n)
@@ -309,7 +249,7 @@ def draw_pairs(Z: NDArray[np.float64], labels: NDArray[np.int64], random: np.ran
     return Pairs(difference[kept], similar[kept], np.where(similar, near, far)[kept])
 
 
-def components(A: NDArray[np.float64], Z: NDArray[np.float64], latent_dim: int) -> NDArray[np.float64]:
+def components(A: Floats, Z: Floats, latent_dim: int) -> Floats:
     r"""Return L, (latent_dim, dim), with :math:`L^T L` as near to A as the cells can tell.
 
     Its rows are the principal components of the cells in the metric of A, so that distances lose least.
@@ -317,5 +257,5 @@ def components(A: NDArray[np.float64], Z: NDArray[np.float64], latent_dim: int) 
     size, U = np.linalg.eigh(A)
     root = (U * np.sqrt(np.maximum(size, 0))) @ U.T
     _, V = np.linalg.eigh(np.cov(Z @ root, rowvar=False))
-    L: NDArray[np.float64] = leading(V, latent_dim) @ root
+    L: Floats = leading(V, latent_dim) @ root
     return L

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+    from torch import Generator, Tensor
 
     from scim.training.data import TrainingCells
     from scim.training.loop._config import TrainConfig
@@ -29,14 +30,13 @@ FEW_GENES = 60  # a panel that leaves a cell fewer genes is not used
 class Batch(NamedTuple):
     """One step's input, on the device that trains."""
 
-    target: torch.Tensor
+    target: Tensor
     """(n, n_genes) log-normalised values of the first view, of all genes that were measured"""
-    observed: torch.Tensor
+    observed: Tensor
     """(n, n_genes) genes that were measured, 0 or 1"""
     views: list[View]
-    """input of the encoder"""
-    labels: torch.Tensor
-    studies: torch.Tensor
+    labels: Tensor
+    studies: Tensor
 
 
 class Batches:
@@ -47,7 +47,7 @@ class Batches:
         cells: TrainingCells,
         config: TrainConfig,
         random: np.random.Generator,
-        generator: torch.Generator,
+        generator: Generator,
         *,
         n_views: int = 1,
         target_sum: float = 1e4,
@@ -55,12 +55,10 @@ class Batches:
     ) -> None:
         self.cells, self.config, self.random, self.generator = cells, config, random, generator
         self.n_views, self.target_sum, self.device = n_views, target_sum, torch.device(device)
-        balance = {"class_balance": config.class_balance, "study_balance": config.study_balance}
-        weights = (
-            paper_weights(cells.label, cells.study)
-            if config.sampling == "paper"
-            else balanced_weights(cells.label, cells.study, **balance)
-        )
+        if config.sampling == "paper":
+            weights = paper_weights(cells.label, cells.study)
+        else:
+            weights = balanced_weights(cells.label, cells.study, config.class_balance, config.study_balance)
         self._cumulative = np.cumsum(weights)
         self._panels = torch.from_numpy(cells.panels.astype(np.float32)).to(self.device)
         self._gene_weight = _gene_weight(cells.mean_square)
@@ -81,10 +79,7 @@ class Batches:
             counts = _dense(self._augmented(X, rows), self.device)
             if config.platform > 0:
                 counts = shift_platform(counts, config.platform, self.generator)
-            seen = hide_genes(
-                observed, self._panels, self._gene_weight, random_panel=config.random_panel,
-                study_panel=config.study_panel, least_panel=config.least_panel, generator=self.generator,
-            )  # fmt: skip
+            seen = hide_genes(observed, self._panels, self._gene_weight, config, self.generator)
             views.append(View(_lognorm(counts * seen, self.target_sum), seen))
             targets.append(counts)
         labels, studies = (torch.from_numpy(codes[rows]).to(self.device) for codes in (cells.label, cells.study))
@@ -99,8 +94,7 @@ class Batches:
     def _partners(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         group = self._group[rows]
         within = (self.random.random(len(rows)) * self._sizes[group]).astype(np.int64)
-        partners: NDArray[np.int64] = self._order[self._starts[group] + within]
-        return partners
+        return np.asarray(self._order[self._starts[group] + within])
 
 
 def paper_weights(labels: NDArray[np.int64], studies: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -116,19 +110,9 @@ def paper_weights(labels: NDArray[np.int64], studies: NDArray[np.int64]) -> NDAr
 
 
 def balanced_weights(
-    labels: NDArray[np.int64], studies: NDArray[np.int64], *, class_balance: float, study_balance: float
+    labels: NDArray[np.int64], studies: NDArray[np.int64], class_balance: float, study_balance: float
 ) -> NDArray[np.float64]:
-    """Return weights by label within study, and by study; they add up to 1.
-
-    Parameters
-    ----------
-    labels, studies
-        (n,) codes.
-    class_balance
-        0: all cells of a study have one weight; 1: all of its labels have.
-    study_balance
-        0: the weight of a study is its number of cells; 1: all studies have one weight.
-    """
+    """Return weights by label within study, and by study, as :class:`TrainConfig` describes them; they add up to 1."""
     group = studies * (labels.max() + 1) + labels
     _, codes, counts = np.unique(group, return_inverse=True, return_counts=True)
     weights = counts[codes] ** -float(class_balance)
@@ -145,21 +129,10 @@ def mix(
     share: float,
     random: np.random.Generator,
 ) -> sparse.csr_matrix:
-    """Add to a share of the cells the counts of one to five others of their type.
+    """Add to a share of the cells the counts of one to five others of their type, which `draw_partners` draws by row.
 
     The sum is what one cell with more counts could have looked like; small classes gain most. Without deep cells of
     every type, depth itself looks like a type: precursors have three times the counts of T cells.
-
-    Parameters
-    ----------
-    X
-        Cells.
-    draw_partners
-        Returns a random partner for each of the given rows.
-    share
-        Share of the cells that are mixed.
-    random
-        Draws them.
     """
     n = X.shape[0]
     chosen = random.random(n) < share
@@ -181,7 +154,7 @@ def thin(X: sparse.csr_matrix, share: float, random: np.random.Generator) -> spa
     return sparse.csr_matrix((thinned, X.indices, X.indptr), shape=X.shape)
 
 
-def shift_platform(counts: torch.Tensor, most: float, generator: torch.Generator) -> torch.Tensor:
+def shift_platform(counts: Tensor, most: float, generator: Generator) -> Tensor:
     """Multiply the counts of each gene, (n, n_genes), by a factor of the virtual platform of the cell.
 
     Chemistries and protocols catch the same molecules with different yields, gene by gene. The standard deviation of
@@ -196,58 +169,34 @@ def shift_platform(counts: torch.Tensor, most: float, generator: torch.Generator
 
 
 def hide_genes(
-    observed: torch.Tensor,
-    panels: torch.Tensor,
-    gene_weight: torch.Tensor,
-    *,
-    random_panel: float,
-    study_panel: float,
-    least_panel: int,
-    generator: torch.Generator,
-) -> torch.Tensor:
-    """Choose the genes that the encoder sees of each cell of a batch.
+    observed: Tensor, panels: Tensor, gene_weight: Tensor, config: TrainConfig, generator: Generator
+) -> Tensor:
+    """Return the genes that the encoder sees of each cell of a batch, (n, n_genes), of those that were observed.
 
-    Parameters
-    ----------
-    observed
-        (n, n_genes) genes that were measured, 0 or 1.
-    panels
-        (n_panels, n_genes) panels of the studies, 0 or 1.
-    gene_weight
-        (N_PANELS, n_genes) relative probability of a gene in each random panel, around 1.
-    random_panel
-        Share of the panels that are random; the others show all genes.
-    study_panel
-        Share of the cells that are seen through the panel of a random study instead.
-    least_panel
-        Expected size of the smallest random panel; sizes are log-uniform.
-    generator
-        Source of all random numbers.
-
-    Returns
-    -------
-    (n, n_genes), 0 or 1, nowhere more than `observed`.
+    All are 0 or 1. A cell is seen through a random panel, of log-uniform size, or through one of the `panels` of the
+    studies, (n_panels, n_genes), in the shares of `config`. `gene_weight`, (N_PANELS, n_genes), around 1, has the
+    relative probability of each gene in each random panel.
     """
     n, n_genes = observed.shape
 
-    def uniform(*shape: int) -> torch.Tensor:
+    def uniform(*shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator, device=generator.device)
 
-    def pick(n_choices: int) -> torch.Tensor:
+    def pick(n_choices: int) -> Tensor:
         return torch.randint(n_choices, (n,), generator=generator, device=generator.device).to(observed.device)
 
-    least = min(least_panel, n_genes) / n_genes
+    least = min(config.least_panel, n_genes) / n_genes
     size = least ** uniform(N_PANELS, 1)  # log-uniform between `least` and 1
-    size[uniform(N_PANELS) >= random_panel] = torch.inf
+    size[uniform(N_PANELS) >= config.random_panel] = torch.inf
     random_panels = (uniform(N_PANELS, n_genes) < size * gene_weight).to(observed)
     seen = observed * random_panels[pick(N_PANELS)]
     through_study = observed * panels[pick(len(panels))]
-    seen = torch.where((uniform(n, 1) < study_panel).to(observed.device), through_study, seen)
+    seen = torch.where((uniform(n, 1) < config.study_panel).to(observed.device), through_study, seen)
     few = seen.sum(1, keepdim=True) < min(FEW_GENES, n_genes // 10)
     return torch.where(few, observed, seen)
 
 
-def _gene_weight(mean_square: NDArray[np.float64]) -> torch.Tensor:
+def _gene_weight(mean_square: NDArray[np.float64]) -> Tensor:
     """Weight genes by the rank of their mean square, 0.2 to 2, squared in every second panel as if of markers."""
     rank = np.argsort(np.argsort(mean_square, kind="stable"), kind="stable") / len(mean_square)
     weight = torch.from_numpy(np.clip(2 * rank, 0.2, 2).astype(np.float32))
@@ -260,7 +209,7 @@ def unaugmented(cells: TrainingCells, rows: NDArray[np.int64], target_sum: float
     return View(x, torch.from_numpy(cells.panels[cells.panel[rows]].astype(np.float32)))
 
 
-def _dense(X: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
+def _dense(X: sparse.csr_matrix, device: torch.device) -> Tensor:
     if device.type == "cpu":
         return torch.from_numpy(X.toarray())
     # Made dense on the device: a tenth of the bytes travel.
@@ -269,7 +218,7 @@ def _dense(X: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
     return torch.zeros(X.shape, device=device).index_put_((row, gene), values, accumulate=True)
 
 
-def _lognorm(counts: torch.Tensor, target_sum: float) -> torch.Tensor:
+def _lognorm(counts: Tensor, target_sum: float) -> Tensor:
     total = counts.sum(1, keepdim=True)
-    values: torch.Tensor = (counts * (target_sum / total.clamp(min=1e-6))).log1p()
+    values: Tensor = (counts * (target_sum / total.clamp(min=1e-6))).log1p()
     return values

@@ -17,7 +17,8 @@ from scim._core import FormatError, logger, new_folder, read_json, write_json
 if TYPE_CHECKING:
     import os
 
-    import torch
+    from torch import Tensor
+    from torch.optim import Optimizer
 
     from scim.training.data import TrainingCells
 
@@ -27,33 +28,22 @@ _LONG = ("data", "seed")  # too long to be shown when they differ
 
 
 class State(NamedTuple):
-    """The state of a run, besides its data and settings."""
+    """The state of a run, besides its data and settings: `step` batches are done, `values` are for JSON."""
 
     step: int
-    """batches done"""
-    tensors: dict[str, torch.Tensor]
+    tensors: dict[str, Tensor]
     values: dict[str, Any]
-    """JSON can hold them"""
 
 
 class Checkpoints:
-    """A folder with the last state of a run; it is created if it does not exist.
-
-    The state of another run is refused: `run` has what the run depends on, its settings and a digest of the data.
-    """
+    """A folder with the last state of a run, which is told by its settings and a digest of its data."""
 
     def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:
         self.folder = Path(folder)
         self._run: dict[str, Any] = json.loads(json.dumps(run))  # tuples are lists on disk
 
     def save(self, state: State) -> None:
-        """Write a state, and then remove the one before: a whole one exists at every moment.
-
-        Raises
-        ------
-        OSError
-            The disk is full, or cannot be written to; the state before is kept.
-        """
+        """Write a state, and then remove the one before: a whole one exists at every moment, also if this fails."""
         self.folder.mkdir(parents=True, exist_ok=True)
         older = self._states()
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
@@ -71,15 +61,7 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
     def load(self) -> State | None:
-        """Read the last state; `None` if none exists.
-
-        Raises
-        ------
-        ValueError
-            It is of another run.
-        FormatError
-            It is damaged.
-        """
+        """Return the last state, `None` if none exists; a damaged one is a FormatError, a foreign one a ValueError."""
         states = self._states()
         if not states:
             return None
@@ -140,17 +122,15 @@ def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return found
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the state of an optimizer as tensors by name."""
     states = optimizer.state_dict()["state"]
     return {f"optimizer.{i}.{name}": value for i, state in states.items() for name, value in state.items()}
 
 
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]
-) -> None:
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
     """Restore the state that :func:`optimizer_tensors` returned, and the settings of the groups of parameters."""
-    states: dict[int, dict[str, torch.Tensor]] = {}
+    states: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         kind, _, rest = key.partition(".")
         if kind == "optimizer":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from scim._core import check_choice, check_count
-from scim.model._config import Config, check_number
+from scim.model._config import Config
 
 if TYPE_CHECKING:
     import os
@@ -43,11 +43,9 @@ class TrainConfig(Config):
         The loss. Of labelled cells: `"prototypes"` (cross-entropy of the cosines to one learned direction per label),
         `"triplet"`, `"contrastive"` (pairs), `"nca"` (soft neighbours), `"supcon"` (supervised contrastive). Of two
         views of each cell, without labels: `"simclr"` (NT-Xent), `"moco"` (momentum encoder with a queue). Or a linear
-        map, see :func:`scim.training.linear.fit_linear`: `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"`;
-        of the other settings it depends on `class_balance`, `study_balance` and those of the data.
+        map: `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"`; it depends on the balances and the data alone.
     n_members
-        Encoders that are trained one after the other and merged into one network, see
-        :func:`scim.training.loop._learner.merge_encoders`: steadier than any of them. A decoder needs 1.
+        Encoders that are trained and merged into one network, steadier than any of them. A decoder needs 1.
     n_steps
         Number of batches, for each member.
     validate_every
@@ -75,11 +73,10 @@ class TrainConfig(Config):
     mining
         Which negatives make triplets: see :meth:`scim.training.losses._triplet.TripletLoss.mine`.
     positives
-        `"across"`: pairs of different studies, and within a study only for labels of a single study; `"any"`: pairs
-        within a study too.
+        `"across"`: pairs of different studies, except for labels of a single study; `"any"`: within a study too.
     per_anchor
-        Positives drawn for each cell of a batch, so that cells of rare labels weigh as much as those of common ones;
-        `None`: all. Of `"triplet"` and `"contrastive"`.
+        Positives drawn for each cell, so that rare labels weigh as much as common ones; `None`: all. Of `"triplet"`
+        and `"contrastive"`.
     reconstruction_weight
         Weight of the mean squared error of the decoder over the observed genes; 0 trains no decoder.
     l1
@@ -96,8 +93,7 @@ class TrainConfig(Config):
     thin
         Share of cells that lose counts at random, down to a twentieth.
     platform
-        Largest standard deviation of the logarithm of the factors by which virtual platforms multiply the counts of
-        each gene; 0: none.
+        Largest standard deviation of the log factors by which virtual platforms multiply the counts of each gene.
     random_panel
         Share of random gene panels among those that hide genes from the encoder.
     study_panel
@@ -107,8 +103,7 @@ class TrainConfig(Config):
     averaging
         Decay of the average of the weights over the steps, which becomes the model; 0: the last weights do.
     genes
-        Genes that the model reads, except those that no data set measured. Default: `ModelConfig.n_genes` markers of
-        the labels are chosen.
+        Genes that the model reads, of those that a data set measured. Default: `ModelConfig.n_genes` marker genes.
     layer
         Where the counts are; default: wherever they are found.
     gene_key
@@ -158,17 +153,11 @@ class TrainConfig(Config):
     scratch: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            check_number(name, getattr(self, name), whole=True, least=1)
-        check_number("batch_size", self.batch_size, whole=True, least=4)
-        if self.per_anchor is not None:
-            check_number("per_anchor", self.per_anchor, whole=True, least=1)
-        for name in ("lr", "margin", "temperature"):
-            check_number(name, getattr(self, name), least=1e-9)
-        for name in ("weight_decay", "objective_weight", "reconstruction_weight", "l1", "platform"):
-            check_number(name, getattr(self, name))
-        for name in _SHARES:
-            check_number(name, getattr(self, name), most=1)
+        self._check_numbers(*_COUNTS, *(["per_anchor"] if self.per_anchor is not None else []), whole=True, least=1)
+        self._check_numbers("batch_size", whole=True, least=4)
+        self._check_numbers("lr", "margin", "temperature", least=1e-9)
+        self._check_numbers("weight_decay", "objective_weight", "reconstruction_weight", "l1", "platform")
+        self._check_numbers(*_SHARES, most=1)
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         check_count("checkpoint_every", self.checkpoint_every)
@@ -181,8 +170,7 @@ class TrainConfig(Config):
     def paper(cls, **changes: Any) -> Self:
         """Return the recipe of :cite:t:`Heimberg2025`, with `changes`: semi-hard triplets, no augmentation.
 
-        :meth:`ModelConfig.paper` has its net. Its learning rate falls as a cosine, without the rise at the start that
-        ours has.
+        :meth:`ModelConfig.paper` has its net. Unlike in the paper, the learning rate rises before it falls as a cosine.
         """
         recipe: dict[str, Any] = {
             "n_members": 1, "n_steps": 50_000, "batch_size": 1000, "lr": 5e-3, "objective": "triplet",

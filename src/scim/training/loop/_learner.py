@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from scim.model import Labels
     from scim.model._config import ModelConfig
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
 
 
 class Learner(nn.Module):
-    """Encoder, decoder and loss; for `within_study` see :class:`scim.training.losses.LabelledLoss`.
-
-    The generator draws the first weights, dropout, and what the loss draws.
-    """
+    """Encoder, decoder and loss; the generator draws the first weights, dropout, and what the loss draws."""
 
     def __init__(
         self,
@@ -47,14 +45,13 @@ class Learner(nn.Module):
         self.decoder = Decoder(net, generator) if config.reconstruction_weight > 0 else None
         self.loss = make_loss(config, tables, torch.from_numpy(within_study), self.encoder, generator)
 
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch, and its terms before they are weighted."""
         config = self.config
         embeddings = self.loss.embed(self.encoder, batch.views)
-        terms: dict[str, torch.Tensor] = {
-            config.objective: self.loss(embeddings, batch.labels, batch.studies, self.generator)
-        }
-        total = config.objective_weight * terms[config.objective]
+        objective: Tensor = self.loss(embeddings, batch.labels, batch.studies, self.generator)
+        terms: dict[str, Tensor] = {config.objective: objective}
+        total = config.objective_weight * objective
         if self.decoder is not None:
             target = self.encoder.scale(batch.target, batch.observed)
             terms["reconstruction"] = reconstruction_loss(self.decoder(embeddings[0]), target, batch.observed)
@@ -66,8 +63,7 @@ class Learner(nn.Module):
     @property
     def nets(self) -> nn.ModuleDict:
         """Encoder and decoder: what becomes the model."""
-        nets = {"encoder": self.encoder}
-        return nn.ModuleDict(nets if self.decoder is None else {**nets, "decoder": self.decoder})
+        return nn.ModuleDict({"encoder": self.encoder} | ({"decoder": self.decoder} if self.decoder else {}))
 
     def draw_dropout_from(self, generator: torch.Generator) -> None:
         """Set the generator of all dropout, on the device of the nets."""
@@ -76,7 +72,7 @@ class Learner(nn.Module):
                 module.generator = generator
 
 
-def reconstruction_loss(decoded: torch.Tensor, target: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+def reconstruction_loss(decoded: Tensor, target: Tensor, observed: Tensor) -> Tensor:
     """Return the mean squared error over the genes that were observed; `observed` is (n, n_genes), 0 or 1."""
     error = (decoded - target).square() * observed
     return error.sum() / observed.sum().clamp(min=1)
@@ -86,9 +82,7 @@ class WeightAverage:
     r"""Exponential moving average of the weights, and of the statistics of batch normalisation.
 
     After step :math:`t` it is :math:`d \, \bar w + (1 - d) w` with :math:`d = \min(decay, (t + 1) / (t + 10))`, so that
-    the first steps are soon forgotten.
-
-    `tensors` has the averages by name, as in the module's state.
+    the first steps are soon forgotten. `tensors` has the averages by name, as in the module's state.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -117,25 +111,13 @@ class WeightAverage:
 
 
 @torch.no_grad()
-def merge_encoders(encoders: Sequence[Encoder], view: View, weights: torch.Tensor) -> Encoder:
+def merge_encoders(encoders: Sequence[Encoder], view: View, weights: Tensor) -> Encoder:
     r"""Merge the ensemble into one network: hidden layers side by side, and one head.
 
     The outputs of the members, each divided by its mean length, are joined and projected onto the `latent_dim`
     directions in which they are largest (singular vectors, not centred, because embeddings are compared by cosine).
-    The heads and the projection are one linear map, so the result is an ordinary encoder with wider hidden layers.
-
-    Parameters
-    ----------
-    encoders
-        m encoders of hidden layers h and latent_dim d; without hidden layers they read the same input.
-    view
-        Cells by which lengths and directions are measured.
-    weights
-        (n,) weights of these cells.
-
-    Returns
-    -------
-    An encoder with hidden layers m h, of latent_dim d.
+    The heads and the projection are one linear map, so the result is an ordinary encoder with wider hidden layers: of
+    m encoders with hidden layers h, m h. Lengths and directions are those of the cells of `view` with `weights` (n,).
     """
     first = encoders[0]
     hidden = tuple(len(encoders) * width for width in first.config.hidden)
@@ -170,6 +152,6 @@ def _merge_blocks(merged: nn.Module, blocks: Sequence[nn.Module], *, diagonal: b
                 tensor.copy_(torch.cat([part.expand(width, *part.shape[1:]) for part in parts]))
 
 
-def _block_diagonal(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    joined: torch.Tensor = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
+def _block_diagonal(parts: Sequence[Tensor]) -> Tensor:
+    joined: Tensor = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
     return joined

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from scim.model._config import ModelConfig
     from scim.model.net import Decoder, Encoder
@@ -33,19 +34,15 @@ _LOG_EVERY, _BATCH = 50, 512
 
 
 class Fitted(NamedTuple):
-    """The result of training."""
+    """The trained nets, and `step` and `macro_f1` of each validation."""
 
     encoder: Encoder
     decoder: Decoder | None
     history: list[dict[str, float]]
-    """`step` and `macro_f1` of each validation"""
 
 
 class Run:
-    """One training run: all of its state; it steps, stops early by `validation`, is saved and restored.
-
-    `random` seeds it; without `fabric` it runs on one GPU if there is one, else on the CPU.
-    """
+    """One training run with all of its state; `random` seeds it, and it stops early by `validation`."""
 
     def __init__(
         self,
@@ -79,7 +76,7 @@ class Run:
         )  # fmt: skip
         self.average = WeightAverage(self.net.nets, config.averaging)
         self.step, self.history = 0, list[dict[str, float]]()
-        self.best: dict[str, torch.Tensor] = {}
+        self.best: dict[str, Tensor] = {}
 
     @property
     def net(self) -> Learner:
@@ -180,23 +177,13 @@ class Run:
 class Validation:
     """The score of held-out studies by their nearest training cells, which early stopping compares.
 
-    Parameters
-    ----------
-    training, held_out
-        Cells that train, and cells of the held-out studies, over the same genes.
-    random
-        Draws at most `MOST_CELLS` of each, rare labels first.
-
-    Raises
-    ------
-    ValueError
-        They have no label in common, and none that is a descendant of another.
+    At most `MOST_CELLS` of each are drawn, rare labels first. A label has to be in both, or a descendant of one.
     """
 
     def __init__(self, training: TrainingCells, held_out: TrainingCells, random: np.random.Generator) -> None:
         self._training, self._training_rows = training, _sample(training, random)
         self._held_out, self._held_out_rows = held_out, _sample(held_out, random)
-        self._truth = _names(held_out)[held_out.label[self._held_out_rows]]
+        self._truth = np.array(held_out.labels.names, dtype=object)[held_out.label[self._held_out_rows]]
         best = label_scores(self._truth, self._truth, seen=training.labels.names)
         if np.isnan(best.summary["macro_f1_ontology"]):
             msg = (
@@ -216,23 +203,19 @@ class Validation:
             nearest = (query @ reference.T).topk(min(NEIGHBORS, len(labels)), dim=1).indices
             predicted = functional.one_hot(labels[nearest]).sum(1).argmax(1).cpu().numpy()
         encoder.train(mode)
-        scores = label_scores(self._truth, _names(self._training)[predicted], seen=self._training.labels.names)
-        return scores.summary["macro_f1_ontology"]
-
-
-def _names(cells: TrainingCells) -> NDArray[np.object_]:
-    return np.array(cells.labels.names, dtype=object)
+        names = np.array(self._training.labels.names, dtype=object)
+        return label_scores(self._truth, names[predicted], seen=names).summary["macro_f1_ontology"]
 
 
 def _sample(cells: TrainingCells, random: np.random.Generator) -> NDArray[np.int64]:
     n = len(cells.label)
     if n <= MOST_CELLS:
         return np.arange(n)
-    weights = balanced_weights(cells.label, cells.study, class_balance=0.5, study_balance=0.5)
+    weights = balanced_weights(cells.label, cells.study, 0.5, 0.5)
     return np.sort(random.choice(n, MOST_CELLS, replace=False, p=weights))
 
 
-def _embed(encoder: Encoder, cells: TrainingCells, rows: NDArray[np.int64]) -> torch.Tensor:
+def _embed(encoder: Encoder, cells: TrainingCells, rows: NDArray[np.int64]) -> Tensor:
     device, target_sum = encoder.head.weight.device, encoder.config.target_sum
     views = (unaugmented(cells, rows[i : i + _BATCH], target_sum) for i in range(0, rows.size, _BATCH))
     return torch.cat([encoder(view.x.to(device), view.seen.to(device)) for view in views])
@@ -260,5 +243,5 @@ def deterministic(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-def _with_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

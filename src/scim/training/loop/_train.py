@@ -61,8 +61,7 @@ def train(
     data
         Labelled cells with counts: an AnnData, the path of an .h5ad or .zarr file, an open :class:`scim.atlas.Atlas`
         whose counts are stored, a :class:`tiledbsoma.Experiment`, a list of these, or a dict of them by name. Genes
-        may be named differently in each. A gene that a data set did not measure is unknown in it, not zero: neither
-        the input nor the loss depends on it.
+        may be named differently in each. A gene that a data set did not measure is unknown in it, not zero.
     label_key
         Column of obs with the labels: Cell Ontology ids or names, or free words. Cells without a label are left out.
     study_key
@@ -73,19 +72,17 @@ def train(
         Studies that are held out. The weights with the best macro-F1 of their labels are kept, and training stops
         after `config.patience` validations without a better one.
     model
-        Sizes of the net, and how many marker genes are chosen for it (`n_genes`). On some ten thousand cells wider and
-        deeper nets than the default were no better. A linear map depends on `n_genes` and `latent_dim` alone.
+        Sizes of the net, and how many marker genes are chosen for it (`n_genes`). On some ten thousand cells larger
+        nets than the default were no better. A linear map depends on `n_genes` and `latent_dim` alone.
     config
         How it is trained: the loss (`objective`), steps, augmentation, genes, memory.
     fabric
-        A :class:`lightning_fabric.Fabric` with devices, strategy, precision and loggers. With several devices it has
-        to be launched: call `fabric.launch()` first, or with a strategy that starts the processes itself, as
-        `"ddp_spawn"`, `fabric.launch(function)`, and train in `function(fabric)`. Each process reads all data; all
-        return the same model. Default: one GPU if there is one, else the CPU, in single precision.
+        A :class:`lightning_fabric.Fabric` with devices, strategy, precision and loggers. With several devices call
+        `fabric.launch()` first or, where the strategy starts the processes (`"ddp_spawn"`), train in the function that
+        `fabric.launch(function)` runs; all return the same model. Default: one GPU, or the CPU, in single precision.
     checkpoint
-        Folder of the state, and of a log of the losses. If training is interrupted, the same call resumes (without
-        `rng`, with the seed that was drawn then); on a CPU the weights are those of an uninterrupted run, to the last
-        bit.
+        Folder of the state, and of a log of the losses. If training is interrupted, the same call resumes, without
+        `rng` too; on a CPU the weights are those of an uninterrupted run, to the last bit.
     rng
         Seed or generator. The same seed gives the same model on the same CPU with the same number of threads.
 
@@ -121,9 +118,7 @@ def train(
     if is_linear and (validation or checkpoint is not None or fabric is not None):
         msg = f"objective={config.objective!r} is fitted in one go: it takes no validation=, checkpoint= or fabric=."
         raise ValueError(msg)
-    if rng is None and not is_linear:
-        rng = _draw_seed(checkpoint, fabric)
-    random = np.random.default_rng(rng)
+    random = np.random.default_rng(_draw_seed(checkpoint, fabric) if rng is None and not is_linear else rng)
     net = ModelConfig() if model is None else model
     keys: dict[str, Any] = {"label_key": label_key, "study_key": study_key}
     with gathered(data, **keys, layer=config.layer, gene_key=config.gene_key, filters=filters) as (sets, report):
@@ -142,7 +137,15 @@ def train(
     seconds = time.perf_counter() - started
     counts = len(cells.label), len(cells.labels.names), len(cells.studies)
     logger.info("trained on %d cells, %d labels, %d studies in %.0f s", *counts, seconds)
-    metadata = _metadata(cells, config) | {"filters": report, "validation": fitted.history}
+    metadata = {
+        "scim_version": version("scim-atlas"),
+        "n_cells": len(cells.label),
+        "studies": dict(zip(cells.studies, np.bincount(cells.study).tolist(), strict=True)),
+        "objective": config.objective,
+        "training": config.recipe(),
+        "filters": report,
+        "validation": fitted.history,
+    }
     return Model(fitted.encoder.config, cells.genes, cells.labels, fitted.encoder, fitted.decoder, metadata=metadata)
 
 
@@ -153,21 +156,9 @@ def _draw_seed(checkpoint: str | os.PathLike[str] | None, fabric: Fabric | None)
     return seed if fabric is None else int(fabric.broadcast(seed))
 
 
-def _metadata(cells: TrainingCells, config: TrainConfig) -> dict[str, object]:
-    counts = np.bincount(cells.study)
-    return {
-        "scim_version": version("scim-atlas"),
-        "n_cells": len(cells.label),
-        "studies": {study: int(n) for study, n in zip(cells.studies, counts, strict=True)},
-        "objective": config.objective,
-        "training": config.recipe(),
-    }
-
-
 def _fit_linear(cells: TrainingCells, net: ModelConfig, config: TrainConfig, random: np.random.Generator) -> Fitted:
     """Fit a linear map as an encoder without hidden layers; cells are weighted as batches draw them."""
-    balance = {"class_balance": config.class_balance, "study_balance": config.study_balance}
-    weights = balanced_weights(cells.label, cells.study, **balance)
+    weights = balanced_weights(cells.label, cells.study, config.class_balance, config.study_balance)
     net = ModelConfig(net.n_genes, (), net.latent_dim)
 
     def blocks() -> Iterator[Block]:
@@ -190,20 +181,15 @@ def _fit_members(
     fabric: Fabric | None,
     checkpoint: Path | None,
 ) -> Fitted:
-    """Train the members one after the other and merge them.
-
-    In a checkpoint each member has its own folder, so that finished members are not trained again.
-    """
+    """Train the members one after the other, with a folder for each in the checkpoint, and merge them."""
     data = "" if checkpoint is None else "".join(digest_of(part) for part in (cells, held_out) if part is not None)
     n_processes = 1 if fabric is None else fabric.world_size
     members = []
     for number, generator in enumerate(random.spawn(config.n_members)):
         checkpoints, devices = None, fabric
         if checkpoint is not None:
-            identity = {
-                "net": net.to_dict(), "training": config.recipe(), "data": data, "n_processes": n_processes,
-                "seed": str(generator.bit_generator.state),
-            }  # fmt: skip
+            identity = {"net": net.to_dict(), "training": config.recipe(), "data": data, "n_processes": n_processes}
+            identity["seed"] = str(generator.bit_generator.state)
             folder = checkpoint if config.n_members == 1 else checkpoint / f"member_{number}"
             checkpoints = Checkpoints(folder, identity)
             if fabric is None:
@@ -213,8 +199,7 @@ def _fit_members(
         if held_out is not None:
             validation = Validation(cells, held_out, np.random.default_rng(generator.integers(2**62)))
         name = "train" if config.n_members == 1 else f"train {number + 1}/{config.n_members}"
-        sizes = config.n_members, config.n_steps, config.batch_size
-        logger.info("encoder %d of %d: %d batches of %d cells", number + 1, *sizes)
+        logger.info("%s: %d batches of %d cells", name, config.n_steps, config.batch_size)
         run = Run(cells, net, config, generator, fabric=devices, validation=validation)
         members.append(run.fit(checkpoints, name=name))
     return members[0] if len(members) == 1 else _merge(members, cells, net.target_sum, random)
@@ -225,7 +210,7 @@ def _merge(members: list[Fitted], cells: TrainingCells, target_sum: float, rando
     n = len(cells.label)
     rows = np.sort(random.choice(n, min(n, MOST_CELLS), replace=False))
     view = unaugmented(cells, rows, target_sum)
-    weights = balanced_weights(cells.label[rows], cells.study[rows], class_balance=0.5, study_balance=0.5)
+    weights = balanced_weights(cells.label[rows], cells.study[rows], 0.5, 0.5)
     with deterministic(torch.device("cpu")):
         encoder = merge_encoders([member.encoder for member in members], view, torch.from_numpy(weights).float())
     history = [{"member": number, **entry} for number, member in enumerate(members) for entry in member.history]

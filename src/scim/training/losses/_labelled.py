@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pytorch_metric_learning import losses as pml
@@ -12,58 +12,29 @@ from torch.nn import functional
 from scim.training.losses._loss import LabelledLoss
 
 if TYPE_CHECKING:
-    from scim.training.losses._loss import Relations
+    from torch import Generator, Tensor
 
 
 class PrototypeLoss(LabelledLoss):
     """The cross-entropy of the cosines to one learned direction per label: see :func:`prototype_loss`.
 
-    Attributes
-    ----------
-    prototypes
-        (n_labels, latent_dim), of any length.
-
-    Parameters
-    ----------
-    relations, within_study, label_perturbation
-        See :class:`LabelledLoss`.
-    latent_dim
-        Length of an embedding.
-    temperature
-        Divides the cosines.
-    generator
-        Draws the first directions.
+    `prototypes` are (n_labels, latent_dim), of any length; the generator draws the first.
     """
 
-    def __init__(
-        self,
-        relations: Relations,
-        within_study: torch.Tensor,
-        label_perturbation: float = 0.0,
-        *,
-        latent_dim: int,
-        temperature: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(relations, within_study, label_perturbation)
+    def __init__(self, *labelled: Any, latent_dim: int, temperature: float, generator: Generator) -> None:
+        super().__init__(*labelled)
         drawn = torch.randn(len(self.descendants), latent_dim, generator=generator, device=generator.device)
         self.prototypes = nn.Parameter(drawn.to(self.descendants.device))
         self.temperature = temperature
 
-    def _labelled_loss(
-        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         del studies, generator
         return prototype_loss(embedding, self.prototypes, labels, self.descendants, self.temperature)
 
 
 def prototype_loss(
-    embedding: torch.Tensor,
-    prototypes: torch.Tensor,
-    labels: torch.Tensor,
-    descendants: torch.Tensor,
-    temperature: float,
-) -> torch.Tensor:
+    embedding: Tensor, prototypes: Tensor, labels: Tensor, descendants: Tensor, temperature: float
+) -> Tensor:
     r"""Return the cross-entropy of the cosines to one direction per label, aware of the ontology.
 
     A cell of a coarse label may be of any descendant of it, so the probabilities of these are summed; the ancestors of
@@ -72,18 +43,8 @@ def prototype_loss(
 
     .. math:: -\log \frac{\sum_{k \in B} \exp(z \cdot w_k / \tau)}{\sum_{k \notin A} \exp(z \cdot w_k / \tau)}.
 
-    Parameters
-    ----------
-    embedding
-        (n, latent_dim) unit rows.
-    prototypes
-        (n_labels, latent_dim), of any length.
-    labels
-        (n,) label codes.
-    descendants
-        (n_labels, n_labels): whether b is a, or a descendant of a.
-    temperature
-        Divides the cosines.
+    Embeddings are (n, latent_dim) unit rows, prototypes (n_labels, latent_dim) of any length, labels (n,) codes;
+    `descendants` is that of :class:`Relations`.
     """
     logits = embedding @ functional.normalize(prototypes).T / temperature  # (n, n_labels)
     correct = descendants[labels]
@@ -97,47 +58,28 @@ class ContrastiveLoss(LabelledLoss):
 
     With :math:`d = \lVert a - b \rVert`, the mean of :math:`d^2 / 2` over pairs of positives, plus the mean of
     :math:`\max(0, m - d)^2 / 2` over those pairs of negatives that are nearer than the margin. Over all negatives the
-    second mean would fade as they move apart.
-
-    Parameters
-    ----------
-    relations, within_study, label_perturbation
-        See :class:`LabelledLoss`.
-    margin
-        :math:`m`.
-    per_anchor
-        Positives drawn for each cell; default: all.
+    second mean would fade as they move apart. `per_anchor` positives are drawn for each cell; `None`: all.
     """
 
-    def __init__(
-        self,
-        relations: Relations,
-        within_study: torch.Tensor,
-        label_perturbation: float = 0.0,
-        *,
-        margin: float,
-        per_anchor: int | None = None,
-    ) -> None:
-        super().__init__(relations, within_study, label_perturbation)
+    def __init__(self, *labelled: Any, margin: float, per_anchor: int | None = None) -> None:
+        super().__init__(*labelled)
         self.per_anchor = per_anchor
         self.pairs = _HalfSquares(neg_margin=margin)
 
-    def _labelled_loss(
-        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         positives = self.draw_positives(labels, studies, self.per_anchor, generator)
         negatives = self.negatives(labels).nonzero(as_tuple=True)
-        loss: torch.Tensor = self.pairs(embedding, indices_tuple=(*positives, *negatives))
+        loss: Tensor = self.pairs(embedding, indices_tuple=(*positives, *negatives))
         return loss
 
 
 class _HalfSquares(pml.ContrastiveLoss):  # type: ignore[misc]  # the package has no types
     """The pairs and the means of the package's loss, which has :math:`d` and :math:`m - d` unsquared."""
 
-    def pos_calc(self, distances: torch.Tensor, margin: float) -> torch.Tensor:
+    def pos_calc(self, distances: Tensor, margin: float) -> Tensor:
         return functional.relu(distances - margin).square() / 2
 
-    def neg_calc(self, distances: torch.Tensor, margin: float) -> torch.Tensor:
+    def neg_calc(self, distances: Tensor, margin: float) -> Tensor:
         return functional.relu(margin - distances).square() / 2
 
 
@@ -150,29 +92,13 @@ class NCALoss(LabelledLoss):
 
     `NCALoss` of pytorch-metric-learning sums over all cells of the batch: related labels would be negatives, and cells
     of a study positives; where there are neither, the two agree.
-
-    Parameters
-    ----------
-    relations, within_study, label_perturbation
-        See :class:`LabelledLoss`.
-    temperature
-        :math:`\tau`.
     """
 
-    def __init__(
-        self,
-        relations: Relations,
-        within_study: torch.Tensor,
-        label_perturbation: float = 0.0,
-        *,
-        temperature: float,
-    ) -> None:
-        super().__init__(relations, within_study, label_perturbation)
+    def __init__(self, *labelled: Any, temperature: float) -> None:
+        super().__init__(*labelled)
         self.temperature = temperature
 
-    def _labelled_loss(
-        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         del generator
         positives, negatives = self.positives(labels, studies), self.negatives(labels)
         anchors = positives.any(1)
@@ -193,31 +119,15 @@ class SupConLoss(LabelledLoss):
         \log \frac{\exp(a \cdot p / \tau)}{\sum_{b \in P \cup N} \exp(a \cdot b / \tau)}
 
     over the cells with positives.
-
-    Parameters
-    ----------
-    relations, within_study, label_perturbation
-        See :class:`LabelledLoss`.
-    temperature
-        :math:`\tau`.
     """
 
-    def __init__(
-        self,
-        relations: Relations,
-        within_study: torch.Tensor,
-        label_perturbation: float = 0.0,
-        *,
-        temperature: float,
-    ) -> None:
-        super().__init__(relations, within_study, label_perturbation)
+    def __init__(self, *labelled: Any, temperature: float) -> None:
+        super().__init__(*labelled)
         self.contrast = pml.SupConLoss(temperature=temperature)
 
-    def _labelled_loss(
-        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         del generator
         positives, negatives = self.positives(labels, studies), self.negatives(labels)
         pairs = (*positives.nonzero(as_tuple=True), *negatives.nonzero(as_tuple=True))
-        loss: torch.Tensor = self.contrast(embedding, indices_tuple=pairs)
+        loss: Tensor = self.contrast(embedding, indices_tuple=pairs)
         return loss

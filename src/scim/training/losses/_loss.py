@@ -13,15 +13,17 @@ from scim import ontology
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Generator, Tensor
+
     from scim.model.net import Encoder
 
 
 class View(NamedTuple):
     """Cells as one experiment might have measured them."""
 
-    x: torch.Tensor
+    x: Tensor
     """(n, n_genes) log-normalised values of the visible genes"""
-    seen: torch.Tensor
+    seen: Tensor
     """(n, n_genes) visible genes, 0 or 1"""
 
 
@@ -29,39 +31,19 @@ class Loss(nn.Module):
     """A loss that brings cells of a type, or views of a cell, together.
 
     All that has to survive a checkpoint is in parameters, persistent buffers and submodules: `state_dict` has it.
-
-    Attributes
-    ----------
-    n_views
-        Augmented views of each cell that a step draws.
-    needs_labels
-        Whether the loss depends on the labels.
     """
 
     n_views: int = 1
-    needs_labels: bool = True
+    """augmented views of each cell that a step draws"""
 
-    def embed(self, encoder: Encoder, views: Sequence[View]) -> list[torch.Tensor]:
+    def embed(self, encoder: Encoder, views: Sequence[View]) -> list[Tensor]:
         """Embed `n_views` views of the same cells, each (n, latent_dim); the first by the encoder, with gradient."""
         return [encoder(view.x, view.seen) for view in views]
 
-    def forward(
-        self,
-        embeddings: Sequence[torch.Tensor],
-        labels: torch.Tensor,
-        studies: torch.Tensor,
-        generator: torch.Generator,
-    ) -> torch.Tensor:
-        """Return the loss of a batch, a scalar.
+    def forward(self, embeddings: Sequence[Tensor], labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
+        """Return the loss, a scalar, of the unit rows of :meth:`embed` with their label and study codes (n,).
 
-        Parameters
-        ----------
-        embeddings
-            From :meth:`embed`: unit rows.
-        labels, studies
-            (n,) codes.
-        generator
-            Source of all random numbers; it may live on another device than the embeddings.
+        The generator may live on another device than the embeddings.
         """
         device = embeddings[0].device
         # Distances of unit rows are differences of numbers near 1: half precision would leave two digits of them.
@@ -71,20 +53,18 @@ class Loss(nn.Module):
     def after_step(self, encoder: Encoder) -> None:
         """Update what follows the encoder, after each of its steps."""
 
-    def _loss(
-        self, embeddings: list[torch.Tensor], labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _loss(self, embeddings: list[Tensor], labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         raise NotImplementedError
 
 
 class Relations(NamedTuple):
     """How labels lie to each other in the Cell Ontology: bool tensors, each (n_labels, n_labels)."""
 
-    related: torch.Tensor
+    related: Tensor
     """labels that are not each other's negatives: the same, or one an ancestor of the other"""
-    descendants: torch.Tensor
+    descendants: Tensor
     """`descendants[a, b]`: b is a, or a descendant of a"""
-    parents: torch.Tensor
+    parents: Tensor
     """`parents[a, b]`: b is an ancestor of a, and no other label lies between the two"""
 
 
@@ -101,57 +81,38 @@ def relations(labels: Sequence[str]) -> Relations:
 
 
 class LabelledLoss(Loss):
-    """A loss of one view of each cell and its label; a share of the labels is made coarser first.
+    """A loss of one view of each cell and its label; a share of the labels is made coarser first, see :func:`perturb`.
 
-    Parameters
-    ----------
-    relations
-        Of the labels.
-    within_study
-        (n_labels,) labels whose pairs within a study are positives too.
-    label_perturbation
-        Share of the labels that are replaced by a parent: see :func:`perturb`.
+    `within_study`, (n_labels,), marks the labels whose pairs within a study are positives too.
     """
 
-    related: torch.Tensor
-    descendants: torch.Tensor
-    parents: torch.Tensor
-    within_study: torch.Tensor
+    related: Tensor
+    descendants: Tensor
+    parents: Tensor
+    within_study: Tensor
 
-    def __init__(self, relations: Relations, within_study: torch.Tensor, label_perturbation: float = 0.0) -> None:
+    def __init__(self, relations: Relations, within_study: Tensor, label_perturbation: float = 0.0) -> None:
         super().__init__()
         # Buffers follow the module to its device; they are not saved, because the labels determine them.
         for name, table in (*relations._asdict().items(), ("within_study", within_study)):
             self.register_buffer(name, table, persistent=False)
         self.label_perturbation = label_perturbation
 
-    def positives(self, labels: torch.Tensor, studies: torch.Tensor) -> torch.Tensor:
+    def positives(self, labels: Tensor, studies: Tensor) -> Tensor:
         """Return the pairs of a label and of different studies, or of a label of `within_study`, bool (n, n)."""
         allowed = (studies[:, None] != studies[None, :]) | self.within_study[labels][:, None]
         return ((labels[:, None] == labels[None, :]) & allowed).fill_diagonal_(fill_value=False)
 
-    def negatives(self, labels: torch.Tensor) -> torch.Tensor:
+    def negatives(self, labels: Tensor) -> Tensor:
         """Return the pairs of unrelated labels, bool (n, n); pairs that are neither are left out of every loss."""
         return ~self.related[labels][:, labels]
 
     def draw_positives(
-        self, labels: torch.Tensor, studies: torch.Tensor, per_anchor: int | None, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """List pairs of positives.
+        self, labels: Tensor, studies: Tensor, per_anchor: int | None, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return anchors, ascending, and their positives: at most `per_anchor` of each cell, or all.
 
-        Parameters
-        ----------
-        labels, studies
-            (n,) codes.
-        per_anchor
-            Most positives drawn for each cell, so that common labels, whose pairs grow as the square of their cells,
-            do not outweigh the rare ones. `None`: all.
-        generator
-            Draws them.
-
-        Returns
-        -------
-        Anchors, ascending, and their positives.
+        The limit keeps common labels, whose pairs grow as the square of their cells, from outweighing the rare ones.
         """
         pairs = self.positives(labels, studies)
         if per_anchor is None or per_anchor >= len(labels):
@@ -162,38 +123,20 @@ class LabelledLoss(Loss):
         anchor, column = (value >= 0).nonzero(as_tuple=True)
         return anchor, cell[anchor, column]
 
-    def _loss(
-        self, embeddings: list[torch.Tensor], labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _loss(self, embeddings: list[Tensor], labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         if self.label_perturbation > 0:
             labels = perturb(labels, self.parents, self.label_perturbation, generator)
         return self._labelled_loss(embeddings[0], labels, studies, generator)
 
-    def _labelled_loss(
-        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         raise NotImplementedError
 
 
-def perturb(labels: torch.Tensor, parents: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+def perturb(labels: Tensor, parents: Tensor, share: float, generator: Generator) -> Tensor:
     """Replace a share of the labels of a batch by a random parent that the batch has too, all parents alike.
 
-    Cells of coarse and of fine labels are compared this way. A cell without such a parent keeps its label.
-
-    Parameters
-    ----------
-    labels
-        (n,) label codes.
-    parents
-        See :class:`Relations`.
-    share
-        Probability that a label is replaced.
-    generator
-        Draws the cells and their parents.
-
-    Returns
-    -------
-    (n,) label codes.
+    Cells of coarse and of fine labels are compared this way. A cell without such a parent keeps its label; `parents`
+    is that of :class:`Relations`.
     """
     present = torch.zeros(len(parents), dtype=torch.bool, device=labels.device)
     present[labels] = True
@@ -205,6 +148,6 @@ def perturb(labels: torch.Tensor, parents: torch.Tensor, share: float, generator
     return torch.where(chosen & (n_options > 0), parent, labels)
 
 
-def uniform(n: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+def uniform(n: int, generator: Generator, device: torch.device) -> Tensor:
     """Draw `n` numbers from [0, 1) on the device of the generator, and move them to `device`."""
     return torch.rand(n, generator=generator, device=generator.device).to(device)

@@ -9,57 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scim.training.losses._labelled import ContrastiveLoss, NCALoss, PrototypeLoss, SupConLoss
+from scim.training.losses._loss import LabelledLoss
 from scim.training.losses._triplet import TripletLoss
 from scim.training.losses._two_views import MoCoLoss, SimCLRLoss
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Generator, Tensor
 
     from scim.model.net import Encoder
     from scim.training.loop._config import TrainConfig
     from scim.training.losses._loss import Loss, Relations
 
-_LABELS = ("relations", "within_study", "label_perturbation")
-
 LOSSES: dict[str, tuple[type[Loss], tuple[str, ...]]] = {
-    "prototypes": (PrototypeLoss, (*_LABELS, "latent_dim", "temperature", "generator")),
-    "triplet": (TripletLoss, (*_LABELS, "margin", "mining", "per_anchor")),
-    "contrastive": (ContrastiveLoss, (*_LABELS, "margin", "per_anchor")),
-    "nca": (NCALoss, (*_LABELS, "temperature")),
-    "supcon": (SupConLoss, (*_LABELS, "temperature")),
+    "prototypes": (PrototypeLoss, ("latent_dim", "temperature", "generator")),
+    "triplet": (TripletLoss, ("margin", "mining", "per_anchor")),
+    "contrastive": (ContrastiveLoss, ("margin", "per_anchor")),
+    "nca": (NCALoss, ("temperature",)),
+    "supcon": (SupConLoss, ("temperature",)),
     "simclr": (SimCLRLoss, ("temperature",)),
     "moco": (MoCoLoss, ("encoder", "temperature", "queue_size", "momentum", "generator")),
 }
-"""The class of each objective, and the parameters that it takes: settings of `TrainConfig`, or of `make_loss`."""
+"""The class of each objective, and what it takes by name: settings of `TrainConfig`, or what `make_loss` adds."""
 
 
 def make_loss(
-    config: TrainConfig,
-    relations: Relations,
-    within_study: torch.Tensor,
-    encoder: Encoder,
-    generator: torch.Generator,
+    config: TrainConfig, relations: Relations, within_study: Tensor, encoder: Encoder, generator: Generator
 ) -> Loss:
-    """Make the loss that `config.objective` names, on the device of the encoder.
-
-    Parameters
-    ----------
-    config
-        How the model is trained.
-    relations
-        Of the labels.
-    within_study
-        (n_labels,) labels whose pairs within a study are positives too.
-    encoder
-        The encoder that is trained.
-    generator
-        Draws first values.
-
-    Raises
-    ------
-    ValueError
-        There is no such loss, or `within_study` has another number of labels.
-    """
+    """Make the loss that `config.objective` names, on the device of the encoder; see :class:`LabelledLoss`."""
     n_labels = len(relations.related)
     if len(within_study) != n_labels:
         msg = f"within_study must have one entry for each of the {n_labels} labels, got {len(within_study)}."
@@ -67,7 +43,8 @@ def make_loss(
     if config.objective not in LOSSES:
         msg = f"There is no loss {config.objective!r}; expected one of {list(LOSSES)}."
         raise ValueError(msg)
-    given: dict[str, Any] = {**vars(config), "relations": relations, "within_study": within_study, "encoder": encoder}
-    given |= {"latent_dim": encoder.config.latent_dim, "generator": generator}
     loss, names = LOSSES[config.objective]
-    return loss(**{name: given[name] for name in names}).to(encoder.head.weight.device)
+    labelled = (relations, within_study, config.label_perturbation) if issubclass(loss, LabelledLoss) else ()
+    added: dict[str, Any] = {"encoder": encoder, "latent_dim": encoder.config.latent_dim, "generator": generator}
+    settings = vars(config) | added
+    return loss(*labelled, **{name: settings[name] for name in names}).to(encoder.head.weight.device)

@@ -13,9 +13,9 @@ from scim.training.losses._loss import LabelledLoss, uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Generator, Tensor
 
     from scim.training.loop._config import Mining
-    from scim.training.losses._loss import Relations
 
 _TINY = 1e-12  # the square root has no slope at 0
 _BLOCK = 64  # negatives that the kernel counts together
@@ -24,58 +24,27 @@ _BLOCK = 64  # negatives that the kernel counts together
 class Triplets(NamedTuple):
     """Rows of a batch; the three tensors have one length."""
 
-    anchor: torch.Tensor
-    positive: torch.Tensor
-    negative: torch.Tensor
+    anchor: Tensor
+    positive: Tensor
+    negative: Tensor
 
 
 class TripletLoss(LabelledLoss):
     r"""The loss of :cite:t:`Schroff2015`, over distances instead of their squares, as in :cite:t:`Heimberg2025`.
 
     The mean of :math:`\max(\lVert a - p \rVert - \lVert a - n \rVert + m, 0)` over the triplets of :meth:`mine`.
-
-    Parameters
-    ----------
-    relations, within_study, label_perturbation
-        See :class:`LabelledLoss`.
-    margin
-        :math:`m`, of the loss and of the mining.
-    mining
-        `"semihard"`, `"hardest"` or `"random"`: see :meth:`mine`.
-    per_anchor
-        Positives drawn for each cell; default: all.
     """
 
-    def __init__(
-        self,
-        relations: Relations,
-        within_study: torch.Tensor,
-        label_perturbation: float = 0.0,
-        *,
-        margin: float,
-        mining: Mining,
-        per_anchor: int | None = None,
-    ) -> None:
-        super().__init__(relations, within_study, label_perturbation)
+    def __init__(self, *labelled: Any, margin: float, mining: Mining, per_anchor: int | None = None) -> None:
+        super().__init__(*labelled)
         self.margin, self.mining, self.per_anchor = margin, mining, per_anchor
 
-    def mine(
-        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> Triplets:
+    def mine(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Triplets:
         r"""Choose one negative for every pair of positives that has one, as :cite:t:`Heimberg2025` do.
 
         With the violation :math:`v = d^2(a, p) - d^2(a, n) + m` of unit vectors, a negative is admissible if
         :math:`0 < v < m` (`"semihard"`) or :math:`v > 0` (`"random"`), and one of the admissible is drawn, all alike;
-        `"hardest"` takes the largest :math:`v > 0`.
-
-        Parameters
-        ----------
-        embedding
-            (n, latent_dim) unit rows.
-        labels, studies
-            (n,) codes.
-        generator
-            Draws the negatives, and the positives if `per_anchor` is given.
+        `"hardest"` takes the largest :math:`v > 0`. The positives are at most `per_anchor` of each cell, or all.
         """
         anchor, positive = self.draw_positives(labels, studies, self.per_anchor, generator)
         distances, negatives = squared_distances(embedding.detach()), self.negatives(labels)
@@ -84,13 +53,11 @@ class TripletLoss(LabelledLoss):
         found = negative >= 0
         return Triplets(anchor[found], positive[found], negative[found])
 
-    def _labelled_loss(
-        self, embedding: torch.Tensor, labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         return triplet_loss(embedding, self.mine(embedding, labels, studies, generator), self.margin)
 
 
-def triplet_loss(embedding: torch.Tensor, triplets: Triplets, margin: float) -> torch.Tensor:
+def triplet_loss(embedding: Tensor, triplets: Triplets, margin: float) -> Tensor:
     r"""Return the mean of :math:`\max(\lVert a - p \rVert - \lVert a - n \rVert + m, 0)`; 0 without triplets."""
     if len(triplets.anchor) == 0:
         return embedding.sum() * 0
@@ -100,26 +67,26 @@ def triplet_loss(embedding: torch.Tensor, triplets: Triplets, margin: float) -> 
     return functional.relu(near - far + margin).mean()
 
 
-def _distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def _distance(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).square().sum(1) + _TINY).sqrt()
 
 
-def squared_distances(embedding: torch.Tensor) -> torch.Tensor:
+def squared_distances(embedding: Tensor) -> Tensor:
     """Return the squared distances of unit rows, (n, n)."""
     dots = embedding @ embedding.T
     return dots.mul_(-2).add_(2).clamp_(min=0)  # in place: new memory costs more than the arithmetic
 
 
 def choose_negatives(
-    distances: torch.Tensor,
-    negatives: torch.Tensor,
-    anchor: torch.Tensor,
-    positive: torch.Tensor,
+    distances: Tensor,
+    negatives: Tensor,
+    anchor: Tensor,
+    positive: Tensor,
     *,
     margin: float,
     mining: Mining,
-    generator: torch.Generator,
-) -> torch.Tensor:
+    generator: Generator,
+) -> Tensor:
     """Choose a negative for each pair, -1 where none is admissible, by the fastest way on the device."""
     if mining == "hardest":
         nearest = distances.masked_fill(~negatives, torch.inf).min(dim=1)
@@ -133,38 +100,22 @@ def choose_negatives(
 
 
 def choose(
-    distances: torch.Tensor,
-    negatives: torch.Tensor,
-    anchor: torch.Tensor,
-    positive: torch.Tensor,
+    distances: Tensor,
+    negatives: Tensor,
+    anchor: Tensor,
+    positive: Tensor,
     *,
     margin: float,
     farther: bool,
-    uniform: torch.Tensor,
-) -> torch.Tensor:
+    uniform: Tensor,
+) -> Tensor:
     """Draw one of the admissible negatives of each pair, on any device.
 
     The admissible negatives of a pair are a range of the anchor's negatives sorted by distance, so that two searches
-    and one random number choose one.
+    and one of the random numbers `uniform` in [0, 1) choose one; -1 where none is admissible.
 
-    Parameters
-    ----------
-    distances
-        (n, n) squared distances.
-    negatives
-        (n, n) pairs of unrelated labels.
-    anchor, positive
-        (n_pairs,) cells.
-    margin
-        A negative is less than this farther than the positive.
-    farther
-        Whether it must be farther than the positive.
-    uniform
-        (n_pairs,) random numbers in [0, 1).
-
-    Returns
-    -------
-    (n_pairs,) cells, -1 where none is admissible.
+    A negative is less than `margin` farther than the positive by the squared `distances` (n, n), and with `farther`
+    also farther than it. `negatives` (n, n) marks the pairs of unrelated labels.
     """
     order = distances.masked_fill(~negatives, torch.inf).sort(dim=1)
     # For every cell as the positive, because rows of one length are searched at once: how many negatives come before

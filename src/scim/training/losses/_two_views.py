@@ -15,6 +15,8 @@ from scim.training.losses._loss import Loss
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Generator, Tensor
+
     from scim.model.net import Encoder
     from scim.training.losses._loss import View
 
@@ -30,25 +32,17 @@ class SimCLRLoss(Loss):
 
     It is computed as the supervised contrastive loss with a label for each cell: `NTXentLoss` of
     pytorch-metric-learning makes a matrix of positive pairs by negative pairs, 32 GB for 1,000 cells.
-
-    Parameters
-    ----------
-    temperature
-        :math:`\tau`.
     """
 
     n_views = 2
-    needs_labels = False
 
     def __init__(self, *, temperature: float) -> None:
         super().__init__()
         self.contrast = pml.SelfSupervisedLoss(pml.SupConLoss(temperature=temperature))
 
-    def _loss(
-        self, embeddings: list[torch.Tensor], labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _loss(self, embeddings: list[Tensor], labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         del labels, studies, generator
-        loss: torch.Tensor = self.contrast(*embeddings)
+        loss: Tensor = self.contrast(*embeddings)
         return loss
 
 
@@ -62,29 +56,16 @@ class MoCoLoss(Loss):
     Keys come from a copy of the encoder, in training mode, that follows it after each step:
     :math:`\theta_k \leftarrow \mu \theta_k + (1 - \mu) \theta_q`. The paper shuffles cells among machines, so that a
     query and its key are not normalised by the same statistics, which would reveal the pairs; here the keys are made
-    in parts of the batch. `CrossBatchMemory` of pytorch-metric-learning needs labels, and does not save its position.
-
-    Parameters
-    ----------
-    encoder
-        The encoder that is trained.
-    temperature
-        :math:`\tau`.
-    queue_size
-        :math:`|Q|`.
-    momentum
-        :math:`\mu`.
-    generator
-        Draws the random directions that the queue starts with.
+    in parts of the batch. The queue starts with random directions. `CrossBatchMemory` of pytorch-metric-learning needs
+    labels, and does not save its position.
     """
 
     n_views = 2
-    needs_labels = False
-    queue: torch.Tensor
-    oldest: torch.Tensor
+    queue: Tensor
+    oldest: Tensor
 
     def __init__(
-        self, encoder: Encoder, *, temperature: float, queue_size: int, momentum: float, generator: torch.Generator
+        self, encoder: Encoder, *, temperature: float, queue_size: int, momentum: float, generator: Generator
     ) -> None:
         super().__init__()
         # A checkpoint has the state of one generator, so the dropout of the copy draws from the same.
@@ -96,7 +77,7 @@ class MoCoLoss(Loss):
         self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))  # row of the queue
         self.temperature, self.momentum = temperature, momentum
 
-    def embed(self, encoder: Encoder, views: Sequence[View]) -> list[torch.Tensor]:
+    def embed(self, encoder: Encoder, views: Sequence[View]) -> list[Tensor]:
         """Return the queries, by the encoder, and the keys, by its copy and without gradient."""
         query, key = views
         n = len(key.x)
@@ -115,9 +96,7 @@ class MoCoLoss(Loss):
             for followed, weight in zip(self.follower.parameters(), encoder.parameters(), strict=True):
                 followed.lerp_(weight, 1 - self.momentum)
 
-    def _loss(
-        self, embeddings: list[torch.Tensor], labels: torch.Tensor, studies: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def _loss(self, embeddings: list[Tensor], labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         del labels, studies, generator
         query, key = embeddings
         positive = (query * key).sum(1, keepdim=True)
@@ -126,7 +105,7 @@ class MoCoLoss(Loss):
         self._enqueue(key)
         return loss
 
-    def _enqueue(self, keys: torch.Tensor) -> None:
+    def _enqueue(self, keys: Tensor) -> None:
         """Overwrite the oldest keys."""
         size = len(self.queue)
         keys = keys[-size:]
