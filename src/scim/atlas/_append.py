@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scim._core import check_names, keys, logger, progress, warn
-from scim.atlas._columns import TEXT, arrow_type, as_type
+from scim._core.cosine import normalize
+from scim.atlas._columns import arrow_type, as_type
 from scim.atlas._index import extend
 from scim.atlas._names import add_names, hash_names, known_rows, shared_rows
 from scim.atlas._source import Source, resume_token
@@ -35,13 +36,9 @@ if TYPE_CHECKING:
 
     Data: TypeAlias = AnnData | str | os.PathLike[str]
 
-_BLOCK_ROWS = 65_536
-_EMBEDDED_ROWS = 262_144
-"""Rows of cells that are embedded already: they are small, and few files are opened faster."""
-
-_LEAST_ROWS = 1024
-_BLOCK_VALUES = 12_000_000
-"""Counts in flight at a time: about 0.6 GB on their way through TileDB, whatever the size of the data."""
+_BLOCK_ROWS, _LEAST_ROWS = 65_536, 1024
+_EMBEDDED_ROWS = 262_144  # rows of cells that are embedded already: they are small, and few files open faster
+_BLOCK_VALUES = 12_000_000  # counts in flight at a time: about 0.6 GB on their way through TileDB
 
 
 class Chosen(NamedTuple):
@@ -49,8 +46,13 @@ class Chosen(NamedTuple):
 
     source: Source
     keep: NDArray[np.bool_]
-    genes: GeneMap | None
     hashes: NDArray[np.uint64]
+    genes: GeneMap | None  # onto those of the model
+    stored: GeneMap | None = None  # onto those of the store, if counts are stored
+
+    @property
+    def n_new(self) -> int:
+        return int(self.keep.sum())
 
 
 @contextlib.contextmanager
@@ -66,29 +68,25 @@ def open_sources(
         raise ValueError(msg)
     how["obs_columns"] = check_names("obs_columns", columns)
     keep = [name for name in (how["study_key"], how["label_key"], *how["obs_columns"]) if name is not None]
+    sources = []
     with contextlib.ExitStack() as stack:
-        yield [
-            Source.read(
-                stack.enter_context(opened(given, keep)),
-                study=name,
-                token=resume_token(given, study=name, **how),
-                **how,
-            )
-            for given, name in zip(inputs, studies, strict=True)
-        ]
+        for given, name in zip(inputs, studies, strict=True):
+            cells, token = stack.enter_context(opened(given, keep)), resume_token(given, study=name, **how)
+            sources.append(Source.read(cells, study=name, token=token, **how))
+        yield sources
 
 
 def describe_append(
     sources: Sequence[Source], *, gene_key: str | None, species: Species, counts: bool, skip: bool
 ) -> tuple[str, str | None]:
     """Return a description of an append, and its resume token; `None` = it cannot be resumed."""
-    tokens = [source.token for source in sources if source.token is not None]
-    tokens.append(str((gene_key, species_token(species), counts, skip)))
     n_cells = sum(source.n_obs for source in sources)
     studies = list(dict.fromkeys(name for source in sources for name in source.obs[keys.ATLAS_STUDY].unique()))
     more = f" and {len(studies) - 3} more" if len(studies) > 3 else ""
     what = f"append of {n_cells:,} cells of {', '.join(studies[:3])}{more}"
-    return what, "|".join(tokens) if len(tokens) == len(sources) + 1 else None
+    tokens = [source.token for source in sources if source.token is not None]
+    how = str((gene_key, species_token(species), counts, skip))
+    return what, "|".join([*tokens, how]) if len(tokens) == len(sources) else None
 
 
 def append(
@@ -109,55 +107,55 @@ def append(
     integrity.check_layout()
     if counts:
         integrity.check(VAR_PATH)
-    types = _column_types(writer, sources)
+    stored = writer.columns()
+    types = _column_types(stored, sources)
     chosen = _choose(transaction, sources, model, gene_key, species, skip=skip)
-    n_new = sum(int(part.keep.sum()) for part in chosen)
+    n_new = sum(part.n_new for part in chosen)
     if n_new == 0:
         return manifest, 0
     first, last = manifest.n_rows, manifest.n_rows + n_new
-    stored = writer.columns()
     writer.add_columns({name: kind for name, kind in types.items() if name not in stored})
     writer.grow(last, manifest.published.name)
-    unions = _all_genes(writer, chosen, last) if counts else [None] * len(chosen)
-    _write(transaction, writer, chosen, unions, types, model)
+    if counts:
+        maps = [part.genes for part in chosen if part.genes is not None]  # of all: `_check` refuses others
+        union = writer.grow_counts(last, np.concatenate([genes.names for genes in maps]))
+        chosen = [part._replace(stored=genes.onto(union)) for part, genes in zip(chosen, maps, strict=True)]
+    _write(transaction, writer, chosen, types, model)
 
     published = replace(manifest.published, n_rows=last)
     if published.index is not None and published.index.n_rows == first:
         published = replace(published, index=extend(transaction, last))
     hashes = np.concatenate([part.hashes[part.keep] for part in chosen])
     names = add_names(storage, manifest.names, hashes, first, transaction.number)
-    counted = _counted(transaction, chosen, unions)
-    n_obs = manifest.n_obs + n_new
+    counted, n_obs = _counted(transaction, chosen), manifest.n_obs + n_new
     committed = transaction.commit(n_rows=last, n_obs=n_obs, published=published, names=names, counted=counted)
     logger.info("appended %d cells; the atlas has %d", n_new, committed.n_obs)
     return committed, n_new
 
 
 def _check(source: Source, manifest: Manifest, model: Model | None, *, counts: bool) -> None:
+    msg = ""
     if counts and (source.counts is None or source.counts.kind != "counts"):
-        held = "an embedding only" if source.counts is None else f"{source.counts.kind} values"
-        where = "it" if source.counts is None else source.counts.source
-        msg = f"counts=True stores counts, but {where} holds {held}; leave it out."
-        raise ValueError(msg)
-    if model is None and source.embedding is None:
+        held = "it holds an embedding only"
+        if source.counts is not None:
+            held = f"{source.counts.source} holds {source.counts.kind} values"
+        msg = f"counts=True stores counts, but {held}; leave it out."
+    elif model is None and source.embedding is None:
         msg = "The cells of this atlas were embedded elsewhere; name the embedding of the new ones with obsm=."
-        raise ValueError(msg)
-    if model is not None and source.embedding is not None:
+    elif model is not None and source.embedding is not None:
         msg = "obsm= is for atlases that have no model; this one embeds the counts of what is appended. Leave it out."
-        raise ValueError(msg)
-    if source.embedding is not None and source.embedding.shape[1] != manifest.published.dim:
+    elif source.embedding is not None and source.embedding.shape[1] != manifest.published.dim:
         msg = f"The embedding has {source.embedding.shape[1]} columns, that of the atlas {manifest.published.dim}."
+    if msg:
         raise ValueError(msg)
 
 
-def _column_types(writer: Writer, sources: Sequence[Source]) -> dict[str, Any]:
+def _column_types(stored: dict[str, Any], sources: Sequence[Source]) -> dict[str, Any]:
     """Return the types of all columns: those of the atlas first, then new ones; refuse what does not fit them."""
-    types = writer.columns()
+    types = dict(stored)
     for source in sources:
-        for name in map(str, source.obs):
-            types.setdefault(name, TEXT if name in keys.ATLAS_COLUMNS else arrow_type(source.obs[name]))
-            if name not in keys.ATLAS_COLUMNS:
-                as_type(source.obs[name], types[name])
+        for name in (str(name) for name in source.obs if name not in keys.ATLAS_COLUMNS):
+            as_type(source.obs[name], types.setdefault(name, arrow_type(source.obs[name])))
     return types
 
 
@@ -171,58 +169,43 @@ def _choose(
     skip: bool,
 ) -> list[Chosen]:
     """Choose the cells that are neither in the atlas nor in a source before; refuse or skip the others."""
-    manifest, storage = transaction.manifest, transaction.storage
     chosen: list[Chosen] = []
     for source in sources:
         hashes = hash_names(source.obs)
-        known = known_rows(storage, manifest, source.obs, hashes)
+        known = known_rows(transaction.storage, transaction.manifest, source.obs, hashes)
         for before in chosen:
             known |= shared_rows(source.obs, hashes, before.source.obs, before.hashes)
         if known.any() and not skip:
             examples = source.obs.loc[known, keys.ATLAS_CELL_ID].head(3).tolist()
             studies = source.obs.loc[known, keys.ATLAS_STUDY].unique()[:3].tolist()
-            msg = (
-                f"{known.sum()} cells of study {studies} are in the atlas already, as {examples}; append each cell "
-                "once, or pass on_duplicate='skip'."
-            )
+            msg = f"{known.sum()} cells of study {studies} are in the atlas already, as {examples}; append each cell "
+            msg += "once, or pass on_duplicate='skip'."
             raise ValueError(msg)
         if known.any():
             logger.info("%d cells are in the atlas already and are skipped", known.sum())
         genes = None
         if model is not None and source.counts is not None:
             genes = match_genes(source.counts.var, model.genes, gene_key=gene_key, species=species)
-        chosen.append(Chosen(source, ~known, genes, hashes))
+        chosen.append(Chosen(source, ~known, hashes, genes))
     return chosen
 
 
-def _all_genes(writer: Writer, chosen: Sequence[Chosen], n_rows: int) -> list[GeneMap | None]:
-    """Make room for the genes of all sources; return the map from those of each source to all."""
-    maps = [part.genes for part in chosen if part.genes is not None]
-    union = writer.grow_counts(n_rows, np.concatenate([genes.names for genes in maps]))
-    return [None if part.genes is None else part.genes.onto(union) for part in chosen]
-
-
 def _write(
-    transaction: Transaction,
-    writer: Writer,
-    chosen: Sequence[Chosen],
-    unions: Sequence[GeneMap | None],
-    types: dict[str, Any],
-    model: Model | None,
+    transaction: Transaction, writer: Writer, chosen: Sequence[Chosen], types: dict[str, Any], model: Model | None
 ) -> None:
     """Write block by block, beginning behind the rows that an interrupted attempt has written."""
     name, first = transaction.manifest.published.name, transaction.manifest.n_rows
     total, n_read, n_empty = sum(part.source.n_obs for part in chosen), 0, 0
     with progress(total=total, initial=transaction.n_done, desc="append", unit="cell") as bar:
-        for part, union in zip(chosen, unions, strict=True):
+        for part in chosen:
             for rows in _blocks(part.source):
-                n_read += rows.stop - rows.start
                 keep = part.keep[rows]
+                n_read += len(keep)
                 ids = np.arange(first, first + int(keep.sum()))
                 first += len(ids)
                 if n_read <= transaction.n_done or len(ids) == 0:
                     continue
-                counts = None if part.source.counts is None else _counts(part.source.counts, rows, keep)
+                counts = _counts(part.source, rows, keep)
                 embedding = _embed(part, rows, counts, model)
                 n_empty += int((~embedding.any(axis=1)).sum())
                 obs = part.source.obs.iloc[rows][keep]
@@ -230,10 +213,10 @@ def _write(
                     ids,
                     obs={column: as_type(obs[column], kind) for column, kind in types.items() if column in obs},
                     embedding=(name, embedding),
-                    counts=None if union is None or counts is None else align(counts.matrix, union),
+                    counts=None if part.stored is None or counts is None else align(counts.matrix, part.stored),
                 )
                 transaction.reached(n_read)
-                bar.update(rows.stop - rows.start)
+                bar.update(len(keep))
     if n_empty:
         warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
 
@@ -249,10 +232,12 @@ def _blocks(source: Source) -> Iterator[slice]:
         yield slice(start, min(start + n_rows, source.n_obs))
 
 
-def _counts(counts: Counts, rows: slice, keep: NDArray[np.bool_]) -> Counts:
-    matrix = counts.rows(rows.start, rows.stop)
+def _counts(source: Source, rows: slice, keep: NDArray[np.bool_]) -> Counts | None:
+    if source.counts is None:
+        return None
+    matrix = source.counts.rows(rows.start, rows.stop)
     # `rows` undoes a logarithm, which must not be undone again.
-    return replace(counts, matrix=matrix if keep.all() else matrix[keep], kind="counts")
+    return replace(source.counts, matrix=matrix if keep.all() else matrix[keep], kind="counts")
 
 
 def _embed(part: Chosen, rows: slice, counts: Counts | None, model: Model | None) -> NDArray[np.float32]:
@@ -260,28 +245,23 @@ def _embed(part: Chosen, rows: slice, counts: Counts | None, model: Model | None
     if model is not None and part.genes is not None and counts is not None:
         return model.embed(counts, part.genes, quiet=True)
     given = np.asarray(part.source.embedding[rows], dtype=np.float32)[part.keep[rows]]  # type: ignore[index]
-    if not np.isfinite(given).all():
-        n_wrong = int((~np.isfinite(given).all(axis=1)).sum())
+    if n_wrong := int((~np.isfinite(given).all(axis=1)).sum()):
         where = f"rows {rows.start} to {rows.stop}"
         msg = f"The embedding has NaN or infinite values in {n_wrong} of {where}; leave them out."
         raise ValueError(msg)
-    length = np.linalg.norm(given, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(given, length, out=np.zeros_like(given), where=length > 0)
-    return unit
+    return normalize(given)
 
 
-def _counted(
-    transaction: Transaction, chosen: Sequence[Chosen], unions: Sequence[GeneMap | None]
-) -> tuple[Counted, ...]:
+def _counted(transaction: Transaction, chosen: Sequence[Chosen]) -> tuple[Counted, ...]:
     """Return the cells that have counts, and store the genes that were measured in the new ones."""
     counted, stop = list(transaction.manifest.counted), transaction.manifest.n_rows
-    for number, (part, union) in enumerate(zip(chosen, unions, strict=True)):
-        start, stop = stop, stop + int(part.keep.sum())
-        if union is None or start == stop:
+    for number, part in enumerate(chosen):
+        start, stop = stop, stop + part.n_new
+        if part.stored is None or start == stop:
             continue
         name = f"panels/{transaction.number:06d}-{number}.npy"
         known = [earlier.panel for earlier in counted]
-        panel = store_array(transaction.storage, name, np.flatnonzero(union.observed), known=known)
+        panel = store_array(transaction.storage, name, np.flatnonzero(part.stored.observed), known=known)
         if counted and counted[-1].stop == start and counted[-1].panel == panel:
             start = counted.pop().start
         counted.append(Counted(start, stop, panel))

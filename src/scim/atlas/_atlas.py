@@ -10,6 +10,7 @@ from scim._core import IndexKind, check_choice, check_recall, keys
 from scim.atlas import _rewrite
 from scim.atlas._append import append, describe_append, open_sources
 from scim.atlas._index import build_entry
+from scim.atlas._models import given_model
 from scim.atlas.commit import Transaction, read_manifest
 from scim.atlas.soma import named_damage, named_failure
 
@@ -181,7 +182,7 @@ class Atlas:
         return self.snapshot.label_transfer(label_key)
 
     def info(self) -> dict[str, Any]:
-        """Return a summary: cells, studies, labels, genes, columns, model, index, bytes, versions."""
+        """Return a summary; see :meth:`Snapshot.info`."""
         return self.snapshot.info()
 
     def append(
@@ -201,9 +202,9 @@ class Atlas:
     ) -> int:
         """Embed cells and add them to the atlas.
 
-        Readers see all of them once this returns, and none of them before or after an error. If the process died while
-        it appended files, the same call resumes; any other change of the atlas first rolls it back. An index that
-        covered the atlas covers the new cells too. Files are read in blocks, in about 1.5 GB of memory.
+        Readers see all of them once this returns, and none after an error. If the process died while it appended files,
+        the same call resumes; any other change of the atlas first rolls it back. An index that covered the atlas covers
+        the new cells too. Files are read in blocks, in about 1.5 GB of memory.
 
         Parameters
         ----------
@@ -330,10 +331,8 @@ class Atlas:
         ValueError
             The counts of some cells are not stored, or the atlas is embedded with this model already.
         """
-        from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
-
         self._check_writable("reembed")
-        chosen = model if isinstance(model, Model) else load(model)
+        chosen = given_model(model)
         with self._changing(f"embedding with model {chosen.uid}", f"reembed {chosen.uid}") as transaction:
             self._take(_rewrite.reembed(transaction, chosen, self.ids))
         if publish:

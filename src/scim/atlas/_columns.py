@@ -23,13 +23,7 @@ _INFERRED = {
 
 
 def arrow_type(column: pd.Series) -> pa.DataType:
-    """Return the type in which an atlas keeps a column: text, bool, int64 or float64.
-
-    Raises
-    ------
-    TypeError
-        The column mixes types, or holds something else.
-    """
+    """Return the type in which an atlas keeps a column; `TypeError` if it mixes types, or holds something else."""
     values = pd.Series(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else column
     if isinstance(values.dtype, pd.StringDtype) or _is_coded_text(values.dtype):
         return TEXT
@@ -41,10 +35,8 @@ def arrow_type(column: pd.Series) -> pa.DataType:
         return pa.float64()
     inferred = _INFERRED.get(is_.infer_dtype(values, skipna=True))
     if inferred is None:
-        msg = (
-            f"obs[{column.name!r}] has dtype {column.dtype} and holds more than text; expected text, a categorical, "
-            f"bool, int or float. Convert it first, for example with .astype(str)."
-        )
+        msg = f"obs[{column.name!r}] has dtype {column.dtype} and holds more than text; expected text, a categorical, "
+        msg += "bool, int or float. Convert it first, for example with .astype(str)."
         raise TypeError(msg)
     return inferred
 
@@ -55,14 +47,9 @@ def _is_coded_text(dtype: Any) -> bool:
 
 
 def as_type(column: pd.Series, kind: pa.DataType) -> pa.Array:
-    """Return a column as an arrow array of `kind`; missing values stay missing.
+    """Return a column as an arrow array of `kind`, missing values as missing; `TypeError` if it is of another type.
 
     Whole numbers go into a column of other numbers, and the other way round if all of them are whole.
-
-    Raises
-    ------
-    TypeError
-        The atlas keeps this column in another type.
     """
     found = arrow_type(column)
     if found != kind and column.isna().all():

@@ -11,6 +11,7 @@ import tiledbsoma
 
 from scim._core import check_names, keys
 from scim.atlas._append import open_sources
+from scim.atlas._models import given_model
 from scim.atlas._open import create, create_empty, open_atlas
 from scim.atlas._open import opened as opened_atlas
 from scim.atlas._soma_source import read_experiment
@@ -51,8 +52,7 @@ def from_soma(
 ) -> Atlas:
     """Make an atlas of cells of a SOMA experiment: embed them, and build the index.
 
-    The defaults are those of the CELLxGENE Census. Only needed columns of obs are read, and counts in blocks. An
-    interrupted call resumes when it is repeated.
+    The defaults are those of the CELLxGENE Census. An interrupted call resumes when it is repeated.
 
     Parameters
     ----------
@@ -96,25 +96,14 @@ def from_soma(
     ValueError, TypeError
         `species` is neither a known species nor a mapping of names.
     """
-    from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
-
     species_name(species)  # an unknown one is refused before anything is made
     if model is None:
         with opened_atlas(None) as default:
-            chosen = default.model
-    else:
-        chosen = model if isinstance(model, Model) else load(model)
+            model = default.model
+    chosen = given_model(model)
+    columns_of: dict[str, Any] = {"study": study, "study_key": study_key, "label_key": label_key, "columns": columns}
     with _experiment(uri) as experiment:
-        source = read_experiment(
-            experiment,
-            measurement=measurement,
-            layer=layer,
-            where=where,
-            study=study,
-            study_key=study_key,
-            label_key=label_key,
-            columns=columns,
-        )
+        source = read_experiment(experiment, measurement=measurement, layer=layer, where=where, **columns_of)
         make = partial(create, out, model=chosen, overwrite=overwrite)
         atlas = resume_or_create(out, chosen.uid, make, overwrite=overwrite, unfinished=_has_no_cells)
         return _fill(atlas, source, species=species, counts=counts)
@@ -170,22 +159,17 @@ def from_embedding(
     KeyError
         The embedding or a column does not exist.
     """
+    how: dict[str, Any]
     with contextlib.ExitStack() as stack:
-        if _is_experiment(data):
-            source = read_experiment(
-                stack.enter_context(_experiment(data)),
-                measurement=measurement,
-                where=where,
-                study=study,
-                study_key=study_key or _STUDY,
-                label_key=label_key or _LABEL,
-                columns=columns,
-                obsm=obsm,
-            )
+        is_path = isinstance(data, str | os.PathLike)
+        if is_path and (str(data).startswith("s3://") or Storage.of(data).exists("__tiledb_group.tdb")):
+            how = {"study_key": study_key or _STUDY, "label_key": label_key or _LABEL, "columns": columns, "obsm": obsm}
+            experiment = stack.enter_context(_experiment(data))
+            source = read_experiment(experiment, measurement=measurement, where=where, study=study, **how)
+        elif where is not None:
+            msg = "where= is for experiments; take the cells that you want of an AnnData: adata[...]."
+            raise ValueError(msg)
         else:
-            if where is not None:
-                msg = "where= is for experiments; take the cells that you want of an AnnData: adata[...]."
-                raise ValueError(msg)
             how = {"study_key": study_key, "label_key": label_key, "layer": None, "obsm": obsm}
             (source,) = stack.enter_context(open_sources(data, study, check_names("columns", columns or ()), **how))
         assert source.embedding is not None
@@ -224,12 +208,6 @@ def _fill(atlas: Atlas, source: Source, *, species: Species = "human", counts: b
 
 def _has_no_cells(atlas: Atlas) -> bool:
     return atlas.version == 1
-
-
-def _is_experiment(data: Any) -> bool:
-    if not isinstance(data, str | os.PathLike):
-        return False
-    return str(data).startswith("s3://") or Storage.of(data).exists("__tiledb_group.tdb")
 
 
 @contextlib.contextmanager

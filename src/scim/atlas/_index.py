@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,30 +40,18 @@ if TYPE_CHECKING:
     from scim.atlas.commit import EmbeddingVersion, Transaction
     from scim.atlas.storage import Storage
 
-MOST_VALUES = 65_536
-"""Columns of more values, as `cell_id`, stay in the store: they name cells rather than groups of them."""
-
-_ROWS = 65_536
-_COLUMN_ROWS = 1 << 18
-"""Rows of obs that are read at a time: text takes far more memory than its codes."""
-
-_FACTOR = 2
-"""A new part takes in the parts before it, except the first, that are at most this many times as large."""
+MOST_VALUES = 65_536  # columns of more values, as `cell_id`, stay in the store: they name cells, not groups of them
+_ROWS, _COLUMN_ROWS = 65_536, 1 << 18  # embeddings and rows of obs that are read at a time
+_FACTOR = 2  # a new part takes in the parts before it, except the first, that are at most this many times as large
 
 
-@dataclass(frozen=True)
-class Cells:
+class Cells(NamedTuple):
     """Cells that are to be indexed, in the order of their ids."""
 
     ids: NDArray[np.int64]
-    embeddings: NDArray[np.float32]
-    """(n, dim), mapped from a file."""
-
-    columns: dict[str, Any]
-    """Columns of obs that the index keeps."""
-
-    elsewhere: tuple[str, ...]
-    """Columns of obs that have too many values for the index."""
+    embeddings: NDArray[np.float32]  # (n, dim), mapped from a file
+    columns: dict[str, Any]  # of obs, that the index keeps
+    elsewhere: tuple[str, ...]  # columns of obs that have too many values for the index
 
 
 def build_entry(
@@ -81,9 +69,7 @@ def build_entry(
     prediction; without it they are measured.
     """
     storage, stop = transaction.storage, transaction.manifest.n_rows
-    integrity = IntegrityChecker(storage, transaction.manifest)  # an index of damaged data would hide the damage
-    integrity.check("obs", later_columns=True)
-    integrity.check(embedding_path(embedding.name))
+    _check_stored(transaction, embedding)
     with (
         named_damage(storage),
         open_experiment(storage, at=transaction.tick()) as experiment,
@@ -96,6 +82,13 @@ def build_entry(
         radius = measure_label_radius(index, cells, frame, seed)
         transfer = fit_label_transfer(index, frame, stop, keys.ATLAS_LABEL, seed=seed)
         return IndexEntry((part,), radius, kind, recall, None if transfer is None else transfer.calibration)
+
+
+def _check_stored(transaction: Transaction, embedding: EmbeddingVersion) -> None:
+    """Check what is indexed: an index of damaged data would hide the damage."""
+    integrity = IntegrityChecker(transaction.storage, transaction.manifest)
+    integrity.check("obs", later_columns=True)
+    integrity.check(embedding_path(embedding.name))
 
 
 def _labels_and_studies(cells: Cells, experiment: Any) -> pd.DataFrame:
@@ -118,9 +111,7 @@ def extend(transaction: Transaction, stop: int) -> IndexEntry | None:
     while len(kept) > 1 and kept[-1].stop - kept[-1].start <= _FACTOR * (stop - start):
         start = kept.pop().start
     if start < entry.n_rows:  # cells of earlier commits are read again
-        integrity = IntegrityChecker(storage, transaction.manifest)
-        integrity.check("obs", later_columns=True)
-        integrity.check(embedding_path(embedding.name))
+        _check_stored(transaction, embedding)
     with (
         named_damage(storage),
         open_experiment(storage, at=transaction.tick()) as experiment,

@@ -39,17 +39,9 @@ class Labels(NamedTuple):
 
 
 def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
-    """Return the labels in a column of cells.
+    """Return the labels in a column of `frame`, which has categorical columns of all cells, by `soma_joinid`.
 
-    Parameters
-    ----------
-    frame
-        Categorical columns of all cells, by `soma_joinid`. The ids of `label` are in `label_id`, those of other columns
-        are looked up.
-    n_rows
-        Number of ids that were given.
-    label_key
-        The column.
+    The ids of `label` are in `label_id`, those of other columns are looked up.
     """
     label = frame[label_key]
     label = label.cat.remove_categories([name for name in label.cat.categories if str(name) in keys.NO_LABEL])
@@ -75,17 +67,10 @@ def fit_label_transfer(
     calibration: Calibration | None = None,
     seed: int = 0,
 ) -> LabelTransfer | None:
-    """Return the label transfer of a column; `None` if no cell has a value.
+    """Return the label transfer of a column, as for :func:`labels_of`; `None` if no cell has a value.
 
-    Parameters
-    ----------
-    index
-        Of all cells.
-    frame, n_rows, label_key
-        As for :func:`labels_of`, with the studies too. Cells of which a column `is_primary_data` is false are marked as
-        duplicates.
-    calibration
-        Of the labels; default: it is measured on a sample of the cells, drawn with `seed`.
+    Cells of which a column `is_primary_data` is false are duplicates. Without a calibration it is measured on a sample
+    of the cells, drawn with `seed`.
     """
     labels = labels_of(frame, n_rows, label_key)
     if not len(labels.names):

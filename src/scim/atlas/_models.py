@@ -10,9 +10,18 @@ from scim._core import FormatError
 from scim.atlas.storage import cached
 
 if TYPE_CHECKING:
+    import os
+
     from scim.atlas.commit import EmbeddingVersion
     from scim.atlas.storage import Storage
     from scim.model import Model
+
+
+def given_model(model: Model | str | os.PathLike[str]) -> Model:
+    """Return a model that is given as such, or as the folder of one."""
+    from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
+
+    return model if isinstance(model, Model) else load(model)
 
 
 def save_model(storage: Storage, model: Model, folder: str) -> None:
@@ -36,10 +45,8 @@ def load_model(storage: Storage, uid: str, embedding: EmbeddingVersion) -> Model
     def checked(folder: Path) -> Model:
         model = load(folder)
         if model.uid != embedding.model:
-            msg = (
-                f"The model in {str(folder)!r} is {model.uid}, but the cells of this atlas were embedded "
-                f"with {embedding.model}; put the original model back."
-            )
+            msg = f"The model in {str(folder)!r} is {model.uid}, but the cells of this atlas were embedded with "
+            msg += f"{embedding.model}; put the original model back."
             raise FormatError(msg)
         return model
 

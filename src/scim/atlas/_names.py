@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from scim.atlas.storage import Storage
 
 _NAMES = [keys.ATLAS_STUDY, keys.ATLAS_CELL_ID]
-
-_FACTOR = 2
-"""A new part takes in those before it that are at most this many times as large: few parts, each cell moved seldom."""
+_FACTOR = 2  # a new part takes in those before it that are at most this many times as large: each cell moves seldom
 
 
 def hash_names(obs: pd.DataFrame) -> NDArray[np.uint64]:

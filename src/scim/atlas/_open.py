@@ -15,7 +15,7 @@ import pandas as pd
 
 from scim._core import keys, logger, new_folder, settings
 from scim.atlas._atlas import Atlas
-from scim.atlas._models import save_model
+from scim.atlas._models import given_model, save_model
 from scim.atlas._snapshot import Snapshot
 from scim.atlas.commit import (
     FILE,
@@ -38,11 +38,8 @@ if TYPE_CHECKING:
 PACKAGED = Path(__file__).parent / "blood_pancreas.scim"
 """The atlas that comes with the package."""
 
-_PACKAGED = "packaged"
-"""Stands for its path in records of results: another machine has it at another path."""
-
-_N_OPEN = 2
-"""Atlases that stay open."""
+_PACKAGED = "packaged"  # stands for its path in records of results: another machine has it at another path
+_N_OPEN = 2  # atlases that stay open
 
 _open: dict[tuple[Any, ...], tuple[bytes, Snapshot]] = {}
 """Content of `atlas.json` and the snapshot of it, by process, address and settings; last used last."""
@@ -87,9 +84,7 @@ def create(
     ...     atlas.append(adata, study="toy", label_key="cell_type")
     ...     atlas.build_index()
     """
-    from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
-
-    chosen = model if isinstance(model, Model) else load(model)
+    chosen = given_model(model)
     embedding = EmbeddingVersion(keys.EMBEDDING, chosen.latent_dim, 0, chosen.uid, "model")
     return create_empty(uri, embedding, chosen, overwrite=overwrite, timeout=timeout)
 
@@ -105,7 +100,7 @@ def create_empty(
     """Make an atlas without cells for an embedding; without a model if that was made elsewhere."""
     failure = named_failure(Storage.of(uri), "making an atlas", outcome="none was made")
     with failure, _new(uri, overwrite=overwrite) as storage:
-        genes, symbols = np.empty(0, dtype=object), np.empty(0, dtype=object)
+        genes = symbols = np.empty(0, dtype=object)
         if model is not None:
             genes, symbols = model.genes, model.symbols
             save_model(storage, model, "model")
@@ -233,10 +228,8 @@ def _earlier(storage: Storage, manifest: Manifest, at: Any) -> Manifest:
 def opened(atlas: Atlas | str | os.PathLike[str] | None) -> Iterator[Atlas]:
     """Yield an open atlas at its last commit; one that is passed open stays as it is.
 
-    The last two atlases that were opened by path stay open for the session, so that annotating, searching and reading
-    of hits open an atlas once. Each time `atlas.json` is read and compared; after any change of it, by whichever
-    process, the atlas is opened again. Their memory is that of two snapshots, see :class:`Snapshot`, and their models;
-    :func:`forget_opened` frees it.
+    The last two atlases that were opened by path stay open for the session, with their models, until `atlas.json`
+    changes; :func:`forget_opened` frees their memory.
     """
     yield atlas if isinstance(atlas, Atlas) else Atlas(_snapshot_of(_storage_at(atlas)))
 

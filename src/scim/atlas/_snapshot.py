@@ -49,26 +49,17 @@ if TYPE_CHECKING:
 class Snapshot:
     """One commit of an atlas, to read; :attr:`scim.atlas.Atlas.snapshot` is the current one of an open atlas.
 
-    It never changes. It keeps what was read: up to about 40 bytes a cell; the index is memory-mapped.
-
-    Attributes
-    ----------
-    storage
-        Files of the atlas.
-    manifest
-        Content of `atlas.json` at the commit.
-    embedding
-        The embedding that is read: the published one, or the draft.
+    It never changes. It keeps what was read: up to about 40 bytes a cell; the index is memory-mapped. `storage` has the
+    files of the atlas, `manifest` is the content of `atlas.json` at the commit, and `embedding` the embedding that is
+    read: the published one, or the draft.
     """
 
     def __init__(self, storage: Storage, manifest: Manifest, *, draft: bool = False) -> None:
         if draft and manifest.draft is None:
             msg = f"The atlas at {storage.uri!r} has no draft; reembed(model, publish=False) makes one."
             raise ValueError(msg)
-        self.storage = storage
-        self.manifest = manifest
+        self.storage, self.manifest, self._draft = storage, manifest, draft
         self.embedding: EmbeddingVersion = manifest.draft if draft and manifest.draft else manifest.published
-        self._draft = draft
         self._integrity = IntegrityChecker(storage, manifest)
         self._label_transfers: dict[str, LabelTransfer] = {}
         self._closed = False
@@ -125,11 +116,10 @@ class Snapshot:
     def index(self) -> Index:
         """The search index; `ValueError` without one of all cells: call :meth:`Atlas.build_index`."""
         self._check_open()
-        uri, entry, n_rows = self.storage.uri, self.embedding.index, self.manifest.n_rows
+        entry, n_rows = self.embedding.index, self.manifest.n_rows
         if entry is None or entry.n_rows != n_rows:
-            missing = f"The atlas at {uri!r} has no index"
-            problem = missing if entry is None else f"The index of {uri!r} covers {entry.n_rows:,} of {n_rows:,} cells"
-            msg = f"{problem}; open it with mode='w' and call build_index()."
+            has = "no index" if entry is None else f"an index of {entry.n_rows:,} of {n_rows:,} cells"
+            msg = f"The atlas at {self.storage.uri!r} has {has}; open it with mode='w' and call build_index()."
             raise ValueError(msg)
         return open_parts(self.storage, self.manifest.uid, entry, self._removed)
 
@@ -249,8 +239,7 @@ class Snapshot:
         """
         obs = self.obs(columns=columns)
         if not self.manifest.counted:
-            uri = self.storage.uri
-            msg = f"The atlas at {uri!r} has no counts; append(counts=True) stores them. Train on the data itself."
+            msg = f"The atlas at {self.storage.uri!r} has no counts: append(counts=True) stores them."
             raise ValueError(msg)
         rna = self.experiment.ms[MEASUREMENT]
         self._integrity.check(COUNTS_PATH)
@@ -362,8 +351,7 @@ class Snapshot:
             columns = self.index.columns
         except (FormatError, ValueError):
             return frozenset()
-        parts = () if self.embedding.index is None else self.embedding.index.parts
-        return frozenset(columns).difference(*(part.elsewhere for part in parts))
+        return frozenset(columns).difference(*(part.elsewhere for part in self.embedding.parts))
 
     def _read_obs(self, ids: NDArray[np.int64] | None, columns: list[str]) -> pd.DataFrame:
         """Return rows of obs from the store, after a check of its files."""

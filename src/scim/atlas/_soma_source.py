@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SOURCE_ID = "source_joinid"
-"""Column of obs: the `soma_joinid` that a cell has in the experiment it came from."""
+SOURCE_ID = "source_joinid"  # column of obs: the `soma_joinid` that a cell has in the experiment it came from
 
 CENSUS_COLUMNS = (
     "organism", "assay", "suspension_type", "tissue", "tissue_general", "tissue_type", "disease", "donor_id", "sex",
@@ -43,43 +42,8 @@ def read_experiment(
 ) -> Source:
     """Read cells of a SOMA experiment: the columns needed of obs; counts and embeddings are read by rows, at their use.
 
-    The defaults are those of the CELLxGENE Census. A cell's id is its `obs_id` where obs has that column, else its
-    `soma_joinid`, which is also kept as `source_joinid`.
-
-    Parameters
-    ----------
-    experiment
-        A :class:`tiledbsoma.Experiment`, open for reading.
-    measurement
-        Name of the measurement, and
-    layer
-        of the matrix in its `X` that holds counts.
-    where
-        A filter of obs, as `"tissue_general == 'lung' and is_primary_data"`; see :meth:`scim.atlas.Atlas.select`.
-        Default: all cells.
-    study
-        Name of the study all cells come from, in place of
-    study_key
-        the column of obs that holds it.
-    label_key
-        Column of obs with cell types; `unknown` and `na` mean unlabelled.
-    columns
-        Further columns of obs to keep. Default: those of the Census that exist.
-    obsm
-        Name of an embedding to take in place of counts.
-
-    Raises
-    ------
-    TypeError
-        It is no experiment.
-    KeyError
-        A measurement, layer, embedding or column does not exist.
-    FilterError
-        `where` cannot be read, or names an unknown column or value.
-    ValueError
-        No cell passes, or the experiment is not open for reading.
-    FormatError
-        The experiment is damaged.
+    Arguments are those of :func:`scim.atlas.from_soma`; with `obsm` an embedding takes the place of counts. A cell's id
+    is its `obs_id` where obs has that column, else its `soma_joinid`, which is also kept as `source_joinid`.
     """
     opened = Experiment(experiment, measurement=measurement, layer=layer if obsm is None else None, obsm=obsm)
     study_key = study_key if study is None else None
@@ -89,8 +53,7 @@ def read_experiment(
     if "obs_id" in opened.columns:
         needed["obs_id"] = None
     cells = opened.read(list(needed), None if where is None else _select(opened, where))
-    frame = cells.obs
-    ids = frame.index.to_numpy()
+    frame, ids = cells.obs, cells.obs.index.to_numpy()
     frame[SOURCE_ID] = ids
     frame.index = pd.Index(frame.get("obs_id", frame.index)).astype(str)
     if label_key is not None:

@@ -29,24 +29,12 @@ _RESERVED = {*keys.ATLAS_COLUMNS, "obs_id", "index"}  # the last two are reserve
 
 @dataclass(frozen=True)
 class Source:
-    """Cells to be appended to an atlas.
+    """Cells to be appended to an atlas."""
 
-    Attributes
-    ----------
-    obs
-        The standard columns and those named, one row a cell. Study, label and label id are categoricals.
-    counts
-        Their counts; or `None`, and there is
-    embedding
-        (n_obs, dim), rows readable by slice, in memory or on disk.
-    token
-        Resume token, see :func:`resume_token`; `None` for input in memory.
-    """
-
-    obs: pd.DataFrame
+    obs: pd.DataFrame  # the standard columns and those named; study, label and label id are categoricals
     counts: Counts | None
-    embedding: Any | None = None
-    token: str | None = None
+    embedding: Any | None = None  # in place of counts: (n_obs, dim), rows readable by slice, in memory or on disk
+    token: str | None = None  # resume token; `None` for input in memory
 
     @property
     def n_obs(self) -> int:
@@ -65,42 +53,14 @@ class Source:
         obsm: str | None = None,
         token: str | None = None,
     ) -> Source:
-        """Check an AnnData, in memory or backed, or cells from a file.
-
-        Parameters
-        ----------
-        adata
-            Cells.
-        study
-            Name of the study they come from; or
-        study_key
-            column of obs that holds it.
-        label_key
-            Column of obs with cell types.
-        obs_columns
-            Further columns of obs to keep.
-        layer
-            Where the counts are, see :func:`scim.pp.find_counts`.
-        obsm
-            Name of an embedding to take in place of counts.
-        token
-            Resume token.
-
-        Raises
-        ------
-        TypeError
-            No AnnData, or a column of a type that an atlas does not keep.
-        KeyError
-            A column, a layer or an embedding does not exist.
-        ValueError
-            No study is given, cells occur twice, or counts or embedding cannot be used.
-        """
+        """Check an AnnData, in memory or backed, or cells from a file; arguments as for :meth:`Atlas.append`."""
         if not isinstance(adata, Cells):
             check_adata(adata)
         obs_columns = check_names("obs_columns", obs_columns)
-        needed = [key for key in (study_key, label_key, *obs_columns) if key is not None]
-        refuse_absent(needed, list(adata.obs.columns))
-        _check_names(obs_columns)
+        refuse_absent([key for key in (study_key, label_key, *obs_columns) if key is not None], list(adata.obs.columns))
+        if reserved := [name for name in obs_columns if name in _RESERVED or name.startswith("soma_")]:
+            msg = f"obs_columns {reserved} are names that the atlas uses itself ({sorted(_RESERVED)}); rename them."
+            raise ValueError(msg)
         frame = pd.DataFrame({keys.ATLAS_CELL_ID: adata.obs_names.astype(str)})
         frame[keys.ATLAS_STUDY] = _studies(adata.obs, study, study_key)
         frame[keys.ATLAS_LABEL], frame[keys.ATLAS_LABEL_ID] = _labels(adata.obs, label_key)
@@ -116,13 +76,6 @@ class Source:
         return cls(frame, None, _embedding(adata, obsm), token)
 
 
-def _check_names(obs_columns: Sequence[str]) -> None:
-    reserved = [name for name in obs_columns if name in _RESERVED or name.startswith("soma_")]
-    if reserved:
-        msg = f"obs_columns {reserved} are names that the atlas uses itself ({sorted(_RESERVED)}); rename them."
-        raise ValueError(msg)
-
-
 def _studies(obs: pd.DataFrame, study: str | None, study_key: str | None) -> pd.Categorical:
     if (study is None) == (study_key is None):
         got = "neither" if study is None else "both"
@@ -134,8 +87,7 @@ def _studies(obs: pd.DataFrame, study: str | None, study_key: str | None) -> pd.
             raise ValueError(msg)
         return _categorical([study], np.zeros(len(obs), dtype=np.int8))
     codes, values = _coded(obs[study_key])
-    n_missing = int((codes < 0).sum())
-    if n_missing:
+    if n_missing := int((codes < 0).sum()):
         msg = f"obs[{study_key!r}] has {n_missing} missing values; every cell needs a study."
         raise ValueError(msg)
     return _categorical([str(value) for value in values], codes)
@@ -148,9 +100,7 @@ def _labels(obs: pd.DataFrame, label_key: str | None) -> tuple[pd.Categorical, p
     column = obs[label_key]
     codes, values = _coded(column.where(~column.isin(keys.NO_LABEL)))
     terms = [ontology.term_id(str(value)) for value in values]
-    names = [
-        str(value) if term is None else ontology.term_name(term) for value, term in zip(values, terms, strict=True)
-    ]
+    names = [ontology.term_name(term) if term else str(value) for value, term in zip(values, terms, strict=True)]
     return _categorical(names, codes), _categorical(terms, codes)
 
 
@@ -171,12 +121,11 @@ def _categorical(values: Sequence[str | None], codes: NDArray[Any]) -> pd.Catego
 
 
 def _refuse_duplicates(frame: pd.DataFrame) -> None:
-    names = frame[keys.ATLAS_CELL_ID]
-    if not names.duplicated().any():  # the faster check first
+    if not frame[keys.ATLAS_CELL_ID].duplicated().any():  # the faster check first
         return
     duplicated = frame.duplicated([keys.ATLAS_STUDY, keys.ATLAS_CELL_ID])
     if duplicated.any():
-        examples = names[duplicated].head(3).tolist()
+        examples = frame.loc[duplicated, keys.ATLAS_CELL_ID].head(3).tolist()
         msg = (
             f"{duplicated.sum()} cell names occur twice in a study, as {examples}; call adata.obs_names_make_unique()."
         )
@@ -202,19 +151,7 @@ def _embedding(adata: AnnData | Cells, obsm: str) -> Any:
 def resume_token(data: Any, **arguments: object) -> str | None:
     """Return the same text for the same files with the same arguments; `None` for data in memory.
 
-    An append that was interrupted resumes when the same input, with the same arguments, is appended again.
-
-    Parameters
-    ----------
-    data
-        Path of a file or folder; names, sizes and modification times of its files count, contents are not read.
-    **arguments
-        Texts, numbers, lists of these, `None`.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
+    Names, sizes and modification times of the files count, contents are not read.
     """
     if not isinstance(data, str | os.PathLike):
         return None

@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import FormatError, progress
+from scim._core import FormatError
 from scim.atlas.commit._manifest import StoredArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from scim.atlas.commit._manifest import Manifest
-    from scim.atlas.storage import Storage
+    from scim.atlas.storage import Storage, StoredFile
 
 SOMA = "soma"
 INVENTORY = "ledger"
-_REMEDY = "scim.atlas.verify(uri, repair=True) makes it again"
 
 _CELLS = re.compile(rf"{SOMA}/(obs|ms/[^/]+/(X|obsm)/[^/]+)/__(fragments|commits)/")
 _EMBEDDING = re.compile(rf"{SOMA}/ms/[^/]+/obsm/(?!__)([^/]+)/")
@@ -43,11 +42,8 @@ class StoreFile:
 
     name: str
     n_bytes: int
-    timestamp: int
-    """SOMA time of the write; 0 = the mark of a group, which is as old as the atlas."""
-
-    uuid: str
-    """UUID of the write."""
+    timestamp: int  # SOMA time of the write; 0: the mark of a group, which is as old as the atlas
+    uuid: str  # of the write
 
     def belongs_to(self, manifest: Manifest) -> bool:
         """Return whether it is part of a commit."""
@@ -83,13 +79,17 @@ def belongs(name: str, manifest: Manifest) -> bool:
     return _store_file(name, 0).belongs_to(manifest)
 
 
+def committed_sizes(files: Iterable[StoredFile], manifest: Manifest) -> dict[str, int]:
+    """Return the bytes of the files that are part of a commit, by name."""
+    return {file.name: file.n_bytes for file in files if belongs(file.name, manifest)}
+
+
 def write_inventory(
     storage: Storage, manifest: Manifest, before: Inventory, since: int = -1, files: Iterable[StoreFile] | None = None
 ) -> StoredArray:
     """Write the inventory of a commit, with checksums of the files that are not in `before`, that of the commit before.
 
-    It refuses (`FormatError`) that a needed file of `before` is missing, or that a file appeared at a SOMA time up to
-    that commit, `since`. `files` are those of the store, if they are listed already.
+    `FormatError`: a needed file of `before` is missing, or a file appeared at a SOMA time up to that commit, `since`.
     """
     needed = needed_files(storage, manifest, files)
     new = [file for file in needed if file.name not in before]
@@ -104,7 +104,7 @@ def write_inventory(
             )
             raise FormatError(msg)
     if storage.path is not None:
-        _flush(storage.path, (file.name for file in new))
+        _flush(storage.path, [file.name for file in new])
     raw = _content(storage, needed, before)
     name = f"{INVENTORY}/{manifest.number:06d}.json"
     storage.write(name, raw)
@@ -118,14 +118,7 @@ def restore_inventory(storage: Storage, manifest: Manifest) -> bool:
 
 def read_inventory(storage: Storage, entry: StoredArray) -> Inventory:
     """Read an inventory; `FormatError` if it is missing, or not the one that was committed."""
-    try:
-        raw = storage.read(entry.name)
-    except FileNotFoundError as error:
-        msg = f"{storage.uri}/{entry.name} is missing: the version was vacuumed, or the atlas is damaged."
-        raise FormatError(msg) from error
-    if hashlib.sha256(raw).hexdigest() != entry.sha256:
-        msg = f"{storage.uri}/{entry.name} was changed since it was written; run scim.atlas.verify()."
-        raise FormatError(msg)
+    raw = _read(storage, entry, "the version was vacuumed, or the atlas is damaged: run scim.atlas.verify()")
     return {name: (int(size), checksum) for name, (size, checksum) in json.loads(raw).items()}
 
 
@@ -133,9 +126,8 @@ def store_array(storage: Storage, name: str, array: NDArray[Any], *, known: Iter
     """Write an array, unless one of those known is the same."""
     raw = _npy(array)
     checksum = hashlib.sha256(raw).hexdigest()
-    for entry in known:
-        if entry.sha256 == checksum:
-            return entry
+    if same := next((entry for entry in known if entry.sha256 == checksum), None):
+        return same
     storage.write(name, raw)
     return StoredArray(name, checksum, array.shape[-1])
 
@@ -147,16 +139,21 @@ def restore_array(storage: Storage, entry: StoredArray, array: NDArray[Any]) -> 
 
 def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:
     """Read an array; `FormatError` if it is missing, or does not have its checksum."""
+    raw = _read(storage, entry, "scim.atlas.verify(uri, repair=True) makes it again")
+    array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
+    return array
+
+
+def _read(storage: Storage, entry: StoredArray, remedy: str) -> bytes:
     try:
         raw = storage.read(entry.name)
     except FileNotFoundError as error:
-        msg = f"{storage.uri}/{entry.name} is missing; {_REMEDY}."
+        msg = f"{storage.uri}/{entry.name} is missing; {remedy}."
         raise FormatError(msg) from error
     if hashlib.sha256(raw).hexdigest() != entry.sha256:
-        msg = f"{storage.uri}/{entry.name} has changed since it was written; {_REMEDY}."
+        msg = f"{storage.uri}/{entry.name} has changed since it was written; {remedy}."
         raise FormatError(msg)
-    array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
-    return array
+    return raw
 
 
 def _restore(storage: Storage, entry: StoredArray, raw: bytes) -> bool:
@@ -172,11 +169,10 @@ def _npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _content(storage: Storage, files: Sequence[StoreFile], before: Mapping[str, tuple[int, str | None]]) -> bytes:
-    entries: Inventory = {file.name: before[file.name] for file in files if file.name in before}
-    new = [file for file in files if file.name not in before]
-    for file in progress(new, desc="checksums", unit="file"):
-        entries[file.name] = (file.n_bytes, None if storage.path is None else storage.checksum(file.name))
+def _content(storage: Storage, files: Sequence[StoreFile], before: Inventory) -> bytes:
+    new = [] if storage.path is None else [file.name for file in files if file.name not in before]
+    checksums = storage.checksums(new)
+    entries = {file.name: before.get(file.name, (file.n_bytes, checksums.get(file.name))) for file in files}
     return json.dumps(dict(sorted(entries.items())), separators=(",", ":")).replace("],", "],\n").encode()
 
 
@@ -188,18 +184,11 @@ def _is_needed(name: str, manifest: Manifest) -> bool:
 
 def _flush(root: Path, names: Iterable[str]) -> None:
     """Bring files to the disk: a commit must not outlive its files when the power fails."""
-    folders = set()
-    for name in names:
-        _sync(root / name)
-        folders.add((root / name).parent)
-    for folder in folders:
-        if os.name == "posix":  # elsewhere a folder cannot be opened
-            _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    files = [root / name for name in names]
+    folders = {file.parent for file in files} if os.name == "posix" else ()  # elsewhere a folder cannot be opened
+    for path in (*files, *folders):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

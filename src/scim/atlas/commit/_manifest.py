@@ -73,6 +73,11 @@ class EmbeddingVersion:
     folder: str | None  # of the model
     index: IndexEntry | None = None
 
+    @property
+    def parts(self) -> tuple[IndexPart, ...]:
+        """The parts of the index, none without one."""
+        return () if self.index is None else self.index.parts
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -133,15 +138,7 @@ def commits(storage: Storage) -> list[int]:
 
 
 def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
-    """Read the committed state, or that of an earlier commit.
-
-    Raises
-    ------
-    FileNotFoundError
-        It is not an atlas.
-    FormatError
-        The file is damaged, foreign, or written by a newer version.
-    """
+    """Read the committed state, or that of an earlier commit; `FormatError` if the file is damaged or foreign."""
     try:
         raw = storage.read(name)
     except FileNotFoundError as error:
@@ -191,26 +188,21 @@ def _contradiction(manifest: Manifest) -> str | None:
     if any(not 0 <= cells.start < cells.stop <= n_rows for cells in manifest.counted):
         return f"counts of the cells {manifest.counted} among {n_rows} rows"
     for embedding in manifest.embeddings:
-        parts = () if embedding.index is None else embedding.index.parts
-        ends = [0, *(part.stop for part in parts)]
-        if [part.start for part in parts] != ends[:-1] or ends[-1] > n_rows:
-            return f"an index of the rows {[(part.start, part.stop) for part in parts]} of {n_rows}"
+        ends = [0, *(part.stop for part in embedding.parts)]
+        if [part.start for part in embedding.parts] != ends[:-1] or ends[-1] > n_rows:
+            return f"an index of the rows {[(part.start, part.stop) for part in embedding.parts]} of {n_rows}"
         if not 0 <= embedding.n_rows <= n_rows:
             return f"{embedding.n_rows} embeddings for {n_rows} rows"
     return None
 
 
 _RECORDS: dict[str, Any] = {
-    "space": EmbeddingVersion,
-    "draft": EmbeddingVersion,
+    **dict.fromkeys(("space", "draft"), EmbeddingVersion),
+    **dict.fromkeys(("ledger", "names", "removed", "panel"), StoredArray),
     "counted": Counted,
-    "panel": StoredArray,
     "index": IndexEntry,
     "parts": IndexPart,
     "confidence": Calibration,
-    "ledger": StoredArray,
-    "names": StoredArray,
-    "removed": StoredArray,
 }
 """Types of the objects in the file, by their keys."""
 

@@ -17,7 +17,7 @@ from scim.atlas.commit._manifest import COMMITS, Manifest, StoredArray, commits,
 from scim.atlas.storage import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -25,16 +25,13 @@ if TYPE_CHECKING:
     from scim.atlas.storage import Storage
 
 JOURNAL = "journal.json"
-UNREADABLE = -1
-"""Stands for the commit that a write builds on when its journal cannot be read."""
+UNREADABLE = -1  # stands for the commit that a write builds on when its journal cannot be read
 
 NUMBERED = ("index", "names", "removed", "panels", "models", COMMITS, INVENTORY)
 """Folders with entries that bear the number of the commit that made them."""
 
 _NUMBER = re.compile(r"v?(\d+)(-\d+)?(\.\w+)?")
-
-_PATIENCE_MS = 5_000
-"""How far ahead of this machine's clock the last commit may be for us to wait until it is past."""
+_PATIENCE_MS = 5_000  # how far ahead of this machine's clock the last commit may be to wait until it is past
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,6 @@ class Journal:
     n_done: int  # rows of the input that are written
     timestamp: int  # SOMA time of the last of the files that belong to them
     files: tuple[str, ...] | None = None  # UUIDs of the writes so far; `None`: of an earlier version of scim
-
-    def write(self, storage: Storage) -> None:
-        """Write it to the atlas."""
-        storage.write(JOURNAL, json.dumps(asdict(self)).encode())
 
 
 def read_journal(storage: Storage) -> Journal | None:
@@ -66,26 +59,12 @@ def read_journal(storage: Storage) -> Journal | None:
 class Transaction:
     """A change in progress; use it as a context manager.
 
-    Parameters
-    ----------
-    storage
-        Files of the atlas.
-    what
-        Description of the change.
-    timeout
-        Seconds to wait for another writer.
-    token
-        Resume token: an interrupted write with the same token is resumed. `None`: it is rolled back.
-
-    Attributes
-    ----------
-    manifest
-        The committed state that the change builds on.
-    n_done
-        Rows of the input that an interrupted write has written.
-    since
-        SOMA time up to which the files of the store count: of the commit, or of these rows.
+    An interrupted write is resumed by one with the same resume token, and rolled back by any other.
     """
+
+    manifest: Manifest  # the committed state that the change builds on
+    n_done: int  # rows of the input that an interrupted write has written
+    since: int  # SOMA time up to which the files of the store count: of the commit, or of these rows
 
     def __init__(self, storage: Storage, what: str, *, timeout: float, token: str | None = None) -> None:
         self.storage, self.what, self._token = storage, what, token
@@ -97,7 +76,6 @@ class Transaction:
         self._lock.__enter__()
         try:
             self.manifest = read_manifest(self.storage)
-            self._refuse_older_copy()
             self.n_done, self.since = self._recover()
             self._last = self.since
             self._write_journal()
@@ -171,7 +149,9 @@ class Transaction:
         manifest = replace(self.manifest, **(entries | changes))
         self._lock.check()
         files = store_files(self.storage)
-        self._refuse_foreign(files)
+        for file in files:  # those of another process, as of a writer that slept and lost the lock without noticing
+            if file.timestamp > self.manifest.timestamp and file.uuid not in self._written:
+                self._refuse(file)
         before = read_inventory(self.storage, self.manifest.inventory)
         inventory = write_inventory(self.storage, manifest, before, self.manifest.timestamp, files)
         manifest = replace(manifest, inventory=inventory)
@@ -187,9 +167,15 @@ class Transaction:
 
     def _recover(self) -> tuple[int, int]:
         """Roll back what a dead writer left, but for a write that is resumed; return its rows and SOMA time."""
+        if is_older_copy(self.storage, self.manifest):  # a roll back would take later commits for failed writes
+            msg = (
+                f"atlas.json of {self.storage.uri!r} says version {self.manifest.number}, but there is a later commit: "
+                "it was replaced by an older copy. scim.atlas.verify(uri, repair=True) brings the last commit back."
+            )
+            raise FormatError(msg)
         journal, manifest = read_journal(self.storage), self.manifest
         n_done, since = 0, manifest.timestamp
-        if journal is not None and self._resumes(journal):
+        if journal and journal.token and (journal.base, journal.token) == (manifest.number, self._token):
             n_done, since = journal.n_done, journal.timestamp
             files = store_files(self.storage) if journal.files is None else []
             self._written |= {*(journal.files or ()), *(file.uuid for file in files if file.timestamp <= since)}
@@ -203,24 +189,6 @@ class Transaction:
         elif n_files:
             logger.warning("%s was interrupted; its files are removed", what)
         return n_done, since
-
-    def _resumes(self, journal: Journal) -> bool:
-        return journal.base == self.manifest.number and self._token is not None and journal.token == self._token
-
-    def _refuse_older_copy(self) -> None:
-        """Refuse to build on a version that has later ones: a roll back would take those for failed writes."""
-        if is_older_copy(self.storage, self.manifest):
-            msg = (
-                f"atlas.json of {self.storage.uri!r} says version {self.manifest.number}, but there is a later commit: "
-                "it was replaced by an older copy. scim.atlas.verify(uri, repair=True) brings the last commit back."
-            )
-            raise FormatError(msg)
-
-    def _refuse_foreign(self, files: Iterable[StoreFile]) -> None:
-        """Refuse to commit files of another process, as of a writer that slept and lost the lock without noticing."""
-        for file in files:
-            if file.timestamp > self.manifest.timestamp and file.uuid not in self._written:
-                self._refuse(file)
 
     def _refuse(self, file: StoreFile) -> None:
         msg = (
@@ -241,7 +209,8 @@ class Transaction:
 
     def _write_journal(self) -> None:
         files = tuple(sorted(self._written))
-        Journal(self.manifest.number, self.what, self._token, self.n_done, self.since, files).write(self.storage)
+        journal = Journal(self.manifest.number, self.what, self._token, self.n_done, self.since, files)
+        self.storage.write(JOURNAL, json.dumps(asdict(journal)).encode())
 
 
 def first_commit(storage: Storage, *, uid: str, what: str, published: EmbeddingVersion) -> Manifest:

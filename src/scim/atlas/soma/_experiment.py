@@ -34,27 +34,17 @@ OBSM_PATH = f"ms/{MEASUREMENT}/obsm"
 _OBS = pa.schema([("soma_joinid", pa.int64()), *((name, TEXT) for name in keys.ATLAS_COLUMNS)])
 VAR = pa.schema([("soma_joinid", pa.int64()), ("gene_id", TEXT), ("symbol", TEXT)])
 
-_TILE_ROWS = 1024
-"""A dense tile is written and read whole: at most this many embeddings for the sake of one."""
+_TILE_ROWS = 1024  # a dense tile is written and read whole: at most this many embeddings for the sake of one
+_TILE_CELLS, _TILE_GENES = 65_536, 2**31 - 1  # as wide as all genes: rows sorted by cell and gene are in TileDB's order
+_BUFFER_BYTES = 128 * 2**20  # memory that TileDB takes for one column of one read; its own default is 1 GiB
+_DENSE_SHARE = 0.02  # from this share of the rows on, one read of the whole column is faster than many of single rows
+_NEAR = 256  # ids at most this far apart are fetched by one slice
 
-_TILE_CELLS, _TILE_GENES = 65_536, 2**31 - 1
-"""A tile of counts is as wide as all genes, so that rows sorted by cell and gene are in TileDB's own order."""
-
-_BUFFER_BYTES = 128 * 2**20
-"""Memory that TileDB takes for one column of one read; its own default is 1 GiB."""
-
-# Checksums of tiles are compared whenever one is read: a flipped bit is an error, and never a value.
-_CHECK = "ChecksumSHA256Filter"
+_CHECK = "ChecksumSHA256Filter"  # compared whenever a tile is read: a flipped bit is an error, and never a value
 _PACKED = [{"_type": "ZstdFilter", "level": 3}, _CHECK]
-
-_DENSE_SHARE = 0.02
-"""From this share of the rows on, one read of the whole column is faster than many of single rows."""
 
 NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 """Types that pandas keeps whether a value is missing or not."""
-
-_NEAR = 256
-"""Ids at most this far apart are fetched by one slice."""
 
 
 def embedding_path(name: str) -> str:

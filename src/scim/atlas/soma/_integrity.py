@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import tiledbsoma
 
 from scim._core import FormatError, StorageError, keys
-from scim.atlas.commit import SOMA, Inventory, belongs, read_inventory
+from scim.atlas.commit import SOMA, Inventory, committed_sizes, read_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from scim.atlas.commit import Manifest
     from scim.atlas.storage import Storage, StoredFile
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
 _SMALL = re.compile(r"/__schema/|/__commits/|/__meta/|/__fragment_metadata\.tdb$")
 """Files that TileDB reads without comparing a checksum of its own."""
 
-_GROUP = "/__tiledb_group.tdb"
 _LAYOUT = re.compile(rf"{SOMA}/((.+/)?(__group|__meta)/|obs/__schema/)")
 """The members of groups, the types of groups and arrays, and the columns of obs."""
 
 _COLUMN_FILE = re.compile(r"/a(\d+)(_var|_validity)?\.tdb$")
-_N_CHECKED = len(keys.ATLAS_COLUMNS)
 """The first columns of obs have checksums of TileDB; later ones, added by a change of the schema, have none."""
 
 _N_PARALLEL = 8
@@ -65,10 +63,10 @@ class IntegrityChecker:
         if (array, later_columns) in self._checked:
             return
         self.check_layout()
-        prefix = f"{SOMA}/{array}/"
-        listed = {name: entry for name, entry in self.inventory.items() if name.startswith(prefix)}
-        unprotected = _is_unchecked if later_columns and array == "obs" else _is_small
-        self._compare(listed, self._storage.files(prefix.rstrip("/")), unprotected)
+        listed = self._listed(f"{SOMA}/{array}")
+        later = later_columns and array == "obs"
+        unprotected = [name for name in listed if _SMALL.search(name) or (later and _is_later_column(name))]
+        self._compare(listed, self._storage.files(f"{SOMA}/{array}"), unprotected)
         self._checked.add((array, later_columns))
 
     def check_layout(self) -> None:
@@ -79,29 +77,33 @@ class IntegrityChecker:
         listed = {name: entry for name, entry in self.inventory.items() if name.rpartition("/")[0] in folders}
         with ThreadPoolExecutor(_N_PARALLEL) as pool:
             present = [file for files in pool.map(self._storage.files, sorted(folders)) for file in files]
-        self._compare(listed, present, lambda _: True)
-        for name in (name for name in self.inventory if name.endswith(_GROUP)):
+        self._compare(listed, present, listed)
+        for name in (name for name in self.inventory if name.endswith("/__tiledb_group.tdb")):
             if not self._storage.exists(name):
                 self._refuse(name, "is missing")
         self._checked.add(("", False))
 
     def check_model(self, folder: str) -> None:
         """Check the files of a model."""
-        listed = {name: entry for name, entry in self.inventory.items() if name.startswith(f"{folder}/")}
-        present = [file for file in self._storage.files(folder) if file.name in listed]
-        self._compare(listed, present, lambda _: True)
+        listed = self._listed(folder)
+        self._compare(listed, [file for file in self._storage.files(folder) if file.name in listed], listed)
 
-    def _compare(self, listed: Inventory, files: Sequence[StoredFile], unprotected: Callable[[str], bool]) -> None:
+    def _listed(self, folder: str) -> Inventory:
+        return {name: entry for name, entry in self.inventory.items() if name.startswith(f"{folder}/")}
+
+    def _compare(self, listed: Inventory, files: Iterable[StoredFile], unprotected: Iterable[str]) -> None:
         """Compare names and sizes of files with the inventory, and the content of those that TileDB does not check."""
-        sizes = {file.name: file.n_bytes for file in files if belongs(file.name, self._manifest)}
+        sizes = committed_sizes(files, self._manifest)
         for name in sorted(set(listed) - set(sizes)):
             self._refuse(name, "is missing")
         for name in sorted(set(sizes) - set(listed)):
             self._refuse(name, "was never committed")
-        for name, (n_bytes, checksum) in listed.items():
+        for name, (n_bytes, _) in listed.items():
             if sizes[name] != n_bytes:
                 self._refuse(name, f"has {sizes[name]} bytes, expected {n_bytes}")
-            if checksum is not None and unprotected(name) and self._storage.checksum(name) != checksum:
+        checksums = {name: checksum for name in unprotected if (checksum := listed[name][1]) is not None}
+        for name, found in self._storage.checksums(checksums, quiet=True).items():
+            if found != checksums[name]:
                 self._refuse(name, "has changed since it was committed")
 
     def _refuse(self, name: str, problem: str) -> None:
@@ -112,13 +114,9 @@ class IntegrityChecker:
         raise FormatError(msg)
 
 
-def _is_small(name: str) -> bool:
-    return _SMALL.search(name) is not None
-
-
-def _is_unchecked(name: str) -> bool:
+def _is_later_column(name: str) -> bool:
     column = _COLUMN_FILE.search(name)
-    return _is_small(name) or (column is not None and int(column[1]) >= _N_CHECKED)
+    return column is not None and int(column[1]) >= len(keys.ATLAS_COLUMNS)
 
 
 def tiledb_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from scim._core import StorageError
+from scim._core import StorageError, progress
 from scim.atlas.storage._local import LocalFiles, sweep
 
 if TYPE_CHECKING:
@@ -29,38 +29,23 @@ class Storage:
 
     Names of files are relative to the atlas, with `/`. An error in a folder is Python's `OSError`, an error on S3 a
     `StorageError` that names what was tried.
-
-    Attributes
-    ----------
-    uri
-        The absolute path, or `"s3://bucket/prefix"`; never with a slash at its end.
-    path
-        The folder; `None` on S3.
     """
 
     def __init__(self, uri: str, path: Path | None) -> None:
-        self.uri, self.path = uri, path
+        self.uri = uri  # the absolute path, or "s3://bucket/prefix"; never with a slash at its end
+        self.path = path  # the folder; `None` on S3
 
     def __repr__(self) -> str:
         return f"Storage({self.uri!r})"
 
     @classmethod
     def of(cls, uri: str | os.PathLike[str]) -> Storage:
-        """Return the storage at a path or an address; nothing is read or made.
-
-        Raises
-        ------
-        TypeError, ValueError
-            It is neither a path nor an address on S3.
-        """
-        expected = "Expected the folder of an atlas or an address as 's3://bucket/name', got"
-        if not isinstance(uri, str | os.PathLike):
-            msg = f"{expected} {type(uri).__name__}."
-            raise TypeError(msg)
+        """Return the storage at a path or an address; nothing is read or made."""
+        if not uri or not isinstance(uri, str | os.PathLike):
+            got = "an empty text" if uri == "" else type(uri).__name__
+            msg = f"Expected the folder of an atlas or an address as 's3://bucket/name', got {got}."
+            raise (ValueError if uri == "" else TypeError)(msg)
         text = os.fspath(uri)
-        if not text:
-            msg = f"{expected} an empty text."
-            raise ValueError(msg)
         if "://" not in text:
             path = Path(text).expanduser().resolve()  # TileDB takes a relative path from where the process started
             return cls(str(path), path)
@@ -91,14 +76,9 @@ class Storage:
         return self._files.read(_check_name(name))
 
     def write(self, name: str, content: bytes, *, new: bool = False) -> None:
-        """Write a file whole or not at all, replacing what was there; with `new` an existing one is an error.
+        """Write a file whole or not at all, replacing what was there; with `new` FileExistsError if there is one.
 
         In a folder `new` also holds for two writers at once; on S3 it needs the lock.
-
-        Raises
-        ------
-        FileExistsError
-            `new` is true and there is a file.
         """
         self._files.write(_check_name(name), content, new=new)
 
@@ -125,29 +105,25 @@ class Storage:
 
     def checksum(self, name: str) -> str:
         """Return the SHA-256 of a file, in hexadecimal; it is read in parts."""
-        checksum = hashlib.sha256()
-        for chunk in self._files.chunks(_check_name(name)):
-            checksum.update(chunk)
-        return checksum.hexdigest()
+        return self.checksums([name], quiet=True)[name]
+
+    def checksums(self, names: Iterable[str], *, quiet: bool = False) -> dict[str, str]:
+        """Return the SHA-256 of files, in hexadecimal, by name; without a progress bar if `quiet`."""
+        checksums = {_check_name(name): hashlib.sha256() for name in names}
+        for name, checksum in progress(checksums.items(), desc="checksums", unit="file", disable=quiet):
+            for chunk in self._files.chunks(name):
+                checksum.update(chunk)
+        return {name: checksum.hexdigest() for name, checksum in checksums.items()}
 
     def upload(self, folder: Path, name: str) -> None:
         """Copy a folder of this machine to the folder `name`, replacing its files."""
-        _check_name(name)
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        names = [_check_name(f"{name}/{path.relative_to(folder).as_posix()}") for path in files]
         with ThreadPoolExecutor(N_PARALLEL) as pool:
-            names = [f"{name}/{path.relative_to(folder).as_posix()}" for path in files]
             list(pool.map(self._files.put, files, names))
 
     def download(self, name: str, to: Path) -> None:
-        """Copy the folder `name` to a folder of this machine.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is none.
-        StorageError
-            A file ended early.
-        """
+        """Copy the folder `name` to a folder of this machine; StorageError if a file ends early."""
         files = self.files(name)
         if not files:
             msg = f"{self.child(name)!r} has no files; it is no folder of this atlas, or it was deleted."
