@@ -25,7 +25,7 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def atlas_path(tmp_path_factory) -> Path:
-    """An atlas of 150 toy cells; nobody writes into it."""
+    """An atlas of 150 toy cells; tests must not write into it."""
     return fakes.toy_atlas(tmp_path_factory.mktemp("atlas") / "toy.scim")
 
 

@@ -74,7 +74,7 @@ def test_arrows_run_one_way(room):
     assert taken - {room} <= ARROWS[room]
 
 
-def test_the_arrows_have_no_circle():
+def test_the_arrows_have_no_cycle():
     left = dict(ARROWS)
     while left:
         ground = [room for room, below in left.items() if not below & set(left)]

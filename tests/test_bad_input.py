@@ -72,7 +72,7 @@ def searched(adata, atlas):
 
 
 CASES = [
-    # what is wrong, how it comes about, the call, the error, what it says and what to do
+    # the problem, its cause, the call, the error, its message with the remedy
     ("no AnnData", nothing, lambda a, t: scim.tl.embed(a.X, t), TypeError, "Expected an AnnData, got csr_matrix; read files with scanpy.read_h5ad"),
     ("a path", nothing, lambda a, t: scim.tl.annotate("a.h5ad", t), TypeError, "Expected an AnnData, got str"),
     ("a frame", nothing, lambda a, t: scim.tl.search(a.obs, t), TypeError, "Expected an AnnData, got DataFrame"),

@@ -1,4 +1,4 @@
-"""The pages that need no file of one's own run as they stand."""
+"""The pages that need no file of the user run unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example in a public docstring runs and gives what it says."""
+"""Every example in a public docstring runs and prints its output."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_the_tools_have_examples():
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda test: test.name)
-# toy cells have a hundred genes, and `embed` says that these are few
+# toy cells have a hundred genes, and `embed` warns of few genes
 @pytest.mark.filterwarnings("ignore::scim._core.errors.ScimWarning")
 def test_example(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scim.settings, "atlas", None)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    said: list[str] = []
-    runner.run(example, out=said.append)
-    assert runner.failures == 0, "".join(said)
+    output: list[str] = []
+    runner.run(example, out=output.append)
+    assert runner.failures == 0, "".join(output)

@@ -1,4 +1,4 @@
-"""The whole path on real files, as people have them: other gene names, panels, log values, no labels."""
+"""The whole workflow on real files: other gene names, panels, log values, no labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(data_folder):
 
 
 def under(terms: pd.Series, root: str) -> np.ndarray:
-    """Say which terms are `root` or below it."""
+    """Return which terms are `root` or its descendants."""
     top = ontology.term_id(root)
     below = ontology.descendants(top) | {top}
     return terms.isin(below).to_numpy()
@@ -56,7 +56,7 @@ def test_every_file_is_embedded_and_annotated(read, name):
 
 @pytest.mark.filterwarnings("ignore::scim._core.errors.ScimWarning")
 def test_blood_of_another_chemistry_gets_its_types(read):
-    """A study that no part of the packaged atlas has seen, 5' and 3', three coarse labels."""
+    """A study that is not in the packaged atlas, 5' and 3', three coarse labels."""
     adata = read("pbmc_2chem")
     scim.tl.embed(adata)
     scim.tl.annotate(adata)

@@ -107,12 +107,12 @@ def measure(ways: dict[str, Callable[[str], NDArray[np.int64]]], wheres: list[st
     taken: dict[str, list[float]] = {name: [] for name in ways}
     passing = []
     for where in wheres:
-        answers = {}
+        results = {}
         for name, way in ways.items():
             began = time.perf_counter()
-            answers[name] = way(where)
+            results[name] = way(where)
             taken[name].append(time.perf_counter() - began)
-        first, *others = answers.values()
+        first, *others = results.values()
         assert all(np.array_equal(first, other) for other in others), where
         passing.append(len(first))
     low, median, high = np.percentile(passing, (10, 50, 90))

@@ -96,12 +96,12 @@ def measure(uri: Path, files: list[Path], parts: Parts) -> list[dict[str, float]
             row = atlas.embeddings([last])
             first = time.perf_counter()
             found = atlas.index.query(row, 1)
-            answered = time.perf_counter()
+            searched = time.perf_counter()
         # Two cells without counts, or with equal counts, are equally near.
         assert found.ids[0, 0] == last or found.distances[0, 0] < 1e-6
         inside["else"] = done - opened - sum(inside.values())
         times = {"open": opened - began, "append": done - opened, "append, CPU": cpu}
-        times |= {"reader": first - query, "search": answered - first}
+        times |= {"reader": first - query, "search": searched - first}
         taken.append(times | {f"- {part}": seconds for part, seconds in inside.items()})
     return taken
 

@@ -38,7 +38,7 @@ def main() -> None:
         ended = workers.all(jobs)
         failures = [result for result in ended if result["status"] != 0 or result["error"] is not None]
         n_readings, n_versions, wrong = reading.wrong_notes(path, notes)
-        head = ["readers", "minutes", "readings", "versions read", "wrong answers", "errors"]
+        head = ["readers", "minutes", "reads", "versions read", "wrong results", "errors"]
         print(table(head, [[given.readers, given.minutes, n_readings, n_versions, len(wrong), len(failures)]]))
         print("\n".join([*wrong[:10], *map(str, failures[:10])]))
 

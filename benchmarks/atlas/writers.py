@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from toy import table  # first: it adds the helpers to the path
 
-from helpers import changes, rivals
+from helpers import changes, concurrent_writers
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     failures = []
     with tempfile.TemporaryDirectory() as folder, changes.Workers() as workers:
         base = changes.make_inputs(Path(folder))
-        alone = rivals.alone(workers, base, Path(folder))
+        alone = concurrent_writers.alone(workers, base, Path(folder))
         for number in range(given.trials):
             n_writers, patient = (2, 4)[number % 2], number // 2 % 2 == 0
             dies = int(rng.integers(1, 4)) if patient and number % 8 > 3 else 0
@@ -39,7 +39,9 @@ def main() -> None:
             row["trials"] += 1
             room = Path(folder) / f"trial{number}"
             try:
-                result = rivals.trial(workers, base, alone, room, n_writers, timeout=60 if patient else 0, dies=dies)
+                result = concurrent_writers.trial(
+                    workers, base, alone, room, n_writers, timeout=60 if patient else 0, dies=dies
+                )
                 row.update(result)
             except AssertionError as error:
                 row["failed"] += 1

@@ -21,7 +21,7 @@ def writable(tmp_path):
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
-    """A server that speaks S3, for all tests; `s3.uri()` is an address of one's own. Do not stop this one."""
+    """An S3 server shared by all tests; `s3.uri()` returns a new address. Do not stop it."""
     server = Server()
     server.start()
     with pytest.MonkeyPatch.context() as patch:
@@ -32,7 +32,7 @@ def s3(tmp_path_factory):
 
 @pytest.fixture
 def s3_server(monkeypatch, tmp_path):
-    """A server of one's own, to stop, pause and start again; it forgets all when it stops."""
+    """An S3 server that a test may stop, pause and start; it loses all data when it stops."""
     server = Server()
     server.start()
     use(server, monkeypatch, tmp_path / "cache")
@@ -49,7 +49,7 @@ def workers():
 
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory):
-    """What their changes need, and `base.scim`, the atlas that they change a copy of."""
+    """The input files of the changes, and `base.scim`, the atlas of which copies are changed."""
     folder = tmp_path_factory.mktemp("inputs")
     changes.make_inputs(folder)
     return folder

@@ -15,7 +15,7 @@ from scim.atlas.commit import Transaction
 from scim.atlas.soma import Writer, read_counts
 
 
-def test_an_empty_atlas_is_refused_by_queries(writable):
+def test_queries_of_an_empty_atlas_raise(writable):
     assert writable.n_obs == 0
     assert writable.obs().empty
     with pytest.raises(ValueError, match="has no cells"):
@@ -34,7 +34,7 @@ def test_an_index_grows_with_the_atlas(writable):
         assert writable.index.n_rows == writable.n_obs
         found = writable.index.query(writable.embeddings(), 1)
         np.testing.assert_allclose(found.distances, 0, atol=1e-6)
-    # A new part takes in those before it that are at most twice as large: 30 | 9 | 4 and 2 become 45.
+    # A new part is merged with earlier parts that are at most twice as large: 30 | 9 | 4 and 2 become 45.
     assert list(writable.info()["index"]["parts"].values()) == [200, 45, 10]
     assert writable.index.n_appended == 55
 
@@ -50,7 +50,7 @@ def test_a_reader_keeps_its_snapshot(writable):
 
 
 def test_counts_of_more_genes_than_there_are(writable):
-    # Unknown names stay genes of their own: many files together may name more than a tile used to hold.
+    # Unknown names are stored as genes: many files together may have more than a tile used to hold.
     known, n_more = fakes.cells(20, seed=4), 140_000
     more = sparse.random(20, n_more, density=1e-3, random_state=0, dtype=np.float32, format="csr")
     more.data[:] = 1
@@ -125,7 +125,7 @@ def test_labels_are_kept_under_their_ontology_name(writable):
         (ValueError, "counts=True stores counts, but X holds normalised", {"study": "a", "counts": True}),
     ],
 )
-def test_append_refuses_and_leaves_the_atlas_as_it_was(writable, error, message, arguments):
+def test_a_refused_append_leaves_the_atlas_unchanged(writable, error, message, arguments):
     writable.append(fakes.cells(10, seed=4), study="before")
     before = writable.version
     cells = fakes.cells(9, seed=5)
@@ -177,7 +177,7 @@ def test_an_append_that_failed_leaves_nothing(writable, monkeypatch):
         assert experiment.obs.count == 22
 
 
-def test_columns_of_an_append_that_failed_do_not_bind_the_next(writable, monkeypatch):
+def test_columns_of_a_failed_append_do_not_restrict_the_next(writable, monkeypatch):
     writable.append(fakes.cells(10, seed=4), study="a", obs_columns=["tissue"])
     with monkeypatch.context() as patch:
         patch.setattr("scim.atlas.soma.Writer.block", fail)
@@ -219,7 +219,7 @@ def test_an_interrupted_append_of_a_file_resumes(writable, tmp_path, monkeypatch
     assert scim.atlas.verify(writable.path) == []
 
 
-def test_another_input_after_an_interruption_starts_again(writable, tmp_path, monkeypatch):
+def test_another_input_after_an_interruption_starts_from_the_beginning(writable, tmp_path, monkeypatch):
     for i in (4, 5):
         fakes.cells(3000, seed=i).write_h5ad(tmp_path / f"{i}.h5ad")
     monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 1024)
@@ -242,7 +242,7 @@ def test_another_input_after_an_interruption_starts_again(writable, tmp_path, mo
 def test_several_inputs_are_one_commit(writable, tmp_path):
     fakes.cells(20, seed=4).write_h5ad(tmp_path / "a.h5ad")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # anndata speaks of its next default
+        warnings.simplefilter("ignore", UserWarning)  # anndata warns of its next default
         fakes.cells(30, seed=5).write_zarr(tmp_path / "b.zarr")
     before = writable.version
     files = [tmp_path / "a.h5ad", tmp_path / "b.zarr", fakes.cells(9, seed=6)]
@@ -256,7 +256,7 @@ def test_several_inputs_are_one_commit(writable, tmp_path):
     assert writable.n_obs == 59
 
 
-def test_cells_that_are_there_can_be_skipped(writable):
+def test_existing_cells_can_be_skipped(writable):
     writable.append(fakes.cells(20, seed=4), study="a", obs_columns=["n"])
     again = fakes.cells(30, seed=4)
     assert writable.append(again, study="a", obs_columns=["n"], on_duplicate="skip") == 10
@@ -286,7 +286,7 @@ def test_types_of_columns_are_reconciled_or_refused(writable):
     assert writable.n_obs == 18
 
 
-def test_every_append_may_bring_a_column(writable):
+def test_every_append_may_add_a_column(writable):
     for i, column in enumerate(["n", "primary", "age", "tissue", "note"]):
         writable.append(fakes.cells(10, seed=i), study=f"s{i}", obs_columns=[column])
     obs = writable.obs()
@@ -348,7 +348,7 @@ def test_reading_mode_cannot_write(atlas):
         atlas.build_index()
 
 
-def test_zeros_that_were_written_out_are_not_stored(writable):
+def test_explicit_zeros_are_not_stored(writable):
     cells = fakes.cells(30, seed=2)
     cells.X.data[::7] = 0
     writable.append(cells, study="a", counts=True)

@@ -46,12 +46,12 @@ def test_counts_are_kept_under_human_genes(writable, cells):
     np.testing.assert_array_equal(X[30:, known], human.X.toarray())  # Rps27 and Rps27rt are RPS27
     assert X[:, genes.index("mouse:Gm42418")].tolist() == [0] * 30 + [1000] * 30
     assert X[30:].sum() == mouse.X.sum()
-    writable.reembed(fakes.tiny_model(seed=3))  # of stored counts: the species need not be given again
+    writable.reembed(fakes.tiny_model(seed=3))  # by stored counts: the species need not be given again
     np.testing.assert_allclose(*np.split(writable.embeddings(), 2), atol=1e-6)
 
 
 @pytest.mark.parametrize(("species", "error"), [("rat", ValueError), (["mouse"], TypeError)])
-def test_what_is_no_species_leaves_the_atlas_as_it_was(writable, cells, species, error, tmp_path):
+def test_an_invalid_species_leaves_the_atlas_unchanged(writable, cells, species, error, tmp_path):
     before = writable.version
     with pytest.raises(error, match="species.*expected|species must be"):
         writable.append(cells[0], study="a", species=species)
@@ -62,7 +62,7 @@ def test_what_is_no_species_leaves_the_atlas_as_it_was(writable, cells, species,
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_an_interrupted_append_goes_on_for_the_same_species_only(writable, tmp_path, monkeypatch, same):
+def test_an_interrupted_append_resumes_for_the_same_species_only(writable, tmp_path, monkeypatch, same):
     mouse, _ = fakes.of_a_mouse(fakes.cells(3000, seed=5))
     mouse.write_h5ad(tmp_path / "a.h5ad")
     monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 1024)

@@ -10,7 +10,7 @@ from helpers import fakes
 from scim._core import FormatError
 
 
-def test_what_was_appended_is_there(atlas):
+def test_appended_cells_are_stored(atlas):
     assert atlas.n_obs == 150
     assert atlas.columns == ["cell_id", "study", "label", "label_id", "age", "n", "note", "primary", "tissue"]
     obs = atlas.obs()
@@ -24,7 +24,7 @@ def test_what_was_appended_is_there(atlas):
     assert obs["n"][:90].tolist() == list(range(90))
     assert obs.dtypes.astype(str).to_dict()["n"] == "Int64"
     assert obs["primary"][:90].tolist() == one["primary"].tolist()
-    # columns that a study did not have are missing there
+    # columns that a study lacks are missing values
     assert obs["n"][90:].isna().all()
     assert obs["note"][:90].isna().all()
     assert obs["note"][91] == "note 1"
@@ -46,7 +46,7 @@ def test_embeddings_are_those_of_the_model(atlas):
 
 
 @pytest.mark.parametrize("ids", [[], [3], [149, 0, 7, 7], list(range(150)), np.arange(20)[::-1]])
-def test_rows_come_in_the_order_of_the_ids(atlas, ids):
+def test_rows_have_the_order_of_the_ids(atlas, ids):
     assert atlas.obs(ids).index.tolist() == list(ids)
     np.testing.assert_array_equal(atlas.embeddings(ids), atlas.embeddings()[np.asarray(ids, dtype=int)])
     pd.testing.assert_frame_equal(atlas.obs(ids), atlas.obs().loc[list(ids)])
@@ -68,19 +68,19 @@ def test_tiledbsoma_opens_the_store(atlas_path):
         assert experiment.ms["RNA"].var.count == fakes.cells(3).n_vars
 
 
-def test_the_index_finds_each_cell_itself(atlas):
+def test_each_cell_is_its_own_nearest_neighbour(atlas):
     found = atlas.index.query(atlas.embeddings(), 1)
     np.testing.assert_allclose(found.distances, 0, atol=1e-6)
 
 
-def test_reach_covers_nearly_all_cells(atlas):
+def test_the_label_radius_covers_nearly_all_cells(atlas):
     X, codes, study = atlas.embeddings(), atlas.labels.codes, (atlas.obs()["study"] == "two").to_numpy()
     alike = (codes[:, None] == codes) & (study[:, None] != study)
     nearest = np.where(alike, 1 - X @ X.T, np.inf).min(axis=1)[codes >= 0]
     assert atlas.label_radius == pytest.approx(np.quantile(nearest, 0.995), rel=1e-3)
 
 
-def test_without_labels_reach_is_about_the_nearest_cell(writable):
+def test_without_labels_the_radius_is_about_the_nearest_cell(writable):
     writable.append(fakes.cells(30, seed=4), study="a")
     writable.build_index()
     X = writable.embeddings()
@@ -111,7 +111,7 @@ def test_info_adds_up(atlas):
     assert info["bytes"]["atlas.json"] == (atlas.path / "atlas.json").stat().st_size
 
 
-def test_what_is_no_atlas(tmp_path, atlas_path):
+def test_paths_that_are_not_an_atlas_raise(tmp_path, atlas_path):
     with pytest.raises(FileNotFoundError, match="No atlas at .*nowhere.*no such folder"):
         scim.atlas.open(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="is not a scim atlas: it has no 'atlas.json'"):
@@ -155,7 +155,7 @@ def test_damaged_manifests(tmp_path, atlas_path, old, new, message):
         scim.atlas.open(tmp_path)
 
 
-def test_another_model_is_noticed(tmp_path, atlas_path):
+def test_another_model_raises(tmp_path, atlas_path):
     import shutil
 
     copy = shutil.copytree(atlas_path, tmp_path / "copy.scim")

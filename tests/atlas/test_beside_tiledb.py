@@ -1,4 +1,4 @@
-"""With the package tiledb imported, errors of tiledbsoma's C++ part become its own: they are named all the same."""
+"""With the package tiledb imported, tiledbsoma raises tiledb's errors; damaged files are named all the same."""
 
 from __future__ import annotations
 

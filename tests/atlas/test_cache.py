@@ -63,7 +63,7 @@ def test_a_damaged_copy_is_removed(storage, tmp_path):
     fine(cached(storage, "index/v1", "uid", fine))
 
 
-def test_what_is_not_there_says_so(storage, tmp_path):
+def test_a_missing_folder_raises(storage, tmp_path):
     with pytest.raises(FileNotFoundError, match="index/v9' has no files"):
         cached(storage, "index/v9", "uid", fine)
     assert folders(tmp_path) == []
@@ -75,7 +75,7 @@ def test_a_key_names_a_folder(storage, key):
         cached(storage, "index/v1", key, fine)
 
 
-def test_the_copy_that_was_not_used_for_longest_goes_first(storage, tmp_path, monkeypatch):
+def test_the_least_recently_used_copy_is_removed_first(storage, tmp_path, monkeypatch):
     monkeypatch.setattr(scim.settings.storage, "cache_bytes", 2500)
     for n, name in enumerate(("index/v1", "index/v2")):
         long_ago = time.time() - 1000 + n
@@ -85,7 +85,7 @@ def test_the_copy_that_was_not_used_for_longest_goes_first(storage, tmp_path, mo
     assert folders(tmp_path) == ["uid/index+v1", "uid/index+v3"]
 
 
-def test_a_folder_larger_than_the_cache_says_so(storage, tmp_path, monkeypatch):
+def test_a_folder_larger_than_the_cache_raises(storage, tmp_path, monkeypatch):
     cached(storage, "index/v1", "uid", fine)
     monkeypatch.setattr(scim.settings.storage, "cache_bytes", 999)
     with pytest.raises(StorageError, match="more than the whole cache may hold .*cache_bytes or SCIM_CACHE_BYTES"):
@@ -93,7 +93,7 @@ def test_a_folder_larger_than_the_cache_says_so(storage, tmp_path, monkeypatch):
     assert folders(tmp_path) == ["uid/index+v1"]
 
 
-def test_a_full_disk_says_so(storage, tmp_path, monkeypatch):
+def test_a_full_disk_raises(storage, tmp_path, monkeypatch):
     cached(storage, "index/v1", "uid", fine)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=-500))
     with pytest.raises(StorageError, match="has room for .* Free some, or name another folder"):
@@ -130,15 +130,15 @@ def test_a_server_that_stops_leaves_nothing(s3_server, tmp_path, monkeypatch):
     assert folders(tmp_path) == []
 
 
-def test_several_at_once_are_fine(storage, tmp_path):
-    # Threads do to each other what processes do: all they share here is the folder.
+def test_simultaneous_downloads_succeed(storage, tmp_path):
+    # Threads behave like processes here: they share the folder only.
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: cached(storage, "index/v1", "uid", fine), range(8)))
     assert set(found) == {tmp_path / "cache" / "uid" / "index+v1"}
     assert folders(tmp_path) == ["uid/index+v1"]
 
 
-def test_another_that_was_faster_wins(storage, tmp_path):
+def test_the_faster_of_two_downloads_is_kept(storage, tmp_path):
     def meanwhile(folder):
         shutil.copytree(folder, tmp_path / "cache" / "uid" / "index+v1")
 
@@ -147,7 +147,7 @@ def test_another_that_was_faster_wins(storage, tmp_path):
     assert folders(tmp_path) == ["uid/index+v1"]
 
 
-def test_downloads_that_were_killed_are_swept_up(storage, tmp_path):
+def test_remains_of_killed_downloads_are_removed(storage, tmp_path):
     cached(storage, "index/v1", "uid", fine)
     old, recent = (tmp_path / "cache" / "uid" / f".index+v2.{n}.tmp" for n in ("old", "recent"))
     for folder in (old, recent):

@@ -62,7 +62,7 @@ def test_columns_become_one_of_four_types(values, dtype, kind, expected):
         ([None, None], "category", BOOL, [None, None]),
     ],
 )
-def test_numbers_and_empty_columns_go_into_other_types(values, dtype, kind, expected):
+def test_numbers_and_empty_columns_are_cast_to_other_types(values, dtype, kind, expected):
     array = as_type(column(values, dtype), kind)
     assert (array.type, array.to_pylist()) == (kind, expected)
 
@@ -81,7 +81,7 @@ def test_numbers_and_empty_columns_go_into_other_types(values, dtype, kind, expe
         (pd.Categorical([1.5, 2]), INT, r"obs\['c'\] is double and has values that are not whole, as \[1.5\]"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(values, kind, message):
+def test_columns_that_do_not_fit_are_named(values, kind, message):
     with pytest.raises(TypeError, match=message):
         as_type(column(values), kind)
 

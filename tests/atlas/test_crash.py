@@ -1,6 +1,6 @@
-"""A writer that is killed loses no cell, leaves none half there, and the same call made again ends as if nothing was.
+"""A killed writer loses no cell and leaves none incomplete; the same call then gives the uninterrupted result.
 
-Each moment is one at which what is on the disk changes its meaning. benchmarks/atlas/crash.py kills at random ones.
+Writers are killed at each step that changes the state on disk. benchmarks/atlas/crash.py kills at random moments.
 """
 
 from __future__ import annotations
@@ -64,21 +64,21 @@ def _killed(workers, reference, room, *kills):
 
 
 @pytest.mark.parametrize(("change", "moment"), MOMENTS, ids=lambda given: given if isinstance(given, str) else None)
-def test_a_killed_writer_loses_and_invents_nothing(workers, reference, tmp_path, change, moment):
+def test_a_killed_writer_changes_no_committed_data(workers, reference, tmp_path, change, moment):
     killed = _killed(workers, reference(change), tmp_path, moment)
     crashes.check_killed(killed, reference(change))
     crashes.check_again(None, killed, reference(change))
 
 
-def test_files_go_on_where_they_stopped(workers, reference, tmp_path):
+def test_interrupted_files_resume(workers, reference, tmp_path):
     append = reference("append_files")
     killed = _killed(workers, append, tmp_path, {"where": _BLOCK, "call": 3})
-    # Two of four blocks are written: a writer that resumes writes two, and is not killed at a third.
+    # Two of four blocks are written: a resumed writer writes two, and is not killed at a third.
     crashes.check_again(workers, killed, append, kills=[{"where": _BLOCK, "call": 3}])
     assert read_manifest(Storage.of(killed)).number == append.number + 1
 
 
-def test_who_undoes_may_die_too(workers, reference, tmp_path):
+def test_a_rollback_may_be_killed(workers, reference, tmp_path):
     append = reference("append_memory")
     killed = _killed(workers, append, tmp_path, {"where": _BLOCK, "call": 2, "when": "after"})
     for call in (2, 9):
@@ -89,13 +89,13 @@ def test_who_undoes_may_die_too(workers, reference, tmp_path):
     crashes.check_again(None, killed, append)
 
 
-def test_another_change_removes_what_a_killed_one_had_written(workers, reference, tmp_path):
+def test_another_change_removes_the_files_of_a_killed_one(workers, reference, tmp_path):
     append, remove = reference("append_files"), reference("remove")
     killed = _killed(workers, append, tmp_path, {"where": _BLOCK, "call": 2, "when": "after"})
     crashes.check_again(None, killed, remove)
 
 
-def test_what_is_refused_leaves_all_as_it_was(workers, reference, tmp_path):
+def test_a_refused_change_leaves_the_atlas_unchanged(workers, reference, tmp_path):
     append = reference("append_memory")
     path = changes.copy_atlas(append.base, tmp_path)
     result = workers.run(change="refused", uri=str(path), inputs=str(append.inputs))

@@ -1,4 +1,4 @@
-"""Refusals of the system: the error is one line with what and where, and the atlas is as it was."""
+"""Errors of the operating system: one line names the problem and the path, and the atlas is unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def locked_folder(inputs, tmp_path):
-    """An atlas that may be read only."""
+    """A read-only atlas."""
     path = changes.copy_atlas(inputs / "base.scim", tmp_path)
     with _modes(path, file=0o444, folder=0o555):
         yield path
@@ -66,7 +66,7 @@ def _check_refused(error, path, *words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["append_files", "build_index", "compact", "reembed"])
-def test_a_full_disk_costs_nothing(small_disk, inputs, change):
+def test_a_full_disk_leaves_the_atlas_unchanged(small_disk, inputs, change):
     path = changes.copy_atlas(inputs / "base.scim", small_disk)
     before, ballast = state_of(path), small_disk / "ballast"
     for left in (0, 16, 64):
@@ -85,7 +85,7 @@ def test_a_full_disk_costs_nothing(small_disk, inputs, change):
     assert scim.atlas.verify(path) == []
 
 
-def test_an_atlas_is_made_whole_or_not_at_all(small_disk):
+def test_an_atlas_is_created_completely_or_not_at_all(small_disk):
     path, ballast = small_disk / "new.scim", small_disk / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 20_000))
     with pytest.raises(StorageError, match=r"making an atlas failed in .*new\.scim.*No space left.*none was made\.$"):
@@ -95,7 +95,7 @@ def test_an_atlas_is_made_whole_or_not_at_all(small_disk):
     scim.atlas.create(path, model=fakes.tiny_model()).close()
 
 
-def test_a_file_that_may_not_grow(workers, inputs, tmp_path):
+def test_a_file_size_limit(workers, inputs, tmp_path):
     path = changes.copy_atlas(inputs / "base.scim", tmp_path)
     before = state_of(path)
     for limit in (500, 4000):
@@ -105,7 +105,7 @@ def test_a_file_that_may_not_grow(workers, inputs, tmp_path):
     assert scim.atlas.verify(path) == []
 
 
-def test_a_folder_that_may_not_be_written_is_read(workers, locked_folder, tmp_path):
+def test_a_read_only_folder_is_read(workers, locked_folder, tmp_path):
     note = tmp_path / "note"
     job = {"uri": str(locked_folder), "powerless": True}
     [read] = workers.all(
@@ -116,14 +116,14 @@ def test_a_folder_that_may_not_be_written_is_read(workers, locked_folder, tmp_pa
 
 
 @pytest.mark.parametrize("change", ["append_plain", "remove"])
-def test_a_folder_that_may_not_be_written_is_not_changed(workers, inputs, locked_folder, change):
+def test_a_read_only_folder_is_not_changed(workers, inputs, locked_folder, change):
     before = state_of(locked_folder)
     result = workers.run(change=change, uri=str(locked_folder), inputs=str(inputs), powerless=True)
     _check_refused(result["error"], locked_folder, "Permission denied", "See to it that you may write there")
     assert differences(state_of(locked_folder), before) == []
 
 
-def test_parts_that_may_not_be_written(workers, inputs, tmp_path):
+def test_read_only_parts(workers, inputs, tmp_path):
     path = changes.copy_atlas(inputs / "base.scim", tmp_path)
     before = state_of(path)
     for part in ("soma/obs/__fragments", "soma/ms/RNA/obsm/X_scim/__schema", "commits"):
@@ -136,7 +136,7 @@ def test_parts_that_may_not_be_written(workers, inputs, tmp_path):
     crashes.check_clean(path)
 
 
-def test_a_file_that_may_not_be_read_is_named(workers, inputs, tmp_path):
+def test_an_unreadable_file_is_named(workers, inputs, tmp_path):
     path = changes.copy_atlas(inputs / "base.scim", tmp_path)
     for pattern in ("soma/obs/__fragments/*/a0_var.tdb", "soma/obs/__schema/__1*", "names/*.npy"):
         file = max(path.glob(pattern))
@@ -150,7 +150,7 @@ def test_a_file_that_may_not_be_read_is_named(workers, inputs, tmp_path):
     _change(path, "append_memory", inputs)
 
 
-def test_an_error_after_the_commit_undoes_nothing(inputs, tmp_path, monkeypatch):
+def test_an_error_after_the_commit_keeps_the_commit(inputs, tmp_path, monkeypatch):
     path = changes.copy_atlas(inputs / "base.scim", tmp_path)
     before = state_of(path)
 

@@ -1,4 +1,4 @@
-"""Atlases made from what exists: SOMA experiments in the schema of the CELLxGENE Census, and embeddings."""
+"""Atlases made from SOMA experiments in the schema of the CELLxGENE Census, and from embeddings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def experiment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(experiment, tmp_path_factory):
-    """An atlas of all of it."""
+    """An atlas of the whole experiment."""
     with scim.atlas.from_soma(
         experiment[0], tmp_path_factory.mktemp("out") / "a.scim", model=fakes.tiny_model()
     ) as atlas:
@@ -74,7 +74,7 @@ def test_a_part_by_value_and_its_counts(experiment, tmp_path):
         assert scim.atlas.verify(atlas.path) == []
 
 
-def test_an_interrupted_import_goes_on(experiment, whole, tmp_path, monkeypatch):
+def test_an_interrupted_import_resumes(experiment, whole, tmp_path, monkeypatch):
     monkeypatch.setattr("scim.atlas._append._BLOCK_ROWS", 50)
     monkeypatch.setattr("scim.atlas._append._LEAST_ROWS", 50)
 
@@ -98,7 +98,7 @@ def test_an_interrupted_import_goes_on(experiment, whole, tmp_path, monkeypatch)
         scim.atlas.from_soma(experiment[0], tmp_path / "a.scim", model=fakes.tiny_model())
 
 
-def test_what_is_wrong_with_an_experiment(experiment, tmp_path):
+def test_errors_of_an_experiment(experiment, tmp_path):
     path, _ = experiment
     model = fakes.tiny_model()
     with pytest.raises(FileNotFoundError, match="no such folder; expected a SOMA experiment"):
@@ -116,7 +116,7 @@ def test_what_is_wrong_with_an_experiment(experiment, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["anndata", "h5ad", "experiment"])
-def test_an_embedding_from_elsewhere_is_searched(experiment, tmp_path, kind):
+def test_an_external_embedding_is_searched(experiment, tmp_path, kind):
     path, truth = experiment
     rows = truth.scvi / np.linalg.norm(truth.scvi, axis=1, keepdims=True)
     if kind == "experiment":
@@ -152,7 +152,7 @@ def test_an_embedding_from_elsewhere_is_searched(experiment, tmp_path, kind):
         assert scim.atlas.verify(atlas.path) == []
 
 
-def test_embeddings_that_are_none(tmp_path):
+def test_invalid_embeddings(tmp_path):
     adata = fakes.cells(20)
     with pytest.raises(KeyError, match="X_pca"):
         scim.atlas.from_embedding(adata, tmp_path / "a.scim", obsm="X_pca", study="s")
@@ -163,7 +163,7 @@ def test_embeddings_that_are_none(tmp_path):
         scim.atlas.from_embedding(adata, tmp_path / "a.scim", obsm="X_pca", study="s", where="n > 3")
 
 
-def test_a_model_atlas_takes_no_embedding(writable):
+def test_an_atlas_with_a_model_accepts_no_embedding(writable):
     adata = fakes.cells(20)
     adata.obsm["mine"] = np.ones((20, 16))
     with pytest.raises(ValueError, match="obsm= is for atlases that have no model"):

@@ -1,4 +1,4 @@
-"""Rows of obs and filters read from the index: the same as from the store, to the type."""
+"""Rows of obs and filters read from the index equal those of the store, types included."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def test_labels_are_the_same(atlas, store):
 
 @pytest.mark.parametrize("where", ["tisue == 'lung'", "tissue == 'lungs'", "tissue > 3", "tissue = 'lung'", "note"])
 def test_errors_are_the_same(atlas, store, where):
-    said = []
+    messages = []
     for one in (atlas, store):
         with pytest.raises(FilterError) as error:
             one.select(where)
-        said.append(str(error.value))
-    assert said[0] == said[1]
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
 
 
 def odd_cells(n=40):
@@ -87,7 +87,7 @@ def odd_cells(n=40):
     return cells
 
 
-def test_columns_of_many_values_are_left_to_the_store(writable, monkeypatch):
+def test_columns_of_many_values_are_read_from_the_store(writable, monkeypatch):
     monkeypatch.setattr(_index, "MOST_VALUES", 20)
     columns = ["percent mt", "disease", "nothing", "tissue"]
     writable.append(odd_cells(), study="odd", label_key="cell_type", obs_columns=columns)
@@ -107,7 +107,7 @@ def test_columns_of_many_values_are_left_to_the_store(writable, monkeypatch):
         assert set(cells.obsm["scim_search_ids"].ravel()) <= set(writable.select(where))
 
 
-def test_after_an_append_the_index_answers_for_all_cells(writable, monkeypatch):
+def test_after_an_append_the_index_has_all_cells(writable, monkeypatch):
     writable.append(fakes.cells(30, seed=4), study="a", obs_columns=["tissue"])
     writable.build_index()
     writable.append(fakes.cells(30, seed=5), study="b", obs_columns=["tissue", "n"])
@@ -120,7 +120,7 @@ def test_after_an_append_the_index_answers_for_all_cells(writable, monkeypatch):
     assert writable.index.n_appended == 30
 
 
-def test_a_column_that_one_part_leaves_to_the_store_is_read_there(writable, monkeypatch):
+def test_a_column_that_one_part_lacks_is_read_from_the_store(writable, monkeypatch):
     monkeypatch.setattr(_index, "MOST_VALUES", 20)
     for study, n in (("a", 30), ("b", 10)):
         cells = fakes.cells(n, seed=n)
@@ -155,7 +155,7 @@ def test_numbers_that_all_differ_are_in_the_index(writable, monkeypatch):
         monkeypatch.setattr(_index, "MOST_VALUES", 5)
 
 
-def test_with_a_damaged_index_the_store_answers(atlas_path, atlas, tmp_path):
+def test_with_a_damaged_index_the_store_is_read(atlas_path, atlas, tmp_path):
     path = shutil.copytree(atlas_path, tmp_path / "copy.scim")
     next((path / "index").glob("*/index.json")).write_text("{}")
     with scim.atlas.open(path) as damaged:

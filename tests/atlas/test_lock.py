@@ -17,7 +17,7 @@ from scim._core import LockedError, StorageError
 from scim.atlas.storage import Lock, Storage
 from scim.atlas.storage._lock import Lease, _process
 
-ENDS = 60  # seconds in which a process must have ended; usually three
+ENDS = 60  # seconds until a process must have ended; usually three
 OTHER = {"machine": "another", "owner": "anna", "host": "node7"}
 
 
@@ -44,7 +44,7 @@ def put_lease(storage, *, name="0", **changes):
     return fields
 
 
-def test_a_lease_names_its_owner_and_is_given_back(storage):
+def test_a_lease_names_its_owner_and_is_released(storage):
     with Lock(storage, "append study 'a'") as lock:
         lock.check()
         (mine,) = leases(storage)
@@ -54,13 +54,13 @@ def test_a_lease_names_its_owner_and_is_given_back(storage):
         pass
 
 
-def test_the_lock_is_given_back_after_an_error(storage):
+def test_the_lock_is_released_after_an_error(storage):
     with pytest.raises(KeyError, match="mine"), Lock(storage, "append"):
         {}["mine"]
     assert leases(storage) == []
 
 
-def test_a_live_owner_is_named(storage):
+def test_a_running_owner_is_named(storage):
     fields = put_lease(storage)
     with pytest.raises(
         LockedError, match=r"is being written: anna on node7 \(process \d+\): append study 'b', since 20.*"
@@ -78,7 +78,7 @@ def test_a_waiting_writer_gets_the_lock_when_it_is_free(storage):
     timer.join()
 
 
-@pytest.mark.parametrize("name", ["0", "g"])  # names of leases are hexadecimal: before and after all of them
+@pytest.mark.parametrize("name", ["0", "g"])  # names of leases are hexadecimal: sorted before and after all of them
 def test_the_error_of_a_writer_that_waited_names_the_seconds(tmp_path, name):
     storage = Storage.of(tmp_path)
     put_lease(storage, name=name)
@@ -128,7 +128,7 @@ def test_the_lease_of_a_process_that_ended_is_removed(tmp_path):
 def test_the_lease_of_a_reused_process_id_is_removed(tmp_path):
     storage = Storage.of(tmp_path)
     put_lease(storage, machine=Lease.of_this_process("").machine, started=_process(os.getpid())[1] - 100)
-    with pytest.raises(LockedError):  # perhaps the clock was set: a fresh heartbeat counts
+    with pytest.raises(LockedError):  # the clock may have been set: a fresh heartbeat counts
         Lock(storage, "append").__enter__()
     old = time.time() - 30
     os.utime(tmp_path / "lock" / "0.json", (old, old))
@@ -136,7 +136,7 @@ def test_the_lease_of_a_reused_process_id_is_removed(tmp_path):
         pass
 
 
-def test_a_process_of_another_user_may_live(monkeypatch):
+def test_a_process_of_another_user_may_be_running(monkeypatch):
     mine = Lease.of_this_process("")
 
     def denied(pid, signal):
@@ -148,7 +148,7 @@ def test_a_process_of_another_user_may_live(monkeypatch):
 
 def test_a_zombie_has_ended():
     process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
-    process.stdout.read()  # it closes its output at its end, and stays a zombie until `wait`
+    process.stdout.read()  # the process closes its output at its end, and is a zombie until `wait`
     lease = Lease.of_this_process("")._replace(pid=process.pid, started=_process(process.pid)[1])
     end = time.monotonic() + ENDS
     while not lease.has_ended(0) and time.monotonic() < end:
@@ -169,7 +169,7 @@ def test_without_proc_a_running_process_holds_its_lease(monkeypatch):
     assert not lease.has_ended(59)
     assert not lease._replace(started=1e9).has_ended(59)
     assert lease._replace(pid=2**70).has_ended(0)
-    monkeypatch.setattr("os.name", "nt")  # a signal would end the process there: only heartbeats count
+    monkeypatch.setattr("os.name", "nt")  # a signal would end the process on that system: only heartbeats count
     assert not lease._replace(pid=2**70).has_ended(0)
 
 
@@ -206,7 +206,7 @@ def test_heartbeats_are_sent(tmp_path, monkeypatch):
         assert path.stat().st_mtime > 0
 
 
-def test_a_writer_that_slept_too_long_sends_no_heartbeat_on_s3(s3, monkeypatch):
+def test_a_suspended_writer_sends_no_heartbeat_on_s3(s3, monkeypatch):
     storage = Storage.of(s3.uri())
     with Lock(storage, "append") as lock:
         lock._last_heartbeat -= 41
@@ -214,7 +214,7 @@ def test_a_writer_that_slept_too_long_sends_no_heartbeat_on_s3(s3, monkeypatch):
             lock.check()
 
 
-def test_a_server_that_stops_is_an_error_of_its_own(s3_server, monkeypatch, caplog):
+def test_a_stopped_server_has_its_own_error(s3_server, monkeypatch, caplog):
     monkeypatch.setattr("scim.atlas.storage._s3.TRIES", 1)  # the pauses between tries are most of the time
     storage = Storage.of(s3_server.uri())
     with Lock(storage, "append") as lock:

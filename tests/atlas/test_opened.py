@@ -1,4 +1,4 @@
-"""Atlases that functions open by path stay open, and are never out of date."""
+"""Atlases that functions open by path stay open and are never outdated."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_session_opens_an_atlas_once(path, writable, made):
     assert made == [3]
 
 
-def test_what_the_same_process_commits_is_seen(path, writable, made):
+def test_commits_of_the_same_process_are_read(path, writable, made):
     assert [version(path), version(path)] == [3, 3]
     writable.append(fakes.cells(9, seed=2), study="b")
     assert version(path) == 4
@@ -69,7 +69,7 @@ def test_what_the_same_process_commits_is_seen(path, writable, made):
     assert made == [3, 4, 5]
 
 
-def test_what_another_process_commits_is_seen(path):
+def test_commits_of_another_process_are_read(path):
     assert version(path) == 3
     code = f"import scim; a = scim.atlas.open({str(path)!r}, 'w'); print(a.remove('n < 5'))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -86,7 +86,7 @@ def test_after_vacuum_the_files_of_the_new_version_are_read(path, writable):
         writable.vacuum()
         with opened(path) as after:
             assert len(after.obs()) == len(after.embeddings()) == after.index.n_rows == 35
-        assert before.n_obs == 40  # it stays at its commit
+        assert before.n_obs == 40  # the open atlas stays at its commit
 
 
 def test_another_atlas_in_its_place_is_read(path, writable, tmp_path, made):
@@ -100,7 +100,7 @@ def test_another_atlas_in_its_place_is_read(path, writable, tmp_path, made):
         assert (atlas.uid, atlas.n_obs, len(atlas.obs())) == (other.uid, 15, 15)
 
 
-def test_a_deleted_atlas_is_missed_with_the_usual_words(path, made):
+def test_a_deleted_atlas_raises_the_usual_error(path, made):
     assert version(path) == 3
     (path / "atlas.json").rename(path / "aside")
     with pytest.raises(FileNotFoundError, match="is not a scim atlas"), opened(path):
@@ -113,7 +113,7 @@ def test_a_deleted_atlas_is_missed_with_the_usual_words(path, made):
         pass
 
 
-def test_one_that_is_passed_open_stays_as_it_is(path, writable):
+def test_an_open_atlas_stays_open_at_its_commit(path, writable):
     with scim.atlas.open(path) as mine:
         writable.append(fakes.cells(9, seed=2), study="b")
         with opened(mine) as same:
@@ -122,18 +122,18 @@ def test_one_that_is_passed_open_stays_as_it_is(path, writable):
         assert len(mine.obs()) == 40  # not closed
 
 
-def test_few_stay_open(tmp_path, made):
+def test_two_atlases_stay_open(tmp_path, made):
     paths = [tmp_path / f"{i}.scim" for i in range(3)]
     for place in paths:
         scim.atlas.create(place, model=fakes.tiny_model()).close()
     made.clear()
     for place in (paths[0], paths[1], paths[0], paths[2], paths[0], paths[1]):
         assert version(place) == 1
-    assert len(made) == 4  # the one used longest ago gave way
+    assert len(made) == 4  # the least recently used one was closed
     assert len(_open._open) == 2
 
 
-def test_threads_share_one_while_it_changes(path, writable):
+def test_threads_share_an_atlas_while_it_changes(path, writable):
     query = fakes.cells(20, seed=5)
     scim.tl.embed(query, writable)
 
@@ -143,10 +143,10 @@ def test_threads_share_one_while_it_changes(path, writable):
         return scim.get.hits(cells)["distance"].to_numpy(), cells.uns["scim_search"]["atlas"]["version"]
 
     with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(use, None) for _ in range(6)]
+        futures = [pool.submit(use, None) for _ in range(6)]
         writable.append(fakes.cells(9, seed=7), study="b")
-        answers += [pool.submit(use, None) for _ in range(6)]
-        results = [answer.result() for answer in answers]
+        futures += [pool.submit(use, None) for _ in range(6)]
+        results = [future.result() for future in futures]
     for seen in (3, 4):
         same = [distances for distances, at in results if at == seen]
         assert all(np.array_equal(distances, same[0]) for distances in same)

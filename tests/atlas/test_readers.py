@@ -1,4 +1,4 @@
-"""Readers while an atlas changes: every answer is that of a committed version. benchmarks/atlas/readers.py has 20."""
+"""Readers while an atlas changes: every result is that of a committed version. benchmarks/atlas/readers.py has 20."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from helpers import changes, reading
 pytestmark = pytest.mark.slow
 
 
-def test_every_answer_is_that_of_a_committed_version(workers, inputs, tmp_path):
+def test_every_result_is_that_of_a_committed_version(workers, inputs, tmp_path):
     path = str(changes.copy_atlas(inputs / "base.scim", tmp_path))
     notes = [tmp_path / f"notes{number}" for number in range(3)]
     jobs: list[dict[str, object]] = [{"append": {"seconds": 10, "pause": 0}}]

@@ -9,7 +9,7 @@ from helpers import fakes
 
 @pytest.fixture
 def counted(writable):
-    """60 cells with counts and an index, a few of them removed, with a gene that the model does not know."""
+    """60 cells with counts and an index, a few of them removed, with a gene that the model lacks."""
     first, second = fakes.cells(40, seed=4), fakes.cells(20, seed=5)
     second.var_names = ["strange", *second.var_names[1:]]
     writable.append(first, study="a", label_key="cell_type", counts=True)
@@ -29,7 +29,7 @@ def truth(model):
     return np.concatenate(rows)
 
 
-def test_another_model_takes_the_place_of_the_first(counted):
+def test_another_model_replaces_the_first(counted):
     model = fakes.tiny_model(seed=7)
     before = counted.embeddings()
     with scim.atlas.open(counted.path) as reader:
@@ -48,7 +48,7 @@ def test_another_model_takes_the_place_of_the_first(counted):
     assert counted.index.n_rows == counted.n_obs
 
 
-def test_a_draft_is_read_by_those_who_ask(counted):
+def test_a_draft_is_read_on_request(counted):
     model = fakes.tiny_model(seed=7)
     with pytest.raises(ValueError, match="has no draft; reembed"):
         scim.atlas.open(counted.path, draft=True)
@@ -67,7 +67,7 @@ def test_a_draft_is_read_by_those_who_ask(counted):
     assert counted.info()["draft"] is None
 
 
-def test_a_draft_catches_up_with_appended_cells(counted):
+def test_a_draft_is_extended_by_appended_cells(counted):
     model = fakes.tiny_model(seed=7)
     counted.reembed(model, publish=False)
     counted.append(fakes.cells(15, seed=6), study="c", label_key="cell_type", counts=True)
@@ -81,7 +81,7 @@ def test_a_draft_catches_up_with_appended_cells(counted):
     assert scim.atlas.verify(counted.path) == []
 
 
-def test_what_was_interrupted_goes_on(counted, monkeypatch):
+def test_an_interrupted_reembedding_resumes(counted, monkeypatch):
     model = fakes.tiny_model(seed=7)
     monkeypatch.setattr("scim.atlas._rewrite._REEMBED_ROWS", 16)
     starts = []

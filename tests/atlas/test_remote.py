@@ -1,4 +1,4 @@
-"""An atlas on a server that speaks S3, a real one on this machine: the same calls, and its index in a local cache."""
+"""An atlas on a local S3 server: the same calls, with its index in a local cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fill(atlas):
     atlas.append(fakes.cells(30, seed=3), study="two", label_key="cell_type", obs_columns=["note"], counts=True)
 
 
-def test_the_same_calls_give_the_same_answers(remote, writable, s3):
+def test_the_same_calls_give_the_same_results(remote, writable, s3):
     for atlas in (remote, writable):
         fill(atlas)
     query = fakes.cells(20, seed=9)
@@ -34,14 +34,14 @@ def test_the_same_calls_give_the_same_answers(remote, writable, s3):
         np.testing.assert_array_equal(reader.embeddings(), writable.embeddings())
         np.testing.assert_array_equal(reader.select("tissue == 'lung'"), writable.select("tissue == 'lung'"))
         assert reader.info()["studies"] == {"one": 50, "two": 30}
-        answers = []
+        results = []
         for atlas in (reader, writable):
             scim.tl.embed(query, atlas)
             scim.tl.search(query, atlas, k=5, where="age > 9")
             scim.tl.annotate(query, atlas)
-            answers.append((query.obsm["scim_search_ids"], query.obs["scim_label"].tolist()))
-        np.testing.assert_array_equal(answers[0][0], answers[1][0])
-        assert answers[0][1] == answers[1][1]
+            results.append((query.obsm["scim_search_ids"], query.obs["scim_label"].tolist()))
+        np.testing.assert_array_equal(results[0][0], results[1][0])
+        assert results[0][1] == results[1][1]
         scim.tl.search(query, reader, k=5)
         assert scim.get.hits(query, atlas=reader)["study"].isin(["one", "two"]).all()
         with pytest.raises(ValueError, match="is remote and has no folder; use its uri"):
@@ -83,7 +83,7 @@ def test_the_index_is_downloaded_once(remote, monkeypatch):
         assert reader.index.n_rows == 80
 
 
-def test_an_interrupted_append_is_undone_there_too(remote, monkeypatch):
+def test_an_interrupted_append_is_rolled_back_on_s3(remote, monkeypatch):
     fill(remote)
     before = remote.obs()
 
@@ -102,7 +102,7 @@ def test_an_interrupted_append_is_undone_there_too(remote, monkeypatch):
     assert scim.atlas.verify(remote.uri) == []
 
 
-def test_what_exists_is_replaced_when_asked(remote, s3):
+def test_an_existing_atlas_is_replaced_on_request(remote, s3):
     fill(remote)
     with pytest.raises(FileExistsError, match="exists already; pass overwrite=True"):
         scim.atlas.create(remote.uri, model=fakes.tiny_model())
@@ -112,7 +112,7 @@ def test_what_exists_is_replaced_when_asked(remote, s3):
         scim.atlas.open(s3.uri())
 
 
-def test_the_shell_takes_an_address(remote, capsys):
+def test_the_shell_accepts_an_address(remote, capsys):
     from scim.cli._main import run
 
     fill(remote)
@@ -121,8 +121,8 @@ def test_the_shell_takes_an_address(remote, capsys):
     assert run(["atlas", "verify", remote.uri]) == 0
 
 
-def test_a_server_that_stops_in_the_middle_loses_nothing(s3_server, monkeypatch):
-    # The server is paused and not stopped: one that stops forgets everything, which no store does.
+def test_no_data_is_lost_when_a_server_stops(s3_server, monkeypatch):
+    # The server is paused and not stopped: moto loses all data when it stops, unlike a real store.
     monkeypatch.setattr("scim.atlas.storage._s3.REQUEST_SECONDS", 1)
     monkeypatch.setattr("scim.atlas.storage._s3.TRIES", 2)
     with scim.atlas.create(s3_server.uri(), model=fakes.tiny_model()) as atlas:
@@ -148,7 +148,7 @@ def test_a_server_that_stops_in_the_middle_loses_nothing(s3_server, monkeypatch)
         assert scim.atlas.verify(atlas.uri) == []
 
 
-def test_a_server_that_is_not_there(s3_server):
+def test_a_missing_server(s3_server):
     uri = s3_server.uri()
     s3_server.stop()
     with pytest.raises(StorageError, match=r"s3://.*scim.settings.storage"):

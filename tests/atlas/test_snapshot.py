@@ -1,4 +1,4 @@
-"""A snapshot never changes, and refresh replaces it whole."""
+"""A snapshot never changes; refresh replaces it."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_few_cells_are_read_by_their_ids(experiment, monkeypatch):
     assert few.index.tolist() == [3, 70]
 
 
-def test_columns_study_and_labels_are_chosen(experiment, truth):
+def test_columns_study_and_labels_are_selected(experiment, truth):
     source = read_experiment(
         experiment, study="mine", label_key="cell_type", columns=["nnz", "raw_sum", "observation_joinid", "soma_joinid"]
     )
@@ -178,7 +178,7 @@ def test_tokens_change_with_arguments_and_content(tmp_path):
         assert read_experiment(experiment).token != tokens[0]
 
 
-def test_cells_with_names_keep_them(tmp_path):
+def test_names_of_cells_are_kept(tmp_path):
     adata = scim.datasets.toy(12)
     adata.obs["dataset_id"] = "d"
     tiledbsoma.io.from_anndata(str(tmp_path / "e"), adata, measurement_name="RNA", X_layer_name="raw")
@@ -209,7 +209,7 @@ def test_bad_arguments(experiment, error, message, arguments):
         read_experiment(experiment, **arguments)
 
 
-def test_what_is_no_open_experiment(experiment, tmp_path):
+def test_objects_that_are_not_an_open_experiment(experiment, tmp_path):
     with pytest.raises(TypeError, match=r"Expected a tiledbsoma.Experiment, got str; open one with tiledbsoma.Exp"):
         read_experiment(experiment.uri)
     with pytest.raises(TypeError, match=r"got Collection, which has \['RNA'\]: pass the experiment in it"):

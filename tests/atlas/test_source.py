@@ -15,7 +15,7 @@ def read(adata, **arguments):
     return Source.read(adata, **ARGUMENTS | arguments)
 
 
-def test_obs_has_the_standard_columns_and_those_asked_for():
+def test_obs_has_the_standard_and_the_requested_columns():
     adata = fakes.cells(12)
     source = read(adata, study=None, study_key="sample", label_key="cell_type", obs_columns=["tissue", "age", "note"])
     assert list(source.obs) == ["cell_id", "study", "label", "label_id", "tissue", "age", "note"]
@@ -50,7 +50,7 @@ def test_labels_and_studies_that_are_numbers_become_text():
 
 
 @pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, sparse.csr_matrix])
-def test_an_embedding_is_taken_in_place_of_counts(kind):
+def test_an_embedding_replaces_counts(kind):
     adata = fakes.cells(9)
     X = np.random.default_rng(0).normal(size=(9, 4))
     given = kind(X)
@@ -110,7 +110,7 @@ def test_cells_twice_in_a_study_are_refused_and_in_two_studies_not():
         read(cells.obs)
 
 
-def test_the_input_is_left_alone():
+def test_the_input_is_unchanged():
     cells = fakes.cells(9)
     before = cells.obs.copy()
     read(cells, study=None, study_key="sample", label_key="cell_type", obs_columns=["n"])

@@ -13,7 +13,7 @@ import scim
 from scim._core import StorageError, StorageSettings
 from scim.atlas.storage import Storage
 
-ONE_OPERATION = 60  # seconds that one may take when the server hangs; measured: 17
+ONE_OPERATION = 60  # seconds allowed when the server hangs; measured: 17
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -66,7 +66,7 @@ def test_files_and_folders_are_listed(storage):
     assert storage.folders("nothing") == []
 
 
-def test_a_folder_is_deleted_and_its_neighbour_is_not(storage):
+def test_only_the_given_folder_is_deleted(storage):
     for name in ("index/v0001/a", "index/v0001/b/c", "index/v00010/a"):
         storage.write(name, b"x")
     storage.delete_folder("index/v0001")
@@ -91,7 +91,7 @@ def test_a_compressed_name_is_read_as_it_is(storage):
     assert storage.read("a.gz") == b"no gzip"
 
 
-def test_folders_go_up_and_down(storage, tmp_path):
+def test_folders_are_uploaded_and_downloaded(storage, tmp_path):
     here = tmp_path / "here"
     (here / "b").mkdir(parents=True)
     contents = {"a.npy": os.urandom(100_000), "b/c.json": b"{}", "b/empty": b""}
@@ -117,7 +117,7 @@ def test_a_download_that_ends_early_is_an_error(storage, tmp_path, monkeypatch):
         storage.download("model", tmp_path / "there")
 
 
-def test_reading_makes_nothing(tmp_path):
+def test_reading_creates_no_file(tmp_path):
     storage = Storage.of(tmp_path / "none")
     storage.exists("a"), storage.files(), storage.folders(), storage.delete(["a"]), storage.delete_folder("b")
     with pytest.raises(FileNotFoundError):
@@ -125,13 +125,13 @@ def test_reading_makes_nothing(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_a_folder_that_cannot_be_written_says_so(tmp_path):
-    (tmp_path / "file").write_bytes(b"")  # permissions would not hold an administrator back
+def test_a_read_only_folder_raises(tmp_path):
+    (tmp_path / "file").write_bytes(b"")  # permissions do not restrict an administrator
     with pytest.raises(NotADirectoryError, match="file"):
         Storage.of(tmp_path / "file").write("lock/a", b"")
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     storage = Storage.of(tmp_path)
     storage.write("a", b"old")
 
@@ -154,7 +154,7 @@ def test_writes_in_progress_are_not_listed(tmp_path):
     assert storage.folders() == ["a"]
 
 
-def test_a_system_without_links_has_new_files_too(tmp_path, monkeypatch):
+def test_new_files_on_a_system_without_links(tmp_path, monkeypatch):
     def none(self, target):
         raise PermissionError(1, "Operation not permitted")
 
@@ -192,23 +192,23 @@ def test_other_schemes_are_refused(uri):
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3:///a", "s3://bucket//a", "s3://bucket/../a", ""])
-def test_addresses_that_are_none_are_refused(uri):
+def test_invalid_addresses_are_refused(uri):
     with pytest.raises(ValueError, match="s3://bucket/name"):
         Storage.of(uri)
 
 
-def test_something_else_is_refused():
+def test_other_types_are_refused():
     with pytest.raises(TypeError, match="Expected the folder of an atlas or an address .* got int"):
         Storage.of(3)
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "../other", "a/../b", "a//b", "a/", "./a", "a\\b"])
-def test_no_name_leads_out_of_the_atlas(tmp_path, name):
+def test_names_outside_the_atlas_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match="Expected the name of a part of the atlas"):
         Storage.of(tmp_path).read(name)
 
 
-def test_a_bucket_that_is_not_there_says_so(s3):
+def test_a_missing_bucket_raises(s3):
     storage = Storage.of("s3://nowhere-to-be-found/atlas")
     with pytest.raises(StorageError, match=r"Could not list .*NO_SUCH_BUCKET.* Check scim\.settings\.storage"):
         storage.files()
@@ -238,7 +238,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(s3, monkeypatch):
         storage.read("a")
 
 
-def test_a_server_that_is_gone_is_an_error_in_time(s3_server, monkeypatch):
+def test_a_stopped_server_is_an_error_within_a_time(s3_server, monkeypatch):
     monkeypatch.setattr("scim.atlas.storage._s3.TRIES", 2)  # the pauses between tries are most of the time
     storage = Storage.of(s3_server.uri())
     storage.write("a", b"x")
@@ -260,8 +260,8 @@ def test_a_server_that_is_gone_is_an_error_in_time(s3_server, monkeypatch):
     assert storage.read("a") == b"again"
 
 
-def test_a_server_that_hangs_is_an_error_in_time(s3_server, monkeypatch):
-    # As it is by default it takes 17 s; the bound below is what is tested, not the wait.
+def test_a_hanging_server_is_an_error_within_a_time(s3_server, monkeypatch):
+    # With the defaults it takes 17 s; the test is of the bound below, not of the wait.
     monkeypatch.setattr("scim.atlas.storage._s3.REQUEST_SECONDS", 1)
     monkeypatch.setattr("scim.atlas.storage._s3.TRIES", 2)
     storage = Storage.of(s3_server.uri())
@@ -275,7 +275,7 @@ def test_a_server_that_hangs_is_an_error_in_time(s3_server, monkeypatch):
     assert storage.read("a") == b"x"
 
 
-def test_tiledb_reaches_the_same_bucket(s3):
+def test_tiledb_reads_the_same_bucket(s3):
     import pyarrow as pa
     import tiledbsoma
 
@@ -315,7 +315,7 @@ def test_a_proxy_is_used(s3, monkeypatch):
     monkeypatch.setattr(scim.settings.storage, "proxy", s3.endpoint)
     monkeypatch.setattr(scim.settings.storage, "endpoint", "http://s3.amazonaws.com")
     storage = Storage.of(s3.uri())
-    storage.write("a", b"by proxy")  # moto answers for that host; nothing else here can be reached
+    storage.write("a", b"by proxy")  # moto serves that host; no other host can be reached
     assert storage.read("a") == b"by proxy"
 
 
@@ -333,7 +333,7 @@ def test_anonymous_needs_no_credentials(s3, monkeypatch):
 
 
 @pytest.mark.parametrize("endpoint", ["ftp://host", "https://", "https://host/path"])
-def test_an_endpoint_that_is_none_is_refused(monkeypatch, endpoint):
+def test_an_invalid_endpoint_is_refused(monkeypatch, endpoint):
     monkeypatch.setattr(scim.settings.storage, "endpoint", endpoint)
     with pytest.raises(ValueError, match=r"storage\.endpoint must be as 'https://host:port'"):
         Storage.of("s3://bucket/a").files()

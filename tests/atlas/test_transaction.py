@@ -1,4 +1,4 @@
-"""A writer that lost its lock, as after the machine slept, and another that took over: neither harms the other."""
+"""A writer that lost its lock, as after the machine was suspended, and its successor do not harm each other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wake(asleep):
     asleep.__exit__(LockedError, LockedError("taken over"), None)
 
 
-def test_who_lost_the_lock_undoes_nothing_of_the_others(writable, asleep, monkeypatch):
+def test_a_writer_without_the_lock_rolls_back_no_other_writer(writable, asleep, monkeypatch):
     from scim.atlas import _append
 
     def add_names(*arguments):
@@ -49,13 +49,13 @@ def test_who_lost_the_lock_undoes_nothing_of_the_others(writable, asleep, monkey
     assert scim.atlas.verify(writable.path) == []
 
 
-def test_what_was_written_without_the_lock_is_not_committed(writable, asleep, monkeypatch):
+def test_writes_without_the_lock_are_not_committed(writable, asleep, monkeypatch):
     from scim.atlas import _append
 
     before = writable.obs()
 
     def add_names(*arguments):
-        monkeypatch.setattr(asleep._lock, "check", lambda: None)  # it slept between the look and the write
+        monkeypatch.setattr(asleep._lock, "check", lambda: None)  # it was suspended between the check and the write
         rows = np.tile(np.eye(1, 16, dtype=np.float32), (5, 1))
         Writer(asleep).block(np.arange(20, 25), embedding=("X_scim", rows))
         return original(*arguments)
@@ -87,7 +87,7 @@ def ticks(monkeypatch):
 
 
 def write_late(asleep, monkeypatch, at):
-    """Write rows into the embedding at a SOMA time, without the lock, as a process that slept before the write."""
+    """Write rows into the embedding at a SOMA time, without the lock, as a process suspended before the write."""
     monkeypatch.setattr(asleep._lock, "check", lambda: None)
     monkeypatch.setattr(asleep, "tick", lambda: at)
     monkeypatch.setattr(asleep, "wrote", lambda *_, **__: None, raising=False)
@@ -143,7 +143,7 @@ def test_a_resumed_append_keeps_its_rows_and_no_others(writable, asleep, ticks, 
         patch.setattr(Transaction, "reached", stop)
         with pytest.raises(KeyboardInterrupt):
             writable.append(tmp_path / "a.h5ad", study="a")
-    write_late(asleep, monkeypatch, ticks[-2] + 1)  # between the two blocks that the journal counts
+    write_late(asleep, monkeypatch, ticks[-2] + 1)  # between the two blocks in the journal
     assert writable.append(tmp_path / "a.h5ad", study="a") == 3000
     assert scim.atlas.verify(writable.path) == []
     cells = fakes.cells(3000, seed=4)
@@ -177,10 +177,10 @@ def test_a_journal_without_file_names_is_resumed_by_time(writable, tmp_path, mon
     assert scim.atlas.verify(writable.path) == []
 
 
-def test_a_journal_that_cannot_be_read_hides_no_dying_writer(writable):
+def test_a_writer_with_an_unreadable_journal_is_detected(writable):
     writable.append(fakes.cells(20, seed=1), study="a")
     storage = Storage.of(writable.path)
-    storage.write("commits/000003.json", storage.read("atlas.json"))  # it died before it replaced atlas.json
+    storage.write("commits/000003.json", storage.read("atlas.json"))  # it was killed before it replaced atlas.json
     storage.write("journal.json", b"{")
     assert writable.append(fakes.cells(9, seed=2), study="b") == 9
     assert writable.version == 3

@@ -1,4 +1,4 @@
-"""Planted corruptions: each is found and named, none gives another answer, and derived data is rebuilt."""
+"""Planted corruptions: each is detected and named, none gives a wrong result, and derived data is rebuilt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import scim
 from helpers import fakes
-from helpers.damage import answers, flip, truncate, whole_atlas, wrong_answers
+from helpers.damage import flip, results_of, truncate, whole_atlas, wrong_results
 from helpers.planted import ALIKE, COUNTS, DRAFT, EMBEDDING, OBS, PLANTED, VAR, WRONG_INDEX, drop_fragment, reindexed
 from scim._core import FormatError
 
@@ -84,8 +84,8 @@ def other(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def truth(original):
-    found = answers(original)
-    assert not [answer for answer in found.values() if isinstance(answer, Exception)]
+    found = results_of(original)
+    assert not [result for result in found.values() if isinstance(result, Exception)]
     return found
 
 
@@ -99,7 +99,7 @@ def test_a_whole_atlas_has_no_problems(original, truth):
     assert scim.atlas.verify(original) == []
     assert scim.atlas.verify(original, repair=True) == []
     assert {file: file.stat().st_mtime_ns for file in original.rglob("*")} == before
-    assert wrong_answers(answers(original), truth) == []
+    assert wrong_results(results_of(original), truth) == []
 
 
 def file_of(path, kind):
@@ -111,7 +111,7 @@ def named(problems):
     return [(problem.part, problem.where, problem.repairable) for problem in problems]
 
 
-# Without these nothing is known of others.
+# Without these no other file can be checked.
 APART = {"manifest", "copy of the manifest", "inventory", "earlier commit", "index: header"}
 
 
@@ -136,14 +136,14 @@ def test_every_damaged_file_is_named(damage, path, original):
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_damaged_file_gives_no_other_answer_and_is_made_again(kind, path, truth):
+def test_a_damaged_file_gives_no_wrong_result_and_is_rebuilt(kind, path, truth):
     file, (_, part, repairable) = file_of(path, kind), FILES[kind]
     raw = file.read_bytes()
     if raw:
         flip(file, np.random.default_rng(len(kind)).random())
-        assert wrong_answers(answers(path, ways(kind)), truth) == []
+        assert wrong_results(results_of(path, ways(kind)), truth) == []
     file.unlink()
-    assert wrong_answers(answers(path, ways(kind)), truth) == []
+    assert wrong_results(results_of(path, ways(kind)), truth) == []
     left = scim.atlas.verify(path, repair=True)
     if repairable:
         assert left == []
@@ -153,7 +153,7 @@ def test_a_damaged_file_gives_no_other_answer_and_is_made_again(kind, path, trut
 
 
 def ways(kind):
-    """Return how those open the atlas who read a file of this kind."""
+    """Return the ways to open the atlas in which a file of this kind is read."""
     if "group" in kind or "manifest" in kind or "schema" in kind:
         return ["index", "store", "draft", "earlier"]
     return ["draft"] if "draft" in kind else ["earlier"] if "earlier" in kind else ["index", "store"]
@@ -161,30 +161,30 @@ def ways(kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
-def test_no_bit_of_a_file_gives_another_answer(kind, path, truth):
+def test_no_flipped_bit_gives_a_wrong_result(kind, path, truth):
     file = file_of(path, kind)
     raw = file.read_bytes()
     for share in np.random.default_rng(100 + len(kind)).random(4) if raw else ():
         flip(file, share)
-        assert wrong_answers(answers(path), truth) == []
+        assert wrong_results(results_of(path), truth) == []
         file.write_bytes(raw)
     truncate(file)
-    assert wrong_answers(answers(path), truth) == []
+    assert wrong_results(results_of(path), truth) == []
 
 
 def assert_repaired(path, truth):
-    found = answers(path)
-    assert not [answer for answer in found.values() if isinstance(answer, Exception)]
+    found = results_of(path)
+    assert not [result for result in found.values() if isinstance(result, Exception)]
     for name in ("index: cells", "store: cells"):  # the version may be a later one
         found[name] = (found[name][0], truth[name][1], *found[name][2:])
-    assert wrong_answers(found, truth) == []
+    assert wrong_results(found, truth) == []
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in ALIKE)) for case in PLANTED])
-def test_what_was_planted_is_named_and_gives_no_other_answer(case, path, other, truth):
+def test_planted_corruptions_are_named_and_give_no_wrong_result(case, path, other, truth):
     plant, part, words, repairable = PLANTED[case]
     plant(path, other)
-    assert wrong_answers(answers(path), truth) == []
+    assert wrong_results(results_of(path), truth) == []
     problems = scim.atlas.verify(path)
     found = [problem for problem in problems if problem.part == part and words in str(problem)]
     assert found, problems
@@ -197,7 +197,7 @@ def test_what_was_planted_is_named_and_gives_no_other_answer(case, path, other, 
 
 
 @pytest.mark.parametrize("case", WRONG_INDEX)
-def test_an_index_of_something_else_is_named_and_built_again(case, path, truth):
+def test_an_index_of_other_rows_is_named_and_rebuilt(case, path, truth):
     reindexed(path, WRONG_INDEX[case])
     problems = scim.atlas.verify(path)
     assert [problem[:2] for problem in problems] == [("index", "index/v000003")]
@@ -217,10 +217,10 @@ def test_an_older_copy_of_the_manifest_is_named_and_nothing_is_lost(path, truth)
     (problem,) = scim.atlas.verify(path)
     assert problem[:2] == ("manifest", "atlas.json")
     assert scim.atlas.verify(path, repair=True) == []
-    assert wrong_answers(answers(path), truth) == []
+    assert wrong_results(results_of(path), truth) == []
 
 
-def test_a_lost_last_commit_is_not_taken_for_one_that_never_was(path):
+def test_a_lost_last_commit_raises(path):
     truncate(path / "atlas.json")
     truncate(path / "commits/000006.json")
     files = sorted(path.rglob("*"))
@@ -241,7 +241,7 @@ def test_an_inventory_is_not_written_over_damage(path):
 
 
 @pytest.mark.parametrize("array", [OBS, COUNTS, EMBEDDING])
-def test_a_commit_does_not_call_damage_whole(array, path):
+def test_a_commit_does_not_record_damaged_files_as_intact(array, path):
     drop_fragment(path, array, marker=True)
     inventories = sorted(path.glob("ledger/*"))
     with scim.atlas.open(path, "w") as atlas, pytest.raises(FormatError, match=r"missing"):

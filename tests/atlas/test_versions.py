@@ -1,4 +1,4 @@
-"""Removing, compacting, vacuuming, and reading what was before."""
+"""Removing, compacting, vacuuming, and reading earlier versions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def grown(writable):
 
 
 def state(atlas):
-    """All that an atlas tells of its cells."""
+    """The whole content of an atlas."""
     return {
         "obs": atlas.obs(),
         "embeddings": atlas.embeddings(),
@@ -51,7 +51,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(values, other[name], err_msg=name)
 
 
-def test_removed_cells_are_nowhere(grown):
+def test_removed_cells_are_not_read(grown):
     before, nearest = grown.obs(), grown.embeddings([25])
     assert grown.remove("study == 'b' or study == 'c' and n < 5") == 25
     left = before[(before["study"] != "b") & ~((before["study"] == "c") & (before["n"] < 5))]
@@ -82,7 +82,7 @@ def test_queries_never_return_removed_cells(grown):
     assert scim.get.hits(query, atlas=grown)["study"].isin(["a", "c", "d"]).all()
 
 
-def test_the_store_answers_without_removed_cells_too(writable):
+def test_the_store_returns_no_removed_cells(writable):
     writable.append(fakes.cells(20, seed=4), study="a", obs_columns=["n"])
     writable.remove("n >= 5 and n < 15")
     assert writable.ids.tolist() == [*range(5), *range(15, 20)]
@@ -93,7 +93,7 @@ def test_the_store_answers_without_removed_cells_too(writable):
     assert writable.select("n > 3").tolist() == [4, *range(15, 20)]
 
 
-def test_ids_are_never_given_again(grown):
+def test_ids_are_not_reused(grown):
     grown.remove("study == 'd'")
     assert grown.append(fakes.cells(20, seed=3), study="d", label_key="cell_type") == 20
     assert grown.ids.tolist() == [*range(60), *range(80, 100)]
@@ -118,7 +118,7 @@ def test_all_cells_can_be_removed(grown):
     assert scim.atlas.verify(grown.path) == []
 
 
-def test_compaction_changes_no_answer_and_makes_few_files(grown):
+def test_compaction_changes_no_result_and_leaves_few_files(grown):
     grown.remove("study == 'a' and n < 3")
     before, measured = state(grown), (grown.label_radius, grown.label_transfer().calibration)
     grown.compact()
@@ -152,7 +152,7 @@ def test_after_compaction_and_vacuum_removed_cells_are_off_the_disk(writable):
     assert not any(embedding in content or b"withdrawn" in content for content in files)
 
 
-def test_earlier_versions_are_read_as_they_were(grown):
+def test_earlier_versions_are_read_unchanged(grown):
     texts = {info["version"]: info for info in grown.info()["versions"]}
     assert [texts[number]["cells"] for number in sorted(texts)] == [0, 20, 40, 40, 60, 80]
     now = state(grown)
@@ -190,7 +190,7 @@ def test_versions_are_found_by_time(grown):
         scim.atlas.open(grown.path, "w", at=3)
 
 
-def test_vacuum_ends_earlier_versions(grown):
+def test_vacuum_removes_earlier_versions(grown):
     with scim.atlas.open(grown.path, at=3) as old, scim.atlas.open(grown.path) as reader:
         grown.compact()
         grown.vacuum()
@@ -204,7 +204,7 @@ def test_vacuum_ends_earlier_versions(grown):
         scim.atlas.open(grown.path, at=3)
 
 
-def test_a_clock_that_is_behind_is_no_danger(writable, monkeypatch):
+def test_a_clock_behind_the_last_change(writable, monkeypatch):
     import time
 
     writable.append(fakes.cells(9, seed=1), study="a")
@@ -224,7 +224,7 @@ def test_reading_mode_changes_nothing(atlas, method):
         getattr(atlas, method)(*arguments)
 
 
-def test_a_desktop_may_leave_its_files(grown):
+def test_files_of_the_desktop_are_ignored(grown):
     (grown.path / "soma" / "obs" / ".DS_Store").write_bytes(b"Finder")
     (grown.path / ".DS_Store").write_bytes(b"Finder")
     with scim.atlas.open(grown.path) as reader:
@@ -242,7 +242,7 @@ def test_an_index_is_built_again_with_its_parameters(grown):
     assert (grown.index.kind, grown.index.params["recall"]) == ("ivf", 0.8)
 
 
-def test_removed_cells_may_come_again_once(grown):
+def test_removed_cells_can_be_appended_again_once(grown):
     cells = fakes.cells(20, seed=3)
     for _ in range(2):
         grown.remove("study == 'd'")

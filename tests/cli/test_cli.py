@@ -122,7 +122,7 @@ def test_errors_are_one_line_and_have_exit_codes(
 
 
 @pytest.mark.parametrize("command", ["annotate", "search"])
-def test_a_column_that_is_not_there_is_refused_before_the_embedding(query, atlas_path, tmp_path, monkeypatch, command):
+def test_a_missing_column_raises_before_the_embedding(query, atlas_path, tmp_path, monkeypatch, command):
     embedded = []
     monkeypatch.setattr(scim.tl, "embed", lambda *_, **__: embedded.append(True))
     arguments = [command, str(query), "-o", str(tmp_path / "out.h5ad"), "--atlas", str(atlas_path), "--groupby", "a"]
@@ -130,7 +130,7 @@ def test_a_column_that_is_not_there_is_refused_before_the_embedding(query, atlas
     assert embedded == []
 
 
-def test_help_teaches(capfd):
+def test_help_has_examples(capfd):
     for arguments in (["--help"], ["annotate", "--help"], ["search", "--help"], ["atlas", "append", "--help"]):
         assert run(arguments) == 0
     printed = capfd.readouterr().out

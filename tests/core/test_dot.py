@@ -31,7 +31,7 @@ def check(width, *, extreme=False):
     rng = np.random.default_rng(width)
     codes = rng.integers(0, 256, (12, width)).astype(np.uint8)
     query = rng.integers(-127, 128, 2 * width).astype(np.int8)
-    if extreme:  # where sums of pairs in 16 bits would overflow
+    if extreme:  # values whose sums of pairs overflow in 16 bits
         codes[:], query[:] = 255, -127
         codes[4:8] = 128
         query[width:] = 127
@@ -53,7 +53,7 @@ def test_dots(width, extreme):
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
 @pytest.mark.parametrize(("name", "features"), [("haswell", "+avx2,+fma,+sse4.2,+avx"), ("generic", "+sse2")])
 def test_older_processors(name, features, tmp_path):
-    # In a process of its own: for which processor is compiled is settled when numba starts.
+    # In a new process: numba chooses the processor when it starts.
     root = Path(__file__).parents[2]
     code = (
         "import importlib.util, sys\n"

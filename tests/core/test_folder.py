@@ -12,7 +12,7 @@ from scim._core import new_folder, read_json, release_pages, write_json
 N = 1 << 22
 
 
-def test_a_folder_appears_when_it_is_complete(tmp_path):
+def test_a_folder_is_visible_when_it_is_complete(tmp_path):
     with new_folder(tmp_path / "a", marker="m") as folder:
         (folder / "m").touch()
         assert not (tmp_path / "a").exists()
@@ -20,7 +20,7 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_after_an_error_all_is_as_before(tmp_path, exists):
+def test_an_error_leaves_the_old_folder(tmp_path, exists):
     if exists:
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "m").write_text("old")
@@ -48,7 +48,7 @@ def test_overwrite_replaces_its_own_kind_and_empty_folders(tmp_path):
         assert (tmp_path / "a" / "m").read_text() == "new"
 
 
-def test_what_is_something_else_stays(tmp_path):
+def test_other_folders_are_not_overwritten(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis").touch()
@@ -97,7 +97,7 @@ def test_pages_that_were_read_are_no_longer_resident(file, mode):
     assert X.sum() == N * (N - 1) // 2
 
 
-def test_what_was_written_stays(file):
+def test_written_pages_keep_their_values(file):
     X = np.load(file, mmap_mode="r+")
     X[::1000] = -1
     release_pages(X)
@@ -106,7 +106,7 @@ def test_what_was_written_stays(file):
     assert (np.load(file)[::1000] == -1).all()
 
 
-def test_what_was_written_into_a_copy_stays_unless_it_is_said_that_nothing_was(file):
+def test_values_written_into_a_copy_stay_unless_declared_unwritten(file):
     X = np.load(file, mmap_mode="c")
     X[7] = -1
     release_pages(X)
@@ -115,13 +115,13 @@ def test_what_was_written_into_a_copy_stays_unless_it_is_said_that_nothing_was(f
     assert X[7] == 7
 
 
-def test_an_array_in_memory_is_left_alone():
+def test_an_array_in_memory_is_unchanged():
     X = np.arange(10)
     release_pages(X)
     assert X.sum() == 45
 
 
-def test_an_index_answers_as_before(tmp_path):
+def test_an_index_returns_the_same_hits(tmp_path):
     X = np.random.default_rng(0).normal(size=(3000, 16))
     index = scim.index.build(X, kind="ivf", path=tmp_path / "index")
     before = index.query(X[:50], 10)

@@ -1,4 +1,4 @@
-"""Frames about labels that were given beside those that were annotated; the values are counted by hand."""
+"""Frames that compare true with annotated labels; the values are counted by hand."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_reliability_by_hand(adata):
     assert frame.attrs["ancestors"] == "right"
 
 
-def test_an_ancestor_is_wrong_if_so_chosen(adata):
+def test_an_ancestor_is_wrong_on_request(adata):
     frame = scim.get.reliability(adata, "truth", n_bins=1, ancestors="wrong")
     assert frame["right"].item() == 5 / 8
     assert frame["broader"].item() == 1 / 8
     assert frame.attrs["calibration_error"] == pytest.approx(6.44 / 8 - 5 / 8)
 
 
-def test_the_edges_of_ten_bins_are_those_that_are_written(adata):
+def test_the_edges_of_ten_bins_are_decimal_tenths(adata):
     adata.obs["truth"] = adata.obs["scim_label"] = pd.Categorical(["T cell"] * 10)
     adata.obs["scim_label_confidence"] = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], np.float32)
     del adata.obs["scim_label_id"]
@@ -107,7 +107,7 @@ def test_a_word_for_unknown_is_no_label(adata, word):
     assert scim.get.reliability(adata, "truth").attrs["n_unknown"] == 1
 
 
-def test_the_id_of_an_annotated_label_goes_before_its_word(adata):
+def test_the_id_of_an_annotated_label_precedes_its_name(adata):
     adata.obs["scim_label"] = adata.obs["scim_label"].cat.rename_categories({"B cell": "B-Zellen"})
     frame = scim.get.confusion(adata, "truth")
     assert "B cell" in frame["annotated"].cat.categories
@@ -137,7 +137,7 @@ def test_vote_shares_of_labels_have_the_unknown_last(adata):
     np.testing.assert_allclose(unknown["share"], [0.4, 0.3], rtol=1e-6)
 
 
-def test_nothing_changes_in_what_came(adata):
+def test_the_input_is_unchanged(adata):
     before = adata.copy()
     for getter in (scim.get.reliability, scim.get.selective_risk, scim.get.confusion, scim.get.vote_shares):
         getter(adata, "truth")
@@ -149,7 +149,7 @@ GETTERS = [scim.get.reliability, scim.get.selective_risk, scim.get.confusion]
 
 
 @pytest.mark.parametrize("getter", GETTERS)
-def test_what_is_not_there(adata, getter):
+def test_missing_columns_and_keys(adata, getter):
     with pytest.raises(KeyError, match=r"obs\['cell_type'\] not found. Present: \['truth'"):
         getter(adata, "cell_type")
     with pytest.raises(KeyError, match=r"obs\['other'\] not found; run scim.tl.annotate\(adata\) first"):
@@ -191,7 +191,7 @@ def test_votes_that_are_not_there(adata):
         scim.get.vote_shares(adata, "group")
 
 
-def test_words_that_the_ontology_does_not_know(tmp_path):
+def test_names_that_are_not_in_the_ontology(tmp_path):
     adata = annotated()
     adata.obs["words"] = "a word of mine"
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Annotated cells made by hand: every slot that `tl.annotate` writes, with values that are computed by hand."""
+"""Annotated cells: every slot that `tl.annotate` writes, with values computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small SOMA experiment in the schema of the CELLxGENE Census, and what is in it."""
+"""A small SOMA experiment in the schema of the CELLxGENE Census, and its content."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCHEMA = pa.schema(
 
 
 class Truth(NamedTuple):
-    """What was written."""
+    """The written content."""
 
     obs: pd.DataFrame
     var: pd.DataFrame

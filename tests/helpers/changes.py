@@ -1,7 +1,7 @@
-"""Changes of a toy atlas by name, made by processes of their own that can be killed.
+"""Changes of a toy atlas by name, in processes that can be killed.
 
-`Workers` starts one process that has imported everything, and forks it for each job: TileDB and numba have no threads
-yet then, so that the forks are as good as new processes and begin at once.
+`Workers` starts one process that imports everything, and forks it for each job: TileDB and numba have no threads
+yet, so a fork behaves like a new process and starts at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROWS = 20
 _NEW_COLUMNS = ["tissue", "age", "brand"]
 
 
-# What there is before a change -------------------------------------------------------------------------------------
+# Inputs of a change -------------------------------------------------------------------------------------
 
 
 def make_inputs(folder: Path) -> Path:
@@ -55,7 +55,7 @@ def make_inputs(folder: Path) -> Path:
 
 
 def prepare(path: Path, change: str, folder: Path) -> None:
-    """Give an atlas what a change needs: a draft to publish, or something to vacuum."""
+    """Prepare an atlas for a change: a draft to publish, or files to vacuum."""
     with small_blocks(), scim.atlas.open(path, "w") as atlas:
         if change == "publish":
             atlas.reembed(folder / "model", publish=False)
@@ -64,7 +64,7 @@ def prepare(path: Path, change: str, folder: Path) -> None:
 
 
 def _coming(seed: int) -> Any:
-    """Cells with columns that the atlas does not have, and genes that it does not have."""
+    """Cells with columns and genes that the atlas does not have."""
     cells = fakes.cells(40, seed=seed)
     cells.obs["brand"] = [f"brand {i % 3}" for i in range(cells.n_obs)]
     cells.var_names = [f"NEW{seed}-{i}" if i < 2 else name for i, name in enumerate(cells.var_names)]
@@ -104,7 +104,7 @@ N_WRITERS = 4
 
 
 def _append_own(atlas: Atlas, folder: Path, *, writer: int) -> None:
-    """Append a study that no other writer has, with columns that others may add too."""
+    """Append a study that no other writer appends, with columns that other writers may add too."""
     columns = ["tissue", "brand", f"only_{writer}"]
     cells = _coming(20 + writer)
     cells.obs[f"only_{writer}"] = writer
@@ -163,34 +163,34 @@ class Workers:
         self._process.stdout.close()
 
     def begin(self, job: dict[str, Any]) -> int:
-        """Begin one job; return the number of its process when it is about to do it."""
+        """Start one job; return its process id when it is ready."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([job]) + "\n")
         self._process.stdin.flush()
         return int(self._read("started")[1])
 
     def end(self) -> int:
-        """Wait for the job; return how it ended: 0, or less a signal."""
+        """Wait for the job; return its exit status: 0, or minus a signal."""
         return int(self._read("ended")[1])
 
     def all(self, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Do jobs at once; return how each ended, as `run` does."""
+        """Run jobs simultaneously; return the result of each, as `run` does."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(jobs) + "\n")
         self._process.stdin.flush()
         ended = [int(self._read("ended")[1]) for _ in jobs]
         results = [Path(job["result"]) for job in jobs]
-        said = [json.loads(result.read_text()) if result.exists() else {} for result in results]
-        return [{"status": status, **words} for status, words in zip(ended, said, strict=True)]
+        reported = [json.loads(result.read_text()) if result.exists() else {} for result in results]
+        return [{"status": status, **words} for status, words in zip(ended, reported, strict=True)]
 
     def run(self, **job: Any) -> dict[str, Any]:
-        """Do one job to its end, whatever that is: `{"status": ..., "seconds": ..., "error": ...}`."""
+        """Run one job to its end, also after an error: `{"status": ..., "seconds": ..., "error": ...}`."""
         result = Path(job["uri"]).parent / "result.json"
         result.unlink(missing_ok=True)
         self.begin({**job, "result": str(result)})
         status = self.end()
-        said: dict[str, Any] = json.loads(result.read_text()) if result.exists() else {}
-        return {"status": status, **said}
+        reported: dict[str, Any] = json.loads(result.read_text()) if result.exists() else {}
+        return {"status": status, **reported}
 
     def _read(self, word: str) -> list[str]:
         assert self._process.stdout is not None
@@ -201,24 +201,24 @@ class Workers:
         raise RuntimeError(msg)
 
 
-def _say(line: str) -> None:
-    os.write(1, f"{line}\n".encode())  # whole, also from several processes
+def _report(line: str) -> None:
+    os.write(1, f"{line}\n".encode())  # in one write, also from several processes
 
 
 def serve() -> None:
-    """Fork for each job that comes as a line of JSON."""
+    """Fork for each job, which is a line of JSON."""
     import torch
 
     torch.set_num_threads(1)
     for name in ("scim.atlas._atlas", "scim.model", "scim.index", "scim.cli", "tiledbsoma", "h5py"):
         importlib.import_module(name)
     fakes.cells(5)
-    _say("ready")
+    _report("ready")
     for line in sys.stdin:
         children = [_fork(job) for job in json.loads(line)]
         for child in children:
             _, status = os.waitpid(child, 0)
-            _say(f"ended {os.waitstatus_to_exitcode(status)}")
+            _report(f"ended {os.waitstatus_to_exitcode(status)}")
 
 
 def _fork(job: dict[str, Any]) -> int:
@@ -241,7 +241,7 @@ def _do(job: dict[str, Any]) -> None:
     if "limit" in job:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["limit"], resource.RLIM_INFINITY))
     time.sleep(max(0, job.get("begin", 0) - time.time()))
-    _say(f"started {os.getpid()}")
+    _report(f"started {os.getpid()}")
     begun, error = time.perf_counter(), None
     try:
         if "read" in job:
@@ -260,7 +260,7 @@ def _do(job: dict[str, Any]) -> None:
 
 
 def _die(where: str, when: str = "before", call: int = 1, first: str | None = None) -> None:
-    """Let this process kill itself at a call of a function, `module:name` or `module:Class.name`.
+    """Make this process kill itself at a call of a function, `module:name` or `module:Class.name`.
 
     Parameters
     ----------
@@ -296,7 +296,7 @@ def _die(where: str, when: str = "before", call: int = 1, first: str | None = No
 
 
 def _give_up_power() -> None:
-    """Let the modes of files hold for this process also if it is root's."""
+    """Apply file permissions to this process even if it runs as root."""
     if os.geteuid() != 0:
         return
     header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
@@ -305,7 +305,7 @@ def _give_up_power() -> None:
 
 
 def make(*, change: str, uri: str, inputs: str, timeout: float = 10) -> dict[str, Any]:
-    """Make a change in this process; say how it ended as `Workers.run` does."""
+    """Make a change in this process; report its result as `Workers.run` does."""
     error = None
     try:
         with small_blocks(), scim.atlas.open(uri, "w", timeout=timeout) as atlas:

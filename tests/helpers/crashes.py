@@ -1,4 +1,4 @@
-"""Checks of an atlas after its writer was killed: all that was committed is there and no more, and it can go on."""
+"""Checks of an atlas after its writer was killed: it has exactly the committed data and accepts changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reference:
     """Version of that atlas."""
 
     states: dict[int, State]
-    """What the atlas said before, and after each commit that the change makes."""
+    """State of the atlas before the change, and after each of its commits."""
 
     seconds: float
 
@@ -43,7 +43,7 @@ class Reference:
 def measure(
     workers: changes.Workers, change: str, base: Path, inputs: Path, room: Path, *, attempts: int = 1
 ) -> Reference:
-    """Make a change in peace; of several attempts the shortest time counts."""
+    """Make an uninterrupted change; the shortest time of several attempts counts."""
     before = changes.copy_atlas(base, room / f"{change}-before")
     changes.prepare(before, change, inputs)
     number, states, seconds = read_manifest(Storage.of(before)).number, {}, []
@@ -62,10 +62,10 @@ def measure(
 
 
 def check_killed(path: Path, reference: Reference) -> Phase:
-    """Compare what a killed writer left with what was committed; return when it was killed."""
+    """Compare the atlas of a killed writer with the committed states; return when it was killed."""
     storage = Storage.of(path)
     manifest = read_manifest(storage)
-    # Who tries again commits again what was committed: a draft, an index.
+    # A retry repeats some commits: a draft, an index.
     known = [reference.states[manifest.number]] if manifest.number == reference.number else reference.states.values()
     wrong = min((differences(state_of(path), state) for state in known), key=len)
     assert not wrong, f"version {manifest.number} has other {wrong}"
@@ -78,7 +78,7 @@ def check_killed(path: Path, reference: Reference) -> Phase:
 
 
 def check_again(workers: changes.Workers | None, path: Path, reference: Reference, **job: Any) -> None:
-    """Make the same change again in another process, or here; the atlas must be as if nothing had happened."""
+    """Make the same change again in another process, or here; the atlas must equal the uninterrupted one."""
     make = changes.make if workers is None else workers.run
     result = make(change=reference.change, uri=str(path), inputs=str(reference.inputs), **job)
     assert result["status"] == 0, result
@@ -94,7 +94,7 @@ def check_again(workers: changes.Workers | None, path: Path, reference: Referenc
 
 
 def check_clean(path: Path) -> None:
-    """Look for files of writes that were not finished."""
+    """Check that no files of unfinished writes remain."""
     files = [file for file in path.rglob("*") if file.parent.name != "lock"]
     left = [file for file in files if file.name.endswith(".tmp") or file.name.startswith(".making")]
     left += [*(path / "lock").glob("[!.]*"), *path.glob("journal.json")]

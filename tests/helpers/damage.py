@@ -1,4 +1,4 @@
-"""Damage an atlas, and read everything from it."""
+"""Damage an atlas, and read its whole content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUERIES = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
 
 
 def whole_atlas(path: Path, seed: int = 0) -> Path:
-    """Make an atlas that has everything: counts, two parts of an index, removed cells, a draft, earlier versions."""
+    """Make an atlas with counts, two parts of an index, removed cells, a draft and earlier versions."""
     with scim.atlas.create(path, model=fakes.tiny_model(seed)) as atlas:
         columns = ["tissue", "age", "n", "primary"]
         atlas.append(fakes.cells(90, seed + 2), study="one", label_key="cell_type", obs_columns=columns, counts=True)
@@ -37,13 +37,13 @@ def whole_atlas(path: Path, seed: int = 0) -> Path:
 
 
 def truncate(file: Path) -> None:
-    """Cut the second half off."""
+    """Truncate a file to its first half."""
     raw = file.read_bytes()
     file.write_bytes(raw[: len(raw) // 2])
 
 
 def flip(file: Path, at: float) -> None:
-    """Turn the bit at a share of the file over."""
+    """Flip the bit at a share of the file."""
     raw = bytearray(file.read_bytes())
     place = int(at * len(raw) * 8)
     raw[place // 8] ^= 1 << (place % 8)
@@ -67,47 +67,47 @@ EVERY: dict[str, dict[str, Any]] = {"index": {}, "store": {}, "draft": {"draft":
 """Ways of opening the atlas; the first two have the same cells, and the second does not use the index."""
 
 
-def answers(path: Path, ways: Collection[str] = tuple(EVERY)) -> dict[str, Any]:
-    """Read everything from an atlas; an error with a message for users is a result too."""
+def results_of(path: Path, ways: Collection[str] = tuple(EVERY)) -> dict[str, Any]:
+    """Read the whole content of an atlas; an error with a message for users is a result too."""
     found: dict[str, Any] = {}
 
-    def ask(name: str, question: Callable[[], Any]) -> None:
+    def record(name: str, call: Callable[[], Any]) -> None:
         try:
-            found[name] = question()
+            found[name] = call()
         except (ValueError, OSError) as error:
             found[name] = error
 
     opened = {}
     for name in ways:
-        ask(name, partial(scim.atlas.open, path, **EVERY[name]))
+        record(name, partial(scim.atlas.open, path, **EVERY[name]))
         if not isinstance(found[name], Exception):
             opened[name] = found.pop(name)
     if "store" in opened:
         opened["store"].snapshot.__dict__["_indexed"] = frozenset()  # as if there were no index
     for name in {"index", "store"} & set(opened):
-        _ask_of_cells(name, opened[name], ask)
+        _record_cells(name, opened[name], record)
     for name in {"index", "draft", "earlier"} & set(opened):
-        _ask_of_space(name, opened[name], ask)
+        _record_embeddings(name, opened[name], record)
     if "earlier" in opened:
-        ask("earlier: obs", opened["earlier"].obs)
+        record("earlier: obs", opened["earlier"].obs)
     if "index" in opened:
-        ask("counts", partial(_counts, opened["index"]))
+        record("counts", partial(_counts, opened["index"]))
     return found
 
 
-def _ask_of_cells(name: str, atlas: Any, ask: Callable[[str, Callable[[], Any]], None]) -> None:
-    ask(f"{name}: cells", lambda: (atlas.n_obs, atlas.version, atlas.columns, atlas.ids))
-    ask(f"{name}: obs", atlas.obs)
-    ask(f"{name}: some obs", lambda: atlas.obs([100, 5, 5], columns=["tissue", "cell_id", "age"]))
-    ask(f"{name}: selected", lambda: atlas.select("tissue == 'lung' and (age > 10 or primary == True)"))
-    ask(f"{name}: labels", lambda: tuple(atlas.labels))
+def _record_cells(name: str, atlas: Any, record: Callable[[str, Callable[[], Any]], None]) -> None:
+    record(f"{name}: cells", lambda: (atlas.n_obs, atlas.version, atlas.columns, atlas.ids))
+    record(f"{name}: obs", atlas.obs)
+    record(f"{name}: some obs", lambda: atlas.obs([100, 5, 5], columns=["tissue", "cell_id", "age"]))
+    record(f"{name}: selected", lambda: atlas.select("tissue == 'lung' and (age > 10 or primary == True)"))
+    record(f"{name}: labels", lambda: tuple(atlas.labels))
 
 
-def _ask_of_space(name: str, atlas: Any, ask: Callable[[str, Callable[[], Any]], None]) -> None:
-    ask(f"{name}: embeddings", atlas.embeddings)
-    ask(f"{name}: neighbours", lambda: tuple(atlas.index.query(QUERIES, 5)))
-    ask(f"{name}: filtered neighbours", lambda: tuple(atlas.index.query(QUERIES, 5, where="tissue == 'lung'")))
-    ask(f"{name}: model", lambda: (atlas.model.uid, atlas.model.name, atlas.model.labels, tuple(atlas.model.genes)))
+def _record_embeddings(name: str, atlas: Any, record: Callable[[str, Callable[[], Any]], None]) -> None:
+    record(f"{name}: embeddings", atlas.embeddings)
+    record(f"{name}: neighbours", lambda: tuple(atlas.index.query(QUERIES, 5)))
+    record(f"{name}: filtered neighbours", lambda: tuple(atlas.index.query(QUERIES, 5, where="tissue == 'lung'")))
+    record(f"{name}: model", lambda: (atlas.model.uid, atlas.model.name, atlas.model.labels, tuple(atlas.model.genes)))
 
 
 def _counts(atlas: Any) -> Any:
@@ -121,15 +121,15 @@ def _counts(atlas: Any) -> Any:
         return genes, read_counts(experiment, 0, 150).toarray()
 
 
-def wrong_answers(found: dict[str, Any], truth: dict[str, Any]) -> list[str]:
-    """Return the names of the results that differ from the truth and are no error."""
+def wrong_results(found: dict[str, Any], truth: dict[str, Any]) -> list[str]:
+    """Return the names of the results that differ from the truth and are not errors."""
     return [
-        name for name, answer in found.items() if not isinstance(answer, Exception) and not same(answer, truth[name])
+        name for name, result in found.items() if not isinstance(result, Exception) and not same(result, truth[name])
     ]
 
 
 def same(one: Any, other: Any) -> bool:
-    """Compare two answers."""
+    """Compare two results."""
     if isinstance(one, tuple | list) and not hasattr(one, "_fields"):
         return len(one) == len(other) and all(map(same, one, other))
     try:

@@ -1,4 +1,4 @@
-"""Small real things: an untrained model of the toy genes, and an atlas of toy cells."""
+"""An untrained model of the toy genes, and an atlas of toy cells."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TISSUES = np.array(["blood", "lung"])
 
 
 def cells(n: int = 60, seed: int = 1) -> AnnData:
-    """Toy cells with columns of every kind that an atlas keeps, some values missing."""
+    """Toy cells with columns of every kind that an atlas stores, some values missing."""
     adata = scim.datasets.toy(n, rng=seed)
     row = np.arange(n)
     adata.obs["tissue"] = pd.Categorical(TISSUES[row % 2])
@@ -31,9 +31,9 @@ def cells(n: int = 60, seed: int = 1) -> AnnData:
 
 
 def of_a_mouse(adata: AnnData) -> tuple[AnnData, AnnData]:
-    """Return the same cells with genes of a mouse, and with the human genes that these are.
+    """Return the same cells with genes of a mouse, and with their human orthologs.
 
-    One human gene has its counts on two genes of the mouse, and the mouse has a gene that no human has, with counts.
+    The counts of one human gene are split between two mouse genes; one mouse gene without an ortholog has counts.
     """
     mouse = adata.var_names.str.capitalize().str.replace("Mt-", "mt-").str.replace("-c", "-C").str.replace("-n", "-N")
     ids = scim.pp.canonical_genes(adata.var_names)
@@ -48,7 +48,7 @@ def of_a_mouse(adata: AnnData) -> tuple[AnnData, AnnData]:
 
 
 def tiny_model(seed: int = 0) -> scim.model.Model:
-    """An untrained encoder of the toy genes: a random projection, which keeps cells that are alike together."""
+    """An untrained encoder of the toy genes: a random projection, which preserves similarities."""
     import torch
 
     from scim.model import Encoder, Labels, Model, ModelConfig

@@ -22,7 +22,7 @@ RENAMED = {"T cell": "T lymphocyte of old"}
 
 
 def model(seed: int = 0) -> Model:
-    """The untrained encoder of the toy genes, with what an import notes in a model."""
+    """The untrained encoder of the toy genes, with the metadata of an import."""
     made = fakes.tiny_model(seed)
     made.metadata |= {
         "source": "scimilarity",
@@ -36,7 +36,7 @@ def model(seed: int = 0) -> Model:
 def cells(n: int = 240, n_elsewhere: int = 30, seed: int = 5) -> AnnData:
     """Toy cells with the columns of an import: the last `n_elsewhere` are in the annotation only.
 
-    Every third of the others is a reference cell; their numbers in the annotation are in no order.
+    Every third of the others is a reference cell; their numbers in the annotation are shuffled.
     """
     adata = scim.datasets.toy(n, rng=seed)
     row = np.arange(n)

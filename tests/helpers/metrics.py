@@ -1,4 +1,4 @@
-"""How metric-learn tells whether a metric is good: its tests have figures for iris."""
+"""The class separation of metric-learn, whose tests have values for iris."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kernels should compute, in a few lines of numpy each."""
+"""Expected results of kernels, in a few lines of numpy each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def neighbors(X, Y, k, *, ids=None, allowed=None):
 
 
 def smallest(distances, ranks, k):
-    """The `k` first pairs by distance and then by rank."""
+    """Return the first `k` pairs by distance and then by rank."""
     order = np.lexsort((ranks, distances))[:k]
     return distances[order], ranks[order]
 
@@ -43,9 +43,9 @@ def label_sums(rows, labels, n_labels):
 
 
 def duplicates(distances, which, rows):
-    """Which hits, numbered by `which` among the rows, equal an earlier one that is as far."""
+    """Return which hits (row numbers `which`) equal an earlier hit at the same distance."""
     real = which >= 0
-    gap = np.flatnonzero(~real)  # a hit that was not looked up parts those before from those behind
+    gap = np.flatnonzero(~real)  # a hit that was not looked up separates the earlier from the later ones
     return np.array(
         [
             real[j]
@@ -60,7 +60,7 @@ def duplicates(distances, which, rows):
 
 
 def residuals(rows, centroids, labels):
-    """Whole numbers of 1 ... 65,535 and the scale that stand for what a row adds to its centroid."""
+    """Return the residual of a row to its centroid as whole numbers of 1 ... 65,535 and a scale."""
     rest = rows.astype(np.float64) - centroids[labels]
     scales = np.abs(rest).max(axis=1) / 32_767
     values = np.rint(rest / np.where(scales > 0, scales, 1)[:, None]) + 32_768
@@ -103,7 +103,7 @@ def triplets(distances, labels, studies, related, within_study, margin, mining):
 
 
 def rows_that_pass(tree, table):
-    """Which rows pass nested tuples of a test, row by row: ("==", column, value), ("and", left, right), ("not", part)."""
+    """Return which rows pass a filter of nested tuples, row by row: ("==", column, value), ("and", left, right), ("not", part)."""
     compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
     def has(held, value):

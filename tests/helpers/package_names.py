@@ -1,4 +1,4 @@
-"""Public names of the package scimilarity 0.4.1, by class or module; `tests/oracle` sees that they are all."""
+"""Public names of the package scimilarity 0.4.1, by class or module; `tests/oracle` checks that none is missing."""
 
 NAMES = {
     "CellEmbedding": [

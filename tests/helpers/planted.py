@@ -1,4 +1,4 @@
-"""Corruptions of an atlas that tests plant, as bugs, other tools and people could, and the problem that each is."""
+"""Corruptions of an atlas, as by bugs, other tools and users, and the problem that `verify` names for each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMBEDDING, DRAFT = "soma/ms/RNA/obsm/X_scim", "soma/ms/RNA/obsm/X_scim_000006"
 
 
 def edit_obs(path, at, change):
-    """Change rows of obs as any tool that writes SOMA could, at a SOMA time."""
+    """Change rows of obs at a SOMA time, as any tool that writes SOMA could."""
     with tiledbsoma.DataFrame.open(str(path / OBS)) as obs:
         table = obs.read((slice(10, 11),)).concat()
     with tiledbsoma.DataFrame.open(str(path / OBS), "w", tiledb_timestamp=at) as obs:
@@ -61,7 +61,7 @@ def drop_fragment(path, array, *, marker):
 
 
 def graft_fragment(path, other, array):
-    """Put a fragment of another atlas in, at a time at which readers look."""
+    """Add a fragment of another atlas, at a time that readers read."""
     at = committed_time(path) - 1
     for folder in ("__schema", "__fragments", "__commits"):
         for found in [found for found in (other / array / folder).glob("__[0-9]*") if found.suffix != ".del"]:
@@ -98,7 +98,7 @@ def leave_folder(path, name):
 
 
 def reindexed(path, edit):
-    """Build the first part of the index of something else than the store says, and commit it by hand."""
+    """Build the first part of the index from other rows than the store's, and commit it."""
     with scim.atlas.open(path, at=3) as atlas:
         ids, obs, rows = atlas.ids, atlas.obs(), atlas.embeddings()
     obs = obs.drop(columns=[name for name in obs if obs[name].isna().all()])
@@ -128,7 +128,7 @@ def set_entry(name, value):
 
 
 def sorted_by_id(path):
-    """Write the names in another order, under a checksum that fits."""
+    """Write the names in another order, with a matching checksum."""
     file = path / "names/000004.npy"
     names = np.load(file)
     np.save(file, names[:, np.argsort(names[1])])
@@ -142,7 +142,7 @@ def sorted_by_id(path):
 LATER, EARLIER = 60_000, -1
 NAN, LONG = np.full(16, np.nan), np.full(16, 1.0)
 
-# What is done to an atlas (and another); the part and the place or words by which it is named; whether it can be repaired.
+# The corruption of an atlas (and another); the part and the path or words of the problem; whether it can be repaired.
 PLANTED = {
     "obs lost a fragment": (lambda p, _: drop_fragment(p, OBS, marker=False), "store", "d0.tdb", False),
     "obs lost a fragment and its marker": (lambda p, _: drop_fragment(p, OBS, marker=True), "store", ".wrt", False),

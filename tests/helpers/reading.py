@@ -1,4 +1,4 @@
-"""Readers and a writer at the same time: readers note what each version said to them."""
+"""Readers and a writer at the same time: readers record the content of each version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_for(uri: str, *, seconds: float, notes: str, keep: bool) -> None:
-    """Read all of an atlas again and again; note its version and a digest of what it said.
+    """Read an atlas repeatedly; record its version and a digest of its content.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ def read_for(uri: str, *, seconds: float, notes: str, keep: bool) -> None:
     seconds
         For how long.
     notes
-        File for what was said, a line a reading.
+        File of the records, a line per read.
     keep
-        Whether to keep it open: then each version is read twice, later once more as it was, and `refresh` moves on.
+        Whether to keep it open: then each version is read twice, later once more unchanged, and `refresh` advances.
     """
     end = time.monotonic() + seconds
     with Path(notes).open("w") as file:
@@ -69,12 +69,12 @@ def append_for(uri: str, *, seconds: float, pause: float) -> None:
 
 
 def wrong_notes(path: Path, notes: list[Path]) -> tuple[int, int, list[str]]:
-    """Compare what readers noted with what the versions say now; return readings, versions seen, and what differs."""
-    said = [line.split() for file in notes for line in file.read_text().splitlines()]
-    versions = sorted({int(version) for version, _ in said})
+    """Compare the records of the readers with the versions; return the numbers of reads and versions, and the differences."""
+    records = [line.split() for file in notes for line in file.read_text().splitlines()]
+    versions = sorted({int(version) for version, _ in records})
     true = {}
     for version in versions:
         with scim.atlas.open(path, at=version) as atlas:
             true[version] = digest(published(atlas))
-    wrong = [f"version {version} said {what}" for version, what in said if true[int(version)] != what]
-    return len(said), len(versions), wrong
+    wrong = [f"version {version} gave {content}" for version, content in records if true[int(version)] != content]
+    return len(records), len(versions), wrong

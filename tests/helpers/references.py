@@ -10,7 +10,7 @@ from scim.label_transfer import LabelReference, LabelTree
 
 
 class Rows:
-    """An index as label transfer needs it: rows and their neighbours by brute force; copies are found again."""
+    """An index as label transfer needs it: rows and their neighbours by brute force; duplicates are detected."""
 
     def __init__(self, X):
         self.X = X

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 BUCKET = "atlases"
 REGION = "us-east-1"
 UP_WITHIN = 60.0  # seconds; usually one
-# moto checks that a request is signed, not by which account.
+# moto checks that a request is signed, but accepts any account.
 SIGNED = {"Authorization": f"AWS4-HMAC-SHA256 Credential=testing/20260101/{REGION}/s3/aws4_request, Signature=0"}
 
 
 class Server:
-    """moto on a free port of this machine; all it holds is gone when it stops."""
+    """moto on a free port of this machine; its data is lost when it stops."""
 
     def __init__(self) -> None:
         with socket.socket() as probe:
@@ -33,7 +33,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return the variables with which a process reaches it, and no account of the machine."""
+        """Return the environment variables to use the server, without any account of the machine."""
         return {
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
@@ -61,7 +61,7 @@ class Server:
                 return
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None) -> bytes:
-        """Send a request without any of the code under test."""
+        """Send a request without the code under test."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request(method, path, headers={**SIGNED, **(headers or {})})
@@ -92,7 +92,7 @@ class Server:
 
 
 def use(server: Server, patch, cache: Path) -> None:
-    """Point this process, and those that it starts, to a server and a cache until `patch` is undone."""
+    """Set a server and a cache for this process and its children until `patch` is undone."""
     from scim._core import settings
 
     for name, value in {**server.environment(), "SCIM_CACHE": str(cache)}.items():

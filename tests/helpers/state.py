@@ -37,7 +37,7 @@ def published(atlas: Atlas) -> State:
 
 
 def digest(state: State) -> str:
-    """Return a checksum of a state, and of nothing else than its values."""
+    """Return a checksum of the values of a state."""
     content = hashlib.sha256()
     for name, value in sorted(state.items()):
         content.update(name.encode())
@@ -93,8 +93,8 @@ def _space_of(atlas: Atlas) -> State:
         and len(ids)
         and atlas.snapshot.embedding.index.n_rows == atlas.snapshot.manifest.n_rows
     ):
-        answers = atlas.index.query(embeddings[::7], min(5, len(ids)))
-        state |= {"index": atlas.index.n_rows, "index ids": answers.ids, "index distances": answers.distances}
+        hits = atlas.index.query(embeddings[::7], min(5, len(ids)))
+        state |= {"index": atlas.index.n_rows, "index ids": hits.ids, "index distances": hits.distances}
         filtered = atlas.index.query(embeddings[::11], 3, where="study == 'one'")
         state |= {"filtered ids": filtered.ids}
     return state

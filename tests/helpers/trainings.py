@@ -1,7 +1,7 @@
-"""Training in processes of their own that can be killed.
+"""Training in processes that can be killed.
 
-Processes are forks of one server that has imported everything (`multiprocessing`, start method `forkserver`), so that
-each begins at once.
+Processes are forks of one server that has imported everything (`multiprocessing`, start method `forkserver`), so
+they start at once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def toy(n: int = 60, seed: int = 0, genes: slice = slice(None)) -> Any:
 
 
 def config_of(**changes: Any) -> TrainConfig:
-    """A training of eleven small steps, by triplets and reconstruction, with a checkpoint every third step."""
+    """Return a training of eleven small steps, by triplets and reconstruction, with a checkpoint every third step."""
     small = {"n_steps": 11, "batch_size": 24, "queue_size": 64, "validate_every": 4, "least_panel": 20}
     terms = {"checkpoint_every": 3, "n_members": 1, "objective": "triplet", "reconstruction_weight": 0.1}
     return TrainConfig(**{**small, **terms, "margin": 1.0, **changes})
@@ -65,7 +65,7 @@ def fit(folder: Path | str | None = None, **changes: Any) -> Model:
 
 
 def run(function: Callable[..., object], *args: Any, seconds: float = 60, **kwargs: Any) -> int:
-    """Call a function in a process of its own; return how that ended: 0, 1 after an error, or less a signal."""
+    """Call a function in a process; return its exit status: 0, 1 after an error, or minus a signal."""
     process = _context().Process(target=function, args=args, kwargs=kwargs)
     process.start()
     process.join(seconds)
@@ -102,7 +102,7 @@ def fit_and_die(folder: Path, where: str, call: int, when: str = "before", **cha
 
 
 def fit_on_a_full_disk(folder: Path, limit: int, log: Path) -> None:
-    """Train where no file may be longer than `limit` bytes; write down the error."""
+    """Train with files limited to `limit` bytes; write the error to a file."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     error: Exception | None = None
     try:
@@ -114,7 +114,7 @@ def fit_on_a_full_disk(folder: Path, limit: int, log: Path) -> None:
 
 
 def fit_with_two(folder: Path, changes: dict[str, Any]) -> None:
-    """Train with two processes, each of which saves what it got: the way that a user of several devices goes."""
+    """Train with two processes, as with several devices; each saves its model."""
     folder.mkdir(exist_ok=True)
     warnings.simplefilter("ignore")  # of torch, about the addresses of this machine
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_fork")

@@ -1,4 +1,4 @@
-"""Writers as processes of their own, for the tests of the lock: `python -m helpers.writers hold|count URI ...`."""
+"""Writers in processes, for the tests of the lock: `python -m helpers.writers hold|count URI ...`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 
 def hold(uri: str) -> None:
-    """Take the lock, say so, and keep it until the standard input ends."""
+    """Take the lock, report it, and keep it until the standard input ends."""
     from scim.atlas.storage import Lock, Storage
 
     with Lock(Storage.of(uri), "append study 'a'", timeout=30):
@@ -29,7 +29,7 @@ def hold(uri: str) -> None:
 
 
 def count(uri: str, rounds: str) -> None:
-    """Add one to a number under the lock, that many times, reading and writing it without any other protection."""
+    """Increment a number under the lock, repeatedly, reading and writing it without other protection."""
     from scim.atlas.storage import Lock, Storage
 
     storage = Storage.of(uri)

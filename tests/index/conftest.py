@@ -10,14 +10,14 @@ EVERYWHERE = {"probe_factor": 1e6, "rerank_factor": 1e3}
 
 
 def clusters(n, dim=16, *, seed=0, n_clusters=12):
-    """Rows around a few centres, of any length."""
+    """Rows around a few centroids, of any length."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(n_clusters, dim))
     return (centres[rng.integers(n_clusters, size=n)] + 0.4 * rng.normal(size=(n, dim))).astype(np.float32)
 
 
 def thorough(X, kind, ids=None, **params):
-    """An index that answers exactly: an inverted file that probes all lists, a graph that holds many candidates."""
+    """An index with exact results: an inverted file that probes all lists, a graph with many candidates."""
     return look_everywhere(scim.index.build(X, ids, kind=kind, rng=0, **params))
 
 

@@ -1,4 +1,4 @@
-"""What `build` takes and refuses."""
+"""Valid and invalid arguments of `build`."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def test_the_base_is_not_changed():
         ({"ids": [1, 2, -1]}, ValueError, r"`ids` must not be negative \(-1 means missing\), got -1"),
         ({"ids": [5, 2, 5]}, ValueError, "`ids` must be distinct; 1 occur more than once, the first is 5"),
         ({"ids": [1.0, 2.0, 3.0]}, TypeError, "`ids` must be a one-dimensional array of integers, got float64"),
-        ({"kind": "hnsw"}, ValueError, "`kind` must be one of 'auto', 'exact', 'ivf', 'graph'; got 'hnsw'"),
+        ({"kind": "hnsw"}, ValueError, r"kind must be one of \['auto', 'exact', 'ivf', 'graph'\], got 'hnsw'"),
         ({"n_threads": 0}, ValueError, "n_threads must be at least 1, got 0"),
         ({"kind": "exact", "recall": 0.9}, TypeError, "'recall' of an index of kind 'exact'; it takes none"),
         ({"lists": 3}, TypeError, r"'lists' of an index of kind 'ivf'; it takes \['recall', 'n_lists'\]"),
-        ({"kind": "ivf", "recall": 1.2}, ValueError, "`recall` must be above 0 and at most 1, got 1.2"),
+        ({"kind": "ivf", "recall": 1.2}, ValueError, "recall must be between 0 and 1, got 1.2"),
         ({"kind": "ivf", "n_lists": 0}, ValueError, "n_lists must be at least 1, got 0"),
     ],
 )

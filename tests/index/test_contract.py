@@ -1,4 +1,4 @@
-"""What every kind of index promises."""
+"""Properties of every kind of index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .conftest import ATOL, assert_equal, assert_near, clusters, thorough
 
 
 @pytest.mark.parametrize("k", [1, 7, 400, 450])
-def test_answers_of_brute_force(kind, base, queries, k):
+def test_hits_are_those_of_brute_force(kind, base, queries, k):
     found = thorough(base, kind).query(queries, k)
     assert isinstance(found, Neighbors)
     assert found.distances.dtype == np.float32
@@ -46,17 +46,17 @@ def test_allowed(kind, base, queries, allowed, k):
 
 @pytest.mark.parametrize("n_allowed", [1, 30, 300, 900])
 def test_allowed_rows_far_from_the_query(kind, n_allowed):
-    # The default ef_search, not a thorough one: the right number is promised at any.
+    # The default ef_search: the number of hits is right with any.
     base = clusters(2_000, 8)
     query = base[:3]
     far = np.argsort(-oracles.cosine_distances(query[:1], base)[0], kind="stable")[:n_allowed]
     found = scim.index.build(base, kind=kind, rng=0, **({"ef_search": 20} if kind == "graph" else {})).query(
         query, 40, allowed=far
     )
-    n_answers = min(40, n_allowed)
-    assert ((found.ids >= 0).sum(axis=1) == n_answers).all()
-    assert np.isin(found.ids[:, :n_answers], far).all()
-    assert all(len(set(row[:n_answers])) == n_answers for row in found.ids)
+    n_hits = min(40, n_allowed)
+    assert ((found.ids >= 0).sum(axis=1) == n_hits).all()
+    assert np.isin(found.ids[:, :n_hits], far).all()
+    assert all(len(set(row[:n_hits])) == n_hits for row in found.ids)
 
 
 def test_zero_rows_are_at_distance_one(kind, queries):
@@ -71,7 +71,7 @@ def test_zero_rows_are_at_distance_one(kind, queries):
     assert_equal(thorough(np.zeros((30, 4)), kind).query(np.ones((1, 4)), 3), Neighbors([[1, 1, 1]], [[0, 1, 2]]))
 
 
-def test_duplicates_come_by_id(kind, queries):
+def test_duplicates_are_sorted_by_id(kind, queries):
     base = np.repeat(clusters(20), 30, axis=0)
     ids = np.random.default_rng(0).permutation(len(base)) * 3
     found = thorough(base, kind, ids).query(queries, 45)
@@ -89,7 +89,7 @@ def test_own_row_is_first_at_distance_zero(kind, base):
     assert thorough(base, kind).query(-base[:5], 400).distances.max() <= 2
 
 
-def test_answers_do_not_depend_on_batches_or_threads(kind):
+def test_hits_do_not_depend_on_batches_or_threads(kind):
     base, queries = clusters(1_500, 24), clusters(70, 24, seed=3)
     index = scim.index.build(base, kind=kind, rng=0, **({"ef_search": 60} if kind == "graph" else {}))
     whole = index.query(queries, 12, n_threads=2)

@@ -1,4 +1,4 @@
-"""A damaged file of a saved index is an error that says what to do, when it is opened or when it is first used."""
+"""A damaged file of a saved index raises an error with the remedy, when it is opened or first used."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def make(kind, *, seed=0):
 
 
 def use(index):
-    """Everything that an index can be asked, so that every file is read."""
-    queries, knobs = clusters(5, seed=9), EVERYWHERE if index.kind == "ivf" else {}
-    answers = [*index.query(queries, 12, **knobs)]
-    answers += [part for where in WHERES for part in index.query(queries, 12, where=where, **knobs)]
-    answers += [*index.query(queries, 12, allowed=index.ids[::2], **knobs), index.vectors(index.ids), index.ids]
-    return answers, index.obs(index.ids)
+    """Return the results of all calls of an index, which read every file."""
+    queries, parameters = clusters(5, seed=9), EVERYWHERE if index.kind == "ivf" else {}
+    results = [*index.query(queries, 12, **parameters)]
+    results += [part for where in WHERES for part in index.query(queries, 12, where=where, **parameters)]
+    results += [*index.query(queries, 12, allowed=index.ids[::2], **parameters), index.vectors(index.ids), index.ids]
+    return results, index.obs(index.ids)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def ways(folder):
     yield lambda: scim.index.verify(folder)
 
 
-def test_every_kind_of_file_is_there(names):
+def test_every_kind_of_file_is_tested(names):
     assert {"index.json", "rows_codes.npy", "rows_values.npy", "places.npy", "ids.npy", "gone.npy"} <= set(names["ivf"])
     assert {"rows.1.npy", "ids.1.npy", "gone.1.npy"} <= set(names["ivf"])
     assert sum(name.startswith("column") for name in names["ivf"]) >= 8
@@ -99,9 +99,9 @@ def test_flipped_bits_in_the_rows(saved, tmp_path):
             content = bytearray(whole)
             content[at] ^= 1 << int(rng.integers(8))
             file.write_bytes(content)
-            for ask in ways(folder):
+            for call in ways(folder):
                 with pytest.raises(FormatError, match=REMEDY):
-                    ask()
+                    call()
         file.write_bytes(whole)
 
 
@@ -110,20 +110,20 @@ def test_truncated(folder, n_lost):
     for file in sorted(folder.glob("*.npy")):
         whole = file.read_bytes()
         file.write_bytes(whole[:-n_lost])
-        for ask in ways(folder):
+        for call in ways(folder):
             with pytest.raises(
                 FormatError, match=rf"{file.name}' has .* bytes, expected .* truncated .* [Bb]uild it again"
             ):
-                ask()
+                call()
         file.write_bytes(whole)
 
 
 def test_missing(folder):
     for file in sorted(folder.glob("*.npy")):
         file.rename(folder / "aside")
-        for ask in ways(folder):
+        for call in ways(folder):
             with pytest.raises(FormatError, match=f"{file.name}' is missing. Build it again with `scim.index.build`"):
-                ask()
+                call()
         (folder / "aside").rename(file)
 
 
@@ -134,9 +134,9 @@ def test_files_of_another_index(folder, saved, kind):
         if not other.exists() or other.read_bytes() == whole:
             continue
         file.write_bytes(other.read_bytes())
-        for ask in ways(folder):
+        for call in ways(folder):
             with pytest.raises(FormatError, match=REMEDY):
-                ask()
+                call()
         file.write_bytes(whole)
 
 
@@ -144,9 +144,9 @@ def test_garbage(folder):
     for file in sorted(folder.iterdir()):
         whole = file.read_bytes()
         file.write_bytes(b"x" * len(whole))
-        for ask in ways(folder):
+        for call in ways(folder):
             with pytest.raises(FormatError):
-                ask()
+                call()
         file.write_bytes(whole)
 
 
@@ -171,21 +171,21 @@ def test_header_values(folder):
 
 
 def test_residence(saved, kind):
-    answers, frame = use(scim.index.open(saved / kind))
+    results, frame = use(scim.index.open(saved / kind))
     for resident in ("codes", "all"):
         index = scim.index.open(saved / kind, resident=resident)
         others, other_frame = use(index)
-        for one, two in zip(answers, others, strict=True):
+        for one, two in zip(results, others, strict=True):
             np.testing.assert_array_equal(one, two)
         assert frame.equals(other_frame)
     fresh, _ = use(make(kind))
-    for one, two in zip(answers, fresh, strict=True):
+    for one, two in zip(results, fresh, strict=True):
         np.testing.assert_array_equal(one, two)
     with pytest.raises(ValueError, match="resident.*'none', 'codes', 'all'.*'most'"):
         scim.index.open(saved / kind, resident="most")
 
 
-def test_bytes_that_are_held(saved, caplog):
+def test_bytes_held_in_memory(saved, caplog):
     caplog.set_level("INFO", logger="scim")
     held = {}
     for resident in ("none", "codes", "all"):
@@ -205,7 +205,7 @@ def test_nothing_is_written_by_reading(folder):
 
 
 def test_only_what_is_used_is_read(saved, tmp_path):
-    # A damaged column does not keep others from being used, and is refused when it is.
+    # Other columns can be used beside a damaged one, which raises when it is used.
     folder = shutil.copytree(saved / "exact", tmp_path / "exact")
     file = next(iter(sorted(folder.glob("column0_*.npy"))))
     content = bytearray(file.read_bytes())

@@ -64,7 +64,7 @@ def test_across_parts(kind, base, queries):
 
 
 def origin(ids):
-    """The row of the base that an appended one is a copy of."""
+    """Return the row of the base that an appended row duplicates."""
     return np.where(ids < 400, ids, np.where(ids < 500, ids - 400, ids - 450))
 
 

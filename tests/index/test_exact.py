@@ -39,8 +39,8 @@ def test_equals_brute_force(seed, n, n_queries, dim, k, levels):
 
 
 @pytest.mark.parametrize("n_distinct", [3, 400, 1_500])
-def test_shortlists_that_may_miss_rows_are_done_again(n_distinct, monkeypatch):
-    # With few distinct rows more than k + margin are equally near, and the shortlist cannot be trusted.
+def test_incomplete_candidates_are_searched_again(n_distinct, monkeypatch):
+    # With few distinct rows more than k + margin are equally near, so the candidates may be incomplete.
     again = []
     scan = nearest._scan
     monkeypatch.setattr(nearest, "_scan", lambda X, *rest: again.append(len(X)) or scan(X, *rest))
@@ -54,7 +54,7 @@ def test_shortlists_that_may_miss_rows_are_done_again(n_distinct, monkeypatch):
     assert (sum(again) > 0) == (n_distinct == 3)
 
 
-def test_queries_are_worked_on_in_batches(monkeypatch):
+def test_queries_are_searched_in_batches(monkeypatch):
     monkeypatch.setattr("scim.index._index._BATCH", 30)
     monkeypatch.setattr(nearest, "_MANY", 20)
     monkeypatch.setattr(nearest, "_SCAN_BYTES", 1_000)

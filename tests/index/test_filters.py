@@ -65,26 +65,26 @@ def test_where_and_allowed(index, base, ids, obs, queries, where, step):
 @pytest.mark.parametrize("n_passing", [0, 1, 12, 120, 600])
 @pytest.mark.parametrize("by", ["where", "allowed"])
 def test_right_number_of_the_farthest_rows(kind, base, n_passing, by):
-    # What the index would do by itself, not a thorough search: the right number is promised at any search parameters.
+    # The defaults, not an exhaustive search: the number of hits is right with any search parameters.
     far = np.argsort(-oracles.cosine_distances(base[:1], base)[0], kind="stable")[:n_passing]
     flag = np.isin(np.arange(N), far)
     index = scim.index.build(base, kind=kind, rng=0, obs={"far": flag})
     found = index.query(base[:3], 40, **({"where": "far == True"} if by == "where" else {"allowed": far}))
-    n_answers = min(40, n_passing)
-    assert ((found.ids >= 0).sum(axis=1) == n_answers).all()
-    assert np.isinf(found.distances[:, n_answers:]).all()
-    assert all(set(row[:n_answers]) <= set(far) and len(set(row[:n_answers])) == n_answers for row in found.ids)
+    n_hits = min(40, n_passing)
+    assert ((found.ids >= 0).sum(axis=1) == n_hits).all()
+    assert np.isinf(found.distances[:, n_hits:]).all()
+    assert all(set(row[:n_hits]) <= set(far) and len(set(row[:n_hits])) == n_hits for row in found.ids)
     if by == "where" and n_passing == 0:
         assert_equal(found, (np.full((3, 40), np.inf, np.float32), np.full((3, 40), -1)))
 
 
-def test_answers_under_a_filter_do_not_depend_on_batches_or_threads(index, queries):
+def test_filtered_hits_do_not_depend_on_batches_or_threads(index, queries):
     whole = index.query(queries, 9, where="share < 100", n_threads=2)
     assert_equal(index.query(queries[::-1], 9, where="share < 100", n_threads=1), [part[::-1] for part in whole])
     assert_equal(index.query(queries[7], 9, where="share < 100"), [part[7:8] for part in whole])
 
 
-def test_filters_are_remembered_and_forgotten(index, base, queries):
+def test_filters_are_cached_and_evicted(index, base, queries):
     expected = index.query(queries, 4, where="share < 500")
     for bound in range(40):
         index.query(queries[:1], 1, where=f"share < {bound}")
@@ -104,9 +104,9 @@ def test_filters_are_remembered_and_forgotten(index, base, queries):
 )
 def test_errors(index, queries, where, match):
     index.query(queries, 1)
-    for ask in (lambda: index.query(queries, 1, where=where), lambda: index.select(where)):
+    for call in (lambda: index.query(queries, 1, where=where), lambda: index.select(where)):
         with pytest.raises(FilterError, match=match):
-            ask()
+            call()
     with pytest.raises(FilterError):
         index.query_radius(queries, 0.1, where=where)
     with pytest.raises(FilterError):

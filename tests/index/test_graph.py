@@ -30,8 +30,8 @@ def test_parts_that_are_not_linked():
     assert (found.ids // 90 == np.arange(20)[:, None]).all()
 
 
-def test_walks_that_come_back_short_are_done_exactly():
-    # Every third row may answer, but none of those near the query: the walk sees no allowed row.
+def test_short_results_of_a_walk_are_completed_by_exact_search():
+    # Every third row is allowed, but none near the query: the walk visits no allowed row.
     base = np.concatenate([clusters(1_200, 12, n_clusters=1), -clusters(600, 12, n_clusters=1)])
     index = scim.index.build(base, kind="graph", rng=0, ef_search=30)
     allowed = np.arange(1_200, 1_800)
@@ -50,7 +50,7 @@ def test_links_go_both_ways_and_are_limited():
 
 
 @pytest.mark.slow  # pynndescent compiles for half a minute in each process
-@pytest.mark.filterwarnings("default")  # what pynndescent and numba say to each other is not ours to fix
+@pytest.mark.filterwarnings("default")  # warnings between pynndescent and numba are theirs to fix
 def test_pynndescent_makes_the_graph_of_larger_bases():
     base = clusters(2_500, 16)
     base[[5, 700]] = 0

@@ -51,7 +51,7 @@ def in_state(kind, state):
 
 
 def check(index, rows, queries):
-    """The index answers as brute force over these rows."""
+    """Check that the hits are those of brute force over these rows."""
     ids = IDS[rows]
     np.testing.assert_array_equal(index.ids, np.sort(ids))
     assert index.n_rows == len(rows)
@@ -72,7 +72,7 @@ def check(index, rows, queries):
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_answers_in_each_state(kind, state, queries, tmp_path):
+def test_hits_in_each_state(kind, state, queries, tmp_path):
     index, rows = in_state(kind, state)
     check(index, rows, queries)
     index.save(tmp_path / "index")
@@ -119,7 +119,7 @@ def test_default_ids(kind):
     assert index.n_rows == 54
 
 
-def test_ids_that_are_there(kind, queries):
+def test_existing_ids_are_refused(kind, queries):
     index = build(kind)
     append(index, range(300, 310))
     expected = index.query(queries, 9)
@@ -173,7 +173,7 @@ def test_unknown_ids_are_not_deleted(kind, queries):
     assert index.n_rows == len(rows)
 
 
-def test_deleted_rows_are_not_answered(kind):
+def test_deleted_rows_are_no_hits(kind):
     index = build(kind)
     append(index, range(300, 350))
     near = index.query(ROWS[:1], 20).ids[0]
@@ -182,9 +182,9 @@ def test_deleted_rows_are_not_answered(kind):
     assert not np.isin(near, found).any()
     assert (found >= 0).sum() == 330
     assert (index.query(ROWS[:1], 5, allowed=near).ids == -1).all()
-    for ask in (index.obs, index.vectors):
+    for call in (index.obs, index.vectors):
         with pytest.raises(KeyError, match="are not in the index"):
-            ask(near)
+            call(near)
 
 
 def test_all_rows_deleted(kind, tmp_path):

@@ -1,4 +1,4 @@
-"""The inverted file: the recall asked for, lists of any number and size, search parameters."""
+"""The inverted file: target recall, lists of any number and size, search parameters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def built(rows):
 
 
 @pytest.mark.parametrize("wanted", [None, 0.8, 0.95, 0.99])
-def test_recall_that_was_asked_for(built, wanted):
+def test_recall_reaches_the_target(built, wanted):
     base, queries, index = built
     assert len(queries) == 200
     assert recall(index, base, queries, 50, recall=wanted) >= (wanted or 0.95) - 0.02
@@ -65,7 +65,7 @@ def test_larger_factors_are_better(built):
     )
 
 
-def test_curve_says_what_was_measured():
+def test_the_recall_curve_is_the_measured_one():
     base = clusters(3_000)
     index = scim.index.build(base, kind="ivf", rng=0, recall=0.9)
     params, curve = index.params, index.params["curve"]
@@ -84,7 +84,7 @@ def test_point_for():
     assert point_for(curve[:1], 0.99)["probe_factor"] == 0
 
 
-def test_search_goes_on_until_there_are_enough():
+def test_search_continues_until_k_rows_are_found():
     base = clusters(1_000)
     index = scim.index.build(base, kind="ivf", rng=0, n_lists=100)
     found = index.query(base[:20], 500, probe_factor=0, rerank_factor=0)
@@ -102,7 +102,7 @@ def test_numbers_of_lists(n, n_lists):
 
 
 def test_empty_lists():
-    base = np.repeat(clusters(3), 50, axis=0)  # three places for ten lists
+    base = np.repeat(clusters(3), 50, axis=0)  # three distinct positions for ten lists
     index = thorough(base, "ivf", n_lists=10)
     assert (np.diff(index._segments[0].engine._rows.starts) == 0).any()
     np.testing.assert_array_equal(index.query(base[:2], 60).ids, oracles.neighbors(base[:2], base, 60)[1])
@@ -127,7 +127,7 @@ def test_rows_and_queries_of_zeros(share):
 
 def test_as_many_neighbours_as_rows_of_few_dimensions():
     rng = np.random.default_rng(0)
-    base = rng.normal(size=(120_000, 4)).astype(np.float32)  # large enough for int32 and room to matter
+    base = rng.normal(size=(120_000, 4)).astype(np.float32)  # large enough to test int32 and the workspace
     index = scim.index.build(base, kind="ivf", rng=0, recall=0.5, n_lists=60)
     found = index.query(base[:1], 100_000)
     expected = np.sort(oracles.cosine_distances(base[:1], base)[0])[:100_000]
@@ -145,7 +145,7 @@ def test_kmeans_finds_separate_clusters():
     np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, rtol=1e-6)
 
 
-def test_two_levels_of_centroids_lose_little():
+def test_two_levels_of_centroids_keep_the_recall():
     rows = oracles.unit(clusters(3_000, 24, n_clusters=40))
     tree = train(rows, 600, np.random.default_rng(0))
     assert tree.centroids.shape == (600, 24)

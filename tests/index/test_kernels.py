@@ -35,8 +35,8 @@ def test_insert(seed, size):
     np.testing.assert_array_equal((values, ranks), oracles.smallest(offered, names, size))
 
 
-def test_walk_reaches_all_that_is_linked(rows):
-    # Two rings of 20 rows: a walk that keeps every row in view visits the ring that it starts in.
+def test_walk_reaches_all_linked_rows(rows):
+    # Two rings of 20 rows: a walk with an unlimited candidate list visits the ring that it starts in.
     ring = np.array([[i // 20 * 20 + (i + 1) % 20, i // 20 * 20 + (i - 1) % 20] for i in range(40)], dtype=np.int32)
     values, ranks = topk.empty_heaps(3, 40)
     seen, done = np.zeros((2, 40), np.int32), np.empty((2, 40), bool)

@@ -16,7 +16,7 @@ from scim.index.ivf._codes import Checks, Coarse, Rows
 
 from .conftest import clusters
 
-# Checksums wrap around, which numpy says of single numbers when nothing is compiled.
+# Checksums wrap around: numpy warns of it for single numbers without compilation.
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in scalar:RuntimeWarning")
 
 
@@ -173,10 +173,10 @@ def test_checksums_change_with_every_word():
 
 
 def lists_of(dim):
-    """What a search takes of three lists: rows, and arrays that describe them; the second list has no rows."""
+    """Return the arrays of three lists for a search: rows and their descriptions; the second list has no rows."""
     rows, centroids, labels, values, scales, codes = coded(dim)
     ranks = np.random.default_rng(1).permutation(len(rows)).astype(np.int32)
-    labels[labels == 1] = 0  # coded from another centroid than that of its list, so code again
+    labels[labels == 1] = 0  # coded by another centroid than that of its list: code again
     labels.sort()
     offsets = np.arange(len(rows), dtype=np.int32)
     _codes.encode(rows, centroids, labels, offsets, values, scales)
@@ -206,7 +206,7 @@ def test_rerank(dim):
     np.testing.assert_allclose(values[:99], oracles.cosine_distances(rows[3:4], rows)[0, found[:99]], atol=5e-5)
     np.testing.assert_array_equal(keys[:99], parts.ranks[found[:99]])
     assert np.isnan(values[99])
-    assert len(np.unique(values[:99][found[:99] == found[0]])) == 1  # the same bits wherever it stands
+    assert len(np.unique(values[:99][found[:99] == found[0]])) == 1  # the same bits at any position
 
 
 @pytest.mark.parametrize("dim", [1, 20, 64])

@@ -1,4 +1,4 @@
-"""Any rows, queries, filters and growth: every kind answers as exact search does."""
+"""Any rows, queries, filters and growth: every kind returns the hits of exact search."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cases(draw):
 
 
 def check(found, base, ids, queries, k, allowed=None):
-    """Distances of brute force; the ids are some at these distances, each once; ties go by id where bits say so."""
+    """Check distances by brute force, and distinct ids at these distances; ties are sorted by id if bits are equal."""
     expected, _ = oracles.neighbors(queries, base, k, ids=ids, allowed=allowed)
     np.testing.assert_allclose(found.distances, expected, atol=ATOL)
     real = found.ids >= 0

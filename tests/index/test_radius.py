@@ -13,7 +13,7 @@ from .conftest import ATOL, clusters, thorough
 
 
 def check(found, queries, base, max_distance, *, limit=None, atol=0.0):
-    """Every row that is clearly inside was found, none that is clearly outside, nearest first."""
+    """Check that all rows clearly inside the radius are found, none clearly outside, nearest first."""
     assert isinstance(found, RadiusNeighbors)
     assert len(found.starts) == len(queries) + 1
     assert (found.starts[0], found.starts[-1]) == (0, len(found.ids))
@@ -83,10 +83,10 @@ def test_queries_that_need_more_than_others(kind):
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"max_distance": -0.1}, ValueError, "must be a cosine distance, 0 to 2, got -0.1"),
-        ({"max_distance": 2.1}, ValueError, "0 to 2, got 2.1"),
-        ({"max_distance": float("nan")}, ValueError, "0 to 2, got nan"),
-        ({"max_distance": "near"}, TypeError, "must be a number, got 'near'"),
+        ({"max_distance": -0.1}, ValueError, "max_distance must be between 0 and 2, got -0.1"),
+        ({"max_distance": 2.1}, ValueError, "between 0 and 2, got 2.1"),
+        ({"max_distance": float("nan")}, ValueError, "between 0 and 2, got nan"),
+        ({"max_distance": "near"}, TypeError, "must be a number between 0 and 2, got 'near'"),
         ({"limit": 0}, ValueError, "limit must be at least 1, got 0"),
         ({"X": np.ones((2, 5))}, ValueError, "have 5 columns"),
         ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),

@@ -35,10 +35,10 @@ def test_search_params_of_each_kind(kind, base, queries):
 @pytest.mark.parametrize(
     ("params", "error", "match"),
     [
-        ({"recall": 0}, ValueError, "`recall` must be above 0 and at most 1, got 0"),
-        ({"recall": 1.1}, ValueError, "`recall` must be above 0 and at most 1, got 1.1"),
-        ({"recall": float("nan")}, ValueError, "`recall` must be above 0 and at most 1, got nan"),
-        ({"recall": "all"}, TypeError, "`recall` must be a number, got 'all'"),
+        ({"recall": 0}, ValueError, "recall must be above 0"),
+        ({"recall": 1.1}, ValueError, "recall must be between 0 and 1, got 1.1"),
+        ({"recall": float("nan")}, ValueError, "recall must be between 0 and 1, got nan"),
+        ({"recall": "all"}, TypeError, "recall must be a number between 0 and 1, got 'all'"),
         ({"probe_factor": -1}, ValueError, "`probe_factor` must be finite and at least 0, got -1"),
         ({"probe_factor": float("inf")}, ValueError, "`probe_factor` must be finite and at least 0, got inf"),
         ({"rerank_factor": -0.5}, ValueError, "`rerank_factor` must be finite and at least 0, got -0.5"),
@@ -84,7 +84,9 @@ def test_obs_frames(kind):
     assert frame["share"].tolist() == [obs["share"][row] for row in (3, 0, 3, 79)]
     assert index.obs([]).shape == (0, 4)
     assert index.obs(6).shape == (1, 4)
-    with pytest.raises(KeyError, match=r"the index has no \['other'\]. Present: \['tissue', 'share', 'age', 'ok'\]"):
+    with pytest.raises(
+        KeyError, match=r"the index has no column \['other'\]. Present: \['tissue', 'share', 'age', 'ok'\]"
+    ):
         index.obs([0], ["other"])
     with pytest.raises(KeyError, match="1 of 2 ids are not in the index, the first is 1"):
         index.obs([0, 1])

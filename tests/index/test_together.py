@@ -1,4 +1,4 @@
-"""Several folders opened as one index: it is what one index of all their rows is."""
+"""Several folders opened as one index equal one index of all their rows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def folders(tmp_path_factory):
     return written(tmp_path_factory.mktemp("folders"), "exact", "exact")
 
 
-def test_answers_as_one(kind, other, queries, tmp_path):
+def test_hits_are_those_of_one_index(kind, other, queries, tmp_path):
     index = opened(written(tmp_path, kind, other))
     check(index, np.arange(500), queries)
     assert (index.kind, index.n_appended, index.dim) == (kind, 250, 16)
@@ -83,8 +83,8 @@ def test_saved_appended_deleted_and_compacted(kind, other, ids, queries, tmp_pat
         scim.index.verify(tmp_path / name)
         one = opened(tmp_path / name, resident=resident)
         assert repr(one) == repr(index)
-        for knobs in ({}, {"where": "ok == True"}, {"allowed": ids[::3]}, {"distinct": True}):
-            assert_equal(one.query(queries, 9, **knobs), index.query(queries, 9, **knobs))
+        for parameters in ({}, {"where": "ok == True"}, {"allowed": ids[::3]}, {"distinct": True}):
+            assert_equal(one.query(queries, 9, **parameters), index.query(queries, 9, **parameters))
         pd.testing.assert_frame_equal(one.obs(ids), index.obs(ids))
     index.delete(ids[[3, 300, 410, 495]])
     index.append(ROWS[[3, 410]], ids[[3, 410]], obs=some_of(OBS, [3, 410]))
@@ -161,7 +161,7 @@ def test_parts_that_do_not_belong_together(folders, tmp_path):
         scim.index.open([*folders, tmp_path / "nowhere"])
 
 
-def test_the_id_of_a_deleted_row_comes_again(folders, queries, tmp_path):
+def test_the_id_of_a_deleted_row_is_reused(folders, queries, tmp_path):
     base = scim.index.open(folders[0])
     base.delete(IDS[:1])
     base.save(tmp_path / "base")
@@ -226,7 +226,7 @@ def test_columns_are_those_of_one(kind, tmp_path):
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_filters_by_columns_that_some_lack(kind, name, tmp_path):
+def test_filters_by_columns_that_some_folders_lack(kind, name, tmp_path):
     index, _, every = of_columns(tmp_path, kind)
     values = [None if pd.isna(value) else value for value in every[name]]
     cases = {f"{name} == None": ("==", name, None), f"{name} != None": ("!=", name, None)}
@@ -239,8 +239,8 @@ def test_filters_by_columns_that_some_lack(kind, name, tmp_path):
     for where, tree in cases.items():
         passing = np.flatnonzero(oracles.rows_that_pass(tree, {name: values}))
         np.testing.assert_array_equal(index.select(where), passing, err_msg=where)
-        knobs = EVERYWHERE if kind == "ivf" else {}
-        found = index.query(ROWS[:2], 9, where=where, **knobs).ids
+        parameters = EVERYWHERE if kind == "ivf" else {}
+        found = index.query(ROWS[:2], 9, where=where, **parameters).ids
         assert all(set(row[row >= 0]) == set(passing) for row in found), where
 
 

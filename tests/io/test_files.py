@@ -35,7 +35,7 @@ def read(path, **arguments):
 
 
 def full():
-    """Cells with everything that a file may hold."""
+    """Cells with all elements that a file may have."""
     adata = fakes.cells(30)
     adata.obs["flag"] = pd.array([True, None] * 15, dtype="boolean")
     adata.raw = adata.copy()
@@ -66,7 +66,7 @@ def written(request, tmp_path_factory):
     return adata, path
 
 
-def test_an_anndata_is_yielded_as_it_is():
+def test_an_anndata_is_yielded_unchanged():
     adata = fakes.cells(3)
     with opened(adata, []) as cells:
         assert cells is adata
@@ -173,7 +173,7 @@ def test_only_slices_of_a_large_file_are_read(tmp_path, monkeypatch):
         anndata.io.write_elem(file, "var", pd.DataFrame(index=[f"g{i}" for i in range(n_genes)]))
         X = file.create_group("X")
         X.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (n, n_genes)})
-        # Never written, all values are the fill value: 80 MB to who reads them, nothing on disk.
+        # Unwritten values are the fill value: 80 MB in memory, nothing on disk.
         X.create_dataset("data", shape=n * per_row, dtype="f4", fillvalue=1, chunks=(100_000,))
         X.create_dataset("indices", shape=n * per_row, dtype="i4", fillvalue=7, chunks=(100_000,))
         X["indptr"] = np.arange(n + 1) * per_row
@@ -192,7 +192,7 @@ def test_only_slices_of_a_large_file_are_read(tmp_path, monkeypatch):
             largest[0] = 0
             source = read(cells, layer=layer)
             assert source.counts.rows(40_000, 40_100).nnz == (100 * per_row if layer == "X" else 100 * n_genes)
-            assert 0 < largest[0] <= max(limit, 8 * (n + 1))  # 500 rows are looked at, and where rows begin
+            assert 0 < largest[0] <= max(limit, 8 * (n + 1))  # 500 rows are read, and the row starts
 
 
 def test_a_large_matrix_by_column_is_refused(tmp_path, monkeypatch):
@@ -207,7 +207,7 @@ def test_a_large_matrix_by_column_is_refused(tmp_path, monkeypatch):
         read(cells)
 
 
-def test_what_is_no_file_of_anndata_says_what_to_do(tmp_path):
+def test_other_files_raise_with_the_remedy(tmp_path):
     def refused(name, message, error=FormatError):
         with pytest.raises(error, match=message), opened(tmp_path / name, []):
             pass
@@ -240,7 +240,7 @@ def test_what_is_no_file_of_anndata_says_what_to_do(tmp_path):
     refused("d.h5ad", "d.h5ad' cannot be read .* damaged or incomplete. Write or copy it again")
 
 
-def test_a_file_that_is_busy_is_not_called_damaged(tmp_path, monkeypatch):
+def test_a_locked_file_is_not_reported_as_damaged(tmp_path, monkeypatch):
     def busy(*_arguments):
         raise BlockingIOError(11, "unable to lock file")
 
@@ -308,7 +308,7 @@ def test_frames_of_an_older_anndata_are_read(tmp_path):
         assert cells.obs["tissue"].tolist() == adata.obs["tissue"].tolist()
 
 
-def test_tokens_tell_the_same_files_from_others(tmp_path, monkeypatch):
+def test_tokens_distinguish_files(tmp_path, monkeypatch):
     adata = fakes.cells(5)
     adata.write_h5ad(tmp_path / "a.h5ad")
     write_zarr(adata, tmp_path / "a.zarr", 3)

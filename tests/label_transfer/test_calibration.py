@@ -33,7 +33,7 @@ def fitted(X, codes, studies):
 
 
 def surest(transfer, queries):
-    """The label of each query whatever its confidence, and the confidence."""
+    """Return the label of each query at any confidence, and the confidence."""
     prediction = transfer.predict(queries, k=20, level="label", max_error=1)
     return prediction.terms, prediction.confidence
 
@@ -67,7 +67,7 @@ def test_errors_fall_with_the_confidence(four):
     assert min(four.calibration.right[1:]) >= 0
 
 
-def test_the_same_again(four):
+def test_the_same_input_gives_the_same_calibration(four):
     assert fitted(*studies_of_clusters(4)).calibration == four.calibration
 
 
@@ -77,7 +77,7 @@ def test_one_study_is_held_out_in_parts():
     assert np.isfinite([*calibration.known, *calibration.right]).all()
 
 
-def test_one_label_alone():
+def test_a_single_label():
     random = np.random.default_rng(0)
     X = unit(random.normal(size=24) + random.normal(scale=0.3, size=(80, 24)))
     transfer = fitted(X, np.zeros(80, int), np.arange(80) % 2)
@@ -95,7 +95,7 @@ def test_a_type_of_one_study_is_new_to_the_others():
     assert np.median(novel) < 0.7 < np.median(surest(transfer, queries)[1])
 
 
-def test_a_cell_alone_calibrates_nothing():
+def test_a_single_cell_gives_no_calibration():
     calibration = fitted(*studies_of_clusters(1, n=1)).calibration
     assert calibration.threshold(0.9) > 1
     assert calibration.threshold(1.0) == 0
@@ -146,12 +146,12 @@ def test_the_probability_by_hand():
     np.testing.assert_allclose(right, [[leaf, above]], rtol=1e-5)
 
 
-def test_a_term_is_at_least_as_probable_as_one_below_it():
+def test_a_term_is_at_least_as_probable_as_its_descendants():
     _, right = CURVES.probabilities(votes_with(term_share=[[0.9, 0.1]], rival_distance=[[0.4, 0.1]]), TREE)
     assert right[0, 1] == right[0, 0] > 0.3
 
 
-def test_without_neighbours_nothing_is_probable():
+def test_without_neighbours_the_probability_is_zero():
     terms, right = CURVES.probabilities(votes_with(winner=-1), TREE)
     assert (right == 0).all()
     assert (terms == -1).all()
@@ -172,7 +172,7 @@ def test_each_feature_counts(change, up):
     assert (after > before) == up
 
 
-def test_the_threshold_is_where_errors_become_few_enough():
+def test_the_threshold_is_the_lowest_within_the_error_limit():
     curves = Calibration((0.0, -1.0), (0.0,) * 4, (0.3, 0.1, 0.2, *([0.05] * 98)), 2)
     assert curves.threshold(0.3) == 0
     assert curves.threshold(0.1) == 0.03  # the dip before it does not count
@@ -201,6 +201,6 @@ def test_slopes_keep_their_sign():
     assert falling[2] < -0.5
 
 
-def test_one_outcome_alone_leaves_a_doubt():
+def test_one_outcome_alone_gives_no_certainty():
     found = fit_logistic(np.linspace(-1, 1, 50)[:, None], np.ones(50, bool), np.ones(50), rising=True)
     assert 0.9 < expit(found[0]) < 0.999

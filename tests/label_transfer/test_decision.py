@@ -12,7 +12,7 @@ ALL = np.ones(len(TREE.names), bool)
 
 
 def paths_of(*rows):
-    """Terms and probabilities of rows: a winner, its probability, and that of each term above it."""
+    """Return terms and probabilities of rows: the best label, its probability, and those of its ancestors."""
     width = TREE.paths.shape[1]
     right = np.zeros((len(rows), width), np.float32)
     for i, (_, *p) in enumerate(rows):
@@ -40,7 +40,7 @@ def test_the_most_specific_term_that_passes():
     np.testing.assert_allclose(confidence, [0.9, 0.85, 0.6, 0.2])
 
 
-def test_a_level_leaves_only_some_terms():
+def test_a_level_restricts_the_terms():
     only = np.isin(TREE.names, ["T cell", "B cell"])
     terms, confidence = choose_terms(*paths_of((CD4, 0.9, 0.95, 0.99), (CD8, 0.1, 0.1, 0.3), (B, 0.8)), 0.5, only)
     assert terms.tolist() == [T, -1, B]

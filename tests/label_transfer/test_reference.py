@@ -47,7 +47,7 @@ def test_the_nearest_centroid_of_each_label():
     half = 1 - np.sqrt(0.5)
     expected = [[0, 2, 2, 2], [half, 2, 1 + np.sqrt(0.5), 2]]
     np.testing.assert_allclose(reference.centroid_distances(X), expected, atol=1e-6)
-    one = reference.restricted(np.array([1]))  # neither label 2, nor study 0
+    one = reference.restricted(np.array([1]))  # without label 2 and study 0
     np.testing.assert_allclose(one.centroid_distances(X), [[1, 2, 2, 2], [half, 2, 2, 2]], atol=1e-6)
     none = replace(reference, centroids=rows[:0], centroid_labels=np.empty(0, np.int32))
     assert (none.centroid_distances(X) == 2).all()

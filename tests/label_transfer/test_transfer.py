@@ -91,7 +91,7 @@ def test_groups_have_a_consensus(transfer, cells):
         transfer.predict(X, groups=[None] * len(X))
 
 
-def test_unlabelled_cells_and_copies_take_no_part(cells):
+def test_unlabelled_cells_and_duplicates_are_ignored(cells):
     X, labels, studies = cells
     some = np.where(np.arange(400) % 2, labels, None)
     half = LabelTransfer.fit(X, some, studies)
@@ -117,7 +117,7 @@ def test_one_study_and_missing_studies(cells):
 
 
 @pytest.mark.parametrize("kind", ["exact", "graph", "rows"])
-def test_an_index_in_place_of_rows(kind, transfer, cells):
+def test_an_index_replaces_rows(kind, transfer, cells):
     X, labels, studies = cells
     index = Rows(unit(X)) if kind == "rows" else scim.index.build(X, kind=kind, rng=0)
     found = LabelTransfer.fit(None, labels, studies, index=index)
@@ -217,7 +217,7 @@ def test_wrong_input_of_predict(transfer):
 
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory):
-    """Two studies of labelled toy cells whose random embedding tells types apart now and then."""
+    """Two studies of labelled toy cells with a random embedding, which separates some types."""
     path = tmp_path_factory.mktemp("label_transfer") / "toy.scim"
     with scim.atlas.create(path, model=fakes.tiny_model()) as made:
         for i, study in enumerate(("one", "two")):
@@ -250,7 +250,7 @@ def test_labels_are_those_of_tl_annotate(atlas, k, max_error):
     assert found.isna().iloc[3]
 
 
-def test_a_cell_that_is_there_twice_counts_once():
+def test_a_duplicated_cell_counts_once():
     rows = oracles.unit([[1, 0.1], [1, 0.1], [1, 0.1], [1, -0.2], [1, -0.21]])
     transfer = LabelTransfer.fit(rows, np.array(list("aaabb"), object), np.array(["x"] * 5, object))
     assert transfer.index.n_rows == 3

@@ -19,7 +19,7 @@ def path(tree, label):
     return [tree.names[term] for term in tree.paths[list(tree.names).index(label)] if term >= 0]
 
 
-def test_a_path_joins_ever_more_labels():
+def test_terms_of_a_path_cover_more_and_more_labels():
     tree = tree_of(T, CD4, CD8, B, MONO, "my cells")
     assert path(tree, CD4) == [CD4, "mature alpha-beta T cell", T, "lymphocyte", "mononuclear leukocyte"]
     assert path(tree, MONO) == [MONO, "mononuclear leukocyte"]
@@ -39,7 +39,7 @@ def test_inside_above_and_related():
     assert tree.related.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
 
 
-def test_two_words_for_one_term_are_one_type():
+def test_synonyms_of_one_term_are_one_type():
     tree = LabelTree.of(["T cell", "T lymphocyte", "B cell"], ["CL:0000084", "CL:0000084", "CL:0000236"])
     assert tree.related[0, 1]
     assert not tree.above.any()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.packaged_vote import packaged_vote
+from helpers.published_label_transfer import published_label_transfer
 from helpers.references import reference_of, unit
 from scim.label_transfer._reference import label_weights
 from scim.label_transfer._votes import count_labels, count_votes
@@ -45,7 +45,7 @@ def test_distance_vote_by_hand():
 
 
 def test_balanced_vote_by_hand():
-    each = np.array([1 / 2, 1, 1], np.float32)  # label 0 has four times the cells
+    each = np.array([1 / 2, 1, 1], np.float32)  # label 0 has four times as many cells
     near = np.array([[0.04, 0.01, 1]], np.float32)
     votes = counted([[0.1, 0.1, 0.2]], [[0, 1, 2]], weights="balanced", each=each, near=near, top=2)
     first, second = (2 * 0.5 / 0.1) ** 0.65 / 0.2, (1 / 0.2) ** 0.65 / 0.1
@@ -53,7 +53,7 @@ def test_balanced_vote_by_hand():
     np.testing.assert_allclose(votes.shares, [[second / (first + second), first / (first + second)]], rtol=1e-5)
 
 
-def test_several_studies_count_more_than_one():
+def test_several_studies_weigh_more_than_one():
     same = counted([[0.1] * 4], [[0, 1, 2, 3]], weights="balanced", studies=(0, 0, 0, 0, 0))
     np.testing.assert_allclose(same.shares[0, :2], [0.5, 0.5])
     votes = counted([[0.1] * 4], [[0, 1, 2, 3]], weights="balanced", studies=(0, 0, 1, 2, 0))
@@ -62,16 +62,16 @@ def test_several_studies_count_more_than_one():
     assert votes.n_studies[0, 0] == 2
 
 
-def test_a_label_of_many_weighs_less():
+def test_a_frequent_label_weighs_less():
     np.testing.assert_allclose(label_weights(np.array([0, 0, 2, 0, -1, 0]), 3), [1 / 2, 1, 1])
 
 
 def test_a_tie_goes_to_the_nearer_label():
     votes = counted([[0.1, 0.2, 0.3, 0.4]], [[4, 2, 3, 0]], weights="uniform")
-    assert votes.codes.tolist() == [[1, 2, 0]]  # two votes; then one each, 2 nearer than 0
+    assert votes.codes.tolist() == [[1, 2, 0]]  # two neighbours; then one each, 2 nearer than 0
 
 
-def test_an_identical_cell_does_not_silence_the_others():
+def test_an_identical_cell_does_not_outweigh_all_others():
     votes = counted([[0.0, 0.1]], [[2, 0]], top=2)
     assert votes.codes.tolist() == [[1, 0]]
     np.testing.assert_allclose(votes.shares[0, 1], 10 / (1e6 + 10), rtol=1e-4)
@@ -135,7 +135,7 @@ def test_all_labels_by_hand():
     np.testing.assert_allclose(weights, [[10 + 2, 4]], rtol=1e-7)
 
 
-def test_no_neighbours_no_labels():
+def test_without_neighbours_there_are_no_labels():
     none = np.full((2, 3), -1, np.int32)
     found_codes, counts, weights = count_labels(np.full((2, 3), np.inf, np.float32), none)
     assert found_codes.tolist() == [[-1], [-1]]
@@ -156,7 +156,9 @@ def test_labels_and_shares_are_those_of_a_count_in_double_precision(seed, n, k, 
     found_codes, counts, weights = count_labels(distances, codes)
     chosen = weights if weighting else counts
     for i in range(n):
-        expected = packaged_vote([names[code] for code in codes[i]], distances[i].tolist(), weighting=weighting)
+        expected = published_label_transfer(
+            [names[code] for code in codes[i]], distances[i].tolist(), weighting=weighting
+        )
         assert names[votes.codes[i, 0]] == expected["label"]
         assert names[found_codes[i, chosen[i].argmax()]] == expected["label"]
         shares = votes.shares[i]
@@ -168,8 +170,8 @@ def test_labels_and_shares_are_those_of_a_count_in_double_precision(seed, n, k, 
         np.testing.assert_allclose(weights[i, : len(hits)], list(hits.values()), rtol=1e-7)
 
 
-def test_a_tie_of_thousands_of_votes_is_one():
-    # In single precision 2,000 votes of 1 / 3e-4 and two thousand others come out unlike by their order alone.
+def test_equal_sums_of_thousands_of_weights_are_a_tie():
+    # In single precision the sum of 2,000 weights of 1 / 3e-4 depends on the order of the neighbours.
     k = 4000
     distances = np.full((1, k), 3e-4, np.float32)
     codes = (np.arange(k) % 2).astype(np.int32)[None]

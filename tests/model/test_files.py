@@ -39,7 +39,7 @@ def X():
     return np.random.default_rng(0).random((4, N_GENES)).astype(np.float32)
 
 
-def test_what_is_saved_is_loaded(model, folder, X):
+def test_a_loaded_model_equals_the_saved_one(model, folder, X):
     loaded = load(folder)
     assert loaded.uid == model.uid
     assert loaded.config == model.config
@@ -71,7 +71,7 @@ def test_without_a_decoder(model, tmp_path, X):
     assert "no decoder" in repr(loaded)
 
 
-def test_decode_wants_embeddings(model, X):
+def test_decode_requires_embeddings(model, X):
     with pytest.raises(ValueError, match=r"shape \(n, 3\), got \(4, 12\)"):
         model.decode(X)
 

@@ -9,7 +9,7 @@ from scim.ontology import is_descendant, related, sort_terms, standardize, term_
 T, CD4, CD8 = "T cell", "CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell"
 
 
-def test_one_name_for_all_words_of_a_term():
+def test_synonyms_have_one_name():
     words = ["CL:0000084", "t lymphocyte", np.nan, "my cells", None]
     expected = [T, T, None, "my cells", None]
     assert standardize(words).tolist() == expected
@@ -38,13 +38,13 @@ def test_related_by_hand():
     np.testing.assert_array_equal(related(labels), expected)
 
 
-def test_types_at_other_depths_are_related_and_clusters_are_not():
+def test_types_at_other_levels_are_related_and_clusters_are_not():
     names = ["T cell", "B cell", "CD8-positive, alpha-beta T cell", "cluster 3"]
     expected = [[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
     np.testing.assert_array_equal(related(names), np.array(expected, dtype=bool))
 
 
-def test_an_obsolete_name_is_a_free_word():
+def test_an_obsolete_name_is_free_text():
     assert term_id("obsolete native cell") is None
     assert standardize(["obsolete native cell"]).tolist() == ["obsolete native cell"]
 

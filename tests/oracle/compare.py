@@ -10,7 +10,7 @@ ROUNDING = 1e-6
 
 
 def assert_same_hits(idxs, dists, other_idxs, other_dists):
-    """Rows of neighbours: the same distances; the same cells, but for the order and choice of those equally far."""
+    """Compare neighbours: the same distances and the same cells, except for the order and choice of ties."""
     assert np.shape(idxs) == np.shape(other_idxs)
     np.testing.assert_allclose(dists, other_dists, atol=ROUNDING, rtol=0)
     for row, (ours, theirs) in enumerate(zip(np.asarray(idxs), np.asarray(other_idxs), strict=True)):

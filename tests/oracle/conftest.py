@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 import scim
 from helpers import published
-from oracle.package import answer
+from oracle.package import outputs
 from scim import ontology
 
 if TYPE_CHECKING:
@@ -50,26 +50,26 @@ def run_python() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def ask_package(run_python) -> Callable[..., None]:
+def run_package(run_python) -> Callable[..., None]:
     """Run a job of the folder `package`."""
     return lambda *arguments: run_python(PACKAGE, *arguments)
 
 
 @pytest.fixture(scope="session")
-def answers(ask_package, tmp_path_factory) -> Callable[..., dict]:
-    """Results of the package: `answers(folder, query_path, part)`, computed once each."""
+def package_output(run_package, tmp_path_factory) -> Callable[..., dict]:
+    """Results of the package: `package_output(folder, query_path, part)`, computed once each."""
     known: dict[tuple, dict] = {}
-    out = tmp_path_factory.mktemp("answers")
+    out = tmp_path_factory.mktemp("package_output")
 
-    def ask(folder: Path, query: Path, part: str, knn: str = "hnswlib") -> dict:
+    def output(folder: Path, query: Path, part: str, knn: str = "hnswlib") -> dict:
         key = (str(folder), str(query), part, knn)
         if key not in known:
             place = out / str(len(known))
-            ask_package("answer", folder, query, place, "--only", part, "--knn", knn)
-            known[key] = answer.load(place, part)
+            run_package("outputs", folder, query, place, "--only", part, "--knn", knn)
+            known[key] = outputs.load(place, part)
         return known[key]
 
-    return ask
+    return output
 
 
 def with_counts(adata: anndata.AnnData) -> anndata.AnnData:
@@ -85,14 +85,14 @@ def real_genes(data_folder) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def full_shape(ask_package, data_folder, real_genes, tmp_path_factory) -> Path:
+def full_shape(run_package, data_folder, real_genes, tmp_path_factory) -> Path:
     """A network of full shape, 28,231 genes x 1,024 x 3 x 128."""
     folder = tmp_path_factory.mktemp("full") / "model"
     cells = published.real_cells(data_folder, real_genes, 1000)
     frame = pd.DataFrame({"label": cells.label.astype(str)}, index=[f"c{i}" for i in range(1000)])
     path = folder.with_name("cells.h5ad")
     anndata.AnnData(cells.X, frame, pd.DataFrame(index=real_genes)).write_h5ad(path)
-    ask_package("network", folder, path)
+    run_package("network", folder, path)
     return folder
 
 
@@ -149,14 +149,14 @@ def write_obo(path: Path, labels: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def trained(ask_package, small_cells, tmp_path_factory) -> Path:
+def trained(run_package, small_cells, tmp_path_factory) -> Path:
     """A folder of a small trained model and its cells; beside it `model_vectors` and `model_deleted`."""
     folder = tmp_path_factory.mktemp("trained") / "model"
     cells, terms = folder.with_name("cells.h5ad"), folder.with_name("cells.obo")
     small_cells.write_h5ad(cells)
     write_obo(terms, sorted(set(small_cells.obs["celltype_name"]) - {"nan"}))
-    ask_package("train", folder, cells, terms)
-    ask_package("build", folder, cells)
+    run_package("train", folder, cells, terms)
+    run_package("build", folder, cells)
     return folder
 
 
@@ -175,14 +175,14 @@ def imported(trained) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def ask_ours(imported, query) -> Callable[..., dict]:
-    """Results of scim.scimilarity for the same calls: `ask_ours(part)`."""
+def scim_output(imported, query) -> Callable[..., dict]:
+    """Results of scim.scimilarity for the same calls: `scim_output(part)`."""
     from scim import scimilarity
 
-    def ask(part: str, name: str = "model") -> dict:
-        return answer.PARTS[part](scimilarity, str(imported(name)), anndata.read_h5ad(query))
+    def output(part: str, name: str = "model") -> dict:
+        return outputs.PARTS[part](scimilarity, str(imported(name)), anndata.read_h5ad(query))
 
-    return ask
+    return output
 
 
 @pytest.fixture(scope="session")

@@ -13,16 +13,16 @@ import scim
 from oracle.compare import assert_same_hits
 from scim.index import Neighbors
 from scim.label_transfer._votes import count_votes
-from scim.scimilarity._statistics import predict
+from scim.scimilarity._annotation import predict
 
 STATISTICS = ["min_dist", "max_dist", "vs2nd", "vsAll", "vs2nd_weighted", "vsAll_weighted"]
 FOLDERS = ["model", "model_deleted"]
 
 
 @pytest.fixture(params=FOLDERS)
-def package_results(request, trained, query, answers):
+def package_results(request, trained, query, package_output):
     """A folder, and the results of the package for the query."""
-    return request.param, answers(trained.with_name(request.param), query, "annotate")
+    return request.param, package_output(trained.with_name(request.param), query, "annotate")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_same_neighbours_give_the_same_statistics(weighting, package_results
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 def test_tl_annotate_predicts_what_the_package_predicts(weights, package_results, imported, query):
-    """From counts to labels, with neighbours of our own: cells may differ where the vote hangs on equal distances."""
+    """From counts to labels with scim's neighbours: labels may differ where ties of distance decide."""
     name, package = package_results
     cells = anndata.read_h5ad(query)
     with scim.atlas.open(imported(name)) as atlas:
@@ -87,9 +87,9 @@ def test_tl_annotate_predicts_what_the_package_predicts(weights, package_results
     assert np.mean(np.array(ours) == theirs) > 0.995
 
 
-def test_the_classes_annotate_as_the_package(package_results, ask_ours):
+def test_the_classes_annotate_as_the_package(package_results, scim_output):
     name, package = package_results
-    ours = ask_ours("annotate", name)
+    ours = scim_output("annotate", name)
     for kind in ("plain", "weighted"):
         assert_same_hits(ours[f"{kind}_idxs"], ours[f"{kind}_dists"], package[f"{kind}_idxs"], package[f"{kind}_dists"])
         same = ours[f"{kind}_predictions"].to_numpy() == np.array(package[f"{kind}_predictions"], object)
@@ -103,9 +103,9 @@ def test_the_classes_annotate_as_the_package(package_results, ask_ours):
     np.testing.assert_allclose(obs["celltype_hint_stat"], theirs["celltype_hint_stat"], atol=0.021)  # one of 50 hits
 
 
-def test_safelist_and_blocklist_are_the_packages(trained, query, answers, ask_ours):
-    """On the folder without deletions: the package's lists bring deleted elements back."""
-    package, ours = answers(trained, query, "lists"), ask_ours("lists")
+def test_safelist_and_blocklist_are_the_packages(trained, query, package_output, scim_output):
+    """On the folder without deletions: the package's lists restore deleted elements."""
+    package, ours = package_output(trained, query, "lists"), scim_output("lists")
     for kind in ("safelist", "blocklist"):
         assert_same_hits(ours[f"{kind}_idxs"], ours[f"{kind}_dists"], package[f"{kind}_idxs"], package[f"{kind}_dists"])
         same = ours[f"{kind}_predictions"].to_numpy() == np.array(package[f"{kind}_predictions"], object)

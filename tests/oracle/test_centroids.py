@@ -9,9 +9,9 @@ from oracle.compare import ROUNDING, assert_same_frame, assert_same_hits
 
 
 @pytest.fixture(params=["model", "model_deleted"])
-def both(request, trained, query, answers, ask_ours):
+def both(request, trained, query, package_output, scim_output):
     folder = trained.with_name(request.param)
-    return ask_ours("centroids", request.param), answers(folder, query, "centroids"), request.param
+    return scim_output("centroids", request.param), package_output(folder, query, "centroids"), request.param
 
 
 def test_centroid_queries_are_the_packages(both):
@@ -26,7 +26,7 @@ def test_query_coherence_is_the_packages(both):
     for name in ("few", "many", "far"):
         assert ours[f"{name}_coherence"]["query_coherence"] == pytest.approx(
             package[f"{name}_coherence"]["query_coherence"], abs=0.101
-        )  # one hit of the 1,000 that are asked for, where two are equally far
+        )  # one of the 1,000 hits, where two are equally far
     assert package["few_coherence"]["query_coherence"] < 90
 
 
@@ -38,8 +38,8 @@ def test_cluster_queries_are_the_packages(both):
     assert_same_frame(ours["clusters_metadata"], package["clusters_metadata"], by=["centroid", "index"])
 
 
-def test_what_is_within_a_distance_of_a_centroid(both):
-    """The package looks for deleted cells too, as they are in its embeddings; an import leaves them out."""
+def test_cells_within_a_distance_of_a_centroid(both):
+    """The package returns deleted cells too, as they are in its embeddings; an import leaves them out."""
     ours, package, name = both
     there = package["far_idxs"] % 7 != 0 if name == "model_deleted" else np.ones(len(package["far_idxs"]), bool)
     assert set(ours["far_idxs"].tolist()) == set(package["far_idxs"][there].tolist())

@@ -24,8 +24,8 @@ def model(full_shape):
 
 
 @pytest.fixture(scope="module", params=FILES)
-def package_query(request, data_folder, full_shape, answers, tmp_path_factory):
-    """Cells of a file, and what the package made of them."""
+def package_query(request, data_folder, full_shape, package_output, tmp_path_factory):
+    """Cells of a file, and their embeddings by the package."""
     name = request.param
     if name in published.LABELLED:
         adata = published.read_cells(data_folder, name)
@@ -35,7 +35,7 @@ def package_query(request, data_folder, full_shape, answers, tmp_path_factory):
     cells = with_counts(adata[some])
     path = tmp_path_factory.mktemp("cells") / f"{name}.h5ad"
     cells.write_h5ad(path)
-    return cells, answers(full_shape, path, "embed")
+    return cells, package_output(full_shape, path, "embed")
 
 
 def test_tl_embed_gives_the_packages_embeddings(package_query, model, full_shape):
@@ -51,17 +51,17 @@ def test_the_encoder_gives_the_packages_embeddings(package_query, model):
 
 
 def test_the_classes_give_the_packages_embeddings(package_query, full_shape):
-    from oracle.package import answer
+    from oracle.package import outputs
     from scim import scimilarity
 
     cells, package = package_query
-    ours = answer.embed(scimilarity, str(full_shape), cells.copy())
+    ours = outputs.embed(scimilarity, str(full_shape), cells.copy())
     np.testing.assert_allclose(ours["X"].toarray(), package["X"], rtol=1e-5)
     np.testing.assert_allclose(ours["embeddings"], package["embeddings"], atol=TOLERANCE, rtol=0)
 
 
 def test_every_gene_that_the_package_finds_is_found(package_query, model):
-    """By their own names, and then those that were renamed, which the package leaves at zero."""
+    """By their current names, and renamed genes too, which the package leaves at zero."""
     cells, _ = package_query
     order = pd.Index(model.metadata["gene_order"])
     theirs = order.isin(cells.var_names)
@@ -71,7 +71,7 @@ def test_every_gene_that_the_package_finds_is_found(package_query, model):
 
 
 def test_renamed_genes_move_a_cell_a_little(package_query, model):
-    """What tl.embed adds by knowing more names is small beside the differences of cells."""
+    """The additional names of tl.embed change embeddings by less than cells differ."""
     cells, package = package_query
     whole = cells.copy()
     scim.tl.embed(whole, model=model)
@@ -80,8 +80,8 @@ def test_renamed_genes_move_a_cell_a_little(package_query, model):
     assert np.median(moved) < 0.1 * np.median(apart)
 
 
-def test_the_cells_are_not_all_in_one_place(data_folder, model):
-    """Else equal embeddings would mean nothing."""
+def test_the_embeddings_vary(data_folder, model):
+    """Otherwise equal embeddings would be no evidence."""
     X = model.encode(published.real_cells(data_folder, model.metadata["gene_order"], 200, seed=5).X)
     apart = 1 - X @ X.T
     assert np.median(apart) > 0.1
@@ -89,7 +89,7 @@ def test_the_cells_are_not_all_in_one_place(data_folder, model):
 
 
 def test_the_decoder_is_the_packages(full_shape, model):
-    """The file's layers, computed by torch step by step, give what ours gives."""
+    """The layers of the file, computed by torch step by step, give the same values."""
     import torch
 
     state = torch.load(full_shape / "decoder.ckpt", weights_only=True)["state_dict"]

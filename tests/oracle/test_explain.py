@@ -13,19 +13,19 @@ from scim.model.explain import average_attributions
 from scim.model.net import DenseEncoder
 
 
-def test_attributions_are_the_packages(trained, query, answers, ask_ours):
-    package, ours = answers(trained, query, "explain"), ask_ours("explain")
+def test_attributions_are_the_packages(trained, query, package_output, scim_output):
+    package, ours = package_output(trained, query, "explain"), scim_output("explain")
     theirs, values = package["attributions"], ours["attributions"]
     assert (theirs > 0).any(axis=1).all()
     assert spearmanr(values.mean(axis=0), theirs.mean(axis=0)).statistic >= 0.999
     for row in range(len(theirs)):
-        some = theirs[row] > 0  # ranks of the many zeros would say little
+        some = theirs[row] > 0  # ranks of the many zeros are uninformative
         assert spearmanr(values[row][some], theirs[row][some]).statistic >= 0.999
     np.testing.assert_allclose(values, theirs, atol=1e-6 * theirs.max())
 
 
-def test_ranked_genes_are_the_packages(trained, query, answers, ask_ours):
-    package, ours = answers(trained, query, "explain"), ask_ours("explain")
+def test_ranked_genes_are_the_packages(trained, query, package_output, scim_output):
+    package, ours = package_output(trained, query, "explain"), scim_output("explain")
     ranked, theirs = ours["ranked"], package["ranked"]
     assert list(ranked) == list(theirs)
     top = 50
@@ -37,10 +37,10 @@ def test_ranked_genes_are_the_packages(trained, query, answers, ask_ours):
 
 @pytest.mark.parametrize("n_steps", [20, 50])  # those of tl.explain, and the package's
 @pytest.mark.parametrize("folder", ["trained", "full_shape"])
-def test_means_over_pairs_are_the_packages(folder, n_steps, request, query, answers):
+def test_means_over_pairs_are_the_packages(folder, n_steps, request, query, package_output):
     """By the path of tl.explain, which never holds the attributions of all pairs; of the genes that have any."""
     folder = request.getfixturevalue(folder)
-    package = answers(folder, query, "explain")["attributions"]
+    package = package_output(folder, query, "explain")["attributions"]
     model = scim.scimilarity.import_model(folder)
     cells = anndata.read_h5ad(query)
     cells.X = cells.layers["counts"]

@@ -1,4 +1,4 @@
-"""What the package wrote is what is in the atlas; and the folders that tests make are what the package writes."""
+"""The atlas has the content that the package wrote; the folders of the tests equal those of the package."""
 
 from __future__ import annotations
 

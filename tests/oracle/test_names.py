@@ -1,4 +1,4 @@
-"""What is offered has the package's names, and takes its arguments."""
+"""The classes have the package's names and arguments."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LEFT_OUT = {
 
 
 @pytest.fixture(scope="module")
-def package(ask_package, tmp_path_factory):
+def package(run_package, tmp_path_factory):
     path = tmp_path_factory.mktemp("names") / "names.json"
-    ask_package("names", path)
+    run_package("names", path)
     return json.loads(path.read_text())
 
 

@@ -34,14 +34,14 @@ def embedded(trained):
         return array[:]["data"]
 
 
-def test_recall_is_at_least_the_packages(trained, query, answers, imported, embedded):
-    package = answers(trained, query, "search")
+def test_recall_is_at_least_the_packages(trained, query, package_output, imported, embedded):
+    package = package_output(trained, query, "search")
     _, every = exact(embedded, package["queries"])
     with scim.atlas.open(imported()) as atlas:
         ours = atlas.index.query(package["queries"], K)
     theirs = recall(package["nearest_idxs"], every)
     assert recall(ours.ids, every) >= theirs
-    assert theirs > 0.9  # else the comparison would mean little
+    assert theirs > 0.9  # otherwise the comparison would be weak
 
 
 @pytest.fixture
@@ -54,18 +54,20 @@ def large(imported, tmp_path):
     return path
 
 
-def test_recall_of_the_classes_on_a_large_index_is_at_least_the_packages(trained, query, answers, large, embedded):
+def test_recall_of_the_classes_on_a_large_index_is_at_least_the_packages(
+    trained, query, package_output, large, embedded
+):
     from scim.scimilarity import CellQuery
 
-    X = answers(trained, query, "embed")["embeddings"]
-    package = answers(trained, query, "search")
+    X = package_output(trained, query, "embed")["embeddings"]
+    package = package_output(trained, query, "search")
     theirs = recall(package["nearest_idxs"], exact(embedded, package["queries"])[1])
     idxs, _, _ = CellQuery(str(large)).search_nearest(X, k=K)
     assert recall(np.vstack(idxs), exact(embedded, X)[1]) >= theirs
 
 
-def test_nearest_cells_are_the_packages(trained, query, answers, ask_ours):
-    package, ours = answers(trained, query, "search"), ask_ours("search")
+def test_nearest_cells_are_the_packages(trained, query, package_output, scim_output):
+    package, ours = package_output(trained, query, "search"), scim_output("search")
     assert_same_hits(ours["nearest_idxs"], ours["nearest_dists"], package["nearest_idxs"], package["nearest_dists"])
     np.testing.assert_allclose(ours["precomputed"], package["precomputed"], atol=ROUNDING)
     both = same_rows(ours, package)
@@ -81,11 +83,11 @@ def same_rows(ours, package):
     return same
 
 
-def test_summaries_by_sample_are_the_packages(trained, query, answers, imported):
+def test_summaries_by_sample_are_the_packages(trained, query, package_output, imported):
     """Of the package's own neighbours: numbers of cells, shares and totals, all equal."""
     from scim.scimilarity import CellQuery
 
-    package = answers(trained, query, "search")
+    package = package_output(trained, query, "search")
     model = CellQuery(str(imported()))
     idxs = list(package["nearest_idxs"].astype(np.int64))
     for name, levels in (("samples", ["study", "sample", "tissue", "disease"]), ("samples_by_study", ["study"])):
@@ -101,16 +103,16 @@ def in_one_order(frame, columns):
     return frame.fillna({"disease": "NA"}).sort_values(columns).reset_index(drop=True)
 
 
-def test_deleted_cells_are_found_by_neither(trained, query, answers, ask_ours):
-    package = answers(trained.with_name("model_deleted"), query, "search")
-    ours = ask_ours("search", "model_deleted")
+def test_deleted_cells_are_found_by_neither(trained, query, package_output, scim_output):
+    package = package_output(trained.with_name("model_deleted"), query, "search")
+    ours = scim_output("search", "model_deleted")
     assert_same_hits(ours["nearest_idxs"], ours["nearest_dists"], package["nearest_idxs"], package["nearest_dists"])
     for found in (ours, package):
         assert not (found["nearest_idxs"] % 7 == 0).any()
 
 
-def test_everything_within_a_distance_is_the_packages(trained, query, answers, ask_ours):
-    package, ours = answers(trained, query, "exhaustive"), ask_ours("exhaustive")
+def test_everything_within_a_distance_is_the_packages(trained, query, package_output, scim_output):
+    package, ours = package_output(trained, query, "exhaustive"), scim_output("exhaustive")
     for name in ("all", "one", "two"):
         np.testing.assert_array_equal(ours[f"{name}_sizes"], package[f"{name}_sizes"])
         np.testing.assert_allclose(ours[f"{name}_dists"], package[f"{name}_dists"], atol=ROUNDING)
@@ -121,10 +123,10 @@ def test_everything_within_a_distance_is_the_packages(trained, query, answers, a
     assert package["two_sizes"].sum() < package["all_sizes"].sum()
 
 
-def test_an_index_of_tiledb_gives_the_same_atlas(trained, query, answers, imported, embedded):
+def test_an_index_of_tiledb_gives_the_same_atlas(trained, query, package_output, imported, embedded):
     """A folder that tiledb-vector-search wrote, and that has no other embeddings."""
     assert not (trained.with_name("model_vectors") / "cellsearch" / "cell_embedding").exists()
-    package = answers(trained.with_name("model_vectors"), query, "search", "tiledb_vector_search")
+    package = package_output(trained.with_name("model_vectors"), query, "search", "tiledb_vector_search")
     with scim.atlas.open(imported("model_vectors")) as atlas:
         np.testing.assert_allclose(atlas.embeddings(range(atlas.n_obs)), embedded, atol=ROUNDING)
         ours = atlas.index.query(package["queries"], K)

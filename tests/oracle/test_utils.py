@@ -7,8 +7,8 @@ import pytest
 
 
 @pytest.fixture
-def both(trained, query, answers, ask_ours):
-    return ask_ours("utils"), answers(trained, query, "utils")
+def both(trained, query, package_output, scim_output):
+    return scim_output("utils"), package_output(trained, query, "utils")
 
 
 def dense(value):

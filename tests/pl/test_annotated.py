@@ -1,4 +1,4 @@
-"""Pictures of annotated cells: what is drawn is what the frames say."""
+"""Pictures of annotated cells: the drawn values are those of the frames."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def test_the_error_of_a_few_cells_does_not_set_the_axis():
     obs.iloc[0, 1] = "monocyte"
     adata = anndata.AnnData(obs=obs)
     risk = scim.pl.reliability(adata, "truth").axes[2]
-    assert risk.lines[0].get_ydata()[0] == 1  # the surest cell is wrong
-    assert risk.get_ylim() == (0, pytest.approx(1.1 / 5))  # one of the five surest
+    assert risk.lines[0].get_ydata()[0] == 1  # the most confident cell is wrong
+    assert risk.get_ylim() == (0, pytest.approx(1.1 / 5))  # one of the five most confident
 
 
 @pytest.mark.parametrize(("confidence", "corner"), [(0.3, "right"), (1.0, "left")])
-def test_the_words_stand_where_no_point_is(adata, confidence, corner):
+def test_text_does_not_cover_points(adata, confidence, corner):
     adata.obs["scim_label_confidence"] = np.full(10, confidence, np.float32)
     diagram = scim.pl.reliability(adata, "truth").axes[0]
     assert diagram.texts[0].get_ha() == corner
@@ -78,14 +78,14 @@ def test_reliability_of_exact_labels_has_one_line(adata):
     assert not risk.patches
 
 
-def test_reliability_without_an_answer(adata):
+def test_reliability_without_a_label(adata):
     adata.obs["scim_label"] = pd.Categorical([None] * 10)
     figure = scim.pl.reliability(adata, "truth")
     assert texts(figure.axes[0]) == ["no cell is labelled"]
     figure.canvas.draw()
 
 
-def test_confusion_has_an_image_for_each_kind_of_answer(adata):
+def test_confusion_has_an_image_for_each_kind_of_prediction(adata):
     (ax,) = scim.pl.confusion(adata, "truth").axes
     images = {image.get_label(): image.get_array() for image in ax.images}
     assert {kind: image.shape for kind, image in images.items()} == {
@@ -108,7 +108,7 @@ def test_confusion_has_an_image_for_each_kind_of_answer(adata):
         "wrong": 2,
         "unknown": 1,
     }
-    assert images["right"][0, 1] == 1.0  # says more than the given label
+    assert images["right"][0, 1] == 1.0  # more specific than the given label
     assert images["broader"][1, 0] == 0.5
 
 

@@ -33,7 +33,7 @@ def test_labels_colour_the_cells_and_leave_the_unknown_grey(drawn):
     np.testing.assert_array_equal(grey.get_offsets(), drawn.obsm["X_umap"][::9])
 
 
-def test_labels_use_the_colours_that_are_there(drawn):
+def test_labels_use_existing_colours(drawn):
     names = drawn.obs["scim_label"].cat.categories
     drawn.uns["scim_label_colors"] = ["#010203", "#aabbcc", "#ff0000"][: len(names)]
     (ax,) = scim.pl.labels(drawn).axes

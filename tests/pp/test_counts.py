@@ -44,12 +44,12 @@ def test_int64_indices_are_fine():
     np.testing.assert_array_equal(scim.pp.find_counts(anndata.AnnData(X)).rows(0, 30).toarray(), counts())
 
 
-def test_a_layer_of_counts_goes_before_X():
+def test_a_layer_of_counts_precedes_X():
     adata = anndata.AnnData(lognorm(counts()), layers={"counts": counts()})
     assert scim.pp.find_counts(adata).source == "layers['counts']"
 
 
-def test_counts_in_raw_go_before_log_values_in_X():
+def test_counts_in_raw_precede_log_values_in_X():
     adata = anndata.AnnData(counts())
     adata.raw = adata.copy()
     adata.X = lognorm(counts())
@@ -57,7 +57,7 @@ def test_counts_in_raw_go_before_log_values_in_X():
     assert (found.source, found.kind) == ("raw.X", "counts")
 
 
-def test_raw_is_found_behind_a_scaled_X_without_a_word_about_X():
+def test_raw_is_used_without_a_warning_about_a_scaled_X():
     adata = anndata.AnnData(counts())
     adata.raw = adata.copy()
     adata.X = counts() - 1.0
@@ -117,7 +117,7 @@ def bad(value: float) -> anndata.AnnData:
         (anndata.AnnData(None, shape=(3, 4)), "X is None and neither a layer of counts nor raw exists"),
     ],
 )
-def test_what_is_not_counts_is_refused(adata, message):
+def test_values_that_are_not_counts_are_refused(adata, message):
     with pytest.raises(CountsError, match=message):
         scim.pp.find_counts(adata)
 

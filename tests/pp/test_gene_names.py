@@ -26,7 +26,7 @@ def test_names_become_canonical(name, expected):
     assert scim.pp.canonical_genes([name]).tolist() == [expected]
 
 
-def test_a_current_symbol_goes_before_the_previous_symbol_of_another_gene():
+def test_a_current_symbol_precedes_the_previous_symbol_of_another_gene():
     # every current symbol must resolve to its own gene
     symbols = ["CD4", "CD8A", "MS4A1", "GNLY", "PPBP", "INS", "GCG"]
     ids = scim.pp.canonical_genes(symbols)
@@ -62,7 +62,7 @@ def test_the_column_of_var_with_most_genes_is_used():
     assert (found.source, found.kind, found.columns.tolist()) == ("var['gene_ids']", "ensembl", [0, 1])
 
 
-def test_gene_key_is_obeyed():
+def test_gene_key_names_the_column():
     var = pd.DataFrame({"mine": ["CD8A", "x"]}, index=["CD3E", "CD4"])
     assert scim.pp.match_genes(var, GENES, gene_key="mine").columns.tolist() == [2, -1]
     with pytest.raises(KeyError, match=r"gene_key='yours' is not a column of var. Present: \['mine'\]"):

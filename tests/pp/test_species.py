@@ -42,7 +42,7 @@ def test_a_mouse_gene_is_one_human_gene(mouse, human):
 
 
 @pytest.mark.parametrize("name", ["Gm42418", "CD3E", "cd3e", "ENSG00000198851", "Meg3"])
-def test_what_has_no_ortholog_is_never_a_human_gene(name):
+def test_genes_without_an_ortholog_are_unmapped(name):
     assert scim.pp.canonical_genes([name], species="mouse").tolist() == [f"mouse:{name}"]
 
 
@@ -64,7 +64,7 @@ def test_a_count_goes_to_one_of_several_orthologs():
 
 
 @pytest.mark.parametrize("form", [dict, pd.Series])
-def test_a_mapping_serves_any_species(form):
+def test_a_mapping_of_any_species(form):
     mapping = form({"cd4-1": "CD4", "mll": "MLL", "by-id": "ENSG00000198851.4", "none": None, "hole": np.nan})
     genes = found(["mll", "CD8A", "none", "cd4-1", "hole", "by-id"], ids("CD3E", "CD4", "CD8A", "KMT2A"), mapping)
     assert genes.columns.tolist() == [3, -1, -1, 1, -1, 0]  # CD8A is not in the mapping
@@ -134,7 +134,7 @@ CLONES = [f"{i:07d}P{i:02d}Rik" for i in range(20)]
 
 
 @pytest.mark.parametrize(
-    ("names", "species", "says"),
+    ("names", "species", "message"),
     [
         ([*CLONES, *(f"Gene{i}" for i in range(80))], "human", r"\(they look like mouse genes: pass species='mouse'\)"),
         (["ENSMUSG00000023274"], "human", 'mouse symbols with gene_key=, and pass species="mouse"'),
@@ -145,8 +145,8 @@ CLONES = [f"{i:07d}P{i:02d}Rik" for i in range(20)]
         (["1", "2"], {"cd4": "CD4"}, "row numbers"),
     ],
 )
-def test_names_of_another_species_are_an_error_with_the_remedy(names, species, says):
-    with pytest.raises(GeneOverlapError, match=f"Only 0 of the model's 1000 genes.*{says}"):
+def test_names_of_another_species_are_an_error_with_the_remedy(names, species, message):
+    with pytest.raises(GeneOverlapError, match=f"Only 0 of the model's 1000 genes.*{message}"):
         found(names, MANY, species)
 
 
@@ -157,7 +157,7 @@ def test_few_genes_of_what_looks_like_a_mouse_are_a_warning_with_the_remedy():
 
 
 @pytest.mark.parametrize(
-    ("species", "error", "says"),
+    ("species", "error", "message"),
     [
         ("rat", ValueError, "species='rat': expected 'human', 'mouse', or a mapping"),
         ("Mouse", ValueError, "species='Mouse': expected"),
@@ -170,10 +170,10 @@ def test_few_genes_of_what_looks_like_a_mouse_are_a_warning_with_the_remedy():
         (pd.Series(["CD4", "CD8A"], index=["a", "a"]), ValueError, r"species names genes twice, as \['a'\]"),
     ],
 )
-def test_what_is_no_species_is_refused(species, error, says):
-    with pytest.raises(error, match=says):
+def test_invalid_species_are_refused(species, error, message):
+    with pytest.raises(error, match=message):
         found(["Cd4"], ids("CD4"), species)
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         species_token(species)
 
 
@@ -185,7 +185,7 @@ def test_tokens_are_those_of_equal_mappings():
     assert len(species_token({f"g{i}": "CD4" for i in range(20_000)})) < 100  # it is part of a file
 
 
-def test_the_table_is_what_the_script_makes(data_folder, monkeypatch):
+def test_the_table_equals_that_of_the_script(data_folder, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
     import make_ortholog_table as script
 

@@ -9,7 +9,7 @@ import pytest
 
 import scim
 from helpers import imported
-from helpers.packaged_vote import packaged_vote
+from helpers.published_label_transfer import published_label_transfer
 from scim._core import ScimWarning
 from scim.scimilarity import CellAnnotation
 
@@ -45,7 +45,9 @@ def test_predictions_neighbours_and_statistics(ca, embedded, reference, weightin
     ]  # fmt: skip
     line = {number: labels[row] for row, number in enumerate(numbers) if number >= 0}
     for i in range(len(embedded)):
-        expected = packaged_vote([line[number] for number in idxs[i]], dists[i].tolist(), weighting=weighting)
+        expected = published_label_transfer(
+            [line[number] for number in idxs[i]], dists[i].tolist(), weighting=weighting
+        )
         assert predictions[i] == expected.pop("label")
         assert stats.loc[i, "hits"] == expected.pop("hits")
         assert stats.loc[i, "hits_weighted"] == expected.pop("hits_weighted")

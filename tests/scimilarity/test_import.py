@@ -1,4 +1,4 @@
-"""A published folder as an atlas: what is in it, in whichever form."""
+"""The content of an atlas imported from a published folder, in every form."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def test_labelled_cells_that_are_no_rows_follow(made, atlas):
     assert obs["study"].tolist()[-7:] == ["outside"] * 7
 
 
-def test_it_annotates_and_searches(made, atlas):
+def test_an_imported_atlas_annotates_and_searches(made, atlas):
     found = atlas.index.query(made.cells.vectors(0)[[3]], 2, where="in_cellsearch == True")
     assert found.ids[0, 0] == 3
     assert found.distances[0, 0] < 1e-6
 
 
-def test_it_is_whole(atlas):
+def test_an_imported_atlas_has_no_problems(atlas):
     assert scim.atlas.verify(atlas.uri) == []
     assert len(atlas.info()["versions"]) == 1
 
@@ -105,7 +105,7 @@ def test_chosen_columns(folder, tmp_path):
         ]  # fmt: skip
 
 
-def test_names_that_the_atlas_has_itself_get_another(folder, tmp_path):
+def test_reserved_names_get_a_prefix(folder, tmp_path):
     frame = pd.DataFrame({"index": np.arange(300), "study": "one", "label": "x", "cell_id": "y", "soma_joinid": 1})
     shutil.rmtree(folder / "cellsearch" / "cell_metadata")
     published.write_metadata(folder / "cellsearch" / "cell_metadata", frame, 300)
@@ -113,7 +113,7 @@ def test_names_that_the_atlas_has_itself_get_another(folder, tmp_path):
         assert {"metadata_label", "metadata_cell_id", "metadata_soma_joinid"} <= set(atlas.columns)
 
 
-def test_names_that_begin_as_ours_stay_apart(folder, tmp_path):
+def test_names_with_the_prefix_stay_distinct(folder, tmp_path):
     write_frame(folder, pd.DataFrame({"study": ["one"] * 300, "label": "x", "metadata_label": "y"}))
     with scim.scimilarity.import_atlas(folder, tmp_path / "a.scim") as atlas:
         row = atlas.obs([0]).iloc[0]

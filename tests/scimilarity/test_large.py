@@ -1,4 +1,4 @@
-"""What only an index of lists shows: it may miss neighbours, and passes over columns that it does not keep."""
+"""An index with inverted lists may miss neighbours, and does not store all columns."""
 
 from __future__ import annotations
 

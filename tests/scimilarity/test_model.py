@@ -217,7 +217,7 @@ def test_many_tensors_of_the_same_bytes(folder):
     refused(folder, "not a plain tensor of this file")
 
 
-def test_a_label_that_is_a_book(folder):
+def test_a_very_long_label(folder):
     (folder / "label_ints.csv").write_text('"","0"\n0,"' + "x" * 200_000 + '"\n')
     refused(folder, "is no table of labels")
 
@@ -240,7 +240,7 @@ def test_a_truncated_checkpoint(folder, share):
 
 
 def test_a_storage_that_claims_more_than_it_has_gets_no_more(folder, encoder, X):
-    """By the pickle a storage of 180 numbers has 2**40: it gets neither memory nor foreign bytes."""
+    """The pickle claims 2**40 numbers for a storage of 180: it gets neither memory nor other bytes."""
     file = folder / "encoder.ckpt"
     with zipfile.ZipFile(file) as old:
         entries = {info.filename: old.read(info) for info in old.infolist()}

@@ -1,4 +1,4 @@
-"""The names of the room, each loaded when first used."""
+"""The names of the package, each loaded at first use."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def test_utils_are_those_of_the_package_and_of_the_room():
     assert utils.lognorm_counts is scimilarity.lognorm_counts
 
 
-def test_other_names_are_not():
+def test_other_names_raise():
     with pytest.raises(AttributeError, match="'scim.scimilarity' has no attribute 'CellSearch'"):
         scimilarity.CellSearch  # noqa: B018  (a name that is loaded when used)

@@ -120,8 +120,8 @@ def test_coherence_of_the_query(cq, query):
     marked(query)
     assert cq.search_centroid_nearest(query, "used_in_query", k=5, qc=False)[4] == {}
     one = cq.search_centroid_nearest(query, "used_in_query", k=100, qc_params={"k_clusters": 1})[4]
-    assert one["query_coherence"] > 80  # the one centre is nearly the centroid
-    query.obs["used_in_query"] = np.arange(60) < 3  # fewer cells than centres
+    assert one["query_coherence"] > 80  # the one cluster centroid is nearly the centroid of the query
+    query.obs["used_in_query"] = np.arange(60) < 3  # fewer cells than clusters
     assert cq.search_centroid_nearest(query, "used_in_query", k=N)[4] == {"query_coherence": 100.0}
     with pytest.raises(TypeError, match="qc_params takes 'k_clusters', got"):
         cq.search_centroid_nearest(query, "used_in_query", qc_params={"clusters": 3})

@@ -53,7 +53,7 @@ def test_cells_that_are_near_but_not_the_same_are_not_found(tmp_path, X):
     assert reference.unmatched().tolist() == list(range(50))
 
 
-def test_copies_get_a_line_each_and_that_of_their_study(tmp_path, X):
+def test_each_duplicate_gets_a_line_of_its_study(tmp_path, X):
     reference = write(tmp_path / "a", X[[7, 7, 7]], ["T cell\tone", "B cell\ttwo", "T cell\tthree"])
     found = reference.match(X[[7, 7, 7, 7]], studies(["two", "three", "other", "one"]), all_eligible(4))
     assert found.tolist() == [1, 2, 0, -1]
@@ -78,14 +78,14 @@ def test_deleted_elements_have_no_line(tmp_path, X):
     assert reference.match(X[:4], studies(["s"] * 4), all_eligible(4)).tolist() == [0, 1, -1, 3]
 
 
-def test_cells_without_counts_are_copies_of_each_other(tmp_path, X):
+def test_cells_without_counts_are_duplicates(tmp_path, X):
     reference = write(tmp_path / "a", np.zeros((3, DIM), np.float32), ["T cell\ts"] * 3)
     found = reference.match(np.zeros((5, DIM), np.float32), studies(["s"] * 5), all_eligible(5))
     assert sorted(found.tolist()) == [-1, -1, 0, 1, 2]
 
 
-def test_many_copies_take_no_quadratic_time(tmp_path):
-    """Twenty thousand copies: a query passes the matched rows in a step or two, not one by one."""
+def test_many_duplicates_take_no_quadratic_time(tmp_path):
+    """Twenty thousand duplicates: a query skips the matched rows in a step or two, not one by one."""
     n = 20_000
     reference, queries = np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
     next_free, out = np.arange(n + 1), np.empty(n, np.int64)

@@ -50,7 +50,7 @@ def test_metadata_of_fewer_cells_than_the_index(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["cell_metadata", "cell_embedding"])
-def test_arrays_that_are_none(folder, tmp_path, name):
+def test_folders_that_are_not_arrays(folder, tmp_path, name):
     (folder / "cellsearch" / "full_kNN.bin").unlink()
     shutil.rmtree(folder / "cellsearch" / name)
     (folder / "cellsearch" / name).mkdir()
@@ -89,7 +89,7 @@ def huge(path, last, dim=None):
             array[row : row + 1] = np.zeros((1,) if dim is None else (1, dim), np.float32)
 
 
-def test_names_with_tricks_are_only_text(folder, tmp_path):
+def test_malicious_names_are_only_text(folder, tmp_path):
     trick = "../../../../tmp/scim-was-here\x00"
     frame = pd.DataFrame({"index": np.arange(300), "study": trick.rstrip("\x00"), "../x": "<script>", "a b`c": "é"})
     shutil.rmtree(folder / "cellsearch" / "cell_metadata")

@@ -106,7 +106,7 @@ scim.scimilarity.import_atlas(sys.argv[1], sys.argv[2])
 
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_the_same(folder, atlas, tmp_path):
-    """SIGKILL at whatever point: each run resumes, and the last has what one uninterrupted run has."""
+    """SIGKILL at any point: each run resumes, and the last has the result of an uninterrupted run."""
     out, kills = tmp_path / "a.scim", 0
     for wait in (0.1, 0.3, 0.5, 0.8, 1.2):
         process = subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(out)], stderr=subprocess.DEVNULL)

@@ -51,7 +51,7 @@ def test_align_by_hand(form):
     assert "orig_genes" not in adata.uns
 
 
-def test_what_is_aligned_comes_back():
+def test_aligned_data_are_returned():
     adata = small()[:, [2, 0]].copy()
     assert align_dataset(adata, ["LYZ", "CD3E"]) is adata
     dense = small(form=np.asarray)[:, [2, 0]].copy()

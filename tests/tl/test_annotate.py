@@ -10,7 +10,7 @@ from helpers import fakes
 
 
 def oracle(adata, atlas, k, *, balanced):
-    """Count the vote cell by cell."""
+    """Sum the weights of the labels cell by cell."""
     codes, names, _ = atlas.labels
     studies = pd.factorize(atlas.obs(columns=["study"])["study"])[0]
     labelled = np.flatnonzero(codes >= 0)
@@ -99,7 +99,7 @@ def test_allow_and_block_act_inside_the_search(adata, atlas_path):
     assert adata.uns["scim_label"]["params"]["block"] == "monocyte"
 
 
-def test_a_term_stands_for_the_labels_below_it(adata, atlas_path):
+def test_a_term_includes_its_descendants(adata, atlas_path):
     scim.tl.annotate(adata, atlas_path, allow="lymphocyte", max_error=1)
     assert "monocyte" not in set(adata.obs["scim_label"].cat.categories)
 
@@ -130,7 +130,7 @@ def test_novel_cells_are_unknown(atlas_path):
 
 @pytest.fixture(scope="module")
 def fine(tmp_path_factory):
-    """An atlas whose T cells are CD4 and CD8 T cells at random: no vote can tell them apart."""
+    """An atlas with T cells that are CD4 or CD8 T cells at random: neighbours cannot separate them."""
     path = tmp_path_factory.mktemp("fine") / "fine.scim"
     with scim.atlas.create(path, model=fakes.tiny_model()) as atlas:
         for study, seed in (("one", 2), ("two", 3), ("three", 4)):
@@ -145,7 +145,7 @@ def fine(tmp_path_factory):
     return path
 
 
-def test_children_that_disagree_are_their_parent(adata, fine):
+def test_undecided_children_roll_up_to_their_parent(adata, fine):
     scim.tl.annotate(adata, fine, max_error=0.1)
     t_cells = adata.obs["cell_type"] == "T cell"
     found = adata.obs.loc[t_cells, "scim_label"].astype(str)
@@ -165,7 +165,7 @@ def test_levels_do_not_contradict_each_other(adata, fine):
         scim.tl.annotate(adata, fine, max_error=1, level=level)
         predicted[str(level)] = adata.obs["scim_label"].astype(str)
         confidences.append(adata.obs["scim_label_confidence"].to_numpy())
-    assert (np.diff(confidences[:3], axis=0) >= -1e-6).all()  # ever less is said
+    assert (np.diff(confidences[:3], axis=0) >= -1e-6).all()  # less and less specific labels
     label, types, leukocyte, depth = predicted.values()
     assert set(types) == {"T cell", "B cell", "monocyte"}
     assert set(leukocyte) == {"leukocyte"}
@@ -206,7 +206,7 @@ def test_groups_have_a_consensus(adata, atlas_path):
     assert adata.uns["scim_label"]["groups"]["runner_up_share"].iloc[0] >= 0.25
 
 
-def test_copy_leaves_the_input_alone(adata, atlas_path):
+def test_copy_leaves_the_input_unchanged(adata, atlas_path):
     columns = list(adata.obs)
     other = scim.tl.annotate(adata, atlas_path, key_added="mine", copy=True, groupby="sample")
     assert list(adata.obs) == columns
@@ -253,7 +253,7 @@ def test_a_small_study_has_centroids_too(adata, tmp_path):
     assert abs(adata.obs["one_confidence"].mean() - adata.obs["other_confidence"].mean()) < 0.15
 
 
-def test_copies_do_not_change_the_confidence(tmp_path):
+def test_duplicates_do_not_change_the_confidence(tmp_path):
     learned = []
     for copies in (False, True):
         with scim.atlas.create(tmp_path / f"{copies}.scim", model=fakes.tiny_model()) as atlas:

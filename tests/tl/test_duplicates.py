@@ -13,7 +13,7 @@ from helpers import fakes
 
 @pytest.fixture(scope="module")
 def twice(tmp_path_factory):
-    """60 cells in two studies; in the second none of them is primary, and a third study does not say."""
+    """60 cells in two studies; in the second none is primary, and a third study lacks the column."""
     with scim.atlas.create(tmp_path_factory.mktemp("twice") / "twice.scim", model=fakes.tiny_model()) as atlas:
         for study, primary in (("first", True), ("again", False)):
             cells = fakes.cells(60, seed=2)
@@ -32,7 +32,7 @@ def nearest(X, atlas, k, ids):
 
 
 @pytest.mark.parametrize("k", [1, 10, 150])
-def test_copies_are_found_once(adata, twice, k):
+def test_duplicates_are_found_once(adata, twice, k):
     scim.tl.search(adata, twice, k=k)
     ids = np.r_[np.arange(60), np.arange(120, 150)]
     np.testing.assert_allclose(
@@ -43,7 +43,7 @@ def test_copies_are_found_once(adata, twice, k):
     assert (params["duplicates"], params["primary_only"]) == ("collapse", True)
 
 
-def test_copies_may_be_kept(adata, twice):
+def test_duplicates_may_be_kept(adata, twice):
     scim.tl.search(adata, twice, k=10, duplicates="keep")
     np.testing.assert_allclose(
         adata.obsm["scim_search_distances"], nearest(adata.obsm["X_scim"], twice, 10, np.arange(150)), atol=1e-6
@@ -65,7 +65,7 @@ def test_equal_cells_are_found_once_without_the_column(adata, tmp_path):
         assert not adata.uns["scim_search"]["params"]["primary_only"]
 
 
-def test_the_filter_and_the_copies_together(adata, twice):
+def test_the_filter_and_duplicates_together(adata, twice):
     where = "tissue == 'lung' or study == 'third' # or is brackets"
     scim.tl.search(adata, twice, k=100, where=where)
     ids = [*range(1, 60, 2), *range(120, 150)]
@@ -74,7 +74,7 @@ def test_the_filter_and_the_copies_together(adata, twice):
         scim.tl.search(adata, twice, where="study == 'again'")
 
 
-def test_it_is_said(adata, twice, caplog):
+def test_skipped_duplicates_are_logged(adata, twice, caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
         scim.tl.search(adata, twice, k=3)
         scim.tl.search(adata, twice, k=3, duplicates="keep")
@@ -85,7 +85,7 @@ def test_it_is_said(adata, twice, caplog):
     ]
 
 
-def test_a_copy_has_no_second_vote(adata, twice):
+def test_a_duplicate_has_no_second_weight(adata, twice):
     scim.tl.annotate(adata, twice, k=5, weights="uniform", max_error=1)
     once = adata.obsm["scim_label_shares"][:, 0]
     codes = twice.labels.codes

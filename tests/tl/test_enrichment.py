@@ -1,4 +1,4 @@
-"""Hits by sample: counted with pandas on a made-up atlas of which tissue `b` has more cells of one state."""
+"""Hits by sample: counted with pandas on a simulated atlas in which tissue `b` has more cells of one state."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_counts(atlas, cells, by, where):
     assert not samples.duplicated(["study", "sample", "value"]).any()
 
 
-def test_what_was_put_in_is_found(atlas, cells):
+def test_planted_effects_are_found(atlas, cells):
     scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     table = scim.get.enrichment(cells).set_index(["query", "value"])
     sure = table.index[table["q"] <= 0.05].tolist()
@@ -101,7 +101,7 @@ def test_false_discoveries_are_counted_over_the_whole_call(atlas, cells):
     assert (table["reason"] == "").all()
 
 
-def test_studies_have_samples_in_common_only_if_asked(atlas, cells):
+def test_studies_share_samples_only_on_request(atlas, cells):
     p = {}
     for study_key in ("study", None):
         scim.tl.enrichment(cells, "tissue", sample_key="sample", study_key=study_key, atlas=atlas)
@@ -160,7 +160,7 @@ def test_columns_of_the_index_and_of_the_store_agree(atlas, cells, monkeypatch):
     np.testing.assert_array_equal(cells.uns["scim_enrichment"]["hits"], once["hits"])
 
 
-def test_copy_leaves_the_input_alone(atlas, cells):
+def test_copy_leaves_the_input_unchanged(atlas, cells):
     before = repr(cells.uns)
     other = scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas, key_added="mine", copy=True)
     assert repr(cells.uns) == before
@@ -203,7 +203,7 @@ def test_the_picture_has_a_dot_for_each_sample(atlas, cells):
     assert scim.pl.enrichment(cells, "state0", ax=mpl.figure.Figure().subplots()) is None
 
 
-def test_it_is_logged(atlas, cells, caplog):
+def test_the_result_is_logged(atlas, cells, caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
         scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     n = int((scim.get.enrichment(cells)["q"] <= 0.05).sum())
@@ -241,7 +241,7 @@ def test_one_value_is_nothing_to_compare(atlas, cells):
         scim.tl.enrichment(cells, "disease", sample_key="sample", atlas=atlas)
 
 
-def test_a_query_that_is_not_there(atlas, cells):
+def test_a_missing_query(atlas, cells):
     scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     with pytest.raises(KeyError, match=r"has no query \['B'\]. Present: \['state0', 'state1', 'state2'\]"):
         scim.pl.enrichment(cells, "B")

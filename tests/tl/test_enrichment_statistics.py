@@ -1,4 +1,4 @@
-"""Samples against samples: sums that stand for matrices, moments by hand, and how often it errs."""
+"""Tests of samples against samples: sums in place of matrices, moments by hand, and error rates."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def dense_statistic(f, w, samples, rho_b, v):
 
 
 @pytest.mark.parametrize("rho_b", [0.0, 0.004, 0.3])
-def test_sums_over_studies_and_values_stand_for_the_matrices(rho_b):
+def test_sums_over_studies_and_values_equal_the_matrices(rho_b):
     rng = np.random.default_rng(0)
     samples = samples_of(rng)
     f, rho = rng.beta(1, 9, size=(2, 60)), np.array([[0.05], [0.2]])
@@ -155,8 +155,8 @@ def test_the_order_of_samples_and_blocks_of_queries_do_not_matter(monkeypatch):
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_it_errs_as_often_as_it_says(nested):
-    """150 atlases without any effect, samples and studies spread: cells as replicates err in every third test."""
+def test_the_error_rate_is_the_nominal_one(nested):
+    """150 atlases without any effect, samples and studies spread: cells as replicates would be wrong in every third test."""
     rng, below = np.random.default_rng(4), []
     for _ in range(150):
         value = np.arange(20).repeat(6)

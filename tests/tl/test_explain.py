@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same(toy, model):
     assert not np.array_equal(one, other)
 
 
-def test_copy_leaves_the_input_alone(toy, model):
+def test_copy_leaves_the_input_unchanged(toy, model):
     before = toy.copy()
     other = scim.tl.explain(toy, model=model, copy=True, **OPTIONS)
     assert "scim_explain" in other.uns
@@ -63,9 +63,9 @@ def test_copy_leaves_the_input_alone(toy, model):
     pd.testing.assert_frame_equal(toy.obs, before.obs)
 
 
-# toy cells have a hundred genes, and the packaged model says that these are few
+# toy cells have a hundred genes, and the packaged model warns of few genes
 @pytest.mark.filterwarnings("ignore::scim._core.errors.ScimWarning")
-def test_markers_come_first_of_a_model_that_knows_the_types(toy):
+def test_markers_rank_first_for_a_trained_model(toy):
     scim.tl.explain(toy, groupby="cell_type", n_pairs=60)
     for group, genes in {"B cell": {"MS4A1", "CD79A", "CD79B"}, "T cell": {"CD3D", "CD3E", "IL7R", "IL32"}}.items():
         first = scim.get.attribution(toy, group, top=15)["gene"]
@@ -85,7 +85,7 @@ def test_genes_that_were_not_measured_have_no_value(toy, model):
     assert not frame["mean"].isna().any()
 
 
-def test_a_reference_is_all_that_is_compared_with(toy, model):
+def test_only_the_reference_is_compared_with(toy, model):
     scim.tl.explain(toy, model=model, reference="B cell", **OPTIONS)
     both = toy.uns["scim_explain"]
     assert both["groups"].tolist() == ["T cell", "classical monocyte"]
@@ -96,7 +96,7 @@ def test_a_reference_is_all_that_is_compared_with(toy, model):
     assert correlated > 0.7
 
 
-def test_cells_of_no_group_are_not_looked_at(toy, model):
+def test_cells_without_a_group_are_ignored(toy, model):
     part = toy[toy.obs["n"] % 5 != 0].copy()
     toy.obs["cell_type"] = toy.obs["cell_type"].where(toy.obs["n"] % 5 != 0)
     for adata in (part, toy):
@@ -121,7 +121,7 @@ def test_pairs_with_empty_cells_are_left_out(toy, model):
     assert set(scim.get.attribution(toy)["group"]) == {"T cell", "classical monocyte"}
 
 
-def test_another_model_than_that_of_the_embedding_is_warned_of(adata, atlas_path):
+def test_another_model_than_that_of_the_embedding_warns(adata, atlas_path):
     scim.tl.explain(adata, atlas_path, **OPTIONS)
     with pytest.warns(ScimWarning, match=r"made by model .* Pass the atlas= or model= that embedded the cells"):
         scim.tl.explain(adata, model=fakes.tiny_model(7), **OPTIONS)
@@ -208,7 +208,7 @@ def test_bad_input(toy, model, how, error, message):
         (lambda a: scim.get.attribution("a.h5ad"), TypeError, "Expected an AnnData, got str"),
     ],
 )
-def test_bad_questions(toy, model, call, error, message):
+def test_bad_arguments_of_the_frame(toy, model, call, error, message):
     scim.tl.explain(toy, model=model, **OPTIONS)
     with pytest.raises(error, match=message):
         call(toy)

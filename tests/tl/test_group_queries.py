@@ -47,7 +47,7 @@ def search_groups(atlas, X, groups, **how):
 
 
 def by_hand(atlas, cells, allowed):
-    """Count for cells that are all centres."""
+    """Count for cells that are all centroids."""
     ids = np.flatnonzero(allowed)
     base = atlas.embeddings(ids)
     centre = cells.mean(axis=0) / np.linalg.norm(cells.mean(axis=0))
@@ -86,7 +86,7 @@ def test_a_state_is_coherent_whatever_its_size_and_a_mixture_is_not(atlas, k):
     assert of["mix"] < 10
 
 
-def test_the_order_of_cells_and_their_copies_do_not_matter(atlas):
+def test_the_order_of_cells_and_duplicates_do_not_matter(atlas):
     X, state = states(300, np.random.default_rng(3), noise=0.3)
     order = np.random.default_rng(4).permutation(300)
     once, again, doubled = (
@@ -113,7 +113,7 @@ def test_duplicates_are_counted_as_the_search_counts_them(tmp_path):
     assert [how["distinct"] for how in query_arguments] == [True] * 7 + [False] * 7
 
 
-def test_centres_are_ten_or_the_cells():
+def test_there_are_ten_centroids_or_the_cells():
     X, _ = states(40, np.random.default_rng(6))
     np.testing.assert_array_equal(_centres(X[:10]), np.unique(X[:10], axis=0))
     np.testing.assert_array_equal(_centres(np.repeat(X[:3], 20, axis=0)), np.unique(X[:3], axis=0))
@@ -141,6 +141,6 @@ def test_kmeans_of_cells_that_hardly_differ():
     assert squares < 1e-3
 
 
-def test_searching_for_cells_has_none(adata, atlas_path):
+def test_a_search_for_cells_has_no_coherence(adata, atlas_path):
     scim.tl.search(adata, atlas_path, k=3)
     assert "coherence" not in adata.uns["scim_search"]

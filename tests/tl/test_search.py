@@ -138,7 +138,7 @@ def test_hits_of_the_packaged_atlas_name_no_path(tmp_path):
     assert scim.get.hits(cells)["study"].notna().all()
 
 
-def test_copy_leaves_the_input_alone(adata, atlas):
+def test_copy_leaves_the_input_unchanged(adata, atlas):
     other = scim.tl.search(adata, atlas, k=2, key_added="found", copy=True)
     assert "found" in other.uns
     assert {"found_ids", "found_distances"} <= set(other.obsm)

@@ -41,7 +41,7 @@ def test_distances_of_cells(adata, atlas, where, max_memory):
     np.testing.assert_allclose(frame, 1 - atlas.embeddings(ids) @ means(adata, "cell_type").T, atol=1e-6)
 
 
-def test_the_state_is_what_a_search_asks_with(adata, atlas):
+def test_the_state_is_the_query_of_a_search(adata, atlas):
     scim.tl.search(adata, atlas, groupby="cell_type", k=150, duplicates="keep")
     frame = scim.tl.score_similarity(adata, "cell_type", atlas)
     record = adata.uns["scim_search"]
@@ -70,7 +70,7 @@ def test_samples(adata, atlas, max_memory):
     assert frame[["mean", "quantile"]].dtypes.tolist() == [np.float32, np.float32]
 
 
-def test_samples_without_studies_within_the_reach(adata, atlas):
+def test_samples_without_studies_within_the_label_radius(adata, atlas):
     frame = scim.tl.score_similarity(adata, "sample", atlas, sample_key="tissue", study_key=None)
     assert frame["sample"].tolist() == ["blood", "lung"] * 2
     assert (frame["study"] == "").all()

@@ -1,4 +1,4 @@
-"""Cells of a mouse are embedded, searched and explained as human cells with the same counts of its orthologs are."""
+"""Mouse cells are embedded, searched and explained like human cells with the same counts of the orthologs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cells():
     return fakes.of_a_mouse(fakes.cells(45, seed=9))
 
 
-def test_both_are_embedded_alike(cells, atlas_path):
+def test_both_have_the_same_embeddings(cells, atlas_path):
     mouse, human = cells
     assert human.n_vars > 80
     scim.tl.embed(mouse, atlas_path, species="mouse")
@@ -31,7 +31,7 @@ def test_both_are_embedded_alike(cells, atlas_path):
     assert "mapped_share" not in human.uns["scim"]["X_scim"]
 
 
-def test_a_file_is_streamed_alike(cells, atlas_path, tmp_path):
+def test_a_streamed_file_has_the_same_embeddings(cells, atlas_path, tmp_path):
     mouse, _ = cells
     mouse.write_h5ad(tmp_path / "mouse.h5ad")
     backed = anndata.read_h5ad(tmp_path / "mouse.h5ad", backed="r")
@@ -40,7 +40,7 @@ def test_a_file_is_streamed_alike(cells, atlas_path, tmp_path):
     np.testing.assert_array_equal(backed.obsm["X_scim"], mouse.obsm["X_scim"])
 
 
-def test_what_was_noted_is_enough_for_groups_and_genes(cells, atlas_path, tmp_path):
+def test_the_stored_mapping_suffices_for_groups_and_genes(cells, atlas_path, tmp_path):
     mouse, human = cells
     scim.tl.embed(mouse, atlas_path, species="mouse")
     scim.tl.embed(human, atlas_path)
@@ -57,7 +57,7 @@ def test_what_was_noted_is_enough_for_groups_and_genes(cells, atlas_path, tmp_pa
     pd.testing.assert_frame_equal(*near, atol=1e-5)
 
 
-def test_a_mapping_is_asked_for_again(cells, atlas_path):
+def test_a_mapping_must_be_given_again(cells, atlas_path):
     mouse, human = cells
     mapping = dict(zip(mouse.var_names, [*human.var_names, "RPS27", None], strict=True))
     scim.tl.embed(mouse, atlas_path, species=mapping)

@@ -1,8 +1,8 @@
 """Model folders in the form in which SCimilarity is published, of any size, without the packages that wrote them.
 
-`write_folder` makes a whole one; the other functions make its parts. Everything is written block by block, so that
-millions of cells need the memory of one block. Nothing here imports scim: whoever checks scim against the published
-package runs these files with that package's interpreter.
+`write_folder` writes a whole folder; the other functions write its parts. Everything is written block by block, so
+millions of cells need the memory of one block. These files do not import scim: checks against the published
+package run them with that package's interpreter.
 """
 
 from __future__ import annotations

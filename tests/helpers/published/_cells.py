@@ -1,4 +1,4 @@
-"""Made-up cells: unit vectors around one centre a label, drawn block by block, the same ones each time."""
+"""Simulated cells: unit vectors around a centroid of each label, drawn block by block, reproducibly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cells:
-    """`n` cells of some labels and studies; every block is a function of `seed` and of where it begins."""
+    """`n` cells of some labels and studies; every block is a function of `seed` and of its first row."""
 
     n: int
     dim: int = 16
@@ -27,7 +27,7 @@ class Cells:
     seed: int = 0
 
     def starts(self) -> range:
-        """Return where the blocks begin."""
+        """Return the first rows of the blocks."""
         return range(0, self.n, self.block)
 
     def rows(self, start: int) -> NDArray[np.int64]:
@@ -42,7 +42,7 @@ class Cells:
         return self._rng(start, 1).integers(0, self.n_labels, len(self.rows(start)))
 
     def study(self, start: int) -> NDArray[np.int64]:
-        """Return the number of each cell's study, (block,): studies lie one after the other, as in the published data."""
+        """Return the number of each cell's study, (block,): studies are contiguous, as in the published data."""
         return self.rows(start) * self.n_studies // self.n
 
     def annotated(self, start: int) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ LABELS = ("B cell", "T cell", "natural killer cell", "platelet", "classical mono
 
 
 class Folder(NamedTuple):
-    """What `write_folder` put where."""
+    """The paths and contents that `write_folder` wrote."""
 
     path: Path
     cells: Cells
@@ -53,7 +53,7 @@ def write_folder(
     final_newline: bool = False,
     in_order: bool = False,
 ) -> Folder:
-    """Write a folder of made-up cells; its memory is that of one block of `cells`.
+    """Write a folder of simulated cells, with the memory of one block of `cells`.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def write_folder(
     studies_in_labels
         `label<TAB>study` in reference_labels.tsv, as newer folders have it; else the label alone.
     in_order
-        Whether element i of an index file is cell i. hnswlib's threads add the cells in no order, so the default is
-        a random one (within each block of `cells`).
+        Whether element i of an index file is cell i. hnswlib's threads add the cells in any order, so the default is
+        a random order (within each block of `cells`).
     """
     cells = cells or Cells(300, n_labels=len(labels))
     assert cells.n_labels == len(labels)
@@ -105,7 +105,7 @@ def _frames(cells: Cells, labels: Sequence[str]) -> Iterator:
 
 
 def _orders(sizes: Sequence[int], seed: int, *, in_order: bool) -> list[NDArray[np.int64]]:
-    """Return in which order the cells of each block are added."""
+    """Return the order in which the cells of each block are added."""
     rng = np.random.default_rng([seed, 9])
     return [np.arange(size) if in_order else rng.permutation(size) for size in sizes]
 

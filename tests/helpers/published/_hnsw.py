@@ -1,4 +1,4 @@
-"""Index files of hnswlib 0.8, byte for byte in its layout; the graph in them may be made up."""
+"""Index files of hnswlib 0.8 in its exact layout; the graph may be random."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DELETED = 1
-"""The bit of a record's flags that says that the element is deleted."""
+"""The bit of a record's flags that marks a deleted element."""
 
 
 class HnswHeader(NamedTuple):
@@ -51,7 +51,7 @@ class HnswHeader(NamedTuple):
 
 
 def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the rows as an index for cosine keeps them: divided by their length, in float32; a zero row stays."""
+    """Return the rows as a cosine index stores them: divided by their length, in float32; a zero row is unchanged."""
     lengths = np.sqrt((vectors * vectors).sum(axis=1, dtype=np.float32)) + np.float32(1e-30)
     return vectors * (np.float32(1) / lengths)[:, None]
 
@@ -87,7 +87,7 @@ def write_hnsw(
     max_elements
         For how many elements there is room; `n` if not given.
     links
-        `"random"`: a graph that loads but leads nowhere; `"none"`: elements without links, and no upper level.
+        `"random"`: a graph that loads but cannot be searched; `"none"`: elements without links, and no upper level.
     """
     if isinstance(vectors, np.ndarray):
         n, vectors = len(vectors), [vectors]
@@ -115,7 +115,7 @@ def write_hnsw(
             rows = slice(start, start + len(block))
             file.write(_records(header, block, labels[rows], gone[rows], rng, links, normalise=normalise))
             start = rows.stop
-        assert start == n, f"{n} vectors were said, {start} came"
+        assert start == n, f"expected {n} vectors, got {start}"
         _write_upper(file, header, levels, rng)
     return header
 
@@ -153,7 +153,7 @@ def _records(header: HnswHeader, vectors, labels, gone, rng, links: str, *, norm
 
 
 def _write_upper(file: BinaryIO, header: HnswHeader, levels: NDArray[np.int8], rng: np.random.Generator) -> None:
-    """Write of each element how long its upper lists are, and these: links lead to elements of that level alone."""
+    """Write the lengths and the links of the upper lists of each element: links are to elements of the same level."""
     size = 4 + 4 * header.max_links
     reached = [np.flatnonzero(levels >= level) for level in range(header.max_level + 1)]
     before = 0

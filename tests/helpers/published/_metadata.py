@@ -1,4 +1,4 @@
-"""The data frame `cell_metadata`: 25 columns as in version 1.1, with what stands for missing there."""
+"""The data frame `cell_metadata`: 25 columns as in version 1.1, with its markers of missing values."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def metadata_block(
 
 
 def _texts(prefix: str, numbers: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Return prefix and number as text, each different text made once."""
+    """Return prefix and number as text; equal texts share an object."""
     different, of = np.unique(numbers, return_inverse=True)
     return np.array([f"{prefix}{i}" for i in different], object)[of]
 
@@ -116,7 +116,7 @@ def write_metadata(path: Path, frames: pd.DataFrame | Iterable[pd.DataFrame], n:
         with tiledb.open(str(path), "w") as array:
             array[start : start + len(frame)] = {name: frame[name].to_numpy() for name in frame}
         start += len(frame)
-    assert start == n, f"{n} rows were said, {start} came"
+    assert start == n, f"expected {n} rows, got {start}"
 
 
 def _create(path: Path, frame: pd.DataFrame, n: int) -> None:

@@ -47,9 +47,8 @@ def random_encoder(
 ) -> State:
     """Return an encoder with random weights, by the keys of its checkpoint.
 
-    With `cells` (n, n_genes), log-normalised, the running statistics of each batch normalisation are what these
-    cells give, and the mean of the last layer is zero, so that real cells spread over the sphere instead of lying in
-    one place.
+    With `cells` (n, n_genes), log-normalised, the running statistics of each batch normalisation are those of these
+    cells, and the mean of the last layer is zero, so that the embeddings of real cells spread over the sphere.
     """
     rng, state = np.random.default_rng(seed), {}
     widths = [n_genes, *hidden]
@@ -69,7 +68,7 @@ def random_encoder(
 def fit_last(
     state: State, cells: NDArray[np.float32], label: NDArray[np.int64], *, own: float = 0.2, seed: int = 2
 ) -> State:
-    """Return the encoder with a last layer that draws cells of one label together, as training does.
+    """Return the encoder with a last layer that maps cells of one label near each other, as training does.
 
     By ridge regression from the last hidden layer to a random unit vector a label, plus `own` times what the random
     layer made of the cell: cells (n, n_genes), label (n,).
@@ -98,7 +97,7 @@ def random_decoder(n_genes: int, hidden: Sequence[int] = (1024, 1024, 1024), lat
 
 
 def _before(state: State, i: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what layer i's batch normalisation is given."""
+    """Return the input of layer i's batch normalisation."""
     return x @ state[f"network.{i}.1.weight"].T + state[f"network.{i}.1.bias"]
 
 
@@ -116,7 +115,7 @@ def _through(state: State, n_layers: int, x: NDArray[np.float32]) -> NDArray[np.
 
 
 def embed(state: State, cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what an encoder makes of log-normalised cells, by numpy alone: (n, latent), unit rows."""
+    """Return the embeddings of log-normalised cells, by numpy alone: (n, latent), unit rows."""
     last = max(int(key.split(".")[1]) for key in state)
     x = _through(state, last, cells) @ state[f"network.{last}.weight"].T + state[f"network.{last}.bias"]
     return x / np.linalg.norm(x, axis=1, keepdims=True)

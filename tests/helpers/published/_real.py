@@ -54,7 +54,7 @@ def read_cells(folder: Path, name: str) -> ad.AnnData:
 
 
 def gene_symbols(folder: Path, n: int = 28_231) -> list[str]:
-    """Return `n` symbols in order, the measured ones first to be taken: those of the files, then HGNC's."""
+    """Return `n` sorted symbols: those of the files first, then HGNC's."""
     import pandas as pd
 
     measured = [set(read_cells(folder, name).var_names) for name in LABELLED]
@@ -74,7 +74,7 @@ def aligned(adata: ad.AnnData, genes: Sequence[str]) -> sp.csr_matrix:
 
 
 def real_cells(folder: Path, genes: Sequence[str], n: int | None = None, *, seed: int = 0) -> RealCells:
-    """Return the labelled cells of the files in `LABELLED`, or `n` of them at random, in no order."""
+    """Return the labelled cells of the files in `LABELLED`, or `n` of them at random, shuffled."""
     counts, labels, studies = [], [], []
     for name in LABELLED:
         adata = read_cells(folder, name)

@@ -38,4 +38,4 @@ def write_embedding(
             if len(block):
                 array[start : start + len(block)] = np.ascontiguousarray(block, np.float32)
             start += len(block)
-    assert start == n, f"{n} vectors were said, {start} came"
+    assert start == n, f"expected {n} vectors, got {start}"

@@ -10,7 +10,7 @@ from scim.index.filter import Column, Filter
 NAN = np.nan
 
 KINDS = [
-    # what comes, kind, values, codes
+    # input, kind, values, codes
     (["b", "a", None, "b"], "text", ["a", "b"], [1, 0, 2, 1]),
     (pd.Series(["b", NAN, pd.NA, ""], dtype=object), "text", ["", "b"], [1, 2, 2, 0]),
     (pd.Series(["b", None, "a"], dtype="string"), "text", ["a", "b"], [1, 2, 0]),
@@ -61,7 +61,7 @@ def test_codes(came, kind, values, codes):
 
 
 @pytest.mark.parametrize(("came", "kind", "values", "codes"), KINDS)
-def test_what_is_decoded_is_what_came(came, kind, values, codes):
+def test_decoded_values_are_the_input(came, kind, values, codes):
     found = Column.of("x", came).decode()
     assert found.name == "x"
     expected = [values[code] if code < len(values) else None for code in codes]
@@ -122,7 +122,7 @@ def test_other_types_are_refused(came, message):
 @pytest.mark.parametrize(
     ("n_values", "dtype"), [(255, np.uint8), (256, np.uint16), (65_535, np.uint16), (65_536, np.uint32)]
 )
-def test_codes_are_as_small_as_can_be(n_values, dtype):
+def test_codes_have_the_smallest_dtype(n_values, dtype):
     came = np.random.default_rng(0).permutation(np.arange(n_values + 1.0))
     came[came == n_values] = np.nan
     column = Column.of("n", came)
@@ -135,7 +135,7 @@ def test_codes_are_as_small_as_can_be(n_values, dtype):
 @pytest.mark.parametrize(
     "came", [["b", None, "a", "b"], [3, None, 1, 3], [True, None, False, True], [1.5, None, 0.5, 1.5]]
 )
-def test_take_and_decode_at_places(came):
+def test_take_and_decode_at_positions(came):
     column, places = Column.of("x", came), np.array([3, 1, 1, 0])
     taken = column.take(places)
     expected = [came[place] for place in places]

@@ -87,7 +87,7 @@ def test_rows_that_pass(expression, passing):
         ("not " * 150 + "ok", "more than 100 parts lie inside each other"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(expression, message):
+def test_invalid_expressions_are_refused(expression, message):
     with pytest.raises(FilterError, match=message):
         passing_rows(expression)
 
@@ -122,7 +122,7 @@ def test_a_field_of_several_texts_equals_each(expression, passing):
     assert passing_rows(expression, DISEASES, 6) == passing
 
 
-def test_unknown_values_go_by_the_parts():
+def test_errors_name_the_unknown_part():
     with pytest.raises(FilterError, match=r"no cell has disease == 'fibrosi'; did you mean 'fibrosis'\?"):
         passing_rows("disease == 'asthma || fibrosi'", DISEASES, 6)
     with pytest.raises(FilterError, match=r"it has \['asthma', 'fibrosis', 'flu', 'normal'\]"):
@@ -199,7 +199,7 @@ def test_no_expression_breaks_it(expression):
         assert set(passing_rows(expression)) <= set(range(5))
 
 
-def test_what_any_of_the_tables_has_is_known():
+def test_values_of_any_table_are_known():
     lung = coded(tissue=["lung", "lung"], note=[None, None], n=[1, 2])
     blood = coded(
         tissue=["blood", None, "liver"], sure=pd.array([True, None, False], dtype="boolean"), note=["a", "b", "a"]
@@ -226,7 +226,7 @@ def test_what_any_of_the_tables_has_is_known():
 def test_tables_that_disagree_about_a_column():
     with pytest.raises(FilterError, match="column 'n' holds numbers and text in different parts"):
         Filter("n == 1").check(coded(n=[1, 2]), coded(n=["1"]))
-    # Without any value it is of no kind.
+    # A column without values has no kind.
     where, nothing = Filter("n > 1"), coded(n=[None, None])
     where.check(nothing, coded(n=[1, 2]))
     assert where.mask(nothing, 2).tolist() == [False, False]

@@ -22,7 +22,7 @@ def rows(n: int = 12) -> sparse.csr_matrix:
 
 
 def make_encoder(seed: int = 0, **how) -> Encoder:
-    """An encoder whose batch normalisation does something."""
+    """An encoder with a batch normalisation that is not the identity."""
     random = torch.Generator().manual_seed(seed)
     encoder = Encoder(ModelConfig(n_genes=how.pop("n_genes", 111), latent_dim=6, **how), random).eval()
     for block in encoder.blocks:
@@ -129,7 +129,7 @@ def test_attributions_sum_to_the_squared_distance(how, observed):
     np.testing.assert_allclose(np.nansum(found, axis=1), ((Z[:20] - Z[20:]) ** 2).sum(1), atol=5e-3)
 
 
-def test_kept_where_the_anchor_has_more(observed):
+def test_attributions_are_kept_where_the_anchor_is_higher(observed):
     encoder, X = DenseEncoder(make_encoder(hidden=(16,)), observed), within(rows(20), observed)
     signed, kept = integrated_gradients(encoder, X[:10], X[10:]), attributions(encoder, X[:10], X[10:])
     expected = np.where(X[:10] > X[10:], np.abs(signed), 0)
@@ -146,12 +146,12 @@ def test_sparse_dense_and_chunks_are_the_same(monkeypatch):
     np.testing.assert_allclose(integrated_gradients(encoder, X[:10], X[10:]), dense, atol=1e-6)
 
 
-def test_a_cell_and_itself_differ_in_nothing():
+def test_equal_cells_have_no_attribution():
     X = rows(4)
     assert not integrated_gradients(DenseEncoder(make_encoder(hidden=(16,))), X, X).any()
 
 
-def test_gradients_that_were_switched_off_are_on():
+def test_gradients_work_in_inference_mode():
     encoder, X = DenseEncoder(fakes.tiny_model().encoder), rows(4)
     expected = integrated_gradients(encoder, X[:2], X[2:])
     with torch.inference_mode():
@@ -184,7 +184,7 @@ def test_one_pair_has_no_spread_and_no_pair_no_mean():
         (np.ones((2, 111)), np.zeros((2, 111)), "2 cells have no value in any observed gene.*leave their pairs out"),
     ],
 )
-def test_what_is_refused(anchors, negatives, message):
+def test_bad_arguments(anchors, negatives, message):
     with pytest.raises(ValueError, match=message):
         integrated_gradients(DenseEncoder(make_encoder(hidden=(4,))), anchors, negatives)
 
@@ -204,13 +204,13 @@ def test_without_captum_the_error_names_the_extra(monkeypatch):
 CODES = np.repeat([0, 1, 2, -1], [7, 40, 5, 9])
 
 
-def test_each_other_type_is_as_frequent_however_many_cells_it_has():
+def test_negatives_are_balanced_by_type():
     pairs = draw_pairs(CODES, 0, [1, 2], 200, np.random.default_rng(0))
     assert set(CODES[pairs.anchors]) == {0}
     assert np.bincount(CODES[pairs.negatives]).tolist() == [0, 100, 100]
 
 
-def test_no_cell_is_drawn_twice_more_often_than_another():
+def test_cells_are_drawn_evenly():
     pairs = draw_pairs(CODES, 0, [1, 2], 68, np.random.default_rng(0))
     assert set(np.unique(pairs.anchors, return_counts=True)[1]) <= {9, 10}
     drawn, times = np.unique(pairs.negatives, return_counts=True)

@@ -106,7 +106,7 @@ def test_no_cells_and_a_flat_cell(standardize):
     np.testing.assert_allclose(FoldedEncoder(net).encode(flat), expected, atol=1e-5)
 
 
-def test_the_net_and_the_rows_are_left_alone(X):
+def test_the_network_and_the_rows_are_unchanged(X):
     net, rows = make_net(standardize=True).train(), sparse.csr_matrix(X)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     n_threads = torch.get_num_threads()

@@ -14,7 +14,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_the_net_of_the_paper_has_its_number_of_parameters():
+def test_the_network_of_the_paper_has_its_number_of_parameters():
     # Encoders are linear in the number of genes: 1,024 weights each.
     n = sum(p.numel() for p in Encoder(ModelConfig.paper(n_genes=100), generator()).parameters())
     assert n + (28_231 - 100) * 1024 == 31_146_115

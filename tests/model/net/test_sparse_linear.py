@@ -63,7 +63,7 @@ def test_rows_inside_a_larger_matrix():
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_a_row_is_the_same_in_any_company(n_threads):
+def test_a_row_does_not_depend_on_the_other_rows(n_threads):
     _, _, linear = layer(50, 300)
     X = rows(20, 50, 0.2)
     together = apply(linear, X, n_threads=2)
@@ -71,7 +71,7 @@ def test_a_row_is_the_same_in_any_company(n_threads):
     np.testing.assert_array_equal(together, alone)
 
 
-def test_the_input_is_left_alone():
+def test_the_input_is_unchanged():
     _, _, linear = layer(30, 8)
     X = rows(6, 30, 0.3)
     before = X.copy()

@@ -3,7 +3,7 @@
     PYTHON tests/oracle/package network FOLDER CELLS.h5ad        a network of full shape
     PYTHON tests/oracle/package train FOLDER CELLS.h5ad CELLS.obo  a small one, trained
     PYTHON tests/oracle/package build FOLDER CELLS.h5ad           its indices, embeddings and metadata
-    PYTHON tests/oracle/package answer FOLDER QUERY.h5ad OUT      the results of the package for a query
+    PYTHON tests/oracle/package outputs FOLDER QUERY.h5ad OUT     the results of the package for a query
     PYTHON tests/oracle/package names OUT                         its public names and their arguments
 
 Nothing here imports scim: the tests compare the results.
@@ -22,13 +22,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # tests: for helpers.publish
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", choices=["network", "train", "build", "answer", "names"])
+    parser.add_argument("job", choices=["network", "train", "build", "outputs", "names"])
     parser.add_argument("paths", type=Path, nargs="+")
-    parser.add_argument("--only", nargs="+", default=[], help="of `answer`: which parts")
-    parser.add_argument("--knn", default="hnswlib", help="of `answer`: hnswlib or tiledb_vector_search")
+    parser.add_argument("--only", nargs="+", default=[], help="of `outputs`: which parts")
+    parser.add_argument("--knn", default="hnswlib", help="of `outputs`: hnswlib or tiledb_vector_search")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
-    more = {"only": given.only, "knn": given.knn} if given.job == "answer" else {}
+    more = {"only": given.only, "knn": given.knn} if given.job == "outputs" else {}
     importlib.import_module(given.job).run(*given.paths, **more)
 
 

@@ -25,7 +25,7 @@ def run(folder: Path, cells: Path, terms: Path) -> None:
 
     Batches are a fifth of the usual size: the package mines triplets in Python, in time that grows with their square.
     """
-    ontologies.import_cell_ontology.__defaults__ = (str(terms),)  # it would fetch the ontology
+    ontologies.import_cell_ontology.__defaults__ = (str(terms),)  # the package would download the ontology
     pl.seed_everything(0)
     data = MetricLearningDataModule(
         train_path=str(cells), label_column="celltype_name", study_column="study", batch_size=BATCH_SIZE, num_workers=1

@@ -63,7 +63,7 @@ def test_rows_are_those_of_scipy(max_memory, tmp_path):
 
 
 @pytest.mark.parametrize("max_memory", [10**9, 0])
-def test_checksums_tell_other_counts_apart(max_memory, tmp_path):
+def test_checksums_distinguish_counts(max_memory, tmp_path):
     X = random_matrix(20, 10, 0.5)
     known = filled(X, max_memory=10**9, step=20).checksums
     assert filled(X, max_memory=max_memory, step=3, scratch=tmp_path).checksums == known
@@ -114,7 +114,7 @@ def test_released_pages_are_read_again(tmp_path, monkeypatch):
         assert (store[rows] != X[rows]).nnz == 0
 
 
-def test_nothing_of_the_data_is_kept_or_changed():
+def test_the_data_is_neither_referenced_nor_changed():
     """A block may be a view of the user's matrix."""
     X = random_matrix(20, 10, 0.5)
     before = X.copy()
@@ -136,7 +136,7 @@ def test_texts_of_one_term_have_one_code():
     assert codes.tolist() == [2, 2, 3, 2, 0, 1, 0]
 
 
-# Processes that are refused or killed -------------------------------------------------------------------------------
+# Processes that fail or are killed -------------------------------------------------------------------------------
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="disks are filled, and processes forked, as on Linux")
 
@@ -145,7 +145,7 @@ def in_child(function, *args):
     """Run a function in a fork of this process; return its exit code."""
     process = multiprocessing.get_context("fork").Process(target=function, args=args)
     with warnings.catch_warnings():
-        # The package tiledb, if another test has used it, warns of forks: its threads are not in the child, which
+        # If another test has used the package tiledb, it warns of forks: its threads are not in the child, which
         # needs none of them.
         warnings.filterwarnings("ignore", message=".*fork", category=UserWarning)
         process.start()
@@ -166,7 +166,7 @@ def _write_beyond(limit, n_rows, step, folder):
 @linux
 @pytest.mark.parametrize("left", [0, 1, 100, 4096, 39_999])
 def test_a_full_disk_is_an_error_whatever_still_fits(tmp_path, left):
-    """10,000 values of 4 bytes: also if only the last of them does not fit."""
+    """10,000 values of 4 bytes, also if only the last of them does not fit."""
     assert in_child(_write_beyond, left, 100, 100, tmp_path) == 41
     assert in_child(_write_beyond, left, 100, 3, tmp_path) == 41
     assert [*tmp_path.iterdir()] == []
@@ -188,6 +188,6 @@ def _spill_and_die(folder, finished):
 
 @linux
 @pytest.mark.parametrize("finished", [False, True])
-def test_nothing_stays_of_a_process_that_was_killed(tmp_path, finished):
+def test_a_killed_process_leaves_no_file(tmp_path, finished):
     assert in_child(_spill_and_die, tmp_path, finished) == -signal.SIGKILL
     assert [*tmp_path.iterdir()] == []

@@ -17,16 +17,16 @@ def moves(table, min_studies=2):
     return {word: None if term is None else ontology.term_name(term) for word, term in found.items()}
 
 
-def test_rare_siblings_meet_in_their_parent():
+def test_rare_siblings_become_their_parent():
     assert moves([(CD4, "a", 3), (CD8, "b", 3)]) == {CD4: "mature alpha-beta T cell", CD8: "mature alpha-beta T cell"}
 
 
-def test_rare_cousins_meet_further_up():
+def test_rare_cousins_become_a_common_ancestor():
     assert moves([(CD8, "a", 3), (B, "b", 3)]) == {CD8: "lymphocyte", B: "lymphocyte"}
 
 
 def test_enough_studies_stay():
-    """The rule of the paper is about singletons; what two studies have is left alone, whatever is around it."""
+    """The rule of the paper is for labels of one study; a label of two studies is unchanged."""
     assert moves([(CD4, "a", 1), (CD4, "b", 1), (CD8, "a", 9), (CD8, "b", 9), (T, "a", 5), (T, "b", 5)]) == {}
     assert moves([(CD4, "a", 1), (CD4, "b", 1), (CD8, "a", 9)]) == {CD8: "mature alpha-beta T cell"}
     assert moves([("mine", "a", 1), ("mine", "b", 1)]) == {}
@@ -46,7 +46,7 @@ def test_a_rare_child_joins_a_label_above_it():
 
 
 def test_a_rare_parent_stays_when_its_child_joins_it():
-    """Else the child would get a label that no cell has any more."""
+    """Otherwise the child would get a label that no cell has."""
     assert moves([(T, "a", 3), (CD8, "b", 3)]) == {CD8: T}
 
 
@@ -54,7 +54,7 @@ def test_a_rare_parent_stays_above_a_child_with_enough_studies():
     assert moves([(T, "a", 3), (CD8, "b", 3), (CD8, "c", 3)]) == {}
 
 
-def test_without_anything_above_it_is_left_out():
+def test_a_rare_label_without_ancestors_is_left_out():
     assert moves([("mine", "a", 3), (B, "a", 1), (B, "b", 1)]) == {"mine": None}
     assert moves([(B, "a", 3)]) == {B: None}
 
@@ -73,7 +73,7 @@ def test_more_studies_can_be_required():
 
 
 def test_every_label_that_is_left_has_its_studies():
-    """At or below it, whatever the labels are: random tables of real terms."""
+    """At the label or its descendants, for any labels: random tables of real terms."""
     names = [T, CD4, CD8, B, "naive B cell", "memory B cell", "monocyte", "classical monocyte", "natural killer cell",
              "platelet", "pancreatic A cell", "mine"]  # fmt: skip
     for seed in range(25):

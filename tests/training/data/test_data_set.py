@@ -27,7 +27,7 @@ def data_of(adata, name="x", **kwargs):
 
 
 def whole(data, genes=None):
-    """All rows, put at the positions of the blocks."""
+    """Return all rows, at the positions of the blocks."""
     genes = data.genes if genes is None else genes
     X = np.full((data.n_cells, len(genes)), np.nan)
     for rows, block in data.blocks(genes):
@@ -38,14 +38,14 @@ def whole(data, genes=None):
 
 @pytest.fixture(params=["memory", "h5ad", "zarr", "dense h5ad", "csc h5ad"])
 def stored(request, tmp_path):
-    """Opens an AnnData from wherever it is kept."""
+    """Open an AnnData in memory or from a file."""
 
     def put(adata):
         if request.param == "memory":
             return opened(adata, [])
         if request.param == "zarr":
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # anndata speaks of its next default
+                warnings.simplefilter("ignore", UserWarning)  # anndata warns of its next default
                 adata.write_zarr(tmp_path / "x.zarr")
             return opened(tmp_path / "x.zarr", list(adata.obs))
         if request.param != "h5ad":
@@ -111,7 +111,7 @@ def test_names_of_one_gene_are_summed():
     assert np.array_equal(found[:, 0], adata.X[:, at].toarray().sum(axis=1))
 
 
-def test_symbols_meet_ensembl_ids():
+def test_symbols_match_ensembl_ids():
     a, b = toy(), toy()
     b.var_names = GENES.astype(str)
     one, other = data_of(a), data_of(b)
@@ -128,7 +128,7 @@ def test_the_names_may_be_in_a_column_of_var():
     assert np.array_equal(whole(data_of(adata), GENES), adata.X.toarray())
 
 
-def test_measured_says_which_genes_are_known():
+def test_measured_marks_the_known_genes():
     data = data_of(toy()[:, 10:70].copy())
     assert np.flatnonzero(data.measured(GENES)).tolist() == list(range(10, 70))
 
@@ -159,7 +159,7 @@ def test_a_layer_and_the_undone_logarithm():
         ({}, {"gene_key": "mine"}, KeyError, "gene_key='mine' is not a column of var"),
     ],
 )
-def test_what_is_wrong_is_named(column, kwargs, error, match):
+def test_errors_name_the_problem(column, kwargs, error, match):
     adata = toy()
     for name, value in column.items():
         adata.obs[name] = value
@@ -167,7 +167,7 @@ def test_what_is_wrong_is_named(column, kwargs, error, match):
         data_of(adata, **kwargs)
 
 
-def test_an_error_about_counts_says_in_which_data_set():
+def test_an_error_about_counts_names_the_data_set():
     scaled = toy()
     scaled.X = scaled.X.toarray() - 2
     with pytest.raises(ValueError, match=r"^mine: X has negative values"):

@@ -110,7 +110,7 @@ def test_the_rules_of_the_paper():
     assert CellFilters.paper() == CellFilters(min_counts=1001, min_genes=501, max_mito=0.2, min_studies=2)
 
 
-def test_more_than_so_many_counts_pass_the_paper():
+def test_the_limits_of_the_paper_are_exclusive():
     """'> 1000 counts' and '> 500 genes' leave out 1000 and 500."""
     adata = scim.datasets.toy(3)[:, [0]].copy()
     wide = pd.DataFrame(index=[f"GENE{i}" for i in range(600)])
@@ -160,7 +160,7 @@ def test_cancer_by_words():
 
 
 def test_columns_are_those_of_the_labelled_cells():
-    """The rules look at the rows that are left, not at the first ones."""
+    """The filters read the remaining rows, not the first ones."""
     adata = toy()
     adata.obs["doublet"] = [True, False, False, False, True, False]
     adata.obs.loc[adata.obs_names[[0, 2]], "cell_type"] = np.nan
@@ -194,7 +194,7 @@ def test_bad_rules_are_named(rules, error, match):
 
 
 def test_a_data_set_of_which_no_cell_is_left_is_named():
-    """As a panel, whose cells have few counts in few genes: a study would be gone without a word."""
+    """For example a gene panel with few counts in few genes; the study must not disappear silently."""
     with pytest.warns(UserWarning, match=r"x: none of 6 cells passes .*fewer than 501 genes: 6.*for a panel") as got:
         assert kept(toy(), filters=CellFilters(min_genes=501)) == ([], {"fewer than 501 genes": 6})
     assert len(got) == 1

@@ -16,7 +16,7 @@ def toy(n=60, seed=0):
     return scim.datasets.toy(n, rng=seed)
 
 
-def test_the_report_says_what_each_rule_did(tmp_path):
+def test_the_report_has_the_effect_of_each_filter(tmp_path):
     a, b = toy(), toy(seed=1)
     b.obs.loc[b.obs_names[:10], "cell_type"] = np.nan
     totals = np.asarray(a.X.sum(axis=1)).ravel()
@@ -37,7 +37,7 @@ def test_the_report_says_what_each_rule_did(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:study2. none of 60 cells passes the filters .doublets. 60.")
 def test_a_data_set_without_cells_left_is_left_out():
-    """It chooses no gene, and no cell is seen through its panel."""
+    """It selects no gene, and its gene panel is not used for augmentation."""
     a, b, empty = toy(), toy(seed=1), toy(seed=2)[:, :80].copy()
     for adata in (a, b, empty):
         adata.obs["doublet"] = adata is empty

@@ -33,7 +33,7 @@ def files(tmp_path):
     """One h5ad file and one zarr folder, of two seeds."""
     toy(seed=1).write_h5ad(tmp_path / "a.h5ad")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # anndata speaks of its next default
+        warnings.simplefilter("ignore", UserWarning)  # anndata warns of its next default
         toy(seed=2).write_zarr(tmp_path / "b.zarr")
     return tmp_path / "a.h5ad", tmp_path / "b.zarr"
 
@@ -92,7 +92,7 @@ def test_inputs_of_one_name_are_numbered(tmp_path):
 
 
 class Store:
-    """Has cells, in one part or in several."""
+    """An object with cells, in one part or in several."""
 
     def __init__(self, n_parts):
         self.n_parts, self.columns = n_parts, []
@@ -141,12 +141,12 @@ def test_other_objects_are_refused():
 
 
 @pytest.mark.parametrize("nothing", [[], (), {}])
-def test_nothing_is_refused(nothing):
+def test_empty_input_is_refused(nothing):
     with pytest.raises(ValueError, match="at least one AnnData to train on, got none"):
         names(nothing)
 
 
-def test_an_atlas_is_to_be_opened(tmp_path):
+def test_the_path_of_an_atlas_is_refused(tmp_path):
     path = tmp_path / "toy.scim"
     path.mkdir()
     (path / "atlas.json").touch()

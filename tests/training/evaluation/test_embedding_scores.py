@@ -82,7 +82,7 @@ def test_one_point_is_no_embedding():
     found = embedding_scores(X, ["a", "b", "c"] * 10, ["x"] * 15 + ["y"] * 15, k=29)
     assert found["ontology_silhouette"] == 0
     assert found["label_silhouette"] == 0.5
-    assert found["batch_silhouette"] == 1  # mixed as well as can be
+    assert found["batch_silhouette"] == 1  # perfectly mixed
     assert found["knn_purity"] == pytest.approx(1 / 3, abs=0.05)
     assert all(np.isfinite(value) for value in found.values())
 

@@ -120,7 +120,7 @@ def test_a_data_set_without_labels_but_those_left_out_does_not_train(model, tmp_
 
 
 def test_training_and_evaluating_is_one_call():
-    """Three trainings of a few steps on toy cells, to see the parts fit together."""
+    """Three trainings of a few steps on toy cells, as an integration test."""
     config = TrainConfig(n_members=1, n_steps=3, batch_size=30, reconstruction_weight=0.1)
 
     def train_on(others):

@@ -44,14 +44,14 @@ def test_a_descendant_is_right_and_an_ancestor_is_not():
     assert scores.summary["macro_f1_ontology"] == pytest.approx(2 / 3)
 
 
-def test_a_descendant_given_wrongly_is_false():
+def test_a_wrong_descendant_is_a_false_positive():
     scores = label_scores([T, T, B], [CD4, CD8, CD4])
     # T: 2 right, and a B cell was called a kind of T cell
     assert row(scores, T)["precision_ontology"] == pytest.approx(2 / 3)
     assert scores.summary["macro_f1_ontology"] == pytest.approx((2 * 2 / (2 * 2 + 1)) / 2)
 
 
-def test_words_of_one_term_are_one_label():
+def test_synonyms_are_one_label():
     scores = label_scores(
         ["CL:0000084", "T lymphocyte", "t cell", "my cells"], ["T cell", "T cell", "CL_0000084", "my cells"]
     )
@@ -103,7 +103,7 @@ words = st.sampled_from(["a", "b", "c", "d", None])
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), words), min_size=1, max_size=40))
-def test_words_score_as_scikit_learn_says(pairs):
+def test_scores_of_free_text_equal_those_of_scikit_learn(pairs):
     true, predicted = (list(part) for part in zip(*pairs, strict=True))
     scores = label_scores(true, predicted)
     known = ["?" if word is None else word for word in predicted]
@@ -121,7 +121,7 @@ terms = st.sampled_from([T, CD4, CD8, B, NK, "lymphocyte"])
 
 
 @given(st.lists(st.tuples(terms, terms), min_size=1, max_size=30))
-def test_the_ontology_scores_as_a_loop_says(pairs):
+def test_ontology_scores_equal_those_of_a_loop(pairs):
     scores = label_scores(*zip(*pairs, strict=True))
 
     def includes(label):

@@ -19,7 +19,7 @@ def cells(n=60, seed=0, names=(T, CD4, CD8, B, NK)):
 
 
 def loop(X, labels):
-    """The definition, pair by pair."""
+    """Compute the silhouette by its definition, pair by pair."""
     distance = 1 - oracles.unit(X).astype(np.float64) @ oracles.unit(X).astype(np.float64).T
 
     def above(label):
@@ -58,7 +58,7 @@ def test_descendants_count_as_the_label_and_ancestors_are_ignored():
     assert found[2] == pytest.approx(1)
 
 
-def test_free_words_are_related_to_nothing():
+def test_free_text_is_related_to_nothing():
     X, labels, _ = cells(names=("a", "b", "c"))
     expected = silhouette_samples(X, labels.astype(str), metric="cosine")
     np.testing.assert_allclose(ontology_silhouette(X, labels), expected, atol=1e-6)

@@ -74,7 +74,7 @@ def test_directions_are_uncorrelated_within_and_between_labels(table):
 
 
 def test_a_weight_is_a_number_of_cells(table):
-    """Cells that come 1 to 4 times, so that labels of different sizes are alike, are cells with that weight."""
+    """Cells that are repeated 1 to 4 times equal cells with that weight."""
     X, labels = table
     kept = np.flatnonzero((labels != 1) | (np.arange(len(X)) % 4 == 0))
     X, labels = X[kept], labels[kept]

@@ -68,7 +68,7 @@ def test_it_is_saved_and_loaded(method, tmp_path):
     assert loaded.decoder is None
 
 
-def test_the_uid_tells_maps_apart():
+def test_the_uid_differs_between_maps():
     a, b, c = toy_model()[0], toy_model()[0], toy_model("whitening")[0]
     assert a.uid == b.uid != c.uid
 
@@ -85,7 +85,7 @@ def test_an_atlas_of_it_annotates_and_searches(method, tmp_path):
     scim.tl.search(query, tmp_path / "a.scim", k=5)
     truth = query.obs["cell_type"].astype(str)
     known = query.obs["scim_label"].notna()
-    assert known.mean() > 0.8  # what lies far from all is unknown
+    assert known.mean() > 0.8  # cells far from all are unknown
     assert (query.obs["scim_label"].astype(str) == truth)[known].mean() > 0.95
     hits = scim.get.hits(query, ["label"])
     assert (hits["label"].astype(str).to_numpy() == truth[hits["query"].astype(str)].to_numpy()).mean() > 0.9
@@ -114,4 +114,4 @@ def test_nets_without_hidden_layers_can_be_trained():
     decoder(encoder(x)).square().sum().backward()
     assert encoder.first.weight.grad is not None
     assert decoder(encoder(x)).shape == (4, 5)
-    assert torch.equal(encoder(x), encoder.eval()(x))  # no dropout on the way
+    assert torch.equal(encoder(x), encoder.eval()(x))  # without dropout

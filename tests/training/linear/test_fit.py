@@ -31,7 +31,7 @@ def test_every_name_is_an_objective():
 
 
 @pytest.mark.parametrize("method", LINEAR)
-def test_the_map_is_around_the_mean_and_tells_labels_apart(method, iris):
+def test_the_map_is_centred_and_separates_labels(method, iris):
     X, labels = iris
     affine = fit(method, X, labels)
     assert (affine.weight.shape, affine.bias.shape) == ((2, 4), (2,))
@@ -41,7 +41,7 @@ def test_the_map_is_around_the_mean_and_tells_labels_apart(method, iris):
     unit = Z / np.linalg.norm(Z, axis=1, keepdims=True)
     cosine = unit @ unit.T
     np.fill_diagonal(cosine, -1)
-    # Setosa is far from the two others, which an angle in the plane of two components can no longer all tell.
+    # Setosa is far from the two others, so the angle in the plane of two components cannot separate all three.
     nearest = labels[cosine.argmax(axis=1)]
     assert (nearest == labels)[labels == 0].all()
     assert (nearest == labels).mean() > 0.7
@@ -67,7 +67,7 @@ def test_units_of_the_input_do_not_matter(method, iris):
 
 
 @pytest.mark.parametrize(("method", "n"), [("whitening", 4), ("lda", 2), ("linear_nca", 4), ("lmnn", 4), ("itml", 4)])
-def test_dimensions_that_a_method_does_not_have_are_not_made_up(method, n, iris, caplog):
+def test_fewer_dimensions_of_a_method_are_logged(method, n, iris, caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
         affine = fit(method, *iris, latent_dim=9)
     assert affine.weight.shape == (n, 4)
@@ -79,7 +79,7 @@ def test_dimensions_that_a_method_does_not_have_are_not_made_up(method, n, iris,
 
 
 @pytest.mark.parametrize("method", LINEAR)
-def test_a_constant_gene_and_a_gene_twice_are_no_obstacle(method, iris):
+def test_constant_and_duplicated_genes(method, iris):
     X, labels = iris
     X = np.concatenate([X, X[:, :1], np.zeros((150, 2), np.float32)], axis=1)
     affine = fit(method, X, labels, 3)

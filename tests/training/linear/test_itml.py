@@ -38,7 +38,7 @@ def test_one_projection_by_hand():
 
 
 def test_one_projection_is_the_nearest_matrix():
-    """Sherman-Morrison: the inverse changes by a multiple of v v', which is what stationarity asks for."""
+    """Sherman-Morrison: the inverse changes by a multiple of v v', as stationarity requires."""
     v, B = np.array([1.0, -2.0, 0.5]), np.diag([1.0, 0.5, 2.0]) + 0.2
     A = B.copy()
     step = bregman_projection(A, v, -1.0, 7.0, 0.0, HARD)
@@ -46,7 +46,7 @@ def test_one_projection_is_the_nearest_matrix():
     np.testing.assert_allclose(np.linalg.inv(A), np.linalg.inv(B) + step * np.outer(v, v), atol=1e-12)
 
 
-def test_with_slack_distance_and_bound_meet():
+def test_with_slack_the_distance_equals_the_bound():
     v, A, bound, slack = np.array([2.0, 0.0]), np.eye(2), 1.0, 3.0
     step = bregman_projection(A, v, 1.0, bound, 0.0, slack)
     assert v @ A @ v == pytest.approx(1 / (1 / bound + step / slack))
@@ -96,7 +96,7 @@ def test_the_metric_stays_positive_definite(slack):
     assert np.maximum(violated, 0).mean() < np.maximum(before, 0).mean()
 
 
-def test_labels_of_iris_lie_apart_as_published():
+def test_labels_of_iris_are_separated_as_published():
     """metric-learn's own test of its ITML."""
     Z, labels = load_iris(return_X_y=True)
     A = itml(draw_pairs(Z, labels, np.random.default_rng(0)), max_sweeps=1000)

@@ -12,7 +12,7 @@ from scim.training.linear._pairwise import lmnn, lmnn_loss, targets
 
 
 def brute_force(L, Z, labels, near, studies):
-    """The loss as it is written, in loops."""
+    """Compute the loss by its definition, in loops."""
     Y, total, n = Z @ L.T, 0.0, 0
     for i in range(len(Z)):
         alone = not ((labels == labels[i]) & (studies != studies[i])).any()
@@ -64,8 +64,8 @@ def test_targets_are_of_other_studies_unless_one_has_them_all():
     assert targets(Z, labels, studies, 2).tolist() == [[3, -1], [3, -1], [3, -1], [2, 1], [5, -1], [4, -1]]
 
 
-def test_studies_are_brought_together():
-    """Along x lie the studies, far apart; along y the labels."""
+def test_distances_between_studies_shrink():
+    """Studies differ along x, by large distances; labels along y."""
     random = np.random.default_rng(0)
     labels, studies = np.arange(120) % 2, np.arange(120) // 60
     Z = np.stack([studies * 8 + random.normal(size=120), labels * 3 + random.normal(size=120)], axis=1)
@@ -117,7 +117,7 @@ def test_iris_as_published():
     assert error(Z @ L.T, labels, 5) <= 0.034
 
 
-def test_labels_of_iris_lie_apart_as_published():
+def test_labels_of_iris_are_separated_as_published():
     """metric-learn's own test of its LMNN with 5 targets."""
     Z, labels = load_iris(return_X_y=True)
     L = lmnn(Z, labels, np.eye(4), n_targets=5)
@@ -132,8 +132,8 @@ def test_wine_is_learned():
     assert error(Z @ L.T, labels, 3) <= 0.03
 
 
-def test_layers_of_labels_are_told_apart():
-    """The stripes of the paper's kind: a label is thin along y and long along x, and x must not count."""
+def test_layers_of_labels_are_separated():
+    """Stripes as in the paper: a label is thin along y and long along x, and x must not count."""
     random = np.random.default_rng(0)
     labels = np.arange(150) % 5
     Z = np.stack([random.normal(size=150) * 20, labels + random.normal(size=150) * 0.1], axis=1)
@@ -143,10 +143,10 @@ def test_layers_of_labels_are_told_apart():
     assert np.linalg.norm(L[:, 0]) < 0.1 * np.linalg.norm(L[:, 1])
 
 
-def test_one_label_and_labels_of_one_cell_are_no_obstacle():
+def test_one_label_and_labels_of_one_cell():
     Z, _ = some_cells(5)
     zero = np.zeros(5, dtype=int)
     L = lmnn(Z, zero, np.eye(4))
     assert lmnn_loss(L, Z, zero, targets(Z, zero, zero, 3), zero)[0] < 1e-6
-    L = lmnn(Z, np.arange(5), np.eye(4))  # nothing to pull: nothing changes
+    L = lmnn(Z, np.arange(5), np.eye(4))  # no target neighbours: nothing changes
     np.testing.assert_array_equal(L, np.eye(4))

@@ -49,7 +49,7 @@ def test_moments_with_weights_are_those_of_the_whole():
     np.testing.assert_allclose(found.within + found.between, total, atol=1e-5)
 
 
-def test_weights_alike_are_no_weights_and_zero_leaves_a_cell_out():
+def test_equal_weights_change_nothing_and_zero_excludes_a_cell():
     X, labels = cells()
     alone = read(cut(X[:200], labels[:200]))[1]
     weights = np.where(np.arange(400) < 200, 7.0, 0.0)
@@ -66,7 +66,7 @@ def test_blocks_of_any_size_give_the_same():
 
 
 def test_the_basis_of_many_genes_keeps_labels_and_variance():
-    """Fifty directions of variance and six labels in 700 genes; a rare label lies where nothing else does."""
+    """Fifty directions of variance and six labels in 700 genes; a rare label lies in a direction of its own."""
     random = np.random.default_rng(0)
     labels = np.concatenate([random.integers(5, size=897), [5, 5, 5]])
     X = random.normal(size=(900, 50)) @ random.normal(size=(50, 700)) + 0.01 * random.normal(size=(900, 700))

@@ -10,7 +10,7 @@ from scim.training.linear._pairwise import excluded, nca, nca_loss, single_study
 
 
 def brute_force(L, Z, labels, studies):
-    """The probability that is maximised, as it is written, in loops."""
+    """Compute the maximised probability by its definition, in loops."""
     Y, total = Z @ L.T, 0.0
     for i in range(len(Z)):
         alone = not ((labels == labels[i]) & (studies != studies[i])).any()
@@ -56,14 +56,14 @@ def test_with_one_study_it_is_that_of_scikit_learn(load):
     assert values[0] < values[2]
 
 
-def test_a_far_cell_is_no_obstacle():
+def test_an_outlier_does_not_break_the_fit():
     Z = np.array([[0.0], [1], [1e6], [1e6 + 1]])
     value, gradient = nca_loss(np.eye(1), Z, np.array([0, 0, 1, 2]), np.zeros(4, dtype=int))
     assert value == pytest.approx(-0.5)
     assert np.isfinite(gradient).all()
 
 
-def test_cells_without_any_other_count_nothing():
+def test_cells_without_neighbours_count_nothing():
     value, gradient = nca_loss(np.eye(1), np.zeros((1, 1)), np.zeros(1, dtype=int), np.zeros(1, dtype=int))
     assert value == 0
     assert not gradient.any()

@@ -24,7 +24,7 @@ def X():
     return sparse.random(300, 50, density=0.3, format="csr", rng=0, dtype=np.float32).ceil() * 20
 
 
-def test_thinning_keeps_whole_counts_and_invents_none(X):
+def test_thinning_gives_whole_counts_that_are_not_larger(X):
     thinned = thin(X, 1.0, np.random.default_rng(0))
     assert (thinned.data == np.round(thinned.data)).all()
     assert (thinned.toarray() <= X.toarray()).all()
@@ -44,13 +44,13 @@ def test_mixing_adds_one_to_five_partners_or_nothing():
     mixed = mix(X, lambda rows: next(partners)[rows], 0.5, np.random.default_rng(0))
     assert (mixed != mixed.multiply(X)).nnz == 0
     values, counts = np.unique(mixed.diagonal(), return_counts=True)
-    # each further partner comes with 0.7: half stay alone, then 0.5 * (0.3, 0.7 * 0.3, ...), the rest have five
+    # each further partner is added with probability 0.7: half have none, then 0.5 * (0.3, 0.7 * 0.3, ...), the rest have five
     assert values.tolist() == [1, 11, 111, 1111, 11111, 111111]
     expected = [0.5, *(0.5 * 0.3 * 0.7**k for k in range(4)), 0.5 * 0.7**4]
     np.testing.assert_allclose(counts / 4000, expected, atol=0.03)
 
 
-def test_a_platform_multiplies_each_gene_alike_in_all_of_its_cells():
+def test_a_platform_multiplies_a_gene_equally_in_all_cells():
     counts = torch.ones(4000, 300)
     factors = shift_platform(counts, 0.8, torch.Generator().manual_seed(0))
     rows, members = factors.unique(dim=0, return_counts=True)
@@ -70,7 +70,7 @@ def hide(observed, panels, **kwargs):
     return hide_genes(observed, panels, weight, TrainConfig(**options), torch.Generator().manual_seed(0))
 
 
-def test_hidden_genes_were_measured_and_enough_are_left():
+def test_masked_genes_were_measured_and_enough_remain():
     rng = np.random.default_rng(0)
     panels = torch.from_numpy((rng.random((3, 1000)) < 0.7).astype(np.float32))
     observed = panels[torch.from_numpy(rng.integers(0, 3, 400))]
@@ -80,7 +80,7 @@ def test_hidden_genes_were_measured_and_enough_are_left():
     assert seen.sum(1).min() < 200 < observed.sum(1).min()
 
 
-def test_nothing_is_hidden_unless_asked():
+def test_no_gene_is_masked_by_default():
     panels = torch.ones(1, 500)
     observed = torch.ones(20, 500)
     assert torch.equal(hide(observed, panels, random_panel=0.0, study_panel=0.0), observed)

@@ -69,7 +69,7 @@ def test_few_cells_lose_nothing(hidden):
     np.testing.assert_allclose(found @ found.T, joined @ joined.T, atol=1e-5)
 
 
-def test_the_global_generator_stays_where_it_is():
+def test_the_global_generator_is_not_used():
     before = torch.random.get_rng_state()
     merge_encoders(encoders((8,)), cells(), torch.ones(N))
     assert torch.equal(torch.random.get_rng_state(), before)

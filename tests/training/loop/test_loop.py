@@ -1,4 +1,4 @@
-"""Where it runs, what it logs, when it stops, and what it leaves behind."""
+"""Devices, logs, early stopping, and files of a training."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def three_studies():
 # Log, precision, processes ------------------------------------------------------------------------------------------
 
 
-def test_a_log_says_what_the_losses_were(tmp_path, monkeypatch):
-    """It is there although the run is no multiple of anything, and a second run has its own."""
+def test_the_log_has_the_losses(tmp_path, monkeypatch):
+    """The log is complete for any number of steps, and a second run has another log."""
     monkeypatch.setattr(_loop, "_LOG_EVERY", 5)
     trainings.fit(tmp_path, **three_studies())
     found = rows_of(tmp_path / "log" / "version_0" / "metrics.csv")
@@ -68,7 +68,7 @@ def test_the_fabric_of_the_user_is_used():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked as on Linux")
 def test_two_processes_return_one_model(tmp_path):
-    """They draw different cells, stop together, and resume after both were killed: seconds, for four processes."""
+    """They draw different cells, stop together, and resume after both were killed; seconds, for four processes."""
     changes = {**three_studies(), "patience": 1, "n_steps": 30}
     assert trainings.run(trainings.fit_with_two, tmp_path / "a", changes) == 0
     a, b = (scim.model.load(tmp_path / "a" / f"rank{i}") for i in range(2))
@@ -88,7 +88,7 @@ def test_two_processes_return_one_model(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked as on Linux")
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_two_processes_without_a_seed_draw_the_same(tmp_path, checkpoint):
-    """A seed of its own in each would choose other cells to compare members by, and refuse the state: seconds."""
+    """Different seeds would select different cells to align the members, and the checkpoint would be refused; seconds."""
     changes = {**three_studies(), "rng": None, "n_members": 2, "reconstruction_weight": 0.0, "n_steps": 5}
     changes |= {"checkpoint": tmp_path / "state"} if checkpoint else {}
     assert trainings.run(trainings.fit_with_two, tmp_path, changes) == 0
@@ -96,7 +96,7 @@ def test_two_processes_without_a_seed_draw_the_same(tmp_path, checkpoint):
     assert a.uid == b.uid
 
 
-def test_several_devices_have_to_be_launched():
+def test_several_devices_must_be_launched():
     with pytest.raises(RuntimeError, match=r"launch\(\)"):
         trainings.fit(fabric=Fabric(accelerator="cpu", devices=2, strategy="ddp_fork"))
 
@@ -133,7 +133,7 @@ def state_of_the_world():
     ("objective", "deterministic"),
     [("triplet", (False, False)), ("supcon", (True, False)), ("moco", (True, True)), ("lda", (False, False))],
 )
-def test_the_world_is_as_before(objective, deterministic):
+def test_global_state_is_unchanged(objective, deterministic):
     torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
     try:
         before = state_of_the_world()
@@ -145,7 +145,7 @@ def test_the_world_is_as_before(objective, deterministic):
         torch.use_deterministic_algorithms(mode=False)
 
 
-def test_the_world_is_as_before_after_an_error(monkeypatch):
+def test_global_state_is_unchanged_after_an_error(monkeypatch):
     def fail(run):
         assert torch.get_num_threads() == scim.settings.n_threads == 1
         assert torch.are_deterministic_algorithms_enabled()
@@ -159,7 +159,7 @@ def test_the_world_is_as_before_after_an_error(monkeypatch):
     assert state_of_the_world() == before
 
 
-def test_progress_obeys_the_settings(monkeypatch, capsys):
+def test_progress_follows_the_settings(monkeypatch, capsys):
     for wanted in (True, False):
         monkeypatch.setattr(scim.settings, "progress", wanted)
         trainings.fit(n_steps=2)
@@ -172,7 +172,7 @@ def test_progress_obeys_the_settings(monkeypatch, capsys):
 
 
 def test_validation_studies_never_train(monkeypatch):
-    """Neither are their cells drawn, nor do they choose genes: other counts of theirs change nothing."""
+    """Their cells are not drawn and do not select genes: other counts of these studies change nothing."""
     drawn = []
     make = _loop.Batches.__init__
 
@@ -195,7 +195,7 @@ def test_validation_studies_never_train(monkeypatch):
 
 
 class Scripted:
-    """A validation that gives the scores it was given, and keeps the weights it was shown."""
+    """A validation with predefined scores, which records the weights."""
 
     def __init__(self, scores):
         self.scores, self.shown = iter(scores), []
@@ -215,8 +215,8 @@ class Scripted:
         ([0.3, 0.2], 1, 2, 0),
     ],
 )
-def test_it_stops_after_patience_with_the_best_weights(monkeypatch, scores, patience, n_looks, best):
-    """Looks at steps 2, 4, ..., 11."""
+def test_training_stops_after_patience_with_the_best_weights(monkeypatch, scores, patience, n_looks, best):
+    """Validates at steps 2, 4, ..., 11."""
     scripted = Scripted(scores)
     monkeypatch.setattr(_train, "Validation", lambda *args: scripted)
     model = trainings.fit(**three_studies(), patience=patience, validate_every=2)
@@ -246,7 +246,7 @@ class Lookup(torch.nn.Module):
 
 
 def test_the_score_by_hand():
-    """Cells with one loud gene each: 0, 1, 2 stand for the known labels, the gene says which one is found.
+    """Cells with one highly expressed gene each: genes 0, 1, 2 are the known labels, and give the predicted label.
 
     Training: 20 of each label. Held out: 4 T cells of which 1 is taken for a B cell, 2 B cells of which 1 is taken for
     a monocyte, 2 monocytes, all found. F1 of T: p 1, r 3/4; of B: p 1/2, r 1/2; of monocytes: p 2/3, r 1.
@@ -270,7 +270,7 @@ def test_the_score_by_hand():
     assert encoder.training
 
 
-def test_a_validation_that_can_find_nothing_is_refused():
+def test_a_validation_without_known_labels_is_refused():
     adatas = three_studies()["data"]
     adatas[1].obs["cell_type"] = "neuron"
     with pytest.raises(ValueError, match=r"validation have no label that training has.*\['neuron'\]"):

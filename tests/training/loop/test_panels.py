@@ -1,4 +1,4 @@
-"""Genes that were not measured are unknown: nothing of them reaches the input or a loss; data in files train as data in memory."""
+"""Unmeasured genes are unknown: they enter neither the input nor a loss; data in files train as data in memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def learner_and_batch(standardize, n_views=1, **changes):
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-def test_targets_that_were_not_measured_are_not_looked_at(standardize):
+def test_unmeasured_targets_are_ignored(standardize):
     learner, batch = learner_and_batch(standardize)
     unknown = 1 - batch.observed
     assert unknown.sum() > 0
@@ -51,8 +51,8 @@ def test_targets_that_were_not_measured_are_not_looked_at(standardize):
 
 
 @pytest.mark.parametrize("objective", ["supcon", "moco"])
-def test_input_that_is_not_seen_is_not_looked_at(objective):
-    """Cells are standardised over the genes that they are seen through."""
+def test_masked_input_is_ignored(objective):
+    """Cells are standardised over their unmasked genes."""
     learner, batch = learner_and_batch(standardize=True, objective=objective)
     views = [view._replace(x=view.x + POISON * (1 - view.seen)) for view in batch.views]
     for view in batch.views:
@@ -64,7 +64,7 @@ def test_input_that_is_not_seen_is_not_looked_at(objective):
 
 
 def test_mixed_cells_keep_to_their_panel():
-    """Partners come from the same data set, or genes would appear that the cell's own did not measure."""
+    """Partners are of the same data set; otherwise genes would appear that the data set did not measure."""
     _, batch = learner_and_batch(standardize=True, mix=1.0, study_panel=0.0, random_panel=0.0)
     few = batch.observed.sum(1) < batch.observed.shape[1]
     assert 0 < few.sum() < len(few)
@@ -86,8 +86,8 @@ def test_genes_that_the_model_does_not_read_change_nothing():
     assert len(uids) == 1
 
 
-def test_a_zero_is_not_an_unknown():
-    """Genes that are there with zeros train another model than genes that are absent."""
+def test_a_zero_differs_from_an_unmeasured_gene():
+    """Genes with zeros train another model than absent genes."""
     first, short = mixed()
     padded = trainings.toy(48, 1)
     padded.X = padded.X.multiply(np.arange(111) < 90).tocsr().astype(np.float32)
@@ -103,7 +103,7 @@ def test_data_on_disk_give_the_same_weights(kind, tmp_path):
     for name, adata in zip(("study0", "study1"), mixed(), strict=True):
         paths.append(tmp_path / f"{name}.{kind}")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # anndata speaks of its next default
+            warnings.simplefilter("ignore", UserWarning)  # anndata warns of its next default
             adata.write_h5ad(paths[-1]) if kind == "h5ad" else adata.write_zarr(paths[-1])
     scratch = tmp_path / "scratch"
     scratch.mkdir()

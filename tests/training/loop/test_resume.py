@@ -1,4 +1,4 @@
-"""A run that was killed resumes, and ends with the weights of one that was not, to the last bit."""
+"""A killed run resumes, and ends with the weights of an uninterrupted run, to the last bit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def states(folder):
 
 
 def same(a, b):
-    """Whether two models are equal to the last bit, the decoder and the history of the validation too."""
+    """Return whether two models are equal to the last bit, the decoder and the history of the validation included."""
     pairs = [(a.encoder.state_dict(), b.encoder.state_dict())]
     if a.decoder is not None:
         pairs.append((a.decoder.state_dict(), b.decoder.state_dict()))
@@ -47,7 +47,7 @@ def kill(folder, where, call, when="before", **changes):
 
 @pytest.fixture(scope="module")
 def uninterrupted():
-    """Models by what was asked for, trained in this process without a checkpoint."""
+    """Models by their arguments, trained in this process without a checkpoint."""
     known = {}
 
     def find(**changes):
@@ -69,8 +69,8 @@ def uninterrupted():
     ],
     ids=lambda changes: changes.get("objective") if isinstance(changes, dict) else "",
 )
-def test_killed_and_resumed_is_as_if_nothing_had_been(tmp_path, uninterrupted, changes, calls):
-    """Killed again after it resumed: in each process before its step number `call`. A process a kill, so seconds."""
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, uninterrupted, changes, calls):
+    """Killed again after it resumed, in each process before its step number `call`; a process per kill, so seconds."""
     for call in calls:
         kill(tmp_path, STEP, call, **changes)
         assert len(states(tmp_path)) <= 1
@@ -94,7 +94,7 @@ MOMENTS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("where", "call", "when", "step"), MOMENTS)
-def test_killed_while_a_state_is_written(tmp_path, uninterrupted, where, call, when, step):
+def test_killed_while_a_checkpoint_is_written(tmp_path, uninterrupted, where, call, when, step):
     kill(tmp_path, where, call, when)
     found = []
     restore = _loop.Run._restore
@@ -112,7 +112,7 @@ def test_killed_while_a_state_is_written(tmp_path, uninterrupted, where, call, w
     assert left == ["step_000000011"]
 
 
-def test_with_validation_it_stops_where_it_would_have(tmp_path):
+def test_a_resumed_run_with_validation_stops_at_the_same_step(tmp_path):
     changes = {"validation": ["study1"], "patience": 1, "validate_every": 2}
     changes["data"] = [trainings.toy(), trainings.toy(48, 1), trainings.toy(48, 2)]
     whole = trainings.fit(**changes)
@@ -123,7 +123,7 @@ def test_with_validation_it_stops_where_it_would_have(tmp_path):
     assert same(trainings.fit(tmp_path, **changes), whole)
 
 
-def test_without_a_seed_it_resumes_too(tmp_path):
+def test_a_run_without_a_seed_resumes(tmp_path):
     kill(tmp_path, STEP, 5, rng=None)
     [one] = states(tmp_path)
     assert one == "step_000000003"
@@ -192,7 +192,7 @@ def copied(finished, tmp_path):
         ("no run", r"step_000000011' is damaged \('run'\); delete it"),
     ],
 )
-def test_a_damaged_state_is_named(copied, damage, match):
+def test_a_damaged_checkpoint_is_named(copied, damage, match):
     tensors, state = (copied / "step_000000011" / name for name in ("tensors.safetensors", "state.json"))
     content = json.loads(state.read_text())
     match damage:
@@ -211,8 +211,8 @@ def test_a_damaged_state_is_named(copied, damage, match):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="disks are filled as on Linux")
-def test_a_full_disk_keeps_the_state_before(tmp_path, uninterrupted):
-    """Files may not grow beyond a limit that the tensors, and then not even JSON, stay below."""
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, uninterrupted):
+    """Files have a size limit that is too small for the tensors, and then even for JSON."""
     folder, told = tmp_path / "state", tmp_path / "told"
     kill(folder, STEP, 5)
     for limit in (200, 12_000):
@@ -228,7 +228,7 @@ def test_a_full_disk_keeps_the_state_before(tmp_path, uninterrupted):
 
 
 def test_batches_after_resuming_are_those_of_the_rest(tmp_path, monkeypatch):
-    """The cells that are drawn, step by step, not only what became of the weights."""
+    """Compare the drawn cells step by step, not only the final weights."""
     drawn = []
     whole = _loop.Batches.draw
 

@@ -30,8 +30,8 @@ def cells_of(adatas, **kwargs):
         return combine(sets, pick_genes(sets, None, 200), max_memory=10**9)
 
 
-def test_learns_types_across_studies_and_panels():
-    """150 steps on toy cells, some seconds: the metric should hold on cells of a panel that was never seen."""
+def test_types_are_separated_across_studies_and_panels():
+    """150 steps on toy cells, some seconds: the metric should hold on cells of an unseen panel."""
     full, panel = toy(90), toy(90, 1, slice(0, None, 2))
     model = train(
         {"full": full, "panel": panel},
@@ -97,7 +97,7 @@ def test_genes_can_be_given_and_bounded():
     assert chosen.n_genes == 64
 
 
-def test_words_for_one_term_are_one_label():
+def test_synonyms_are_one_label():
     a, b = toy(), toy(seed=1)
     b.obs["cell_type"] = b.obs["cell_type"].astype(str).replace({"T cell": "CL:0000084", "B cell": "my B cells"})
     cells = cells_of([a, b])
@@ -199,7 +199,7 @@ def test_dense_and_lognormalised_data_train():
 
 
 def test_genes_that_no_data_set_measured_are_left_out():
-    """Nothing would be learned of them, and their first weights would count in a query that has them."""
+    """Their weights would stay at the initial values, and count in a query that measures these genes."""
     names = list(scim.datasets.toy(1).var_names)
     adatas = [toy(seed=i)[:, :80].copy() for i in range(2)]
     with pytest.warns(UserWarning, match=r"^31 of 111 genes= were measured in no data set, and are left out: \['ENSG"):
@@ -221,7 +221,7 @@ def test_several_members_of_fewer_cells_than_dimensions(hidden):
     assert model.latent_dim == 40
 
 
-def test_a_net_reads_at_least_one_gene():
+def test_a_network_reads_at_least_one_gene():
     with pytest.raises(ValueError, match="n_genes must lie between 1"):
         ModelConfig(0)
 
@@ -241,7 +241,7 @@ def test_the_recipe_of_the_paper_and_its_net():
 
 @pytest.mark.parametrize("package", ["lightning_fabric", "pytorch_metric_learning"])
 def test_without_its_packages_training_names_the_extra_and_evaluation_works(package):
-    """In a process of its own, because this one has imported them: seconds."""
+    """In a new process, because this one has imported them; seconds."""
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
         "import scim.training.evaluation, scim.model\n"

@@ -36,7 +36,7 @@ def batch(seed):
 
 
 def partners(labels, studies):
-    """Positives and negatives of each cell, as the docstrings say."""
+    """Return positives and negatives of each cell, by the definition in the docstrings."""
     related, within = RELATIONS.related.numpy(), WITHIN.numpy()
     positives = [
         [b for b in range(N) if b != a and labels[a] == labels[b] and (studies[a] != studies[b] or within[labels[a]])]

@@ -19,7 +19,7 @@ LABELS = (T, CD4, CD8, B, NAIVE, "my own cell")
 
 
 def table(*pairs):
-    """A matrix that is true at some pairs of labels."""
+    """Return a matrix that is true at the given pairs of labels."""
     found = np.zeros((len(LABELS), len(LABELS)), dtype=bool)
     for a, b in pairs:
         found[LABELS.index(a), LABELS.index(b)] = True
@@ -40,7 +40,7 @@ def test_without_the_label_between_the_next_is_the_parent():
     assert relations([T, NAIVE]).parents.tolist() == [[False, False], [True, False]]
 
 
-def test_ids_and_names_are_alike():
+def test_ids_and_names_are_equivalent():
     ids = [ontology.term_id(label) or label for label in LABELS]
     for a, b in zip(relations(ids), relations(LABELS), strict=True):
         assert torch.equal(a, b)
@@ -60,12 +60,12 @@ def perturbed(names, share=1.0, seed=0):
     return [LABELS[code] for code in out]
 
 
-def test_a_parent_that_the_batch_has():
+def test_a_label_becomes_a_parent_in_the_batch():
     assert perturbed([NAIVE, CD4, T, B]) == [CD4, T, T, B]
 
 
 def test_without_a_parent_in_the_batch_a_label_stays():
-    assert perturbed([NAIVE, T, "my own cell", CD8]) == [NAIVE, T, "my own cell", T]  # CD4 is not there
+    assert perturbed([NAIVE, T, "my own cell", CD8]) == [NAIVE, T, "my own cell", T]  # CD4 is missing
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
@@ -75,7 +75,7 @@ def test_a_share_of_the_cells(share):
     assert set(out) <= {CD4, T}
 
 
-def test_parents_are_drawn_alike():
+def test_parents_are_drawn_evenly():
     parents = torch.zeros(4, 4, dtype=torch.bool)
     parents[0, 1:] = True
     labels = torch.tensor([0] * 3000 + [1, 3])

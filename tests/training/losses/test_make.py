@@ -1,4 +1,4 @@
-"""What holds for every loss, and the table of all."""
+"""Properties of every loss, and the table of losses."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_step_makes_the_loss_smaller(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_state_dict_is_all_that_has_to_survive(name):
+def test_the_state_dict_is_complete(name):
     (one, encoder), (other, _) = build(name), build(name, seed=1)
     with torch.no_grad():
         one.forward([points(), points(1)][: one.n_views], *codes(), torch.Generator().manual_seed(0))
@@ -104,7 +104,7 @@ def test_mixed_precision_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", PAIRED)
-def test_related_labels_neither_pull_nor_push(name):
+def test_related_labels_have_no_gradient(name):
     objective, _ = build(name)
     X = points(n=4)
     loss = objective([X], torch.tensor([1, 1, 1, 0]), torch.arange(4), torch.Generator())
@@ -179,7 +179,7 @@ def test_every_objective_is_a_loss_or_a_linear_map():
 
 
 def test_embedding_does_not_import_the_losses():
-    # in a process of its own, because this one has imported them: a second or two
+    # in a new process, because this one has imported them: a second or two
     code = "import sys, scim.model; print('pytorch_metric_learning' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -22,7 +22,7 @@ from scim.training.losses._triplet import (
 
 N_LABELS = 5
 
-# Unit vectors whose squared distances are 0, 1, 2, 3 or 4 to the last bit: many cells at one place, many ties.
+# Unit vectors with squared distances of exactly 0, 1, 2, 3 or 4: many equal cells, many ties.
 CORNERS = np.concatenate([np.eye(4), -np.eye(4), np.array(np.meshgrid(*[(-0.5, 0.5)] * 4)).reshape(4, -1).T])
 
 
@@ -74,7 +74,7 @@ def admitted(data, mining, margin):
 
 
 def draws(chooser, data, mining, margin):
-    """The admissible negatives of each pair, and a function from random numbers, one a pair, to what is chosen."""
+    """Return the admissible negatives of each pair, and a function from random numbers, one per pair, to the drawn one."""
     X, labels, studies = data
     related, within_study = relations()
     distances = squared_distances(torch.from_numpy(X)).numpy()
@@ -94,7 +94,7 @@ def draws(chooser, data, mining, margin):
 
 
 def check_each_alike(chooser, data, mining, margin):
-    """That k equal parts of the random numbers give the k admissible negatives, each once."""
+    """Check that k equal parts of the random numbers give the k admissible negatives, each once."""
     expected, choice = draws(chooser, data, mining, margin)
     sizes = np.array([len(some) for some in expected], dtype=int)
     rounds = [choice((r % np.maximum(sizes, 1) + 0.5) / np.maximum(sizes, 1)) for r in range(sizes.max(initial=1))]
@@ -144,7 +144,7 @@ def test_mine_takes_every_pair_once_with_an_admissible_negative(mining, seed):
     assert all(n in expected[a, p] for a, p, n in triplets)
 
 
-def test_the_generator_alone_draws():
+def test_only_the_given_generator_draws():
     data = batch(6)
     assert mined(data, "random", 0.4, 1) == mined(data, "random", 0.4, 1) != mined(data, "random", 0.4, 2)
 
@@ -160,7 +160,7 @@ def test_far_positives_have_only_farther_semihard_negatives():
     assert (0, 1, 2) in mined(data, "hardest", 1.0)
 
 
-def test_a_study_by_itself_has_pairs_of_labels_of_a_single_study_only():
+def test_pairs_within_a_study_are_of_labels_of_a_single_study():
     X, labels, _ = batch(7)
     triplets = mined((X, labels, np.zeros_like(labels)), "random", 2.0)
     assert {labels[a] for a, _, _ in triplets} == {2}
@@ -185,13 +185,13 @@ def test_positives_per_anchor():
 
 
 @pytest.mark.parametrize("mining", MINING)
-def test_no_positive_no_triplet(mining):
+def test_without_a_positive_there_is_no_triplet(mining):
     data = np.eye(4, dtype=np.float32), np.array([0, 1, 3, 4]), np.zeros(4, dtype=np.int64)
     assert mined(data, mining, 1.0) == []
 
 
 @pytest.mark.parametrize("mining", MINING)
-def test_no_negative_no_triplet(mining):
+def test_without_a_negative_there_is_no_triplet(mining):
     data = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1]), np.arange(4)  # 0 and 1 are related
     assert mined(data, mining, 1.0) == []
 

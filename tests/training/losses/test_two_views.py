@@ -51,7 +51,7 @@ def test_two_steps_by_hand():
     assert objective.oldest == 4
 
 
-def test_the_oldest_keys_go_first():
+def test_the_oldest_keys_are_replaced_first():
     objective, _ = build()
     for angle in range(3):
         loss_of(objective, rows(0, 0), rows(angle, angle + 0.5))
@@ -74,7 +74,7 @@ def test_a_loss_may_be_differentiated_after_the_queue_has_moved_on():
     assert query.grad.abs().sum() > 0
 
 
-def test_the_follower_follows():
+def test_the_momentum_encoder_is_a_moving_average():
     objective, encoder = build()
     before = [p.clone() for p in objective.follower.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, encoder.parameters(), strict=True))
@@ -111,7 +111,7 @@ def test_a_small_batch_is_one_part():
     assert objective.embed(encoder, pair)[1].isfinite().all()
 
 
-def test_nothing_of_the_follower_is_learned():
+def test_the_momentum_encoder_has_no_gradient():
     objective, _ = build()
     assert not any(p.requires_grad for p in objective.parameters())
     assert objective.follower.training

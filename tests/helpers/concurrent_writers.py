@@ -1,4 +1,4 @@
-"""Writers at the same moment: what each of them appended, against what it appends when it is alone."""
+"""Simultaneous writers: the data that each appended, against the data that it appends alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def studies_of(path: Path) -> dict[str, State]:
-    """Return the content of each study of an atlas, whatever the ids of its cells and the order of genes and columns."""
+    """Return the content of each study of an atlas, independent of ids of cells and the order of genes and columns."""
     with scim.atlas.open(path) as atlas:
         obs, experiment = atlas.obs().astype(object), atlas.snapshot.experiment
         genes = experiment.ms["RNA"].var.read().concat().to_pandas().set_index("soma_joinid")["gene_id"].sort_index()
@@ -32,7 +32,7 @@ def studies_of(path: Path) -> dict[str, State]:
         for study, rows in obs.groupby("study"):
             ids = rows.index.to_numpy()
             some = counts[ids][:, order]
-            answers = atlas.index.query(atlas.embeddings(ids), 1, allowed=ids)
+            hits = atlas.index.query(atlas.embeddings(ids), 1, allowed=ids)
             studies[str(study)] = {
                 "cells": rows["cell_id"].tolist(),
                 "labels": rows["label"].tolist(),
@@ -40,13 +40,13 @@ def studies_of(path: Path) -> dict[str, State]:
                 "embeddings": atlas.embeddings(ids),
                 "counts": some[:, some.any(axis=0)],
                 "genes": genes.to_numpy()[order][some.any(axis=0)].tolist(),
-                "found": (answers.ids[:, 0] == ids).tolist(),
+                "found": (hits.ids[:, 0] == ids).tolist(),
             }
         return studies
 
 
 def alone(workers: changes.Workers, base: Path, room: Path, n_writers: int = changes.N_WRITERS) -> dict[str, State]:
-    """Return what each writer appends when there are no others, and what was there before."""
+    """Return the studies that each writer appends alone, and the studies before."""
     studies = studies_of(base)
     for number in range(n_writers):
         path = changes.copy_atlas(base, room / f"alone{number}")
@@ -66,14 +66,14 @@ def trial(
     timeout: float,
     dies: int = 0,
 ) -> Counter[str]:
-    """Let writers append at the same moment, and check what is there then.
+    """Append by simultaneous writers, and check the atlas.
 
     Parameters
     ----------
     timeout
         Seconds for which each waits for the others.
     dies
-        The last of them is killed at this time that it notes how far it is; 0: it is not.
+        The last writer is killed when it writes its progress for the n-th time; 0: it is not killed.
     """
     path = changes.copy_atlas(base, room)
     begin = time.time() + 0.5

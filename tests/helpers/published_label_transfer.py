@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 
-def packaged_vote(labels: list[str], distances: list[float], *, weighting: bool) -> dict[str, Any]:
+def published_label_transfer(labels: list[str], distances: list[float], *, weighting: bool) -> dict[str, Any]:
     """Return the label and the statistics of one cell; labels nearest first."""
     counts: dict[str, float] = {}
     sums: dict[str, float] = {}
@@ -14,7 +14,7 @@ def packaged_vote(labels: list[str], distances: list[float], *, weighting: bool)
         counts[label] = counts.get(label, 0.0) + 1.0
         sums[label] = sums.get(label, 0.0) + 1.0 / max(float(distance), 1e-6)
     chosen = sums if weighting else counts
-    out: dict[str, Any] = {"label": max(chosen, key=lambda name: chosen[name])}  # the first of equal ones
+    out: dict[str, Any] = {"label": max(chosen, key=lambda name: chosen[name])}  # the first of ties
     out |= {"hits": json.dumps(counts), "hits_weighted": json.dumps(sums)}
     out |= {"min_dist": min(distances), "max_dist": max(distances)}
     for suffix, votes in (("", counts), ("_weighted", sums)):

@@ -88,7 +88,7 @@ def exhaustive(package: Any, folder: str, query: ad.AnnData) -> dict[str, Any]:
 
 
 def centroids(package: Any, folder: str, query: ad.AnnData) -> dict[str, Any]:
-    """Ask for the cells of one cluster, and for each cluster; k and ef so large that the package finds all."""
+    """Search for the cells of one cluster, and of each cluster; k and ef so large that the package finds all."""
     model, out = package.CellQuery(model_path=folder), {}
     cells = prepared(package, query, model)
     cells.obs["used"] = (cells.obs["cluster"] == "mono").astype(int)
