@@ -45,31 +45,15 @@ class Raw:
 
 @dataclass(frozen=True)
 class Cells:
-    """The parts of an AnnData that :func:`scim.pp.find_counts`, training and the atlas read; matrices stay on disk.
+    """The parts of an AnnData that :func:`scim.pp.find_counts`, training and the atlas read; matrices stay on disk."""
 
-    Attributes
-    ----------
-    obs
-        Only the columns that were named.
-    var
-        All columns.
-    open_x
-        Opens `X`; returns `None` if there is none.
-    layers, obsm
-        Matrices by name.
-    raw
-        As in AnnData.
-    uns
-        Only `log1p`.
-    """
-
-    obs: pd.DataFrame
+    obs: pd.DataFrame  # only the columns that were named
     var: pd.DataFrame
     open_x: Opener = lambda: None
     layers: Mapping[str, Any] = field(default_factory=dict)
     obsm: Mapping[str, Any] = field(default_factory=dict)
     raw: Raw | None = None
-    uns: Mapping[str, Any] = field(default_factory=dict)
+    uns: Mapping[str, Any] = field(default_factory=dict)  # only `log1p`
 
     @functools.cached_property
     def X(self) -> Any:  # noqa: N802  (AnnData's name)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy import sparse
 
-from scim._core import FormatError, refuse_absent
+from scim._core import FormatError, error_text, refuse_absent
 from scim.io._cells import Cells
 
 if TYPE_CHECKING:
@@ -27,38 +27,17 @@ _MAX_GAP = 256
 _FEW = 0.02
 """Below this share of the cells, reading them by id takes less time than reading all."""
 _VAR_NAMES = ("feature_id", "var_id", "gene_id")
-
-_PANDAS_TYPES = {
-    pa.bool_(): pd.BooleanDtype(),
-    **{getattr(pa, name)(): pd.Int64Dtype() for name in ("int8", "int16", "int32", "int64")},
-}
+_TEXTS = (pa.string(), pa.large_string())
+_PANDAS_TYPES = {pa.bool_(): pd.BooleanDtype()}
+_PANDAS_TYPES |= dict.fromkeys((pa.int8(), pa.int16(), pa.int32(), pa.int64()), pd.Int64Dtype())
 """Types that pandas keeps whether a value is missing or not."""
 
 
 class Experiment:
-    """Read cells of a SOMA experiment: columns of obs, and rows of counts or of an embedding.
+    """Read cells of a `tiledbsoma.Experiment` that is open for reading: columns of obs, counts or an embedding.
 
-    Parameters
-    ----------
-    experiment
-        A `tiledbsoma.Experiment`, open for reading.
-    measurement
-        Name of the measurement, and
-    layer
-        of the matrix in its `X` that holds counts; `None` reads none.
-    obsm
-        Name of an embedding to read.
-
-    Raises
-    ------
-    TypeError
-        It is no experiment.
-    KeyError
-        A measurement, layer or embedding does not exist.
-    ValueError
-        The experiment is not open for reading.
-    FormatError
-        The experiment is damaged.
+    `measurement` is the name of the measurement, `layer` that of the counts in its `X`, `obsm` that of an embedding;
+    `None` reads none. A damaged experiment raises FormatError.
     """
 
     def __init__(
@@ -77,21 +56,8 @@ class Experiment:
     def read(self, columns: Sequence[str], ids: NDArray[np.int64] | None = None) -> Cells:
         """Return cells with these columns of obs; counts and embedding are read by rows, at their use.
 
-        Parameters
-        ----------
-        columns
-            Columns of obs. Text of few values is returned as a categorical.
-        ids
-            Ascending `soma_joinid` of the cells; default: all.
-
-        Returns
-        -------
-        The cells, obs indexed by ascending `soma_joinid`, var by the ids of the genes.
-
-        Raises
-        ------
-        KeyError
-            A column does not exist.
+        `ids` are ascending `soma_joinid` of the cells, by default of all. obs is indexed by ascending `soma_joinid`,
+        var by the ids of the genes; text of few values is categorical.
         """
         refuse_absent(columns, self.columns)
         frame = self._read_obs(ids, [name for name in columns if name != ID])
@@ -101,15 +67,9 @@ class Experiment:
         genes = var.pop(ID).to_numpy()
         name = next((name for name in _VAR_NAMES if name in var), None)
         var.index = pd.Index(genes if name is None else var.pop(name)).astype(str)
-        counts, embedding = self._counts, self._embedding
-        X: SparseRows | DenseRows | None = None
-        obsm: dict[str, SparseRows | DenseRows] = {}
-        if counts is not None:
-            X = SparseRows(counts, ids, genes) if _is_sparse(counts) else DenseRows(counts, ids)
-        if embedding is not None:
-            dims = np.arange(embedding.shape[1])
-            rows = SparseRows(embedding, ids, dims, dense=True) if _is_sparse(embedding) else DenseRows(embedding, ids)
-            obsm[str(self._obsm)] = rows
+        X = None if self._counts is None else _rows_of(self._counts, ids, genes)
+        dims = None if self._embedding is None else np.arange(self._embedding.shape[1])
+        obsm = {} if dims is None else {str(self._obsm): _rows_of(self._embedding, ids, dims, dense=True)}
         return Cells(frame, var, lambda: X, obsm=obsm)
 
     def frames(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -122,7 +82,7 @@ class Experiment:
         few = ids is not None and ids.size < _FEW * self._obs.count and tuple(self._obs.index_column_names) == (ID,)
         with _reopened(self._obs) as obs, _named_damage(self._obs.uri):
             for table in obs.read((pa.array(ids),) if few else (), column_names=[ID, *columns]):
-                coded = [_dictionary_coded(table[name]) for name in table.column_names]
+                coded = [x.dictionary_encode() if x.type in _TEXTS else x for x in table.itercolumns()]
                 yield pa.table(coded, names=table.column_names)
 
     def _read_obs(self, ids: NDArray[np.int64] | None, columns: list[str]) -> pd.DataFrame:
@@ -140,18 +100,10 @@ class Experiment:
 
 
 class SparseRows:
-    """A sparse matrix of an experiment, of which the rows of some cells are read by slice.
+    """A `tiledbsoma.SparseNDArray`, of which the rows of some cells are read by slice.
 
-    Parameters
-    ----------
-    array
-        A `tiledbsoma.SparseNDArray`, open for reading.
-    ids
-        `soma_joinid` of the cells, ascending.
-    columns
-        `soma_joinid` of the columns, ascending.
-    dense
-        Whether to return rows as an array; a row without values is an error then.
+    `ids` and `columns` are the ascending `soma_joinid` of its cells and columns. With `dense`, rows are returned as an
+    array, and a row without values is an error.
     """
 
     def __init__(self, array: Any, ids: NDArray[np.int64], columns: NDArray[np.int64], *, dense: bool = False) -> None:
@@ -234,8 +186,9 @@ def _member(parent: Any, part: str, name: str, argument: str, of: str) -> Any:
     return parent[part][name]
 
 
-def _is_sparse(array: Any) -> bool:
-    return bool(array.soma_type == "SOMASparseNDArray")  # its class is tiledbsoma's, which this room does not import
+def _rows_of(array: Any, ids: NDArray[np.int64], columns: NDArray[np.int64], *, dense: bool = False) -> Any:
+    is_sparse = array.soma_type == "SOMASparseNDArray"  # its class is tiledbsoma's, which this room does not import
+    return SparseRows(array, ids, columns, dense=dense) if is_sparse else DenseRows(array, ids)
 
 
 def _reopened(array: Any) -> Any:
@@ -253,14 +206,8 @@ def _named_damage(uri: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "tiledbsoma":
             raise
-        cause = " ".join(str(error).split()).rstrip(".")
-        msg = f"{uri!r} cannot be read: {cause}; restore it from a copy."
+        msg = f"{uri!r} cannot be read: {error_text(error)}; restore it from a copy."
         raise FormatError(msg) from error
-
-
-def _dictionary_coded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    return column.dictionary_encode() if is_text else column
 
 
 def _only(batch: pa.Table, ids: NDArray[np.int64]) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from anndata import AnnData
-
-    from scim.io._cells import Opener
 
 MAX_CSC_BYTES = 10**9
 """A matrix stored by column is loaded whole to read rows of it, up to this size."""
@@ -41,21 +40,8 @@ _READERS = {
 def opened(data: AnnData | str | os.PathLike[str], keep: Sequence[str]) -> Iterator[AnnData | Cells]:
     """Yield an AnnData as it is, and of a file its cells, of which little is loaded; it is closed at the end.
 
-    Parameters
-    ----------
-    data
-        AnnData, or path of an h5ad file, of a zarr folder or of a zip of one.
-    keep
-        Columns of obs to read; others stay on disk.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    FormatError
-        The file holds no AnnData, or is damaged.
-    KeyError
-        A column does not exist.
+    A file is an h5ad file, a zarr folder or a zip of one; `keep` are the columns of obs to read. FormatError is raised
+    if the file holds no AnnData or is damaged, KeyError if a column does not exist.
     """
     if not isinstance(data, str | os.PathLike):
         yield data
@@ -75,16 +61,9 @@ def opened(data: AnnData | str | os.PathLike[str], keep: Sequence[str]) -> Itera
 
 
 class DiskMatrix:
-    """A matrix on disk, of which rows are read by slice: csr if it is sparse, else an array.
+    """An array of HDF5 or zarr, or a sparse dataset of anndata, of which rows are read by slice.
 
-    Parameters
-    ----------
-    matrix
-        An HDF5 or zarr array, or a sparse dataset of anndata.
-    file
-        Name of its file, for errors.
-    dense
-        Whether to return arrays of sparse rows too.
+    Rows of a sparse one are csr, or with `dense` an array; errors name the file.
     """
 
     def __init__(self, matrix: Any, file: str, *, dense: bool = False) -> None:
@@ -113,13 +92,14 @@ def _read_cells(root: Any, file: str, keep: Sequence[str]) -> Cells:
         msg = f"{file!r} holds no AnnData: it has no {' and no '.join(absent)}. Present: {present}."
         raise FormatError(msg)
     obs = _read_obs(root, file, keep)
+    matrix = partial(_open_matrix, root, file)
     with _named_damage(file):
         var = _frame(root["var"], file)
-        raw = Raw(_frame(root["raw/var"], file), _opener(root, "raw/X", file)) if "raw/X" in root else None
-        layers = {name: _opener(root, f"layers/{name}", file) for name in root.get("layers", ())}
-        obsm = {name: _opener(root, f"obsm/{name}", file, dense=True) for name in root.get("obsm", ())}
+        raw = Raw(_frame(root["raw/var"], file), partial(matrix, "raw/X")) if "raw/X" in root else None
+        layers = {name: partial(matrix, f"layers/{name}") for name in root.get("layers", ())}
+        obsm = {name: partial(matrix, f"obsm/{name}", dense=True) for name in root.get("obsm", ())}
         uns = {"log1p": anndata.io.read_elem(root["uns/log1p"])} if "uns/log1p" in root else {}
-    return Cells(obs, var, _opener(root, "X", file), Lazy(layers), Lazy(obsm), raw, uns)
+    return Cells(obs, var, partial(matrix, "X"), Lazy(layers), Lazy(obsm), raw, uns)
 
 
 @contextlib.contextmanager
@@ -160,11 +140,7 @@ def _frame(element: Any, file: str) -> pd.DataFrame:
     return frame
 
 
-def _opener(root: Any, name: str, file: str, *, dense: bool = False) -> Opener:
-    return lambda: _open_matrix(root, name, file, dense=dense)
-
-
-def _open_matrix(root: Any, name: str, file: str, *, dense: bool) -> Any:
+def _open_matrix(root: Any, file: str, name: str, *, dense: bool = False) -> Any:
     """Open a matrix; one without rows to slice, as a frame, is loaded."""
     if name not in root:
         return None
@@ -180,11 +156,8 @@ def _open_matrix(root: Any, name: str, file: str, *, dense: bool) -> Any:
         return DiskMatrix(matrix, file, dense=dense)
     n_bytes = sum(element[part].nbytes for part in ("data", "indices"))
     if n_bytes > MAX_CSC_BYTES:
-        msg = (
-            f"{name} of {file!r} is stored by column (csc, {n_bytes / 1e9:.1f} GB), and cells cannot be read from it "
-            "one after the other. Convert it once, adata.X = adata.X.tocsr(), and write the file again, or name "
-            "another matrix."
-        )
+        msg = f"{name} of {file!r} is stored by column (csc, {n_bytes / 1e9:.1f} GB), from which cells cannot be read. "
+        msg += "Convert it once, adata.X = adata.X.tocsr(), and write the file again, or name another matrix."
         raise ValueError(msg)
     with _named_damage(file):
         loaded = matrix.to_memory()

@@ -6,45 +6,24 @@ import contextlib
 import os
 import shutil
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scim._core import FormatError, StorageError, logger, settings
+from scim.atlas.storage._local import ABANDONED_AFTER, temporary_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scim.atlas.storage._storage import Storage
 
-ABANDONED_AFTER = 3600.0
-"""Seconds after the last byte after which a download counts as killed."""
-
 
 def cached(storage: Storage, name: str, key: str, check: Callable[[Path], object]) -> Path:
-    """Return a folder of this machine that holds the folder `name` of an atlas.
+    """Return a folder of this machine that holds the folder `name` of an atlas; one in a folder is not copied.
 
-    A copy is `cache/<key>/<name>`, with `+` for the `/` of the name, and never changes: other content has another key.
-
-    Parameters
-    ----------
-    storage
-        The atlas. One in a folder is not copied.
-    name
-        Name of its folder.
-    key
-        Identifies the content, without `/`.
-    check
-        Called with the downloaded folder; raises if it is damaged.
-
-    Raises
-    ------
-    FileNotFoundError
-        The atlas has no such folder.
-    FormatError
-        It is damaged.
-    StorageError
-        The storage does not respond, or the copy has no room.
+    A copy is `cache/<key>/<name>`, with `+` for the `/` of the name, and never changes: the key identifies its content.
+    `check` is called with the downloaded folder, and an error of it raises FormatError: the folder is damaged.
+    StorageError is raised if the storage does not respond or the copy has no room.
     """
     if storage.path is not None:
         return storage.path / name
@@ -74,20 +53,19 @@ def _cache_folder() -> Path:
 
 
 def _download(storage: Storage, name: str, folder: Path, check: Callable[[Path], object]) -> None:
-    temporary = _temporary(folder)
+    temporary = temporary_path(folder)
     try:
         temporary.mkdir(parents=True)
         storage.download(name, temporary)
         try:
             check(temporary)
         except (OSError, ValueError, LookupError) as error:
-            msg = f"{storage.child(name)!r} is damaged, as it was downloaded: {error} The copy was removed; try again,"
-            msg += " and if that fails too the atlas itself is damaged."
+            msg = f"{storage.child(name)!r} is damaged, as it was downloaded: {error} Try again, or restore the atlas."
             raise FormatError(msg) from error
         if not folder.exists():
             temporary.rename(folder)
             logger.info("copied %s to %s", storage.child(name), folder)
-    except (StorageError, FormatError, FileNotFoundError):
+    except (StorageError, FileNotFoundError):
         raise
     except OSError as error:
         if folder.exists():  # another process was faster, and a folder that is not empty is not replaced
@@ -118,7 +96,7 @@ def _make_room(root: Path, n_bytes: int, uri: str) -> None:
             return
         # It loses its name first, so that no reader finds half of it; open files stay readable.
         with contextlib.suppress(OSError):  # another process was faster, or (Windows) reads it
-            shutil.rmtree(folder.rename(_temporary(folder)))
+            shutil.rmtree(folder.rename(temporary_path(folder)))
         held -= size
 
 
@@ -134,10 +112,6 @@ def _copies(root: Path) -> list[tuple[float, int, Path]]:
             elif max([used, *(stat.st_mtime for stat in stats)]) < time.time() - ABANDONED_AFTER:
                 shutil.rmtree(folder, ignore_errors=True)
     return copies
-
-
-def _temporary(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 def _gb(n_bytes: int) -> str:

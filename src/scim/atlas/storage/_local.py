@@ -17,17 +17,15 @@ CHUNK = 8 << 20
 """Bytes read at once: on S3 each is a request."""
 
 ABANDONED_AFTER = 3600.0
-"""Seconds after which the write of a file of a few bytes must have ended."""
+"""Seconds without a byte after which a write or a download counts as killed."""
 
 
 class StoredFile(NamedTuple):
     """A file of an atlas."""
 
-    name: str
-    """Its path within the atlas, with `/`."""
+    name: str  # its path within the atlas, with `/`
     n_bytes: int
-    modified: float
-    """When it was last written, in seconds since 1970 by the clock of the storage."""
+    modified: float  # when it was last written, in seconds since 1970 by the clock of the storage
 
 
 class LocalFiles:
@@ -93,7 +91,7 @@ class LocalFiles:
     def _temporary(self, name: str, *, new: bool) -> Iterator[Path]:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        temporary = temporary_path(path)
         try:
             yield temporary
             if new:
@@ -139,6 +137,11 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return a path beside another, for a file or folder until it is complete."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 def _is_temporary(name: str) -> bool:

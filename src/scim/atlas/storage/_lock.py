@@ -48,9 +48,7 @@ class Lease(NamedTuple):
 
     @classmethod
     def of_this_process(cls, what: str) -> Lease:
-        """Return the lease of this process."""
-        pid = os.getpid()
-        since = datetime.now(UTC).isoformat(timespec="microseconds")
+        pid, since = os.getpid(), datetime.now(UTC).isoformat(timespec="microseconds")
         return cls(_user(), platform.node(), _machine(), pid, _process(pid)[1], what, since)
 
     @classmethod
@@ -89,26 +87,12 @@ class Lock:
     A writer puts a lease into a folder and then lists the folder: it holds the lock if no other lease is there. Of two
     that list at the same moment each sees the other, so that both never hold it. Of several that wait, the one with the
     first name keeps its lease, the others withdraw theirs. The owner sends heartbeats; a lease without them is removed.
-
-    Parameters
-    ----------
-    storage
-        The atlas.
-    what
-        What the owner does with it, for the error of other writers: `"append study 'a'"`.
-    timeout
-        Seconds to wait for another writer; 0 tries once.
-
-    Raises
-    ------
-    LockedError
-        Another writer kept it for `timeout` seconds; the message names it.
+    `what` the owner does, as "append study 'a'", is in the LockedError of writers that waited `timeout` seconds for it.
     """
 
     def __init__(self, storage: Storage, what: str, timeout: float = 0.0) -> None:
         self.storage, self.what, self.timeout = storage, what, timeout
-        self._name = ""
-        self._lost = ""
+        self._name = self._lost = ""
         self._content = b""
         self._last_heartbeat = 0.0
         self._stop = threading.Event()
@@ -136,29 +120,20 @@ class Lock:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        name = self._name
+        lease = (self.storage.uri, self._name)
         try:
             self._withdraw()
         except OSError as problem:
-            _UNDELETED.add((self.storage.uri, name))
+            _UNDELETED.add(lease)
             # What the block did is done or has its own error; the lease ends without heartbeats.
             logger.warning("the lock of %s could not be given back: %s", self.storage.uri, problem)
 
     def check(self) -> None:
-        """Send a heartbeat now, so that what follows at once has the lock; call it before a commit.
-
-        Raises
-        ------
-        LockedError
-            The lock was taken over, or no heartbeat could be sent for so long that it may have been.
-        StorageError
-            The storage does not respond.
-        """
+        """Send a heartbeat now, before a commit; LockedError if the lock was, or may have been, taken over."""
         if not self._lost:
             self._heartbeat()
         if self._lost:
-            msg = f"The lock of {self.storage.uri!r} was taken over: {self._lost}. What was not committed is not kept;"
-            msg += " start again."
+            msg = f"The lock of {self.storage.uri!r} was taken over: {self._lost}. Start again from the last commit."
             raise LockedError(msg)
 
     def _wait(self) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileType, S3FileSystem
 
-from scim._core import StorageError, settings
+from scim._core import StorageError, error_text, settings
 from scim.atlas.storage._local import CHUNK, StoredFile
 
 if TYPE_CHECKING:
@@ -40,17 +40,11 @@ class S3Files:
         }
         if region := _region():
             options["region"] = region
-        if chosen.endpoint:
-            address = _address("endpoint", chosen.endpoint)
-            options |= {"endpoint_override": address.netloc, "scheme": address.scheme}
+        if endpoint := _address("endpoint"):
+            options |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
             options["use_virtual_addressing"] = "false"
-        if chosen.proxy:
-            proxy = _address("proxy", chosen.proxy)
-            options |= {
-                "proxy_scheme": proxy.scheme,
-                "proxy_host": str(proxy.hostname),
-                "proxy_port": str(_port(proxy)),
-            }
+        if proxy := _address("proxy"):
+            options |= {"proxy_scheme": proxy.scheme, "proxy_host": str(proxy.hostname), "proxy_port": _port(proxy)}
             options |= {"proxy_username": proxy.username or "", "proxy_password": proxy.password or ""}
         if chosen.anonymous:
             options["no_sign_request"] = "true"
@@ -142,25 +136,21 @@ class S3Files:
         except (OSError, pa.ArrowException) as error:
             chosen = settings.storage  # not the proxy, which may have a password
             how = f"endpoint={chosen.endpoint!r}, region={chosen.region!r}, anonymous={chosen.anonymous}"
-            cause = " ".join(str(error).split()).rstrip(".")
-            msg = f"Could not {what} {uri!r}: {cause}. Check scim.settings.storage: {how}."
+            msg = f"Could not {what} {uri!r}: {error_text(error)}. Check scim.settings.storage: {how}."
             raise StorageError(msg) from error
 
 
 def _system() -> Any:
-    chosen = settings.storage
     options: dict[str, Any] = {}
-    if chosen.endpoint:
-        address = _address("endpoint", chosen.endpoint)
-        options |= {"endpoint_override": address.netloc, "scheme": address.scheme}
-    if chosen.proxy:
-        proxy = _address("proxy", chosen.proxy)
-        parts = {"scheme": proxy.scheme, "host": proxy.hostname, "port": _port(proxy)}
+    if endpoint := _address("endpoint"):
+        options |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
+    if proxy := _address("proxy"):
+        parts = {"scheme": proxy.scheme, "host": proxy.hostname, "port": int(_port(proxy))}
         login = {"username": proxy.username, "password": proxy.password}
         options["proxy_options"] = parts | {key: value for key, value in login.items() if value}
     return S3FileSystem(
         region=_region(),
-        anonymous=chosen.anonymous,
+        anonymous=settings.storage.anonymous,
         connect_timeout=CONNECT_SECONDS,
         request_timeout=REQUEST_SECONDS,
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=TRIES),
@@ -176,7 +166,11 @@ def _region() -> str | None:
     return settings.storage.region or ("us-east-1" if settings.storage.endpoint else None)
 
 
-def _address(name: str, text: str) -> SplitResult:
+def _address(name: str) -> SplitResult | None:
+    """Return the address in a setting."""
+    text: str | None = getattr(settings.storage, name)
+    if not text:
+        return None
     address = urlsplit(text if "://" in text else f"https://{text}")
     if address.scheme not in ("http", "https") or not address.hostname or address.path.strip("/") or address.query:
         msg = f"scim.settings.storage.{name} must be as 'https://host:port', got {text!r}."
@@ -184,5 +178,5 @@ def _address(name: str, text: str) -> SplitResult:
     return address
 
 
-def _port(address: SplitResult) -> int:
-    return address.port or (443 if address.scheme == "https" else 80)
+def _port(address: SplitResult) -> str:
+    return str(address.port or (443 if address.scheme == "https" else 80))

@@ -25,10 +25,10 @@ from scim.atlas.soma import (
     read_embeddings,
     tiledb_errors,
 )
-from scim.atlas.verify._problem import Problem, is_damaged, message, run_check
+from scim.atlas.verify._problem import Part, Problem, is_damaged, run_check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,11 +37,8 @@ if TYPE_CHECKING:
     from scim.index import Index
 
 _ROWS, _OBS_ROWS = 65_536, 262_144
-_UNIT_TOLERANCE = 1e-4
 _INDEX_TOLERANCE = 1e-3
 """Largest difference between a vector of an index and the store: its 16-bit values are about 1e-5 away."""
-_NOT_INDEXED = -2
-"""Code of a text that the index does not have; -1 is a missing value."""
 
 
 def check_contents(storage: Storage, manifest: Manifest, problems: Sequence[Problem]) -> Iterator[Problem]:
@@ -53,7 +50,7 @@ def check_contents(storage: Storage, manifest: Manifest, problems: Sequence[Prob
     try:
         experiment = open_experiment(storage, at=manifest.timestamp)
     except tiledb_errors(FormatError, LookupError) as error:
-        yield Problem("store", SOMA, message(error))
+        yield Problem.of("store", SOMA, error)
         return
     with experiment:
         rows: list[Rows] = []
@@ -61,22 +58,21 @@ def check_contents(storage: Storage, manifest: Manifest, problems: Sequence[Prob
             of_obs = list(run_check("store", f"{SOMA}/obs", _check_obs, experiment, manifest, rows))
             whole["obs"] = not of_obs
             yield from of_obs
-        if rows and whole["obs"]:
-            for part, check in (("removed", _check_removed), ("names", _check_names)):
-                if not any(problem.part == part for problem in problems):
-                    yield from run_check(part, part, check, storage, manifest, rows[0])
-        ids = rows[0].ids if rows and whole["obs"] else _committed_ids(storage, manifest)
+        ids = rows[0].ids if whole["obs"] else _committed_ids(storage, manifest)
+        checks: dict[Part, Callable[..., Any]] = {"removed": _check_removed, "names": _check_names}
+        for part in checks if whole["obs"] else ():
+            if not any(problem.part == part for problem in problems):
+                yield from run_check(part, part, checks[part], storage, manifest, rows[0])
         if whole[VAR_PATH]:
             yield from run_check("store", f"{SOMA}/{VAR_PATH}", _check_genes, storage, experiment, manifest)
         if manifest.counted and whole[COUNTS_PATH]:
             yield from run_check("store", f"{SOMA}/{COUNTS_PATH}", _check_counts, experiment, manifest, ids)
         for version in manifest.embeddings:
-            path = embedding_path(version.name)
+            path, parts = embedding_path(version.name), version.parts
             if not whole[path]:
                 continue
             wrong = list(run_check("store", f"{SOMA}/{path}", _check_embedding, experiment, version, ids))
             yield from wrong
-            parts = () if version.index is None else version.index.parts
             if parts and not wrong and not any(is_damaged(problems, part.folder) for part in parts):
                 check_index = partial(_check_index, columns=whole["obs"])
                 yield from run_check("index", parts[0].folder, check_index, storage, experiment, manifest, version, ids)
@@ -101,12 +97,8 @@ def _committed_ids(storage: Storage, manifest: Manifest) -> NDArray[np.int64]:
 class Rows(NamedTuple):
     """The cells in obs."""
 
-    ids: NDArray[np.int64]
-    """Ascending."""
-
-    hashes: NDArray[np.uint64]
-    """Of study and name."""
-
+    ids: NDArray[np.int64]  # ascending
+    hashes: NDArray[np.uint64]  # of study and name
     n_nameless: int
 
 
@@ -116,8 +108,8 @@ def scan_obs(experiment: Any, n_rows: int) -> Rows:
     columns = ["soma_joinid", keys.ATLAS_STUDY, keys.ATLAS_CELL_ID]
     for start in progress(range(0, n_rows, _OBS_ROWS), desc="obs", unit="block"):
         stop = start + _OBS_ROWS - 1 if start + _OBS_ROWS < n_rows else None
-        frame: pd.DataFrame = experiment.obs.read((slice(start, stop),), column_names=columns).concat().to_pandas()
-        frame = frame.sort_values("soma_joinid", kind="stable")
+        table = experiment.obs.read((slice(start, stop),), column_names=columns).concat()
+        frame = table.to_pandas().sort_values("soma_joinid", kind="stable")
         n_nameless += int(frame.isna().any(axis=1).sum())
         ids.append(frame["soma_joinid"].to_numpy())
         hashes.append(hash_names(frame.fillna("")))
@@ -155,15 +147,14 @@ def _check_embedding(experiment: Any, version: EmbeddingVersion, ids: NDArray[np
         chunk = embedded[start : start + _ROWS]
         length = np.linalg.norm(read_embeddings(experiment, version.name, chunk), axis=1)
         # A cell without counts has a row of zeros. NaN fails both comparisons.
-        wrong += chunk[~((np.abs(length - 1) <= _UNIT_TOLERANCE) | (length == 0))].tolist()
+        wrong += chunk[~((np.abs(length - 1) <= 1e-4) | (length == 0))].tolist()
     if wrong:
         yield Problem("store", where, f"{len(wrong)} rows are not of unit length, as those of cells {wrong[:3]}")
 
 
 def _check_genes(storage: Storage, experiment: Any, manifest: Manifest) -> Iterator[Problem]:
     """Find genes that occur twice or have no id, and measured genes that do not exist."""
-    columns = ["soma_joinid", "gene_id"]
-    genes = experiment.ms[MEASUREMENT].var.read(column_names=columns).concat().to_pandas()
+    genes = experiment.ms[MEASUREMENT].var.read(column_names=["soma_joinid", "gene_id"]).concat().to_pandas()
     twice = genes["gene_id"].duplicated()
     if twice.any() or genes["gene_id"].isna().any():
         examples = genes.loc[twice, "gene_id"].head(3).tolist()
@@ -212,19 +203,15 @@ def _check_names(storage: Storage, manifest: Manifest, rows: Rows) -> Iterator[P
         if (part[0][1:] < part[0][:-1]).any():
             yield Problem("names", entry.name, "is not sorted, so that cells would not be found in it")
     where = manifest.names[0].name if manifest.names else "names"
-    ids = _joined([part[1] for part in parts])
+    hashes, ids = np.concatenate([np.empty((2, 0), dtype=np.uint64), *parts], axis=1)
     if len(ids) and (int(ids.max()) >= manifest.n_rows or len(np.unique(ids)) < len(ids)):
         yield Problem("names", where, "has ids twice, or ids that were never committed")
         return
     kept, known = np.zeros(manifest.n_rows, dtype=np.uint64), np.zeros(manifest.n_rows, dtype=np.bool_)
-    kept[ids.astype(np.int64)], known[ids.astype(np.int64)] = _joined([part[0] for part in parts]), True
+    kept[ids.astype(np.int64)], known[ids.astype(np.int64)] = hashes, True
     n_wrong = int((~known[rows.ids] | (kept[rows.ids] != rows.hashes)).sum())
     if n_wrong:
         yield Problem("names", where, f"{n_wrong} cells would not be recognised if they were appended again")
-
-
-def _joined(parts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
 
 
 def _check_index(
@@ -244,25 +231,23 @@ def _check_index(
     if not np.array_equal(index.ids, covered):
         lost, more = np.setdiff1d(covered, index.ids), np.setdiff1d(index.ids, covered)
         what = f"lacks {len(lost)} cells {lost[:3].tolist()} and has {len(more)} that do not exist {more[:3].tolist()}"
-        yield Problem("index", _folder_of(version, int([*lost, *more][0])), what)
+        first, parts = int([*lost, *more][0]), version.parts
+        folder = next((part.folder for part in parts if part.start <= first < part.stop), parts[0].folder)
+        yield Problem("index", folder, what)
         return
     yield from _report(version, "the embedding", _wrong_vectors(index, experiment, version, covered))
-    for name in _comparable(index, experiment, version) if columns else ():
+    stored = {name for part in version.parts for name in part.elsewhere}  # not in every part of the index
+    for name in (name for name in obs_columns(experiment) if columns and name in index.columns and name not in stored):
         yield from _report(version, f"column {name!r}", _wrong_values(index, experiment, name, covered))
 
 
 def _report(version: EmbeddingVersion, name: str, wrong: NDArray[np.int64]) -> Iterator[Problem]:
     """Yield a problem for each part with such cells."""
-    for part in () if version.index is None else version.index.parts:
+    for part in version.parts:
         cells = wrong[(wrong >= part.start) & (wrong < part.stop)]
         if len(cells):
             what = f"{name} of {len(cells)} cells differs from the store, as of cells {cells[:3].tolist()}"
             yield Problem("index", part.folder, what)
-
-
-def _folder_of(version: EmbeddingVersion, cell: int) -> str:
-    parts = () if version.index is None else version.index.parts
-    return next((part.folder for part in parts if part.start <= cell < part.stop), parts[0].folder)
 
 
 def _wrong_vectors(
@@ -276,21 +261,13 @@ def _wrong_vectors(
     return np.concatenate(wrong)
 
 
-def _comparable(index: Index, experiment: Any, version: EmbeddingVersion) -> list[str]:
-    """Return the columns that every part keeps; the others are read from the store."""
-    parts = () if version.index is None else version.index.parts
-    elsewhere = {name for part in parts for name in part.elsewhere}
-    return [name for name in obs_columns(experiment) if name in index.columns and name not in elsewhere]
-
-
 def _wrong_values(index: Index, experiment: Any, name: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the cells with another value of a column."""
     wrong = [ids[:0]]
     for start in range(0, len(ids), _OBS_ROWS):
         chunk = ids[start : start + _OBS_ROWS]
         rows = (slice(int(chunk[0]), int(chunk[-1])),)
-        table = experiment.obs.read(rows, column_names=["soma_joinid", name]).concat()
-        table = table.sort_by("soma_joinid")
+        table = experiment.obs.read(rows, column_names=["soma_joinid", name]).concat().sort_by("soma_joinid")
         if not np.array_equal(table["soma_joinid"].to_numpy(), chunk):
             return ids
         stored, indexed = table[name], index.obs(chunk, [name])[name]
@@ -303,21 +280,16 @@ def _same_text(stored: pa.ChunkedArray, indexed: pd.Series) -> NDArray[np.bool_]
     """Compare text by its codes: few values are compared as text."""
     if not isinstance(indexed.dtype, pd.CategoricalDtype):  # the index has no value
         return np.asarray(pc.is_null(stored)) & indexed.isna().to_numpy()
-    coded = pa.concat_arrays(stored.dictionary_encode().unify_dictionaries().chunks or [pa.nulls(0, TEXT)])
-    if not pa.types.is_dictionary(coded.type):
-        return np.ones(0, dtype=np.bool_)
+    coded = pa.concat_arrays(stored.dictionary_encode().unify_dictionaries().chunks)
     codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     positions = indexed.cat.categories.get_indexer(pd.Index(coded.dictionary.to_pylist(), dtype=object))
-    positions = np.append(np.where(positions < 0, _NOT_INDEXED, positions), -1)  # a missing value has code -1
-    same: NDArray[np.bool_] = positions[codes] == indexed.cat.codes.to_numpy()
-    return same
+    # -2: a text that the index does not have; -1: a missing value, which has the last position.
+    positions = np.append(np.where(positions < 0, -2, positions), -1)
+    return np.asarray(positions[codes] == indexed.cat.codes.to_numpy(), dtype=np.bool_)
 
 
 def _same_numbers(stored: pa.ChunkedArray, indexed: pd.Series) -> NDArray[np.bool_]:
-    missing = np.asarray(pc.is_null(stored, nan_is_null=True))
-    zero = pa.scalar(0).cast(stored.type)
-    values = pc.if_else(pa.array(missing), zero, stored).to_numpy()
-    not_indexed = indexed.isna().to_numpy()
-    values_indexed = indexed.to_numpy(dtype=values.dtype, na_value=0)
-    same: NDArray[np.bool_] = (missing & not_indexed) | (~missing & ~not_indexed & (values == values_indexed))
-    return same
+    missing, not_indexed = np.asarray(pc.is_null(stored, nan_is_null=True)), indexed.isna().to_numpy()
+    values = pc.if_else(pa.array(missing), pa.scalar(0).cast(stored.type), stored).to_numpy()
+    equal = values == indexed.to_numpy(dtype=values.dtype, na_value=0)
+    return np.where(missing | not_indexed, missing & not_indexed, equal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scim._core import FormatError, progress
 from scim.atlas._models import load_model
@@ -25,50 +25,37 @@ from scim.atlas.commit import (
     read_manifest,
     uncommitted,
 )
-from scim.atlas.verify._problem import Part, Problem, is_damaged, message, run_check
+from scim.atlas.verify._problem import Part, Problem, is_damaged, run_check
 from scim.index._files import header_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from scim.atlas.commit import EmbeddingVersion, IndexPart, Manifest, StoredArray
+    from scim.atlas.commit import IndexPart, Manifest, StoredArray
     from scim.atlas.storage import Storage
 
 _HEADER = "index.json"
 
 
 def check_manifest(storage: Storage) -> tuple[Manifest | None, list[Problem]]:
-    """Return the manifest, compared with the copy of its commit; `None`: nothing else can be checked.
-
-    Raises
-    ------
-    FileNotFoundError, FormatError
-        It cannot be read, and there is no commit to restore.
-    """
+    """Return the manifest, compared with the copy of its commit; `None`: it cannot be read, but there are commits."""
     try:
         manifest = read_manifest(storage)
     except (FileNotFoundError, FormatError) as error:
         if not commits(storage):
             raise
-        return None, [Problem("manifest", FILE, "is missing" if isinstance(error, OSError) else message(error))]
+        return None, [Problem.of("manifest", FILE, error)]
     if is_older_copy(storage, manifest):
         last = commit_file(commits(storage)[-1])
         what = f"is of version {manifest.number}, but {last} is a later commit: it was replaced by an older copy"
         return None, [Problem("manifest", FILE, what)]
-    return manifest, list(_check_copy(storage, manifest))
-
-
-def _check_copy(storage: Storage, manifest: Manifest) -> Iterator[Problem]:
     name = commit_file(manifest.number)
     try:
-        kept = read_manifest(storage, name)
-    except FileNotFoundError:
-        yield Problem("manifest", name, "is missing")
-    except FormatError as error:
-        yield Problem("manifest", name, message(error))
-    else:
-        if kept != manifest:
-            yield Problem("manifest", FILE, f"differs from {name}, of which it should be a copy")
+        same = read_manifest(storage, name) == manifest
+    except (FileNotFoundError, FormatError) as error:
+        return manifest, [Problem.of("manifest", name, error)]
+    what = f"differs from {name}, of which it should be a copy"
+    return manifest, [] if same else [Problem("manifest", FILE, what)]
 
 
 def check_leftovers(storage: Storage, manifest: Manifest) -> Iterator[Problem]:
@@ -95,26 +82,27 @@ def known_files(storage: Storage, manifest: Manifest) -> tuple[Inventory, list[P
     try:
         return read_inventory(storage, manifest.inventory), []
     except FormatError as error:
-        problems = [Problem("inventory", manifest.inventory.name, message(error))]
+        problems = [Problem.of("inventory", manifest.inventory.name, error)]
     folders = [version.folder for version in manifest.embeddings]
     for number in reversed([number for number in commits(storage) if number < manifest.number]):
         try:
             known = read_inventory(storage, read_manifest(storage, commit_file(number)).inventory)
         except (FormatError, FileNotFoundError):
             continue
-        needed = {name for name in known if name.rpartition("/")[0] in folders}
-        needed |= {name for name in known if name.startswith(f"{SOMA}/") and belongs(name, manifest)}
-        return {name: known[name] for name in known if name in needed}, problems
+        return {
+            name: facts
+            for name, facts in known.items()
+            if name.rpartition("/")[0] in folders or (name.startswith(f"{SOMA}/") and belongs(name, manifest))
+        }, problems
     return {}, problems
 
 
 def check_files(storage: Storage, manifest: Manifest, inventory: Inventory, *, complete: bool) -> Iterator[Problem]:
     """Compare files of the store and the models with the inventory; one that is `complete` tells foreign files."""
     found = {file.name: file.n_bytes for file in needed_files(storage, manifest)}
-    if complete:
-        for name in sorted(set(found) - set(inventory)):
-            if name.startswith(f"{SOMA}/"):
-                yield Problem("foreign", name, "was never committed, but is read with the others")
+    for name in sorted(set(found) - set(inventory)) if complete else ():
+        if name.startswith(f"{SOMA}/"):
+            yield Problem("foreign", name, "was never committed, but is read with the others")
     yield from _compare(storage, inventory, found)
 
 
@@ -134,61 +122,44 @@ def _compare(
 
 def check_beside(storage: Storage, manifest: Manifest, problems: Sequence[Problem]) -> Iterator[Problem]:
     """Check the arrays, models and index parts beside the store, each by itself."""
-    arrays: list[tuple[Part, StoredArray]] = [("names", entry) for entry in manifest.names]
-    arrays += [("removed", manifest.removed)] if manifest.removed is not None else []
-    panels = {counted.panel.name: counted.panel for counted in manifest.counted}
-    arrays += [("store", entry) for entry in panels.values()]
-    for part, entry in arrays:
-        yield from run_check(part, entry.name, _check_array, storage, part, entry)
+    arrays: dict[StoredArray, Part] = dict.fromkeys(manifest.names, "names")
+    arrays |= {} if manifest.removed is None else {manifest.removed: "removed"}
+    arrays |= {counted.panel: "store" for counted in manifest.counted}
+    for entry, part in arrays.items():
+        yield from _try_to_read(part, entry.name, load_array, storage, entry)
     for version in manifest.embeddings:
         if version.folder is not None and not is_damaged(problems, version.folder):
-            yield from run_check("model", version.folder, _check_model, storage, manifest.uid, version)
-        for index_part in _index_parts(version):
+            yield from _try_to_read("model", version.folder, load_model, storage, manifest.uid, version)
+        for index_part in version.parts:
             yield from run_check("index", index_part.folder, _check_part, storage, index_part)
 
 
-def _check_array(storage: Storage, part: Part, entry: StoredArray) -> Iterator[Problem]:
-    """Compare an array beside the store with its checksum."""
+def _try_to_read(part: Part, where: str, read: Callable[..., object], *arguments: Any) -> Iterator[Problem]:
     try:
-        load_array(storage, entry)
-    except FormatError as error:
-        yield Problem(part, entry.name, "is missing" if isinstance(error.__cause__, OSError) else message(error))
-
-
-def _check_model(storage: Storage, uid: str, version: EmbeddingVersion) -> Iterator[Problem]:
-    """Load the model and compare it with the one that embedded the cells."""
-    try:
-        load_model(storage, uid, version)
-    except FormatError as error:
-        yield Problem("model", str(version.folder), message(error))
+        read(*arguments)
+    except Exception as error:  # noqa: BLE001  (a reader of a damaged file may raise anything)
+        yield Problem.of(part, where, error)
 
 
 def _check_part(storage: Storage, part: IndexPart) -> Iterator[Problem]:
     """Compare the files of a part with the checksums in its header, and the header with the one committed."""
     header = f"{part.folder}/{_HEADER}"
     try:
-        digest, files = _read_header(storage, part)
-    except FileNotFoundError:
-        yield Problem("index", header, "is missing")
+        raw = storage.read(header)
+        with tempfile.TemporaryDirectory() as temporary:
+            (Path(temporary) / _HEADER).write_bytes(raw)
+            same = header_digest(temporary) == part.digest
+        built = json.loads(raw)["files"].items()
+        files = {f"{part.folder}/{name}": (facts["bytes"], facts["sha256"]) for name, facts in built}
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+        problem = Problem.of("index", header, error)
+        yield problem._replace(what=problem.what.partition(" Build it again")[0])
         return
-    except (ValueError, LookupError, TypeError) as error:
-        yield Problem("index", header, message(error).partition(" Build it again")[0])
-        return
-    if digest != part.digest:
+    if not same:
         yield Problem("index", header, "is the header of another index than the one that was committed")
         return
     found = {file.name: file.n_bytes for file in storage.files(part.folder)}
     yield from _compare(storage, files, found, "index", since="built")
-
-
-def _read_header(storage: Storage, part: IndexPart) -> tuple[str, Inventory]:
-    """Return the digest of the header of a part, and size and checksum of each of its files."""
-    raw = storage.read(f"{part.folder}/{_HEADER}")
-    with tempfile.TemporaryDirectory() as temporary:
-        (Path(temporary) / _HEADER).write_bytes(raw)
-        digest = header_digest(temporary)
-    files = json.loads(raw)["files"]
-    return digest, {f"{part.folder}/{name}": (facts["bytes"], facts["sha256"]) for name, facts in files.items()}
 
 
 def how_built(storage: Storage, part: IndexPart) -> tuple[str, float]:
@@ -211,10 +182,8 @@ def check_earlier(storage: Storage, manifest: Manifest, known: set[str]) -> Iter
         name = commit_file(number)
         try:
             earlier = read_manifest(storage, name)
-        except FileNotFoundError:
-            yield Problem("earlier version", name, "is missing")
-        except FormatError as error:
-            yield Problem("earlier version", name, message(error))
+        except (FileNotFoundError, FormatError) as error:
+            yield Problem.of("earlier version", name, error)
         else:
             yield from _check_version(storage, earlier, known)
 
@@ -222,12 +191,11 @@ def check_earlier(storage: Storage, manifest: Manifest, known: set[str]) -> Iter
 def _check_version(storage: Storage, earlier: Manifest, known: set[str]) -> Iterator[Problem]:
     """Check the files of a version, and add them to `known`."""
     try:
-        inventory = {
-            name: facts for name, facts in read_inventory(storage, earlier.inventory).items() if name not in known
-        }
+        committed = read_inventory(storage, earlier.inventory)
     except FormatError as error:
-        yield Problem("earlier version", earlier.inventory.name, message(error))
+        yield Problem.of("earlier version", earlier.inventory.name, error)
     else:
+        inventory = {name: facts for name, facts in committed.items() if name not in known}
         folders = {name.rpartition("/")[0] for name in inventory}
         found = {file.name: file.n_bytes for folder in sorted(folders) for file in storage.files(folder)}
         yield from _compare(storage, inventory, found, "earlier version")
@@ -235,16 +203,12 @@ def _check_version(storage: Storage, earlier: Manifest, known: set[str]) -> Iter
     for entry in _arrays_of(earlier):
         if entry.name not in known:
             known.add(entry.name)
-            try:
-                load_array(storage, entry)
-            except (FormatError, ValueError) as error:
-                yield Problem("earlier version", entry.name, message(error))
-    for version in earlier.embeddings:
-        for part in _index_parts(version):
-            if part.folder not in known:
-                known.add(part.folder)
-                for problem in _check_part(storage, part):
-                    yield problem._replace(part="earlier version")
+            yield from _try_to_read("earlier version", entry.name, load_array, storage, entry)
+    for part in (part for version in earlier.embeddings for part in version.parts):
+        if part.folder not in known:
+            known.add(part.folder)
+            for problem in _check_part(storage, part):
+                yield problem._replace(part="earlier version")
 
 
 def _arrays_of(manifest: Manifest) -> list[StoredArray]:
@@ -255,9 +219,5 @@ def _arrays_of(manifest: Manifest) -> list[StoredArray]:
 
 def names_of(manifest: Manifest, inventory: Inventory) -> set[str]:
     """Return the names of the files and folders of a version."""
-    parts = [part for version in manifest.embeddings for part in _index_parts(version)]
-    return {*inventory, *(entry.name for entry in _arrays_of(manifest)), *(part.folder for part in parts)}
-
-
-def _index_parts(version: EmbeddingVersion) -> tuple[IndexPart, ...]:
-    return () if version.index is None else version.index.parts
+    parts = [part.folder for version in manifest.embeddings for part in version.parts]
+    return {*inventory, *(entry.name for entry in _arrays_of(manifest)), *parts}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+from scim._core import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,12 +35,16 @@ class Problem(NamedTuple):
     """Which part of the atlas: `manifest`, `leftover` (of a write that ended early), `inventory` (of files), `foreign`
     (a file of the store that was never committed), `store`, `model`, `names`, `removed`, `index`, or an
     `earlier version`."""
-
     where: str
     """The file or array, relative to the atlas."""
-
     what: str
     """What is wrong with it."""
+
+    @classmethod
+    def of(cls, part: Part, where: str, error: Exception) -> Self:
+        """Return the problem that a file is missing, or what an error says of it."""
+        missing = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
+        return cls(part, where, "is missing" if missing else error_text(error))
 
     @property
     def repairable(self) -> bool:
@@ -60,12 +66,7 @@ def run_check(part: Part, where: str, check: Callable[..., Iterator[Problem]], *
     try:
         yield from check(*arguments)
     except Exception as error:  # noqa: BLE001  (a reader of a damaged file may raise anything)
-        yield Problem(part, where, f"cannot be read ({message(error)})")
-
-
-def message(error: Exception) -> str:
-    """Return the message of an error in one line."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        yield Problem(part, where, f"cannot be read ({error_text(error)})")
 
 
 def is_damaged(problems: Sequence[Problem], name: str) -> bool:

@@ -31,7 +31,7 @@ from scim.atlas.commit import (
 )
 from scim.atlas.soma import IntegrityChecker, embedding_path, named_damage, open_experiment, tiledb_errors
 from scim.atlas.storage import Lock, Storage
-from scim.atlas.verify._contents import check_contents, scan_obs
+from scim.atlas.verify._contents import Rows, check_contents, scan_obs
 from scim.atlas.verify._files import (
     check_beside,
     check_earlier,
@@ -134,14 +134,10 @@ def _repair(storage: Storage, manifest: Manifest | None, problems: Sequence[Prob
 
 def _restore_manifest(storage: Storage) -> None:
     """Make `atlas.json` and the copy of its commit equal: the newest that can be read."""
-    last = max(commits(storage))
-    try:
-        current: Manifest | None = read_manifest(storage)
-    except (FormatError, FileNotFoundError):
-        current = None
+    last, current = max(commits(storage)), _read_if_whole(storage, FILE)
     if current is not None and not is_older_copy(storage, current):
         last = current.number
-    kept = _readable_commit(storage, last)
+    kept = _read_if_whole(storage, commit_file(last))
     if kept is not None and kept != current:
         storage.write(FILE, storage.read(commit_file(last)))
         logger.warning("restored %s of version %d", FILE, last)
@@ -155,9 +151,9 @@ def _restore_manifest(storage: Storage) -> None:
         raise FormatError(msg)
 
 
-def _readable_commit(storage: Storage, number: int) -> Manifest | None:
+def _read_if_whole(storage: Storage, name: str) -> Manifest | None:
     try:
-        return read_manifest(storage, commit_file(number))
+        return read_manifest(storage, name)
     except (FormatError, FileNotFoundError):
         return None
 
@@ -185,13 +181,17 @@ def _names_and_removed(transaction: Transaction) -> dict[str, Any]:
     """Return names and removed ids, rebuilt from obs."""
     storage, manifest, number = transaction.storage, transaction.manifest, transaction.number
     IntegrityChecker(storage, manifest).check("obs")
-    with named_damage(storage), open_experiment(storage, at=manifest.timestamp) as experiment:
-        rows = scan_obs(experiment, manifest.n_rows)
+    rows = _scan(storage, manifest)
     gone = np.setdiff1d(np.arange(manifest.n_rows), rows.ids)
     return {
         "names": (write_names(storage, rows.hashes, rows.ids.astype(np.uint64), number),),
         "removed": store_array(storage, f"removed/{number:06d}.npy", gone) if len(gone) else None,
     }
+
+
+def _scan(storage: Storage, version: Manifest) -> Rows:
+    with named_damage(storage), open_experiment(storage, at=version.timestamp) as experiment:
+        return scan_obs(experiment, version.n_rows)
 
 
 def _repair_index(transaction: Transaction, problems: Sequence[Problem]) -> None:
@@ -200,9 +200,9 @@ def _repair_index(transaction: Transaction, problems: Sequence[Problem]) -> None
     of_store = [problem for problem in problems if problem.part == "store"]
     of_index = [problem for problem in problems if problem.part == "index"]
     for name, version in (("published", manifest.published), ("draft", manifest.draft)):
-        if version is None or version.index is None or is_damaged(of_store, f"{SOMA}/{embedding_path(version.name)}"):
+        if version is None or is_damaged(of_store, f"{SOMA}/{embedding_path(version.name)}"):
             continue
-        for i, part in enumerate(version.index.parts):
+        for i, part in enumerate(version.parts):
             if is_damaged(of_index, part.folder):
                 transaction.commit(**{name: _with_rebuilt_part(transaction, version, i)})
                 return
@@ -218,17 +218,17 @@ def _with_rebuilt_part(transaction: Transaction, version: EmbeddingVersion, posi
     checker = IntegrityChecker(storage, manifest)
     checker.check("obs", later_columns=True)
     checker.check(embedding_path(version.name))
-    new: list[IndexPart] = []
+    parts = list(entry.parts)
     with (
         named_damage(storage),
         open_experiment(storage, at=manifest.timestamp) as experiment,
         cells_of(storage, experiment, version, part.start, part.stop) as cells,
     ):
-        if len(cells.ids):
-            new.append(build_part(storage, cells, part.start, part.stop, transaction.number, **how)[0])
-    if not new:  # all of its cells are removed: the other parts are built together
+        if has_cells := len(cells.ids) > 0:
+            parts[position] = build_part(storage, cells, part.start, part.stop, transaction.number, **how)[0]
+    if not has_cells:  # all of its cells are removed: the other parts are built together
         return replace(version, index=build_entry(transaction, version, **how, measured=entry))
-    return replace(version, index=replace(entry, parts=(*entry.parts[:position], *new, *entry.parts[position + 1 :])))
+    return replace(version, index=replace(entry, parts=tuple(parts)))
 
 
 def _restore_files(storage: Storage, manifest: Manifest, problems: Sequence[Problem]) -> bool:
@@ -237,7 +237,8 @@ def _restore_files(storage: Storage, manifest: Manifest, problems: Sequence[Prob
     broken |= {name.rpartition("/")[0] for name in broken}
     restored = False
     now = {name: checksum for name, (checksum, _) in _restorers(storage, manifest).items()}
-    for version in [*_earlier(storage, manifest), manifest]:  # the first that has a file is the one that wrote it
+    earlier = [_read_if_whole(storage, commit_file(number)) for number in commits(storage) if number < manifest.number]
+    for version in [*filter(None, earlier), manifest]:  # the first that has a file is the one that wrote it
         for name, (checksum, restore) in _restorers(storage, version).items():
             if name in broken and now.get(name, checksum) == checksum:
                 broken.discard(name)
@@ -245,28 +246,18 @@ def _restore_files(storage: Storage, manifest: Manifest, problems: Sequence[Prob
     return restored
 
 
-def _earlier(storage: Storage, manifest: Manifest) -> list[Manifest]:
-    manifests = []
-    for number in commits(storage):
-        try:
-            manifests += [read_manifest(storage, commit_file(number))] if number < manifest.number else []
-        except FormatError:
-            continue
-    return manifests
-
-
 def _restorers(storage: Storage, version: Manifest) -> dict[str, tuple[str, Callable[[], bool]]]:
     """Return the checksum, and a function that writes it again, of each file or folder of a version."""
-    inventory, removed = version.inventory, version.removed
+    removed = version.removed
     restorers: dict[str, tuple[str, Callable[[], bool]]] = {
-        inventory.name: (inventory.sha256, partial(restore_inventory, storage, version))
+        version.inventory.name: (version.inventory.sha256, partial(restore_inventory, storage, version))
     }
     if removed is not None:
         restorers[removed.name] = (removed.sha256, partial(_restore_removed, storage, version, removed))
     for names in version.names[-1:]:  # the part that was written last has the last ids
         restorers[names.name] = (names.sha256, partial(_restore_names, storage, version, names))
     for embedding in version.embeddings:
-        for part in () if embedding.index is None else embedding.index.parts:
+        for part in embedding.parts:
             restorers[part.folder] = (part.digest, partial(_restore_part, storage, version, embedding, part))
     return restorers
 
@@ -283,14 +274,11 @@ def _try_to_restore(name: str, restore: Callable[[], bool]) -> bool:
 
 
 def _restore_removed(storage: Storage, version: Manifest, entry: StoredArray) -> bool:
-    with open_experiment(storage, at=version.timestamp) as experiment:
-        ids = scan_obs(experiment, version.n_rows).ids
-    return restore_array(storage, entry, np.setdiff1d(np.arange(version.n_rows), ids))
+    return restore_array(storage, entry, np.setdiff1d(np.arange(version.n_rows), _scan(storage, version).ids))
 
 
 def _restore_names(storage: Storage, version: Manifest, entry: StoredArray) -> bool:
-    with open_experiment(storage, at=version.timestamp) as experiment:
-        rows = scan_obs(experiment, version.n_rows)
+    rows = _scan(storage, version)
     ids = rows.ids[-entry.n :].astype(np.uint64)
     return restore_array(storage, entry, sorted_names(rows.hashes[-entry.n :], ids))
 
@@ -306,8 +294,8 @@ def _restore_part(storage: Storage, version: Manifest, embedding: EmbeddingVersi
     ):
         to = Path(temporary) / "index"
         knn.build(cells.embeddings, cells.ids, obs=cells.columns, kind=kind, path=to, rng=0, **how)  # type: ignore[arg-type]  # one that `how_built` knows
-        same = header_digest(to) == part.digest
-        if same:
-            storage.delete_folder(part.folder)
-            storage.upload(to, part.folder)
-        return same
+        if header_digest(to) != part.digest:
+            return False
+        storage.delete_folder(part.folder)
+        storage.upload(to, part.folder)
+        return True
