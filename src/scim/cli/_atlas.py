@@ -12,6 +12,8 @@ from scim._core import IndexKind, SpeciesName
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scim.atlas import Atlas
+
 _DEFAULT = "Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas."
 Uri = Annotated[str, Parameter(help="Folder of the atlas, or s3://bucket/prefix.")]
 UriOrDefault = Annotated[str | None, Parameter(help=f"Folder of an atlas, or s3://bucket/prefix. {_DEFAULT}")]
@@ -20,6 +22,7 @@ Overwrite = Annotated[bool, Parameter(help="Replace the output if it exists.")]
 Counts = Annotated[bool, Parameter(help="Store the counts too; embedding with another model needs them.")]
 Layer = Annotated[str | None, Parameter(help='Layer with the counts, "X" or "raw". Default: found.')]
 GeneKey = Annotated[str | None, Parameter(help="Column of var with the gene names. Default: found.")]
+LabelKey = Annotated[str | None, Parameter(help="Column of obs with the cell types.")]
 Species = Annotated[SpeciesName, Parameter(help="Species of the genes; mouse genes are mapped to human orthologs.")]
 
 app = App(name="atlas", help="Make, extend, check and inspect atlases.")
@@ -38,9 +41,8 @@ def info(atlas: UriOrDefault = None, /, *, at: str | None = None) -> None:
 
     with scim.atlas.open(atlas, at=int(at) if at is not None and at.isdigit() else at) as opened:
         facts = opened.info()
-    print(
-        f"{facts['path']}: {_cells(facts['cells'])}" + (f", {facts['removed']:,} removed" if facts["removed"] else "")
-    )
+    removed = f", {facts['removed']:,} removed" if facts["removed"] else ""
+    print(f"{facts['path']}: {_cells(facts['cells'])}{removed}")
     print(f"model:   {facts['model'] or 'none; the embedding was made elsewhere'}, {facts['dim']} dimensions")
     print(f"genes:   {facts['genes']:,}; counts of {_cells(facts['counts'])} stored")
     index = facts["index"]
@@ -80,7 +82,7 @@ def append(
     *files: Path,
     study: str | None = None,
     study_key: str | None = None,
-    label_key: str | None = None,
+    label_key: LabelKey = None,
     columns: tuple[str, ...] = (),
     layer: Layer = None,
     gene_key: GeneKey = None,
@@ -101,20 +103,16 @@ def append(
         Name of the study. Default: the name of each file.
     study_key
         Column of obs with the study, in place of --study.
-    label_key
-        Column of obs with the cell types.
     columns
         Further columns of obs to keep.
     on_duplicate
         What to do if the atlas already has some of the cells: refuse all, or leave these out.
     """
-    import scim
-
     if not files:
         msg = "Expected one or more .h5ad or .zarr files to append."
         raise ValueError(msg)
     names = [study or file.stem for file in files] if study_key is None else study
-    with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
+    with _open_to_write(atlas, timeout) as opened:
         n_new = opened.append(
             list(files),
             study=names,
@@ -141,9 +139,7 @@ def index(atlas: Uri, /, *, kind: IndexKind = "auto", recall: float = 0.99, time
     recall
         Share of the true neighbours that an ivf index finds: less is faster.
     """
-    import scim
-
-    with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
+    with _open_to_write(atlas, timeout) as opened:
         opened.build_index(kind=kind, recall=recall)
         print(opened)
 
@@ -178,9 +174,7 @@ def remove(atlas: Uri, /, *, where: str, timeout: Timeout = 10) -> None:
     where
         Filter of the cells, such as "study == 'pbmc3k'".
     """
-    import scim
-
-    with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
+    with _open_to_write(atlas, timeout) as opened:
         print(f"removed {_cells(opened.remove(where))}: {opened}")
 
 
@@ -195,9 +189,7 @@ def reembed(atlas: Uri, /, *, model: Path, draft: bool = False, timeout: Timeout
     draft
         Do not publish it yet; "scim atlas publish" does.
     """
-    import scim
-
-    with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
+    with _open_to_write(atlas, timeout) as opened:
         opened.reembed(model, publish=not draft)
         print(opened)
 
@@ -205,9 +197,7 @@ def reembed(atlas: Uri, /, *, model: Path, draft: bool = False, timeout: Timeout
 @app.command
 def publish(atlas: Uri, /, *, timeout: Timeout = 10) -> None:
     """Replace the published embedding by the draft that "scim atlas reembed --draft" made."""
-    import scim
-
-    with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
+    with _open_to_write(atlas, timeout) as opened:
         opened.publish()
         print(opened)
 
@@ -221,9 +211,7 @@ def compact(atlas: Uri, /, *, vacuum: bool = False, timeout: Timeout = 10) -> No
     vacuum
         Then delete the old files and the earlier versions.
     """
-    import scim
-
-    with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
+    with _open_to_write(atlas, timeout) as opened:
         opened.compact()
         freed = opened.vacuum() if vacuum else 0
         print(f"{opened}, {freed / 1e6:.1f} MB freed" if vacuum else opened)
@@ -232,9 +220,7 @@ def compact(atlas: Uri, /, *, vacuum: bool = False, timeout: Timeout = 10) -> No
 @app.command
 def vacuum(atlas: Uri, /, *, timeout: Timeout = 10) -> None:
     """Delete earlier versions, and the files that only they need."""
-    import scim
-
-    with scim.atlas.open(atlas, mode="w", timeout=timeout) as opened:
+    with _open_to_write(atlas, timeout) as opened:
         print(f"{opened.vacuum() / 1e6:.1f} MB freed")
 
 
@@ -318,6 +304,12 @@ def import_scimilarity(
         if unmapped:
             print(f"not in the Cell Ontology, kept as they are: {', '.join(unmapped)}")
         print(f"made {made}")
+
+
+def _open_to_write(atlas: str, timeout: float) -> Atlas:
+    import scim
+
+    return scim.atlas.open(atlas, mode="w", timeout=timeout)
 
 
 def _cells(n: int) -> str:

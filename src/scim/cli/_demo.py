@@ -35,22 +35,14 @@ def demo(output: Path = Path("scim-demo")) -> None:
 def _agreement(adata: AnnData) -> str:
     from scim import ontology
 
-    root_names = {
-        "B cell": "B cell",
-        "T cell": "T cell",
-        "natural killer cell": "NK cell",
-        "monocyte": "monocyte",
-        "dendritic cell": "dendritic cell",
-        "hematopoietic precursor cell": "CD34+ cell",
-    }
-    roots = {name: ontology.term_id(root) for root, name in root_names.items()}
-    above = {term: ontology.ancestors(term) | {term} for term in adata.obs["scim_label_id"].dropna().unique()}
-    level_1 = (
-        adata.obs["scim_label_id"]
-        .astype(object)
-        .map(lambda term: next((name for name, root in roots.items() if root in above.get(term, ())), "other"))
-    )
-    same = (level_1 == adata.obs["bulk_level_1"].astype(object)).mean()
+    names = ["B cell", "T cell", "natural killer cell", "monocyte", "dendritic cell", "hematopoietic precursor cell"]
+    short = {"natural killer cell": "NK cell", "hematopoietic precursor cell": "CD34+ cell"}
+    ids = adata.obs["scim_label_id"].astype(object)
+    level_1 = {}
+    for term in ids.dropna().unique():
+        above = [name for name in names if ontology.term_id(name) in ontology.ancestors(term) | {term}]
+        level_1[term] = short.get(above[0], above[0]) if above else "other"
+    same = (ids.map(level_1) == adata.obs["bulk_level_1"].astype(object)).mean()
     return f"At the level B / T / NK / monocyte / dendritic / CD34+, {same:.0%} agree with the authors' bulk labels."
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-_TABLES = {".csv": ",", ".tsv": "\t"}
+_OUTPUTS = (".h5ad", ".csv", ".tsv", ".parquet")
 
 
 def read_cells(path: Path) -> AnnData:
@@ -41,10 +41,10 @@ def read_cells(path: Path) -> AnnData:
     raise ValueError(msg)
 
 
-def check_output(path: Path, kinds: tuple[str, ...], *, overwrite: bool) -> None:
+def check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that cannot be written, before any work: wrong kind, file there, or folder missing."""
-    if path.suffix not in kinds:
-        msg = f"{path}: expected an output ending in {', '.join(kinds)}."
+    if path.suffix not in _OUTPUTS:
+        msg = f"{path}: expected an output ending in {', '.join(_OUTPUTS)}."
         raise ValueError(msg)
     if path.exists() and not overwrite:
         msg = f"{path} exists already; pass --overwrite to replace it."
@@ -66,7 +66,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         if path.suffix == ".parquet":
             frame.to_parquet(temporary, index=False)
         else:
-            frame.to_csv(temporary, sep=_TABLES[path.suffix], index=False)
+            frame.to_csv(temporary, sep="\t" if path.suffix == ".tsv" else ",", index=False)
 
 
 @contextlib.contextmanager

@@ -29,11 +29,8 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # `run` prints that it was interrupted
 )
-app.command(demo)
-app.command(annotate)
-app.command(search)
-app.command(atlas)
-app.command(import_scimilarity)
+for command in (demo, annotate, search, atlas, import_scimilarity):
+    app.command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 _CELLS = "An .h5ad, .zarr or 10x .h5 file with counts, and gene symbols (human, or --species mouse) or Ensembl ids."
 Query = Annotated[Path, Parameter(help=_CELLS)]
+Where = Annotated[str | None, Parameter(help="Filter of the cells of the atlas, such as \"study != 'pbmc3k'\".")]
+_COPIES = "collapse counts duplicate cells of the atlas once, keep counts each of them."
+DuplicateCells = Annotated[Duplicates, Parameter(help=_COPIES)]
 
 
 def annotate(
@@ -30,12 +33,12 @@ def annotate(
     weights: Weights = "balanced",
     allow: list[str] | None = None,
     block: list[str] | None = None,
-    where: str | None = None,
+    where: Where = None,
     groupby: str | None = None,
     level: list[str] | None = None,
     max_error: float = 0.1,
     max_distance: float = 2.0,
-    duplicates: Duplicates = "collapse",
+    duplicates: DuplicateCells = "collapse",
     layer: Layer = None,
     gene_key: GeneKey = None,
     species: Species = "human",
@@ -59,8 +62,6 @@ def annotate(
         Label to transfer, with its descendants in the Cell Ontology; repeat for more. Default: all.
     block
         Label not to transfer; repeat for more.
-    where
-        Filter of the reference cells, such as "study == 'pbmc3k'".
     groupby
         Column of obs: its groups get labels too.
     level
@@ -70,12 +71,10 @@ def annotate(
         Share of the labels that may be wrong (0 to 1); less certain cells are left unknown.
     max_distance
         Beyond this cosine distance to its nearest neighbour a cell is unknown.
-    duplicates
-        collapse counts duplicate cells of the atlas once, keep counts each of them.
     """
     from scim import tl
 
-    check_output(output, (".h5ad", ".csv", ".tsv", ".parquet"), overwrite=overwrite)
+    check_output(output, overwrite=overwrite)
     adata = _cells(query, groupby)
     tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
     tl.annotate(
@@ -95,7 +94,7 @@ def annotate(
     if output.suffix == ".h5ad":
         write_cells(adata, output)
     else:
-        write_table(_labels(adata), output)
+        write_table(adata.obs.filter(regex="^scim_label").rename_axis("cell").reset_index(), output)
     print(label_table(adata).to_string(index=False))
     print(f"\nwrote {output}")
 
@@ -122,9 +121,9 @@ def search(
     atlas: UriOrDefault = None,
     groupby: str | None = None,
     k: int = 50,
-    where: str | None = None,
+    where: Where = None,
     max_distance: float | None = None,
-    duplicates: Duplicates = "collapse",
+    duplicates: DuplicateCells = "collapse",
     columns: list[str] | None = None,
     layer: Layer = None,
     gene_key: GeneKey = None,
@@ -143,31 +142,17 @@ def search(
         Column of obs: one search for each of its groups. Default: one for each cell.
     k
         Number of hits for each query.
-    where
-        Filter of the cells of the atlas, such as "tissue in ['lung', 'blood'] and not age < 30".
     max_distance
         Leave out cells farther away than this cosine distance (0 to 2).
-    duplicates
-        collapse finds duplicate cells of the atlas once, keep finds each of them.
     columns
         Columns of the atlas to add to the table. Default: all.
     """
     from scim import get, tl
 
-    check_output(output, (".csv", ".tsv", ".parquet", ".h5ad"), overwrite=overwrite)
+    check_output(output, overwrite=overwrite)
     adata = _cells(query, groupby)
     tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
-    tl.search(
-        adata,
-        atlas,
-        groupby=groupby,
-        k=k,
-        where=where,
-        max_distance=max_distance,
-        duplicates=duplicates,
-        layer=layer,
-        gene_key=gene_key,
-    )
+    tl.search(adata, atlas, groupby=groupby, k=k, where=where, max_distance=max_distance, duplicates=duplicates)
     if output.suffix == ".h5ad":
         write_cells(adata, output)
     else:
@@ -185,9 +170,3 @@ def label_table(adata: AnnData) -> pd.DataFrame:
     table["share"] = (table["cells"] / adata.n_obs).round(3)
     table["mean confidence"] = confidence.reindex(table.index)
     return table.rename_axis("label").reset_index()
-
-
-def _labels(adata: AnnData) -> pd.DataFrame:
-    columns = [column for column in adata.obs if str(column).startswith("scim_label")]
-    labels: pd.DataFrame = adata.obs[columns]
-    return labels.rename_axis("cell").reset_index()

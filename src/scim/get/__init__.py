@@ -1,7 +1,7 @@
 """Return what `scim.tl` wrote as data frames; no function here changes an AnnData."""
 
 from scim.get._attribution import attribution
-from scim.get._confusion import confusion
+from scim.get._compare_labels import confusion
 from scim.get._enrichment import enrichment
 from scim.get._hits import composition, hits
 from scim.get._reliability import reliability, selective_risk

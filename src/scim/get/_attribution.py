@@ -22,14 +22,12 @@ def attribution(
 
     Parameters
     ----------
-    adata
-        Cells explained by :func:`scim.tl.explain`.
+    adata, key
+        Cells explained by :func:`scim.tl.explain`, and its `key_added`.
     group
         A group, or several. Default: all that were explained.
     top
         Number of genes of each group. Default: all that were measured.
-    key
-        `key_added` of the explanation.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Compare annotated labels with given ones, cell by cell, by the Cell Ontology."""
+"""Compare annotated labels with given ones by the Cell Ontology, cell by cell, and count them."""
 
 from __future__ import annotations
 
@@ -15,31 +15,78 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNKNOWN = "unknown"
-
 RELATIONS = ("same", "narrower", "broader", "other", UNKNOWN)
-"""Relation of an annotated label to the given one: same term, descendant, ancestor, none of these; missing."""
 
 
 class LabelComparison(NamedTuple):
-    """The cells that have a given label."""
+    """The cells that have a given label, (n_cells,) each."""
 
-    given: NDArray[np.object_]
-    """(n_cells,) name of the given term."""
-
-    annotated: NDArray[np.object_]
-    """(n_cells,) name of the annotated term; `None` = unknown."""
-
-    relation: NDArray[np.object_]
-    """(n_cells,) one of `RELATIONS`."""
-
-    rows: NDArray[np.int64]
-    """(n_cells,) positions of the cells in the AnnData."""
+    given: NDArray[np.object_]  # name of the given term
+    annotated: NDArray[np.object_]  # name of the annotated term; `None` = unknown
+    relation: NDArray[np.object_]  # one of `RELATIONS`
+    rows: NDArray[np.int64]  # positions of the cells in the AnnData
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """(n_cells,) whether the cell was labelled."""
-        known: NDArray[np.bool_] = self.relation != UNKNOWN
-        return known
+        """Return whether each cell was labelled."""
+        return np.asarray(self.relation != UNKNOWN)
+
+
+def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL) -> pd.DataFrame:
+    """Count the cells by given and annotated label.
+
+    Labels are compared as terms of the Cell Ontology (a name, an id and a synonym are the same) and ordered by it,
+    related terms beside each other: see :func:`scim.ontology.sort_terms`.
+
+    Parameters
+    ----------
+    adata, key
+        Cells annotated by :func:`scim.tl.annotate`, and its `key_added`.
+    truth
+        Column of obs with the given labels: Cell Ontology ids or names, or free words. Cells where it is missing,
+        `"unknown"` or `"na"` are left out.
+
+    Returns
+    -------
+    Frame with a row for each pair that occurs:
+
+    `given`, `annotated` : categorical
+        Names of the terms. The categories are in the order of the ontology, the last of `annotated` is `"unknown"`.
+    `n` : int64
+        Number of cells.
+    `share` : float64
+        Of the cells of the given label, 0 to 1.
+    `relation` : categorical
+        Of the annotated label to the given one: `"same"`, `"narrower"` (a descendant), `"broader"` (an ancestor),
+        `"other"`, or `"unknown"`.
+
+    Raises
+    ------
+    KeyError
+        There is no annotation of this name, or `truth` is not a column.
+    ValueError
+        No cell has a given label.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.annotate(adata)
+    >>> frame = scim.get.confusion(adata, "cell_type")
+    >>> frame["given"].cat.categories.tolist()
+    ['T cell', 'B cell', 'classical monocyte']
+    """
+    cells = compare_labels(adata, truth, key)
+    order = ontology.sort_terms([*set(cells.given) | (set(cells.annotated) - {None})])
+    annotated = pd.Series(cells.annotated).fillna(UNKNOWN)
+    names = [name for name in order if name in set(annotated) and name != UNKNOWN]
+    given = pd.Categorical(cells.given, categories=[name for name in order if name in set(cells.given)])
+    frame = pd.DataFrame({"given": given, "annotated": pd.Categorical(annotated, categories=[*names, UNKNOWN])})
+    frame["relation"] = pd.Categorical(cells.relation, categories=list(RELATIONS))
+    counted = frame.groupby(list(frame), observed=True).size().rename("n").reset_index()
+    counted["share"] = counted["n"] / counted.groupby("given", observed=True)["n"].transform("sum")
+    return counted[["given", "annotated", "n", "share", "relation"]]
 
 
 def compare_labels(adata: AnnData, truth: str, key: str) -> LabelComparison:
@@ -74,10 +121,8 @@ def _check_comparable(truth: str, given: NDArray[np.object_], annotated: set[str
     if len(words) == len(set(given)):
         msg = f"No value of obs[{truth!r}] is a term of the Cell Ontology: {words[:8]}. {how}"
         raise ValueError(msg)
-    warn(
-        f"These values of obs[{truth!r}] are no terms of the Cell Ontology, so no label is right for them: {words}. "
-        f"{how}"
-    )
+    reason = f"These values of obs[{truth!r}] are no terms of the Cell Ontology, so no label is right for them"
+    warn(f"{reason}: {words}. {how}")
 
 
 def _ids_or_labels(adata: AnnData, key: str) -> pd.Series[str]:

@@ -17,10 +17,8 @@ def enrichment(adata: AnnData, *, key: str = keys.ENRICHMENT) -> pd.DataFrame:
 
     Parameters
     ----------
-    adata
-        Cells for which :func:`scim.tl.enrichment` was run.
-    key
-        Its `key_added`.
+    adata, key
+        Cells for which :func:`scim.tl.enrichment` was run, and its `key_added`.
 
     Returns
     -------
@@ -60,8 +58,10 @@ def enrichment(adata: AnnData, *, key: str = keys.ENRICHMENT) -> pd.DataFrame:
     check_adata(adata)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not isinstance(record.get("table"), pd.DataFrame):
-        msg = f"uns[{key!r}] holds no enrichment; run scim.tl.enrichment(adata, by, sample_key=...) first."
-        msg += f" Present: {sorted(adata.uns)}."
+        present = sorted(adata.uns)
+        msg = (
+            f"uns[{key!r}] holds no enrichment; run scim.tl.enrichment(adata, by, sample_key=...). Present: {present}."
+        )
         raise KeyError(msg)
     table: pd.DataFrame = record["table"]
     return table.set_axis(pd.RangeIndex(len(table)))  # a file gives the index back as plain numbers

@@ -31,14 +31,12 @@ def hits(
 
     Parameters
     ----------
-    adata
-        Cells searched by :func:`scim.tl.search`.
+    adata, key
+        Cells searched by :func:`scim.tl.search`, and its `key_added`.
     columns
         Columns of the atlas. Default: all.
     atlas
         The atlas, open or by its present path. Default: the path at which it was searched.
-    key
-        `key_added` of the search.
 
     Returns
     -------
@@ -72,16 +70,9 @@ def hits(
     """
     check_adata(adata)
     queries, ids, distances, record = search_result(adata, key)
-    is_hit = ids.ravel() >= 0
-    k = ids.shape[1]
-    frame = pd.DataFrame(
-        {
-            "query": np.repeat(queries, k)[is_hit],
-            "rank": np.tile(np.arange(1, k + 1), len(queries))[is_hit],
-            "id": ids.ravel()[is_hit],
-            "distance": distances.ravel()[is_hit],
-        }
-    )
+    query, rank = np.nonzero(ids >= 0)
+    columns_of_hits = {"query": queries[query], "rank": rank + 1}
+    frame = pd.DataFrame(columns_of_hits | {"id": ids[query, rank], "distance": distances[query, rank]})
     unique, inverse = np.unique(frame["id"].to_numpy(), return_inverse=True)
     with opened_again(record["atlas"], atlas) as source:
         rows = source.obs(unique, columns=columns)
@@ -101,14 +92,12 @@ def composition(
 
     Parameters
     ----------
-    adata
-        Cells searched by :func:`scim.tl.search`.
+    adata, key
+        Cells searched by :func:`scim.tl.search`, and its `key_added`.
     by
         Columns of the atlas, or `"query"`. Missing values are counted as `"missing"`.
     atlas
         As in :func:`scim.get.hits`.
-    key
-        `key_added` of the search.
 
     Returns
     -------

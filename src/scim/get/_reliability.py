@@ -24,22 +24,21 @@ def reliability(
 ) -> pd.DataFrame:
     r"""Compare the confidence of annotated labels with the share of them that are right.
 
-    The cells are put in bins by confidence, of equal width from 0 to 1, each with its lower edge and the last with
-    both. In a bin :math:`b` of :math:`n_b` cells, :math:`c_b` is their mean confidence and :math:`p_b` the share that
-    are right; labels are reliable where the two are the same :cite:p:`Guo2017`. The expected calibration error is
+    The cells are put in bins of equal width by confidence, each with its lower edge, the last with both. In a bin
+    :math:`b` of :math:`n_b` cells, :math:`c_b` is their mean confidence and :math:`p_b` the share that are right;
+    labels are reliable where the two are the same :cite:p:`Guo2017`. The expected calibration error is
     :math:`\sum_b n_b |p_b - c_b| / \sum_b n_b`, and the interval of :math:`p_b` is Wilson's :cite:p:`Wilson1927`,
 
     .. math:: \frac{p_b + z^2 / 2 n_b \pm z \sqrt{p_b (1 - p_b) / n_b + z^2 / 4 n_b^2}}{1 + z^2 / n_b},
        \quad z = 1.96.
 
     A label is right if it names the true term or a descendant of it in the Cell Ontology. One that names an ancestor is
-    right by default, as the confidence is the probability that the statement is true; it is counted apart as `broader`,
-    because a method that labels every cell "cell" is never wrong. Unknown cells are in no bin; they are counted.
+    right by default, and counted apart as `broader`. Unknown cells are in no bin.
 
     Parameters
     ----------
-    adata
-        Cells annotated by :func:`scim.tl.annotate`.
+    adata, key
+        Cells annotated by :func:`scim.tl.annotate`, and its `key_added`.
     truth
         Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing,
         `"unknown"` or `"na"` are left out.
@@ -48,12 +47,10 @@ def reliability(
     ancestors
         `"right"`: a label that is an ancestor of the true one is right. `"wrong"`: it is not, as in
         :func:`scim.model.evaluate`.
-    key
-        `key_added` of the annotation.
 
     Returns
     -------
-    Frame with a row for each bin, shape (n_bins, 8). Where it holds no cell, all from `confidence` on is NaN:
+    Frame with a row for each bin; without cells, all from `confidence` on is NaN:
 
     `low`, `high` : float64
         Its edges, 0 to 1.
@@ -111,8 +108,7 @@ def selective_risk(
 
     Of the cells with a true label, let :math:`A_t` be those labelled with a confidence of at least :math:`t`. The
     coverage is :math:`|A_t|` over the number of all of them, the unknown among them, and the risk is the share of
-    :math:`A_t` whose label is wrong :cite:p:`Geifman2017`. The lower the curve, the better the confidence separates
-    right labels from wrong ones.
+    :math:`A_t` with a wrong label :cite:p:`Geifman2017`.
 
     Parameters
     ----------

@@ -21,10 +21,8 @@ def votes(adata: AnnData, *, key: str = keys.LABEL) -> pd.DataFrame:
 
     Parameters
     ----------
-    adata
-        Cells annotated by :func:`scim.tl.annotate`.
-    key
-        `key_added` of the annotation.
+    adata, key
+        Cells annotated by :func:`scim.tl.annotate`, and its `key_added`.
 
     Returns
     -------
@@ -56,15 +54,15 @@ def votes(adata: AnnData, *, key: str = keys.LABEL) -> pd.DataFrame:
     check_adata(adata)
     record = annotation_record(adata, key)
     codes = np.asarray(adata.obsm[f"{key}_codes"])
-    flat = codes.ravel()
-    present = flat >= 0
+    cell, rank = np.nonzero(codes >= 0)
+    label = codes[cell, rank]
     return pd.DataFrame(
         {
-            "cell": np.repeat(adata.obs_names.to_numpy(dtype=object), codes.shape[1])[present],
-            "rank": np.tile(np.arange(1, codes.shape[1] + 1), len(codes))[present],
-            "label": np.asarray(record["labels"], dtype=object)[flat[present]],
-            "label_id": np.asarray(record["label_ids"], dtype=object)[flat[present]],
-            "share": np.asarray(adata.obsm[f"{key}_shares"]).ravel()[present],
+            "cell": adata.obs_names.to_numpy(dtype=object)[cell],
+            "rank": rank + 1,
+            "label": np.asarray(record["labels"], dtype=object)[label],
+            "label_id": np.asarray(record["label_ids"], dtype=object)[label],
+            "share": np.asarray(adata.obsm[f"{key}_shares"])[cell, rank],
         }
     )
 
@@ -73,18 +71,15 @@ def vote_shares(adata: AnnData, groupby: str | None = None, *, key: str = keys.L
     r"""Return the mean shares of the vote of groups of cells.
 
     The share of label :math:`l` in group :math:`g` is :math:`\sum_{i \in g} s_{il} / n_g`, where :math:`s_{il}` is
-    the share that was kept of cell :math:`i`: 0 if the label is not among its best `top`. So the shares of a group add
-    up to at most 1; the rest is of labels that were not kept.
+    the share that was kept of cell :math:`i`: 0 if the label is not among its best `top`.
 
     Parameters
     ----------
-    adata
-        Cells annotated by :func:`scim.tl.annotate`.
+    adata, key
+        Cells annotated by :func:`scim.tl.annotate`, and its `key_added`.
     groupby
         Column of obs with the groups; cells where it is missing are left out. Default: the annotated label, in the
         order of :func:`scim.ontology.sort_terms`, and the unknown cells as a group of their own, the last.
-    key
-        `key_added` of the annotation.
 
     Returns
     -------
@@ -120,8 +115,6 @@ def vote_shares(adata: AnnData, groupby: str | None = None, *, key: str = keys.L
     """
     check_adata(adata)
     record = annotation_record(adata, key)
-    if groupby is not None:
-        check_obs_key(adata, groupby)
     names, group_of = _by_label(adata, key) if groupby is None else groups_of(adata, groupby)
     labels, ids = (np.asarray(record[name], dtype=object) for name in ("labels", "label_ids"))
     codes = np.asarray(adata.obsm[f"{key}_codes"])

@@ -5,10 +5,4 @@ from scim.label_transfer._reference import LabelReference
 from scim.label_transfer._transfer import LabelTransfer, Prediction
 from scim.label_transfer._tree import LabelTree
 
-__all__ = [
-    "Calibration",
-    "LabelReference",
-    "LabelTransfer",
-    "LabelTree",
-    "Prediction",
-]
+__all__ = ["Calibration", "LabelReference", "LabelTransfer", "LabelTree", "Prediction"]

@@ -15,23 +15,17 @@ from scim.label_transfer._votes import Votes, count_votes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from scim._core.types import Bools, Doubles, Floats, Ints, Ints32
     from scim.label_transfer._reference import LabelReference, NeighbourIndex
     from scim.label_transfer._tree import LabelTree
 
-    Terms = tuple[NDArray[np.int32], NDArray[np.float32]]
+    Terms = tuple[Ints32, Floats]
 
-DISTANCE_SHIFT = 1.5
-"""Ratio of the distances of cells of a new study to those of a held-out study, on which the model was often trained;
-chosen on studies that neither model nor reference had (benchmarks/NOTES.md)."""
+# Both were chosen on studies that neither model nor reference had (benchmarks/NOTES.md).
+DISTANCE_SHIFT = 1.5  # ratio of the distances of cells of a new study to those of a held-out study
+TEMPERATURE = 1.5  # divisor of the log odds of a label: held-out cells come out clearer than those of a new study
 
-TEMPERATURE = 1.5
-"""Divisor of the log odds of a label of a new study, chosen likewise: held-out cells come out clearer than new ones."""
-
-STEPS = 100
-"""Steps of confidence at which the error rate of held-out cells is kept."""
-
+STEPS = 100  # of confidence at which the error rate of held-out cells is kept
 _MIN_SHARE, _MIN_DISTANCE, _MAX_MARGIN = 0.01, 0.01, 3.0
 _K = 50  # neighbours, the default of LabelTransfer.predict
 _N_CELLS = 10_000  # that are held out at most: the curves have six parameters
@@ -90,18 +84,17 @@ class Calibration:
         return 0.0 if too_many.size == 0 else float(too_many[-1] + 1) / STEPS
 
 
-def novelty_feature(votes: Votes) -> NDArray[np.float64]:
-    """Return the mean of the logarithms of two cosine distances, (n, width).
+def novelty_feature(votes: Votes) -> Doubles:
+    """Return the mean log cosine distance of the nearest centroid of the term and of the neighbours, (n, width).
 
-    One is that to the nearest centroid of the term, which is large for types that the model can tell apart; the other
-    the mean distance of the neighbours, which is large for types that the model has never seen.
+    The first is large for types that the model can tell apart, the second for types that the model has never seen.
     """
     centroid = np.log(np.maximum(votes.centroid_distance, _MIN_DISTANCE).astype(np.float64))
     neighbours = np.log(np.maximum(votes.neighbour_distance, _MIN_DISTANCE).astype(np.float64))
     return (centroid + neighbours[:, None]) / 2
 
 
-def agreement_features(votes: Votes) -> NDArray[np.float64]:
+def agreement_features(votes: Votes) -> Doubles:
     """Return three features that a label is right, (n, width, 3).
 
     The log odds of its share of the vote; the logarithm of the ratio of the distance to the nearest centroid of another
@@ -118,10 +111,9 @@ class _HeldOut(NamedTuple):
     """Held-out cells and their votes."""
 
     votes: Votes
-    truth: NDArray[np.int32]
-    fold: NDArray[np.int64]
-    known: NDArray[np.bool_]
-    """Whether the reference had cells of the type, or of one above or below it."""
+    truth: Ints32
+    fold: Ints
+    known: Bools  # whether the reference had cells of the type, or of one above or below it
 
 
 def calibrate(
@@ -160,12 +152,9 @@ def calibrate(
 
 
 def _hold_out(
-    reference: LabelReference,
-    index: NeighbourIndex,
-    cells: NDArray[np.int64],
-    folds: NDArray[np.int32],
-    random: np.random.Generator,
+    reference: LabelReference, index: NeighbourIndex, cells: Ints, folds: Ints32, random: np.random.Generator
 ) -> Iterator[_HeldOut]:
+    """Return the predictions of each fold from the others, and of its types from cells of other types."""
     related, codes = reference.tree.related, reference.codes
     drawn = _draw(cells, folds, random)
     pairs = np.unique(np.stack([folds[drawn], codes[drawn]]), axis=1).T
@@ -176,7 +165,7 @@ def _hold_out(
             continue
         queries = drawn[folds[drawn] == fold]
         present = np.bincount(codes[others], minlength=len(related)) > 0
-        known: NDArray[np.bool_] = np.any(related[codes[queries]] & present, axis=1)
+        known: Bools = np.any(related[codes[queries]] & present, axis=1)
         yield _predict_from(reference, index, queries, others, fold, known)
         for code in np.unique(codes[queries]):
             rest = others[~related[code][codes[others]]] if (int(fold), int(code)) in taken_out else others[:0]
@@ -185,25 +174,19 @@ def _hold_out(
                 yield _predict_from(reference, index, novel, rest, fold, np.zeros(len(novel), dtype=np.bool_))
 
 
-def _draw(cells: NDArray[np.int64], folds: NDArray[np.int32], random: np.random.Generator) -> NDArray[np.int64]:
+def _draw(cells: Ints, folds: Ints32, random: np.random.Generator) -> Ints:
     """Draw cells from up to 50 folds, up to the same number from each and 10,000 in all; ascending."""
     present, size = np.unique(folds[cells], return_counts=True)
     if len(present) > _N_STUDIES:
         present = present[np.sort(random.choice(len(present), _N_STUDIES, replace=False, p=size / size.sum()))]
-    parts = []
-    for fold in present:
-        members = cells[folds[cells] == fold]
-        parts.append(random.choice(members, min(len(members), _N_CELLS // len(present)), replace=False))
+    most = _N_CELLS // max(len(present), 1)
+    members = [cells[folds[cells] == fold] for fold in present]
+    parts = [random.choice(of_fold, min(len(of_fold), most), replace=False) for of_fold in members]
     return np.sort(np.concatenate(parts)) if parts else cells
 
 
 def _predict_from(
-    reference: LabelReference,
-    index: NeighbourIndex,
-    queries: NDArray[np.int64],
-    ids: NDArray[np.int64],
-    fold: np.int32,
-    known: NDArray[np.bool_],
+    reference: LabelReference, index: NeighbourIndex, queries: Ints, ids: Ints, fold: np.int32, known: Bools
 ) -> _HeldOut:
     """Predict held-out cells from cells of other folds; centroids of their own study are left out with it."""
     restricted = reference.restricted(ids)
@@ -233,7 +216,7 @@ def _synthetic_novel(held_out: _HeldOut) -> _HeldOut:
     return held_out._replace(votes=far, truth=no_type, known=np.zeros_like(held_out.known))
 
 
-def _fold_weights(held_out: _HeldOut) -> NDArray[np.float64]:
+def _fold_weights(held_out: _HeldOut) -> Doubles:
     """Weigh all folds alike, and in each cells of known types five times as much as those of novel types."""
     weights = np.zeros(len(held_out.truth))
     for known, whole in ((True, 1.0), (False, _NOVEL_WEIGHT)):
@@ -244,16 +227,14 @@ def _fold_weights(held_out: _HeldOut) -> NDArray[np.float64]:
     return weights
 
 
-def _is_right(held_out: _HeldOut, tree: LabelTree) -> NDArray[np.bool_]:
+def _is_right(held_out: _HeldOut, tree: LabelTree) -> Bools:
     """Return whether the winner, and the terms above it, are the label of the cell, above it or below it."""
     terms = tree.paths[np.maximum(held_out.votes.codes[:, 0], 0)]
     truth = held_out.truth[:, None]
     return (terms >= 0) & (truth >= 0) & (tree.inside[terms, truth] | tree.within[terms, truth])
 
 
-def _error_rates(
-    held_out: _HeldOut, is_right: NDArray[np.bool_], curves: Calibration, tree: LabelTree
-) -> tuple[float, ...]:
+def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree: LabelTree) -> tuple[float, ...]:
     """Return the share of wrong labels of at least each confidence; where there are none, the last share.
 
     Cells of known types are taken to be wrong as often as their confidence implies, because they come out clearer than
@@ -276,22 +257,19 @@ def _error_rates(
     return tuple(errors)
 
 
-def fit_logistic(
-    X: NDArray[np.float64], y: NDArray[np.bool_], weights: NDArray[np.float64], *, rising: bool
-) -> tuple[float, ...]:
+def fit_logistic(X: Doubles, y: Bools, weights: Doubles, *, rising: bool) -> tuple[float, ...]:
     """Return intercept and slopes of the weighted logistic regression of `y` (n,) on `X` (n, n_features).
 
     With `rising` no slope is below 0, otherwise none is above. One row of each outcome at the mean of the features is
     added, with the weight of an average row, so that one outcome alone gives no certainty.
     """
     mean = np.average(X, axis=0, weights=weights)
-    rows = np.vstack([X, mean, mean])
-    rows = np.hstack([np.ones((len(rows), 1)), rows])
+    rows = np.hstack([np.ones((len(X) + 2, 1)), np.vstack([X, mean, mean])])
     outcome = np.append(y, [True, False]).astype(np.float64)
     row_weights = np.append(weights, [weights.mean()] * 2)
     row_weights = row_weights / row_weights.sum()
 
-    def loss(beta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(beta: Doubles) -> tuple[float, Doubles]:
         eta = rows @ beta
         slopes = np.append(0.0, beta[1:])
         value = row_weights @ (np.logaddexp(0, eta) - outcome * eta) + _RIDGE * slopes @ slopes / 2

@@ -8,19 +8,15 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from scim._core.adata import Groups
+    from scim._core.types import Bools, Doubles, Floats, Ints, Ints32
     from scim.label_transfer._calibration import Terms
     from scim.label_transfer._tree import LabelTree
 
-MIXED = 0.25
-"""Share of the cells of a mixed group that have the same other label, at least."""
+MIXED = 0.25  # share of the cells of a mixed group that have the same other label, at least
 
 
-def choose_terms(
-    terms: NDArray[np.int32], probabilities: NDArray[np.float32], threshold: float, allowed: NDArray[np.bool_]
-) -> Terms:
+def choose_terms(terms: Ints32, probabilities: Floats, threshold: float, allowed: Bools) -> Terms:
     """Return the most specific allowed term of each path whose probability reaches the threshold, and its probability.
 
     Terms and probabilities are (n, width) as from :meth:`Calibration.probabilities`, `allowed` is (n_terms,). Paths
@@ -28,7 +24,7 @@ def choose_terms(
     """
     candidate = (terms >= 0) & allowed[terms]
     passes = candidate & (probabilities >= np.float32(threshold))
-    known: NDArray[np.bool_] = np.any(passes, axis=1)
+    known: Bools = np.any(passes, axis=1)
     rows = np.arange(len(terms))
     place = np.where(known, passes.argmax(axis=1), candidate.argmax(axis=1))
     confidence = np.where(candidate.any(axis=1), probabilities[rows, place], np.float32(0))
@@ -37,12 +33,12 @@ def choose_terms(
 
 def group_consensus(
     groups: Groups,
-    terms: NDArray[np.int32],
-    probabilities: NDArray[np.float32],
-    predicted: NDArray[np.int32],
+    terms: Ints32,
+    probabilities: Floats,
+    predicted: Ints32,
     tree: LabelTree,
     threshold: float,
-    allowed: NDArray[np.bool_],
+    allowed: Bools,
 ) -> pd.DataFrame:
     """Return for each group the most specific term whose mean probability over its cells reaches the threshold.
 
@@ -82,9 +78,7 @@ def group_consensus(
     )
 
 
-def _sum_by_term(
-    codes: NDArray[np.int64], terms: NDArray[np.int32], values: NDArray[np.float32], shape: tuple[int, int]
-) -> NDArray[np.float64]:
+def _sum_by_term(codes: Ints, terms: Ints32, values: Floats, shape: tuple[int, int]) -> Doubles:
     """Add up values by group and term; terms of -1 are none."""
     out = np.zeros(shape)
     present = terms >= 0

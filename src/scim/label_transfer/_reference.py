@@ -14,6 +14,7 @@ from scim._core.numba import njit_parallel, prange, threads
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Floats, Ints, Ints32
     from scim.label_transfer._tree import LabelTree
 
 _CELLS = 100  # of a label in a study that are averaged: a mean of 100 unit rows moves little with more
@@ -44,23 +45,17 @@ class NeighbourIndex(Protocol):
 class RowIndex:
     """Exact neighbours among distinct unit rows, whose positions are their ids."""
 
-    def __init__(self, X: NDArray[np.float32]) -> None:
+    def __init__(self, X: Floats) -> None:
         self.X = X
         self.n_rows, self.dim = X.shape
 
-    def query(
-        self,
-        X: NDArray[np.float32],
-        k: int,
-        *,
-        allowed: NDArray[np.int64] | None = None,
-        distinct: bool = False,  # noqa: ARG002  (no two rows are equal)
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the nearest rows."""
+    def query(self, X: Floats, k: int, *, allowed: Ints | None = None, distinct: bool = False) -> tuple[Floats, Ints]:
+        """Return the nearest rows; `distinct` is always so."""
+        del distinct  # no two rows are equal
         with threads():
             return nearest(X, self.X, k, which=allowed)
 
-    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    def vectors(self, ids: Ints) -> Floats:
         """Return rows."""
         return self.X[ids]
 
@@ -94,26 +89,21 @@ class LabelReference:
 
     @classmethod
     def of(
-        cls,
-        index: NeighbourIndex,
-        codes: NDArray[np.int32],
-        studies: NDArray[np.int32],
-        tree: LabelTree,
-        duplicates: NDArray[np.bool_] | None = None,
+        cls, index: NeighbourIndex, codes: Ints32, studies: Ints32, tree: LabelTree, duplicates: Bools | None = None
     ) -> Self:
         """Compute weights and centroids; the parameters are as the fields, `index` has the embeddings."""
         primary = codes if duplicates is None else np.where(duplicates, np.int32(-1), codes)
         centroids = _centroids(index, primary, studies)
         return cls(codes, studies, tree, label_weights(primary, tree.n_labels), *centroids, duplicates)
 
-    def eligible(self, *, collapse: bool = True, labels: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    def eligible(self, *, collapse: bool = True, labels: Bools | None = None) -> Bools:
         """Return which ids are labelled cells, (n_ids,); without duplicates, and of chosen labels (n_labels,) only."""
         eligible = self.codes >= 0
         if collapse and self.duplicates is not None:
             eligible &= ~self.duplicates
         return eligible if labels is None else eligible & labels[self.codes]
 
-    def restricted(self, ids: NDArray[np.int64], index: NeighbourIndex | None = None) -> LabelReference:
+    def restricted(self, ids: Ints, index: NeighbourIndex | None = None) -> LabelReference:
         """Return the reference with weights and centroids of eligible cells alone.
 
         Centroids of a label in a study without eligible cells are dropped. With an `index`, all are computed again.
@@ -132,7 +122,7 @@ class LabelReference:
         centroids = X[kept], labels[kept], of_study[kept]
         return LabelReference(self.codes, self.studies, self.tree, weights, *centroids, self.duplicates)
 
-    def centroid_distances(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    def centroid_distances(self, X: Floats) -> Floats:
         """Return the cosine distance of unit queries (n, dim) to the nearest centroid of each label, (n, n_labels).
 
         A label without a centroid is at 2.
@@ -144,20 +134,14 @@ class LabelReference:
         return distances
 
 
-def label_weights(codes: NDArray[np.int32], n_labels: int) -> NDArray[np.float32]:
+def label_weights(codes: Ints32, n_labels: int) -> Floats:
     """Return the weight of a cell of each label, 1 / sqrt(n) of a label of n cells, (n_labels,)."""
     n_cells = np.bincount(codes[codes >= 0], minlength=n_labels)
-    weights: NDArray[np.float64] = 1 / np.sqrt(np.maximum(n_cells, 1))
-    return weights.astype(np.float32)
+    return (1 / np.sqrt(np.maximum(n_cells, 1))).astype(np.float32)
 
 
-def _centroids(
-    index: NeighbourIndex, codes: NDArray[np.int32], studies: NDArray[np.int32]
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
-    """Average the cells of each label in each study, at most 100 of them evenly from the first to the last.
-
-    Return unit rows, their labels and their studies.
-    """
+def _centroids(index: NeighbourIndex, codes: Ints32, studies: Ints32) -> tuple[Floats, Ints32, Ints32]:
+    """Return the mean of at most 100 cells, evenly spaced, of each label in each study; its label and its study."""
     n_studies = int(studies.max(initial=0)) + 1
     labelled = np.flatnonzero(codes >= 0)
     pair = codes[labelled].astype(np.int64) * n_studies + studies[labelled]
@@ -178,7 +162,7 @@ def _centroids(
     return normalize(sums).astype(np.float32), labels.astype(np.int32), of_study.astype(np.int32)
 
 
-def _largest(labels: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
+def _largest(labels: Ints, size: Ints) -> Ints:
     """Return the positions of the six pairs of each label that have most cells, ascending."""
     order = np.lexsort((-size, labels))
     ranked = labels[order]
@@ -193,7 +177,7 @@ def release_pages(index: NeighbourIndex) -> None:
 
 
 @njit_parallel
-def keep_nearest(cosines: NDArray[np.float32], labels: NDArray[np.int32], distances: NDArray[np.float32]) -> None:
+def keep_nearest(cosines: Floats, labels: Ints32, distances: Floats) -> None:
     """Lower the distance of each query to each label to that of its nearest centroid, at least 0."""
     for i in prange(cosines.shape[0]):
         for j in range(labels.size):

@@ -38,12 +38,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from scim._core.types import Bools, Floats, Ints
     from scim.label_transfer._tree import Level
 
 _CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
 _MAJORITY = 0.5  # share of its cells that a group with a label is expected to have of it
-_DECIMALS = 4  # rows whose numbers agree so far are one cell that was published twice
-_ROUNDING = 1e-4  # lengths that are this near 1 are 1
 _FILE, _FORMAT, _VERSION = "label_transfer.json", "scim-label-transfer", 1
 _ARRAYS = ("codes", "studies", "label_weights", "centroids", "centroid_labels", "centroid_studies")
 
@@ -233,15 +232,14 @@ class LabelTransfer:
             msg = f"Expected a group for each of {len(rows)} queries, got {len(members.codes)}."
             raise ValueError(msg)
         tree, allowed = self.reference.tree.at_level(level)
-        ids = self._eligible_ids(allow, block, eligible, collapse=duplicates == "collapse")
+        ids = self._eligible_ids(self.reference.tree.choose(allow, block), eligible, collapse=duplicates == "collapse")
         reference = replace(self.reference.restricted(ids, None if eligible is None else self.index), tree=tree)
         query = {"distinct": duplicates == "collapse", **(search or {})}
         if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
         found = self._count(rows, reference, query, k=min(k, len(ids)), weights=weights, top=top)
         terms, probabilities, distance, n_studies, top_codes, top_shares = found
-        # A row of zeros is a cell without counts: its neighbours are chance.
-        far = ~rows.any(axis=1) | (distance > max_distance)
+        far = ~rows.any(axis=1) | (distance > max_distance)  # a row of zeros is a cell without counts
         terms[far], probabilities[far] = -1, 0
         threshold = self.calibration.threshold(max_error)
         predicted, confidence = choose_terms(terms, probabilities, threshold, allowed)
@@ -252,14 +250,7 @@ class LabelTransfer:
         return Prediction(predicted, confidence, distance, n_studies, top_codes, top_shares, tree, threshold, frame)
 
     def _count(
-        self,
-        rows: NDArray[np.float32],
-        reference: LabelReference,
-        query: dict[str, Any],
-        *,
-        k: int,
-        weights: Weights,
-        top: int,
+        self, rows: Floats, reference: LabelReference, query: dict[str, Any], *, k: int, weights: Weights, top: int
     ) -> tuple[NDArray[Any], ...]:
         """Return terms and probabilities, distance, number of studies, top codes and top shares of each query."""
         parts = []
@@ -273,24 +264,19 @@ class LabelTransfer:
         return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
     def _eligible_ids(
-        self,
-        allow: Sequence[str] | str | None,
-        block: Sequence[str] | str | None,
-        eligible: NDArray[np.bool_] | None,
-        *,
-        collapse: bool,
+        self, labels: Bools | None, eligible: NDArray[np.bool_] | None, *, collapse: bool
     ) -> NDArray[np.int64]:
-        chosen = self.reference.tree.choose(allow, block)
-        passes = self.reference.eligible(collapse=collapse, labels=chosen)
+        passes = self.reference.eligible(collapse=collapse, labels=labels)
         if eligible is not None:
-            if np.shape(eligible) != passes.shape or np.asarray(eligible).dtype != np.bool_:
-                given = f"{np.asarray(eligible).dtype} of shape {np.shape(eligible)}"
-                msg = f"eligible must be true or false for each of {len(passes)} cells, got {given}."
+            given = np.asarray(eligible)
+            if given.shape != passes.shape or given.dtype != np.bool_:
+                what = f"{given.dtype} of shape {given.shape}"
+                msg = f"eligible must be true or false for each of {len(passes)} cells, got {what}."
                 raise ValueError(msg)
-            passes &= eligible
+            passes &= given
         if not passes.any():
-            reason = "." if eligible is None else ": none passes the filter."
-            msg = f"No labelled cell of the reference is eligible{reason}"
+            reason = "" if eligible is None else ": none passes the filter"
+            msg = f"No labelled cell of the reference is eligible{reason}."
             raise ValueError(msg)
         return np.flatnonzero(passes)
 
@@ -310,10 +296,15 @@ class LabelTransfer:
         with new_folder(path, marker=_FILE, overwrite=overwrite) as folder:
             for name, array in arrays.items():
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
-            content = {"format": _FORMAT, "version": _VERSION, "labels": self.reference.tree.labels.tolist()}
-            content |= {"label_ids": self.reference.tree.label_ids.tolist(), "n_rows": self.index.n_rows}
-            content |= {"calibration": asdict(self.calibration)}
-            content["arrays"] = {name: _checksum((folder / f"{name}.npy").read_bytes()) for name in arrays}
+            content = {
+                "format": _FORMAT,
+                "version": _VERSION,
+                "labels": self.labels.tolist(),
+                "label_ids": self.reference.tree.label_ids.tolist(),
+                "n_rows": self.index.n_rows,
+                "calibration": asdict(self.calibration),
+                "arrays": {name: _checksum((folder / f"{name}.npy").read_bytes()) for name in arrays},
+            }
             write_json(folder / _FILE, content | {"sha256": _checksum(json.dumps(content, sort_keys=True).encode())})
 
     @classmethod
@@ -345,16 +336,16 @@ class LabelTransfer:
                 raise ValueError(msg)
             index = RowIndex(rows)
         reference = LabelReference(tree=LabelTree.of(content["labels"], content["label_ids"]), **arrays)
-        here, saved = (index.n_rows, index.dim), (content["n_rows"], reference.centroids.shape[1])
-        if here != saved:
-            msg = f"index has {here[0]} cells of {here[1]} numbers, the label transfer {saved[0]} of {saved[1]}."
+        n_rows, dim = content["n_rows"], reference.centroids.shape[1]
+        if (index.n_rows, index.dim) != (n_rows, dim):
+            msg = f"index has {index.n_rows} cells of {index.dim} numbers, the label transfer {n_rows} of {dim}."
             raise ValueError(msg)
         curves = content["calibration"]
-        tuples = {name: tuple(curves[name]) for name in ("known", "right", "errors")}
-        return cls(reference, Calibration(**tuples, n_studies=curves["n_studies"]), index)
+        known, right, errors = (tuple(curves[name]) for name in ("known", "right", "errors"))
+        return cls(reference, Calibration(known, right, errors, curves["n_studies"]), index)
 
 
-def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | None = None) -> NDArray[np.float32]:
+def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | None = None) -> Floats:
     """Return finite rows of unit length; those that are so long already stay as they are, bit for bit."""
     rows = np.asarray(X)
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":
@@ -364,17 +355,16 @@ def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | No
         msg = f"Expected {what} of shape {(n or 'n', dim or 'dim')}, got {rows.shape}."
         raise ValueError(msg)
     rows = np.ascontiguousarray(rows, dtype=np.float32 if rows.dtype != np.float64 else np.float64)
-    length = np.linalg.norm(rows, axis=1)
-    as_they_are = np.abs(length - 1) < _ROUNDING
+    is_unit = np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-4
     out = unit_rows(rows, what=what)
-    out[as_they_are] = rows[as_they_are]
+    out[is_unit] = rows[is_unit]
     return out
 
 
-def _distinct(rows: NDArray[np.float32], labelled: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions of labelled rows without those that equal an earlier one, ascending."""
-    rounded = np.round(rows[labelled], _DECIMALS) + 0.0  # no -0.0
-    first: NDArray[np.int64] = np.unique(rounded, axis=0, return_index=True)[1]
+def _distinct(rows: Floats, labelled: Ints) -> Ints:
+    """Return the positions of labelled rows, ascending; of rows that are equal to four decimals, the first."""
+    rounded = np.round(rows[labelled], 4) + 0.0  # no -0.0
+    first: Ints = np.unique(rounded, axis=0, return_index=True)[1]
     return labelled[np.sort(first)]
 
 

@@ -103,9 +103,8 @@ class LabelTree:
         if block is not None:
             chosen &= ~self._at_or_below("block", block)
         if not chosen.any():
-            msg = (
-                f"allow={allow!r} and block={block!r} leave no label of the reference. Present: {self.labels.tolist()}."
-            )
+            present = self.labels.tolist()
+            msg = f"allow={allow!r} and block={block!r} leave no label of the reference. Present: {present}."
             raise ValueError(msg)
         return chosen
 
@@ -148,9 +147,8 @@ class LabelTree:
         allowed[: tree.n_labels] |= labels
         if not allowed.any():
             words = level if isinstance(level, str | int | np.integer) else ", ".join(map(str, level))
-            msg = (
-                f"level={words!r} names no label of the reference nor a term above one. Labels: {self.labels.tolist()}."
-            )
+            labelled = self.labels.tolist()
+            msg = f"level={words!r} names no label of the reference nor a term above one. Labels: {labelled}."
             raise ValueError(msg)
         return tree, allowed
 

@@ -9,17 +9,14 @@ import numpy as np
 from scim._core.numba import njit, njit_parallel, prange, threads
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from scim._core import Weights
+    from scim._core.types import Bools, Doubles, Floats, Ints, Ints32
     from scim.label_transfer._reference import LabelReference
 
 CLOSEST = 1e-6  # distance to a neighbour, at least, so that the weight of an identical cell is bounded
 NEAREST_CENTROID = 1e-3  # distance to a centroid, at least
 
-STUDY_POWER = 0.65
-"""Power of the votes of a study for a label, so that several studies outweigh one of as many neighbours; between .3 and
-1 it hardly changes the labels (benchmarks/NOTES.md)."""
+STUDY_POWER = 0.65  # of the votes of a study, so that several studies outweigh one (benchmarks/NOTES.md)
 
 
 class Votes(NamedTuple):
@@ -28,33 +25,20 @@ class Votes(NamedTuple):
     Of labels with equal votes, that of the nearer neighbour comes first.
     """
 
-    codes: NDArray[np.int32]
-    """(n, top) label codes, best first; -1 = fewer labels among the neighbours."""
-
-    shares: NDArray[np.float32]
-    """(n, top) shares of the vote, 0 to 1, descending."""
-
-    term_share: NDArray[np.float32]
-    """(n, width) share of the vote for the term, 0 to 1; neighbours labelled above the term are not counted."""
-
-    centroid_distance: NDArray[np.float32]
-    """(n, width) cosine distance to the nearest centroid of a label of the term."""
-
-    rival_distance: NDArray[np.float32]
-    """(n, width) cosine distance to the nearest centroid of another label."""
-
-    n_studies: NDArray[np.int32]
-    """(n, width) number of studies of the neighbours of the term."""
-
-    neighbour_distance: NDArray[np.float32]
-    """(n,) mean cosine distance of the neighbours; 2 without any."""
+    codes: Ints32  # (n, top) label codes, best first; -1 = fewer labels among the neighbours
+    shares: Floats  # (n, top) shares of the vote, 0 to 1, descending
+    term_share: Floats  # (n, width) share of the vote, 0 to 1; neighbours labelled above the term are not counted
+    centroid_distance: Floats  # (n, width) cosine distance to the nearest centroid of a label of the term
+    rival_distance: Floats  # (n, width) cosine distance to the nearest centroid of another label
+    n_studies: Ints32  # (n, width) number of studies of the neighbours of the term
+    neighbour_distance: Floats  # (n,) mean cosine distance of the neighbours; 2 without any
 
 
 def count_votes(
-    distances: NDArray[np.float32],
-    ids: NDArray[np.int64],
+    distances: Floats,
+    ids: Ints,
     reference: LabelReference,
-    centroid_distances: NDArray[np.float32],
+    centroid_distances: Floats,
     *,
     weights: Weights = "balanced",
     top: int = 1,
@@ -96,18 +80,12 @@ def count_votes(
     return votes
 
 
-def count_labels(
-    distances: NDArray[np.float32], labels: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+def count_labels(distances: Floats, labels: Ints32) -> tuple[Ints32, Doubles, Doubles]:
     """Count and weigh all labels of the neighbours of each query, in the order of the nearest neighbour of each.
 
-    Distances are ascending cosine distances, labels are codes, -1 = none, (n, k) each. The first of the greatest
-    counts, or weights, is the winner of the vote: of equal ones that of the nearer neighbour.
-
-    Returns
-    -------
-    (n, width) label codes, -1 = no more; number of neighbours of each label; their sum of 1 / max(d, 1e-6) in double
-    precision.
+    Distances are ascending cosine distances, labels are codes, -1 = none, (n, k) each. Return codes, -1 = no more,
+    number of neighbours, and their sum of 1 / max(d, 1e-6), (n, width) each. The first of the greatest counts, or sums,
+    is the winner of the vote: of equal ones that of the nearer neighbour.
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     codes = np.full(labels.shape, -1, dtype=np.int32)
@@ -118,7 +96,7 @@ def count_labels(
     return codes[:, :width], counts[:, :width], sums[:, :width]
 
 
-def _distance_weights(distances: NDArray[np.float32], found: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _distance_weights(distances: Floats, found: Bools) -> Doubles:
     """Return 1 / max(d, 1e-6) of the neighbours found, else 0, (n, k); in double precision, so that ties are exact."""
     near = np.maximum(np.where(found, distances, 1).astype(np.float64), CLOSEST)
     return np.where(found, 1 / near, 0.0)
@@ -126,13 +104,13 @@ def _distance_weights(distances: NDArray[np.float32], found: NDArray[np.bool_]) 
 
 @njit
 def tally(
-    labels: NDArray[np.int32],
-    studies: NDArray[np.int32],
-    weights: NDArray[np.float64],
-    centroid_distances: NDArray[np.float32],
+    labels: Ints32,
+    studies: Ints32,
+    weights: Doubles,
+    centroid_distances: Floats,
     balanced: bool,  # noqa: FBT001  (kernels take positional arguments)
-    seen: NDArray[np.int32],
-    total: NDArray[np.float64],
+    seen: Ints32,
+    total: Doubles,
 ) -> int:
     """Write the labels of a query in the order of their nearest neighbour, and their votes; return their number.
 
@@ -171,20 +149,20 @@ def tally(
 
 @njit_parallel
 def rank_labels(
-    labels: NDArray[np.int32],
-    studies: NDArray[np.int32],
-    weights: NDArray[np.float64],
-    centroid_distances: NDArray[np.float32],
+    labels: Ints32,
+    studies: Ints32,
+    weights: Doubles,
+    centroid_distances: Floats,
     balanced: bool,  # noqa: FBT001
-    paths: NDArray[np.int32],
-    inside: NDArray[np.bool_],
-    above: NDArray[np.bool_],
-    top_codes: NDArray[np.int32],
-    top_shares: NDArray[np.float32],
-    term_share: NDArray[np.float32],
-    centroid_distance: NDArray[np.float32],
-    rival_distance: NDArray[np.float32],
-    n_studies: NDArray[np.int32],
+    paths: Ints32,
+    inside: Bools,
+    above: Bools,
+    top_codes: Ints32,
+    top_shares: Floats,
+    term_share: Floats,
+    centroid_distance: Floats,
+    rival_distance: Floats,
+    n_studies: Ints32,
 ) -> None:
     """Rank the labels of each query by votes, and measure features of the first and of the terms above it."""
     n, k = labels.shape
@@ -210,13 +188,7 @@ def rank_labels(
 
 
 @njit_parallel
-def sum_labels(
-    labels: NDArray[np.int32],
-    weights: NDArray[np.float64],
-    codes: NDArray[np.int32],
-    counts: NDArray[np.float64],
-    sums: NDArray[np.float64],
-) -> None:
+def sum_labels(labels: Ints32, weights: Doubles, codes: Ints32, counts: Doubles, sums: Doubles) -> None:
     """Write the labels of each query in the order of their nearest neighbour, and their counts and summed weights."""
     k = labels.shape[1]
     for i in prange(labels.shape[0]):
@@ -227,12 +199,7 @@ def sum_labels(
 
 
 @njit
-def rank(
-    seen: NDArray[np.int32],
-    total: NDArray[np.float64],
-    top_codes: NDArray[np.int32],
-    top_shares: NDArray[np.float32],
-) -> None:
+def rank(seen: Ints32, total: Doubles, top_codes: Ints32, top_shares: Floats) -> None:
     """Write the labels with most votes, the first of equal ones first, and their shares."""
     left = total.copy()
     everything = total.sum()
@@ -247,9 +214,7 @@ def rank(
 
 
 @njit
-def share_of(
-    seen: NDArray[np.int32], total: NDArray[np.float64], inside: NDArray[np.bool_], above: NDArray[np.bool_]
-) -> float:
+def share_of(seen: Ints32, total: Doubles, inside: Bools, above: Bools) -> float:
     """Return the share of the votes for labels inside a term among those for labels that are not above it."""
     votes, counted = 0.0, 0.0
     for at in range(seen.size):
@@ -262,7 +227,7 @@ def share_of(
 
 
 @njit
-def count_studies(labels: NDArray[np.int32], studies: NDArray[np.int32], inside: NDArray[np.bool_]) -> int:
+def count_studies(labels: Ints32, studies: Ints32, inside: Bools) -> int:
     """Return the number of studies of the neighbours of which the label is inside a term."""
     seen = np.empty(labels.size, np.int32)
     n_seen = 0

@@ -58,16 +58,8 @@ def related(labels: Sequence[str]) -> NDArray[np.bool_]:
     Array (n, n): true where two labels are the same, or one is an ancestor of the other. A label that is not a term
     of the ontology is related to itself only.
     """
-    terms = [term_id(label) for label in labels]
-    above = [frozenset[str]() if term is None else ancestors(term) for term in terms]
-    out = np.eye(len(labels), dtype=np.bool_)
-    for i, term in enumerate(terms):
-        for j, other in enumerate(terms):
-            if term is not None and other is not None:
-                out[i, j] = term == other or term in above[j] or other in above[i]
-            else:
-                out[i, j] = labels[i] == labels[j]
-    return out
+    below = is_descendant(labels, labels)
+    return below | below.T
 
 
 def is_descendant(labels: Sequence[str], others: Sequence[str]) -> NDArray[np.bool_]:

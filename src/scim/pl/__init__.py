@@ -5,9 +5,8 @@ from scim.pl._confusion import confusion
 from scim.pl._consensus import consensus
 from scim.pl._enrichment import enrichment
 from scim.pl._hits import composition, hits
-from scim.pl._labels import labels
+from scim.pl._labels import labels, votes
 from scim.pl._reliability import reliability
-from scim.pl._votes import votes
 
 __all__ = [
     "attribution",

@@ -8,7 +8,7 @@ import numpy as np
 
 from scim import get
 from scim._core import check_adata, check_count, keys, refuse_absent
-from scim.pl._drawing import INK, axes_or_figure, category_colors, palette, wrapped
+from scim.pl._drawing import INK, axes_or_figure, label_colors, palette, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_MAX_COLUMNS = 4
 
 
 def attribution(
@@ -58,9 +56,8 @@ def attribution(
     check_count("top", top)
     genes = get.attribution(adata, groups, top=top, key=key)
     names = list(dict.fromkeys(genes["group"]))
-    colors = _colors(adata, key)
-    size = (3.3, 0.9 + 0.21 * top)
-    axes, figure = axes_or_figure(ax, len(names), size=size, n_columns=_MAX_COLUMNS)
+    colors = label_colors(adata, adata.uns[key]["params"]["groupby"], names)
+    axes, figure = axes_or_figure(ax, len(names), size=(3.3, 0.9 + 0.21 * top), n_columns=4)
     for panel, name in zip(axes, names, strict=True):
         _bars(panel, genes[genes["group"] == name], colors[name])
         panel.set_title(wrapped(name, 34), loc="left", fontsize="medium", color=INK)
@@ -106,16 +103,6 @@ def ranked_genes(genes: pd.DataFrame, *, top: int = 15, ax: Axes | None = None) 
     _bars(axes[0], genes, palette(1)[0])
     axes[0].set_xlabel("attribution", color=INK)
     return figure
-
-
-def _colors(adata: AnnData, key: str) -> dict[str, str]:
-    """Return the colours of the groups, as in other plots of the same column."""
-    record = adata.uns[key]
-    names, groupby = [str(name) for name in record["groups"]], record["params"]["groupby"]
-    column_colors = category_colors(adata, groupby) if groupby in adata.obs else {}
-    return dict(zip(names, palette(len(names)), strict=True)) | {
-        str(name): color for name, color in column_colors.items()
-    }
 
 
 def _bars(ax: Axes, genes: pd.DataFrame, color: str) -> None:

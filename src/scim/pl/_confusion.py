@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from scim import get
 from scim._core import keys
-from scim.pl._drawing import INK, axes_or_figure, wrapped
+from scim.pl._drawing import INK, axes_or_figure, legend_above, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,16 +23,14 @@ _KINDS = {"same": "right", "narrower": "right", "broader": "broader", "other": "
 _CELL, _LARGEST, _NUMBERED = 0.33, 14.0, 0.26  # inches: a cell, the largest table, the least cell with a number
 _VMAX = 1.2  # share at the end of the colour scale, so that a share of 1 is not black
 _GAP = 0.35  # between the labels and the unknown, in cells
-_NAME_WIDTH = 32  # characters of a name in a line
 
 
 def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL, ax: Axes | None = None) -> Figure | None:
     """Draw how the cells of each given label were annotated.
 
     A row is a given label, with its number of cells; a column is an annotated one, the last is the unknown. A field is
-    coloured by its share of the row, with the percentage if it is large enough: blue where the annotated label is the
-    given one or a descendant of it in the Cell Ontology, green where it is an ancestor, orange where it is wrong, grey
-    where it is missing. Rows and columns are in the same order, related terms beside each other.
+    coloured by its share of the row: blue where the annotated label is the given one or a descendant of it in the Cell
+    Ontology, green where it is an ancestor, orange where it is wrong, grey where it is missing.
 
     Parameters
     ----------
@@ -70,9 +68,10 @@ def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL, ax: Axes | N
         _percentages(axes, counted)
     size = float(np.clip(cell * 24, 4, 8))
     n = counted.groupby("given", observed=False)["n"].sum()
-    row_names = [f"{wrapped(name, _NAME_WIDTH)} ({n[name]:,})" for name in rows]
-    _names(axes, row_names, [wrapped(name, _NAME_WIDTH) for name in columns], size)
-    _legend(axes, counted)
+    row_names = [f"{wrapped(name, 32)} ({n[name]:,})" for name in rows]
+    _names(axes, row_names, [wrapped(name, 32) for name in columns], size)
+    present = set(counted["relation"].astype(str).map(_KINDS))
+    legend_above(axes, [Patch(color=colormaps[_COLORS[kind]](0.7), label=kind) for kind in _COLORS if kind in present])
     return figure
 
 
@@ -120,10 +119,3 @@ def _names(ax: Axes, rows: list[str], columns: list[str], size: float) -> None:
     ax.spines[:].set_visible(False)
     ax.set_xlabel("annotated label", color=INK)
     ax.set_ylabel("given label", color=INK)
-
-
-def _legend(ax: Axes, counted: pd.DataFrame) -> None:
-    present = set(counted["relation"].astype(str).map(_KINDS))
-    patches = [Patch(color=colormaps[cmap](0.7), label=kind) for kind, cmap in _COLORS.items() if kind in present]
-    position: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.4}
-    ax.legend(handles=patches, ncols=len(patches), frameon=False, fontsize="small", handlelength=0.9, **position)

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from scim._core import check_adata, keys
 from scim._core.adata import annotation_record
-from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, label_colors
+from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, label_colors, legend_above
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,17 +26,14 @@ _COLUMNS = ("group", "n_cells", "label", "confidence", "runner_up", "runner_up_s
 def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) -> Figure | None:
     """Draw the label of each group of cells, its confidence, and the runner-up.
 
-    A row is a group with its number of cells. The bar is the share of its cells with the label of the group, the
-    lighter bar behind it the share of the runner-up, the thin grey bar below the share of unknown cells. The dot is the
-    confidence, hollow if the group is mixed. On the right are the label and, below it, the runner-up. The bar of an
-    unknown group is grey: the share of its most probable label.
+    A row is a group with its number of cells. The bar is the share of its cells with the label of the group, grey for
+    an unknown group; the lighter bar behind it is the share of the runner-up, the thin grey bar below that of unknown
+    cells. The dot is the confidence, hollow if the group is mixed. On the right are the label and the runner-up.
 
     Parameters
     ----------
-    adata
-        Cells annotated by :func:`scim.tl.annotate` with `groupby`.
-    key
-        `key_added` of the annotation.
+    adata, key
+        Cells annotated by :func:`scim.tl.annotate` with `groupby`, and its `key_added`.
     ax
         Axes to draw on.
 
@@ -65,16 +62,14 @@ def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) 
     axes.set_ylabel(str(adata.uns[key]["params"].get("groupby", "")))
     _dots(axes, groups)
     _words(axes, groups)
-    _legend(axes)
+    legend_above(axes, _legend_handles())
     return figure
 
 
 def _groups(adata: AnnData, key: str) -> pd.DataFrame:
     groups = annotation_record(adata, key, "scim.tl.annotate(adata, groupby=...)").get("groups")
     if not isinstance(groups, pd.DataFrame) or not set(_COLUMNS) <= set(groups):
-        msg = (
-            f"uns[{key!r}] was made without groups; run scim.tl.annotate(adata, groupby=...), such as groupby='leiden'."
-        )
+        msg = f"uns[{key!r}] was made without groups; run scim.tl.annotate(adata, groupby=...), such as 'leiden'."
         raise KeyError(msg)
     words = {name: groups[name].astype(object) for name in ("group", "label", "runner_up")}
     return groups.assign(**words).reset_index(drop=True)
@@ -117,11 +112,9 @@ def _words(ax: Axes, groups: pd.DataFrame) -> None:
             ax.text(1.04, y + 0.2, what, va="center", fontsize="small", color=INK if mixed else _PALE)
 
 
-def _legend(ax: Axes) -> None:
+def _legend_handles() -> list[Line2D | Patch]:
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 6.5}
     handles: list[Line2D | Patch] = [Line2D([], [], color=INK, label="confidence", **dot)]
     handles.append(Line2D([], [], markerfacecolor="white", markeredgecolor=INK, label="of a mixed group", **dot))
     handles += [Patch(color="#6b8fb5", label="has the label"), Patch(color="#6b8fb5", alpha=0.38, label="runner-up")]
-    handles.append(Patch(color="#9a9a9a", label="unknown"))
-    position: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3}
-    ax.legend(handles=handles, ncols=len(handles), frameon=False, fontsize="small", handlelength=0.9, **position)
+    return [*handles, Patch(color="#9a9a9a", label="unknown")]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -22,11 +23,7 @@ UNKNOWN, INK = "#d9d9d9", "#333333"
 
 
 def axes_or_figure(
-    ax: Axes | Sequence[Axes] | None,
-    n: int = 1,
-    *,
-    size: tuple[float, float] = (5.0, 4.2),
-    n_columns: int | None = None,
+    ax: Axes | Sequence[Axes] | None, n: int = 1, *, size: tuple[float, float] = (5.0, 4.2), n_columns: int = 0
 ) -> tuple[list[Axes], Figure | None]:
     """Return `n` axes, and their figure if it is new: in rows of `n_columns`, each of `size` in inches.
 
@@ -53,10 +50,8 @@ def coordinates(adata: AnnData, basis: str) -> NDArray[np.float64]:
     for name in (basis, f"X_{basis}"):
         if name in adata.obsm:
             return np.asarray(adata.obsm[name], dtype=np.float64)[:, :2]
-    msg = (
-        f"obsm['X_{basis}'] not found; run sc.pp.neighbors(adata, use_rep='X_scim') and sc.tl.umap(adata), "
-        f"or name another with basis=. Present: {sorted(adata.obsm)}."
-    )
+    remedy = "run sc.pp.neighbors(adata, use_rep='X_scim') and sc.tl.umap(adata), or name another with basis="
+    msg = f"obsm['X_{basis}'] not found; {remedy}. Present: {sorted(adata.obsm)}."
     raise KeyError(msg)
 
 
@@ -93,6 +88,12 @@ def palette(n: int) -> list[str]:
     tab20 = [*mpl.color_sequences["tab20"][::2], *mpl.color_sequences["tab20"][1::2], *mpl.color_sequences["tab20b"]]
     colors = [mpl.colors.to_hex(color) for color in tab20 if len(set(color)) > 1]
     return [colors[i % len(colors)] for i in range(n)]
+
+
+def legend_above(ax: Axes, handles: Sequence[Artist]) -> None:
+    """Draw a legend of one row above the axes."""
+    style: dict[str, Any] = {"frameon": False, "fontsize": "small", "handlelength": 0.9, "borderaxespad": 0.35}
+    ax.legend(handles=handles, ncols=len(handles), loc="lower left", bbox_to_anchor=(0, 1), **style)
 
 
 def wrapped(name: str, width: int) -> str:

@@ -36,16 +36,14 @@ def enrichment(
 
     Parameters
     ----------
-    adata
-        Cells for which :func:`scim.tl.enrichment` was run.
+    adata, key
+        Cells for which :func:`scim.tl.enrichment` was run, and its `key_added`.
     queries
         Groups to draw, a panel each. Default: all.
     top
         Number of values to show for each: the most significant.
     max_q
         False discovery rate up to which a value is marked, 0 to 1.
-    key
-        `key_added` of :func:`scim.tl.enrichment`.
     ax
         Axes to draw on, as many as panels.
 
@@ -103,9 +101,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, samples: pd.DataFrame, shares: NDArray[
     y_rows = np.arange(len(rows))
     ax.scatter(rows["background"], y_rows, marker="|", s=160, color="#808080", label="background")
     ax.scatter(rows["fraction"], y_rows, marker="|", s=160, color="black", label="mean")
-    ax.set_yticks(
-        y_rows, [f"{value} *" if marked else value for value, marked in zip(rows["value"], significant, strict=True)]
-    )
+    ax.set_yticks(y_rows, rows["value"] + np.where(significant, " *", ""))
     ax.invert_yaxis()
     ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
     ax.spines[["top", "right"]].set_visible(False)

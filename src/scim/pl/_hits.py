@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
 from scim import get
-from scim._core import check_adata, check_count, check_obs_key, keys
+from scim._core import check_adata, check_count, keys
 from scim._core.adata import groups_of
 from scim.pl._drawing import UNKNOWN, axes_or_figure, coordinates, draw_points, palette, scatter_axes
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    import numpy as np
+    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from scim.atlas import Atlas
 
-_FAR = 0.98  # quantile of the distances at which the colours end: a few far cells do not set the scale
 _OTHER, _ALL = "other", "all hits"
 
 
@@ -80,7 +79,7 @@ def hits(
     distance = frame.groupby("query")["distance"].median()
     agree = _share(frame, by, value)
     rows = _query_of_cells(adata, key)
-    far = float(distance.quantile(_FAR))
+    far = float(distance.quantile(0.98))  # a few far cells do not set the scale
     _draw(axes[0], points, distance.reindex(rows), basis, "median distance of the hits", "viridis", far)
     title = f"share of hits with {by} = {value}" if value is not None else f"share of hits with their commonest {by}"
     _draw(axes[1], points, agree.reindex(rows), basis, title, "viridis_r", 1.0)  # dark is good in both
@@ -96,27 +95,19 @@ def _share(frame: pd.DataFrame, by: str, value: str | None) -> pd.Series[float]:
     return share
 
 
-def _query_of_cells(adata: AnnData, key: str) -> pd.Index:
+def _query_of_cells(adata: AnnData, key: str) -> NDArray[np.object_]:
     groupby = adata.uns[key]["params"]["groupby"]
     if not groupby:
         if not adata.obs_names.is_unique:
             msg = "Names of cells are not unique; call adata.obs_names_make_unique() and search again."
             raise ValueError(msg)
-        cells: pd.Index = adata.obs_names
-        return cells
-    check_obs_key(adata, groupby)
+        return np.asarray(adata.obs_names, dtype=object)
     names, codes = groups_of(adata, groupby)
-    return pd.Index([names[code] if code >= 0 else None for code in codes], dtype=object)
+    return np.append(names, [None])[codes]
 
 
 def _draw(
-    ax: Axes,
-    points: NDArray[np.float64],
-    values: pd.Series[float],
-    basis: str,
-    title: str,
-    cmap: str,
-    highest: float,
+    ax: Axes, points: NDArray[np.float64], values: pd.Series[float], basis: str, title: str, cmap: str, highest: float
 ) -> None:
     missing = values.isna().to_numpy()
     draw_points(ax, points, missing, c=UNKNOWN)
@@ -142,8 +133,7 @@ def composition(
     adata
         Cells searched by :func:`scim.tl.search`.
     by
-        One or two columns of the atlas, or `"query"`: a bar for each value of the first,
-        split by the values of the second.
+        One or two columns of the atlas, or `"query"`: a bar for each value of the first, split by the second.
     top
         Number of values to show of each column of the atlas; the rest are joined as "other".
     atlas, key

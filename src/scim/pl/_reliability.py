@@ -38,9 +38,8 @@ def reliability(
 
     Three panels: the share of right labels in bins of the confidence, with 95 % intervals, on the diagonal where the
     confidence is calibrated (:func:`scim.get.reliability`); below it, the number of cells in each bin; beside it, the
-    error among the most confident cells by their share of all (:func:`scim.get.selective_risk`). The line ends where
-    cells are unknown. Dashed, where there are any: the error if labels that are ancestors of the true one count the
-    other way.
+    error among the most confident cells by their share of all (:func:`scim.get.selective_risk`), dashed if labels that
+    are ancestors of the true one count the other way.
 
     Parameters
     ----------

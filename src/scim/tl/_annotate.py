@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import check_adata, check_key, check_obs_key, check_writable, keys, logger
+from scim._core import check_adata, check_key, check_writable, keys, logger
 from scim._core.adata import groups_of
 from scim.atlas._open import opened, origin
 from scim.tl._inputs import primary_condition, query_embedding, query_filter
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
-    from numpy.typing import NDArray
 
     from scim._core import Duplicates, Weights
     from scim._core.adata import Groups
+    from scim._core.types import Bools
     from scim.atlas import Atlas
     from scim.label_transfer import LabelTransfer, Prediction
     from scim.label_transfer._tree import Level
     from scim.tl._inputs import AtlasLike
-
-_RECALL = 0.9  # of the neighbours in a large index: a vote of fifty does not change with a few
 
 
 def annotate(
@@ -49,21 +47,18 @@ def annotate(
 ) -> AnnData | None:
     r"""Label cells by their nearest labelled cells in an atlas, with the probability that the label is right.
 
-    The confidence is calibrated on the atlas itself (leave-one-study-out): each study is predicted from the others,
-    once as they are, once without the type of the cell. Its features are the distances to the centroid of the type and
-    to the neighbours, the share of the vote, the distance to the next type, and the number of studies that agree. Cells
-    with a label that is too likely to be wrong get a term of the Cell Ontology above it that is not, or are unknown;
-    see :class:`scim.label_transfer.LabelTransfer`.
+    The confidence is calibrated on the atlas itself: each study is predicted from the others (leave-one-study-out),
+    once as they are, once without the type of the cell. Cells with a label that is too likely to be wrong get a term of
+    the Cell Ontology above it that is not, or are unknown; see :class:`scim.label_transfer.LabelTransfer`.
 
     Parameters
     ----------
     adata
         Cells embedded by :func:`scim.tl.embed`.
     atlas
-        An open atlas, or the path of one.
-        Default: `scim.settings.atlas`, else the atlas that comes with the package.
+        An open atlas, or the path of one. Default: `scim.settings.atlas`, else the atlas that comes with the package.
     label_key
-        Column of the atlas with the labels, text. For another than `"label"` the confidence is calibrated first.
+        Column of the atlas with the labels. For another than `"label"` the confidence is calibrated first.
     k
         Number of neighbours.
     weights
@@ -82,14 +77,12 @@ def annotate(
         Column of obs: each of its groups gets a label too, the most specific one that most of its cells are expected
         to be of.
     level
-        Terms that may be predicted. `None`: labels of the atlas and terms of the Cell Ontology that join some of them,
-        whichever is the most specific one that is probable enough. `"label"`: labels of the atlas only. A number: terms
-        so many steps below the root of the ontology (:func:`scim.ontology.depth`), and labels less deep. Names or ids
-        of terms: these only. Predictions for the same cell at different levels do not contradict each other.
+        Terms that may be predicted. `None`: labels of the atlas and terms of the Cell Ontology that join some of them.
+        `"label"`: labels of the atlas only. A number: terms so many steps below the root of the ontology
+        (:func:`scim.ontology.depth`), and labels less deep. Names or ids of terms: these only.
     max_error
         Share of the labels that may be wrong, 0 to 1, in a study with one cell in ten of a type that the atlas lacks:
-        cells with less sure labels are unknown. The threshold is calibrated on the atlas, so it is the same for any
-        query. 1: every cell gets a label that `level` and `max_distance` allow.
+        cells with less sure labels are unknown. 1: every cell gets a label that `level` and `max_distance` allow.
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown too.
     top
@@ -154,12 +147,16 @@ def annotate(
     check_adata(adata)
     check_writable(adata, copy=copy)
     check_key(key_added, taken=(keys.EMBED_PARAMS,))
-    if groupby is not None:
-        check_obs_key(adata, groupby)
     groups = None if groupby is None else groups_of(adata, groupby)
     with opened(atlas) as source:
         X = query_embedding(adata, source, use_rep)
         transfer = source.label_transfer(label_key)
+        tree = transfer.reference.tree
+        primary = primary_condition(source) if duplicates == "collapse" else None
+        eligible = None
+        if where is not None:
+            eligible = np.zeros(len(transfer.reference.codes), dtype=np.bool_)
+            eligible[source.select(where)] = True
         prediction = transfer.predict(
             X,
             k=k,
@@ -171,50 +168,36 @@ def annotate(
             max_distance=max_distance,
             top=top,
             groups=groups,
-            eligible=None if where is None else _passing(source, where, len(transfer.reference.codes)),
+            eligible=eligible,
             duplicates=duplicates,
-            search=_search_arguments(source, transfer, label_key, allow, block, where, duplicates),
+            search=_search_arguments(source, transfer, label_key, tree.choose(allow, block), where, primary),
         )
-        source_of = origin(source)
+        provenance = origin(source)
 
     adata = adata.copy() if copy else adata
     params: dict[str, Any] = {"use_rep": use_rep, "label_key": label_key, "k": k, "weights": weights, "top": top}
     params |= {"allow": _as_text(allow), "block": _as_text(block), "where": where or "", "level": _as_text(level)}
     params |= {"max_error": float(max_error), "threshold": prediction.threshold, "max_distance": float(max_distance)}
     params |= {"duplicates": duplicates, "groupby": groupby or ""}
-    adata.uns[key_added] = {"params": params, "atlas": source_of}
+    adata.uns[key_added] = {"params": params, "atlas": provenance}
     _write(adata, key_added, prediction, groups)
     n_labelled = int((prediction.terms >= 0).sum())
     logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, n_labelled, adata.n_obs)
     return adata if copy else None
 
 
-def _passing(atlas: Atlas, where: str, n_ids: int) -> NDArray[np.bool_]:
-    """Return which ids pass a filter, (n_ids,)."""
-    passing = np.zeros(n_ids, dtype=np.bool_)
-    passing[atlas.select(where)] = True
-    return passing
-
-
 def _search_arguments(
-    atlas: Atlas,
-    transfer: LabelTransfer,
-    label_key: str,
-    allow: Sequence[str] | str | None,
-    block: Sequence[str] | str | None,
-    where: str | None,
-    duplicates: Duplicates,
+    atlas: Atlas, transfer: LabelTransfer, label_key: str, chosen: Bools | None, *conditions: str | None
 ) -> dict[str, Any]:
-    """Return arguments of the index query: a filter that passes the eligible cells, where one can be written."""
-    search: dict[str, Any] = {"recall": _RECALL} if atlas.index.kind == "ivf" else {}
-    tree = transfer.reference.tree
-    chosen = tree.choose(allow, block)
-    conditions = [where, primary_condition(atlas) if duplicates == "collapse" else None]
+    """Return arguments of the index query: a filter that passes the eligible cells, where it can be written."""
+    # A few neighbours of fifty do not change the label.
+    search: dict[str, Any] = {"recall": 0.9} if atlas.index.kind == "ivf" else {}
+    labels = transfer.labels
     if chosen is not None:
         # A filter cannot quote some names, and reads "a || b" as each of the parts.
-        if any(sign in name for sign in ("`", " || ") for name in (label_key, *tree.labels)):
+        if any(sign in name for sign in ("`", " || ") for name in (label_key, *labels)):
             return search
-        conditions.append(f"`{label_key}` in {tree.labels[chosen].tolist()!r}")
+        conditions = (*conditions, f"`{label_key}` in {labels[chosen].tolist()!r}")
     elif not (transfer.reference.codes[atlas.ids] >= 0).all():
         return search
     return search | query_filter(atlas, *conditions)

@@ -34,17 +34,15 @@ def embed(
 ) -> AnnData | None:
     """Embed cells with the model of an atlas.
 
-    The counts are found (`layers['counts']`, `X`, `raw`), their genes are matched to those of the model, and the
-    cells are log-normalised over these genes and encoded in chunks, so that memory grows with the number of cells by
-    the embedding only. The method is that of :cite:t:`Heimberg2025`.
+    The counts are found (`layers['counts']`, `X`, `raw`), their genes are matched to those of the model, and the cells
+    are log-normalised over these genes and encoded in chunks, as in :cite:t:`Heimberg2025`.
 
     Parameters
     ----------
     adata
         Cells with counts; genes as Ensembl ids or symbols. A backed AnnData is streamed.
     atlas
-        The atlas whose model is used: an open one, or a path.
-        Default: `scim.settings.atlas`, else the atlas that comes with the package.
+        An open atlas, or the path of one. Default: `scim.settings.atlas`, else the atlas that comes with the package.
     model
         A model to use instead, or the folder of one.
     layer
@@ -53,8 +51,7 @@ def embed(
         Column of var with the gene names. Default: the index or column with most genes of the model.
     species
         Species of the genes: `"human"`, `"mouse"` (symbols), or for any other a dict or Series
-        `{gene name: human gene name}`. Counts of genes with the same human ortholog are summed; see
-        :func:`scim.pp.match_genes`.
+        `{gene name: human gene name}`; see :func:`scim.pp.match_genes`.
     key_added
         Name of the embedding in `obsm`.
     copy
@@ -97,10 +94,8 @@ def embed(
 
     adata = adata.copy() if copy else adata
     adata.obsm[key_added] = embedding
-    adata.uns.setdefault(keys.EMBED_PARAMS, {})[key_added] = _provenance(encoder, counts, genes) | {
-        "layer": layer or "",
-        "gene_key": gene_key or "",
-    }
+    given = {"layer": layer or "", "gene_key": gene_key or ""}
+    adata.uns.setdefault(keys.EMBED_PARAMS, {})[key_added] = _provenance(encoder, counts, genes) | given
     logger.info("wrote obsm[%r], from %d of the model's %d genes", key_added, genes.n_matched, genes.observed.size)
     return adata if copy else None
 

@@ -47,16 +47,15 @@ def enrichment(
     r"""Test in which tissues, diseases, studies, ... the hits of a search are more frequent than elsewhere.
 
     For each sample of the atlas the fraction of its cells that are hits is taken; the samples that have a value of
-    `by` are compared with all others. Samples are the replicates, and samples of a study are correlated: a thousand
-    hits in one sample are one observation, which a test of cells would take for a thousand.
+    `by` are compared with all others. Samples are the replicates, not cells, and samples of a study are correlated.
 
     The fraction of sample s with :math:`n_s` cells varies by :math:`\mu (1 - \mu) (1 / n_s + \rho)`, and the mean of a
-    study by :math:`\mu (1 - \mu) \rho_b`. Both are estimated over all values, so that the weight of a sample grows
-    with its number of cells only up to a limit, and many samples of one study weigh little more than one. The
-    difference of a value from the rest, by generalised least squares, over its standard error under the null
-    hypothesis follows t with Satterthwaite's degrees of freedom :cite:p:`Satterthwaite1946`, with the skewness of
-    fractions; no p is less than one over the number of ways to assign the value to the samples. The q are those of
-    :cite:t:`Benjamini1995` over all queries and values of the call.
+    study by :math:`\mu (1 - \mu) \rho_b`, both estimated over all values, so that the weight of a sample grows with its
+    number of cells only up to a limit, and many samples of one study weigh little more than one. The difference of a
+    value from the rest, by generalised least squares, over its standard error under the null hypothesis follows t with
+    Satterthwaite's degrees of freedom :cite:p:`Satterthwaite1946`, with the skewness of fractions; no p is less than
+    one over the number of ways to assign the value to the samples. The q are those of :cite:t:`Benjamini1995` over all
+    queries and values of the call.
 
     Parameters
     ----------
@@ -125,10 +124,10 @@ def enrichment(
     samples = Samples(background.frame["n_cells"].to_numpy(), value, study)
     table = _table(queries, hits, background.frame, measure_enrichment(hits, samples, alternative=alternative))
     params = {"by": by, "sample_key": sample_key, "study_key": study_key or "", "alternative": alternative, "key": key}
-    written: dict[str, Any] = {"params": params, "atlas": dict(result.record["atlas"]), "queries": queries.astype(str)}
+    results = {"queries": queries.astype(str), "samples": background.frame, "hits": hits, "table": table}
 
     adata = adata.copy() if copy else adata
-    adata.uns[key_added] = written | {"samples": background.frame, "hits": hits, "table": table}
+    adata.uns[key_added] = {"params": params, "atlas": dict(result.record["atlas"]), **results}
     n_tested, n_significant = int(table["q"].notna().sum()), int((table["q"] <= 0.05).sum())
     logger.info("wrote uns[%r]: %d of %d tested values have q <= .05", key_added, n_significant, n_tested)
     return adata if copy else None
@@ -148,9 +147,9 @@ def _background(atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, 
     where = joint_condition([params["where"], primary_condition(atlas) if params["primary_only"] else None])
     ids = atlas.ids if where is None else atlas.select(where)
     samples = atlas_samples(atlas, ids, list(dict.fromkeys(filter(None, (study_key, sample_key, by)))))
-    columns = {"study": "" if study_key is None else samples.frame[study_key], "sample": samples.frame[sample_key]}
-    columns |= {"value": samples.frame[by], "n_cells": samples.frame["n_cells"]}
-    frame = pd.DataFrame(columns, index=samples.frame.index)
+    found = samples.frame
+    study = "" if study_key is None else found[study_key]
+    frame = pd.DataFrame({"study": study, "sample": found[sample_key], "value": found[by], "n_cells": found["n_cells"]})
     if frame["value"].nunique() == 1:
         msg = f"All cells that could be found have {by} == {frame['value'][0]!r}; expected two values to compare."
         raise ValueError(msg)
@@ -179,11 +178,11 @@ def _table(
     with np.errstate(divide="ignore", invalid="ignore"):
         fold = np.log2(result.fraction / result.background).ravel()
     p = result.p.ravel()
-    too_few = [
-        f"too few samples: p cannot be below {min_p:.2g}" if min_p > 0.05 else "all samples are alike"
-        for min_p in result.min_p
+    untested = [
+        f"too few samples: p cannot be below {least:.2g}" if least > 0.05 else "all samples are alike"
+        for least in result.min_p
     ]
-    reason = np.where(np.any(hits, axis=1, keepdims=True), np.array(too_few, dtype=object), "no hits").ravel()
+    reason = np.where(np.any(hits, axis=1, keepdims=True), np.array(untested, dtype=object), "no hits").ravel()
     frame = pd.DataFrame(
         {
             "query": np.repeat(queries.astype(str).astype(object), n_values),

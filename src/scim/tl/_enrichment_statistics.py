@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core import Alternative
+    from scim._core.types import Doubles, Ints
 
-    _Three = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    _Three = tuple[Doubles, Doubles, Doubles]
 
 _MIN_STUDY_DF = 3  # with fewer degrees of freedom between studies of one value, all studies estimate their variance
 _BLOCK = 1_000_000  # queries times samples at a time: some twenty arrays of this size, 160 MB
@@ -23,53 +24,35 @@ _N_FITS = 5  # of studies and values in turn; two suffice where they share few s
 
 
 class Samples(NamedTuple):
-    """The replicates."""
+    """The replicates, (n_samples,) each; every code from 0 on occurs."""
 
-    n_cells: NDArray[np.int64]
-    """(n_samples,) cells of the atlas that could be hits, at least 1."""
-
-    value: NDArray[np.int64]
-    """(n_samples,) code of the value; every code from 0 on occurs."""
-
-    study: NDArray[np.int64]
-    """(n_samples,) code of the study; every code from 0 on occurs. All 0: samples are independent of each other."""
+    n_cells: Ints  # of the atlas that could be hits, at least 1
+    value: Ints  # code of the value
+    study: Ints  # code of the study; all 0: samples are independent of each other
 
 
 class Enrichment(NamedTuple):
-    """A row for each query and a column for each value."""
+    """Results, with a row for each query and a column for each value."""
 
-    fraction: NDArray[np.float64]
-    """Weighted mean, over the samples that have the value, of the fraction of their cells that are hits."""
-
-    background: NDArray[np.float64]
-    """The same over all other samples; NaN without any."""
-
-    p: NDArray[np.float64]
-    """p value; NaN where `min_p` is too large, or the query has no hit."""
-
-    min_p: NDArray[np.float64]
-    """(n_values,) the smallest p that so many samples can give."""
+    fraction: Doubles  # weighted mean, over the samples that have the value, of the share of their cells that are hits
+    background: Doubles  # the same over all other samples; NaN without any
+    p: Doubles  # NaN where `min_p` is too large, or the query has no hit
+    min_p: Doubles  # (n_values,) the smallest p that so many samples can give
 
 
 class VarianceComponent(NamedTuple):
     """Variance of fractions between samples or between studies, in units of mean * (1 - mean)."""
 
-    variance: NDArray[np.float64]
-    """(n_queries, 1), at least 0."""
-
-    df: int
-    """Degrees of freedom of the estimate; 0: there are none, and the variance is 0."""
+    variance: Doubles  # (n_queries, 1), at least 0
+    df: int  # degrees of freedom of the estimate; 0: there are none, and the variance is 0
 
 
 class _Strata(NamedTuple):
     """Sums over the samples of each stratum: a study and a value that occur together."""
 
-    weight: NDArray[np.float64]
-    """(n_queries, n_strata)."""
-
-    mean: NDArray[np.float64]
-    """(n_queries, n_strata) weighted mean of the fractions."""
-
+    weight: Doubles  # (n_queries, n_strata)
+    mean: Doubles  # (n_queries, n_strata) weighted mean of the fractions
+    of_study: Doubles  # (n_queries, n_strata) weight of all strata of the study
     in_value: sparse.csr_array
     in_study: sparse.csr_array
 
@@ -77,14 +60,9 @@ class _Strata(NamedTuple):
 class _Contrast(NamedTuple):
     """The difference of each value from the rest: a sample contributes its weight times 1 - share, or - share."""
 
-    share: NDArray[np.float64]
-    """(n_queries, n_values) share of the value in all weight."""
-
-    mean: NDArray[np.float64]
-    """(n_queries, 1) mean of all samples: that of each value under the null hypothesis."""
-
-    difference: NDArray[np.float64]
-    """(n_queries, n_values) sum of contributions; its expectation under the null hypothesis is 0."""
+    share: Doubles  # (n_queries, n_values) share of the value in all weight
+    mean: Doubles  # (n_queries, 1) mean of all samples: that of each value under the null hypothesis
+    difference: Doubles  # (n_queries, n_values) sum of contributions; 0 is expected under the null hypothesis
 
 
 def measure_enrichment(hits: NDArray[np.integer], samples: Samples, *, alternative: Alternative) -> Enrichment:
@@ -99,9 +77,8 @@ def measure_enrichment(hits: NDArray[np.integer], samples: Samples, *, alternati
     step = max(1, _BLOCK // samples.n_cells.size)
     for start in range(0, len(hits), step):
         block = slice(start, start + step)
-        fraction[block], background[block], p[block] = _test(
-            hits[block] / samples.n_cells, samples, n_values, alternative
-        )
+        tested = _test(hits[block] / samples.n_cells, samples, n_values, alternative)
+        fraction[block], background[block], p[block] = tested
     p = np.where(min_p > _MAX_MIN_P * (1 + 1e-9), np.nan, np.maximum(p, min_p))
     # The median of a skewed tail is not 0: a difference to the other side is no evidence for this one.
     if alternative != "two-sided":
@@ -111,7 +88,7 @@ def measure_enrichment(hits: NDArray[np.integer], samples: Samples, *, alternati
     return Enrichment(fraction, background, p, np.minimum(min_p, 1))
 
 
-def _test(f: NDArray[np.float64], samples: Samples, n_values: int, alternative: Alternative) -> _Three:
+def _test(f: Doubles, samples: Samples, n_values: int, alternative: Alternative) -> _Three:
     """Return fraction, background and p for a block of queries; `f` are fractions, (n_queries, n_samples)."""
     pairs, stratum = np.unique(samples.study * n_values + samples.value, return_inverse=True)
     n_studies = int(samples.study.max()) + 1
@@ -120,10 +97,11 @@ def _test(f: NDArray[np.float64], samples: Samples, n_values: int, alternative: 
     within = variance_within_studies(f, 1 / samples.n_cells, in_stratum @ in_value, in_stratum @ in_study)
     w = 1 / (1 / samples.n_cells + within.variance)
     weight = w @ in_stratum
-    strata = _Strata(weight, (w * f) @ in_stratum / weight, in_value, in_study)
+    of_study = weight @ in_study @ in_study.T
+    strata = _Strata(weight, (w * f) @ in_stratum / weight, of_study, in_value, in_study)
     same_mean = in_value if pairs.size - n_values >= _MIN_STUDY_DF else indicator(np.zeros(pairs.size, np.int64), 1)
     between = variance_between_studies(strata.mean, 1 / weight, same_mean, n_studies)
-    weighted = weight / (1 + between.variance * (weight @ in_study @ in_study.T))
+    weighted = weight / (1 + between.variance * of_study)
     total, hits = weighted @ in_value, (weighted * strata.mean) @ in_value
     rest_total = total.sum(axis=1, keepdims=True) - total
     rest_hits = hits.sum(axis=1, keepdims=True) - hits
@@ -152,13 +130,12 @@ def _statistic(strata: _Strata, within: VarianceComponent, between: VarianceComp
     return np.where(variance > 1e-9, t, np.nan), df, skew
 
 
-def _contrast(strata: _Strata, rho_b: NDArray[np.float64]) -> _Contrast:
+def _contrast(strata: _Strata, rho_b: Doubles) -> _Contrast:
     """Return the difference of each value from the rest, by the inverse covariance of the samples of a study.
 
     With weights w that is diag(w) - k w w', k = rho_b / (1 + rho_b * sum(w)).
     """
-    W, mean, in_value, in_study = strata
-    of_study = (W @ in_study) @ in_study.T
+    W, mean, of_study, in_value, in_study = strata
     s = 1 / (1 + rho_b * of_study)
     value = (W * s) @ in_value
     total = value.sum(axis=1, keepdims=True)
@@ -167,10 +144,9 @@ def _contrast(strata: _Strata, rho_b: NDArray[np.float64]) -> _Contrast:
     return _Contrast(value / total, everything / total, sums - value / total * everything)
 
 
-def _over_samples(strata: _Strata, contrast: _Contrast, rho_b: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+def _over_samples(strata: _Strata, contrast: _Contrast, rho_b: Doubles, power: int) -> Doubles:
     """Return the sum over samples of weight * contribution^power, scaled up where a study has larger fractions."""
-    W, mean, in_value, in_study = strata
-    of_study = (W @ in_study) @ in_study.T
+    W, mean, of_study, in_value, in_study = strata
     s, p = 1 / (1 + rho_b * of_study), contrast.share @ in_value.T
     rest = of_study - W
     inside = 1 - p - rho_b * s * (W - p * of_study)
@@ -180,25 +156,22 @@ def _over_samples(strata: _Strata, contrast: _Contrast, rho_b: NDArray[np.float6
     local = np.maximum(1 - pull + pull * rest_mean / contrast.mean, 1) ** (power / 2)
     with_value = (W * inside**power + rest * (inside - 1) ** power) * local - of_study * (-p * s) ** power
     everywhere = (W * s**power).sum(axis=1, keepdims=True)  # as if no study had the value
-    total: NDArray[np.float64] = (-contrast.share) ** power * everywhere + with_value @ in_value
+    total: Doubles = (-contrast.share) ** power * everywhere + with_value @ in_value
     return total
 
 
-def _over_studies(strata: _Strata, contrast: _Contrast, rho_b: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+def _over_studies(strata: _Strata, contrast: _Contrast, rho_b: Doubles, power: int) -> Doubles:
     """Return the sum over studies of (joint contribution of their samples)^power."""
-    W, _, in_value, in_study = strata
-    weight = W @ in_study
-    of_study, p = weight @ in_study.T, contrast.share @ in_value.T
-    s = 1 / (1 + rho_b * of_study)
+    W, _, of_study, in_value, in_study = strata
+    s, p = 1 / (1 + rho_b * of_study), contrast.share @ in_value.T
     with_value = ((W - p * of_study) * s) ** power - (-p * of_study * s) ** power
+    weight = W @ in_study
     everywhere = ((weight / (1 + rho_b * weight)) ** power).sum(axis=1, keepdims=True)
-    total: NDArray[np.float64] = (-contrast.share) ** power * everywhere + with_value @ in_value
+    total: Doubles = (-contrast.share) ** power * everywhere + with_value @ in_value
     return total
 
 
-def _p_values(
-    t: NDArray[np.float64], df: NDArray[np.float64], skew: NDArray[np.float64], alternative: Alternative
-) -> NDArray[np.float64]:
+def _p_values(t: Doubles, df: Doubles, skew: Doubles, alternative: Alternative) -> Doubles:
     """Return p values of Pearson's type III, after t is mapped to the normal distribution."""
     z = -np.sign(t) * special.ndtri(special.stdtr(df, -np.abs(t)))
     upper, lower = _upper_tail(z, skew), _upper_tail(-z, -skew)
@@ -207,7 +180,7 @@ def _p_values(
     return lower if alternative == "less" else np.minimum(1, 2 * np.minimum(upper, lower))
 
 
-def _upper_tail(z: NDArray[np.float64], skew: NDArray[np.float64]) -> NDArray[np.float64]:
+def _upper_tail(z: Doubles, skew: Doubles) -> Doubles:
     """Return the probability that a gamma variable of mean 0, variance 1 and this skewness is at least z."""
     symmetric = np.abs(skew) < 1e-3
     skewness = np.where(symmetric, 1.0, skew)
@@ -217,7 +190,7 @@ def _upper_tail(z: NDArray[np.float64], skew: NDArray[np.float64]) -> NDArray[np
     return np.where(symmetric, special.ndtr(-z), gamma)
 
 
-def _min_p(samples: Samples, n_values: int) -> NDArray[np.float64]:
+def _min_p(samples: Samples, n_values: int) -> Doubles:
     """Return one over the number of ways to assign each value to samples of a study and to whole studies."""
     pairs, n_pair = np.unique(samples.study * n_values + samples.value, return_counts=True)
     study, value = pairs // n_values, pairs % n_values
@@ -228,8 +201,8 @@ def _min_p(samples: Samples, n_values: int) -> NDArray[np.float64]:
     return np.exp(-ways - _log_binomial(whole.sum(), n_whole))
 
 
-def _log_binomial(n: NDArray[np.integer], k: NDArray[np.integer]) -> NDArray[np.float64]:
-    out: NDArray[np.float64] = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+def _log_binomial(n: NDArray[np.integer], k: NDArray[np.integer]) -> Doubles:
+    out: Doubles = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
     return out
 
 
@@ -239,7 +212,7 @@ def indicator(codes: NDArray[np.integer], n: int) -> sparse.csr_array:
 
 
 def variance_within_studies(
-    f: NDArray[np.float64], sampling: NDArray[np.float64], in_value: sparse.csr_array, in_study: sparse.csr_array
+    f: Doubles, sampling: Doubles, in_value: sparse.csr_array, in_study: sparse.csr_array
 ) -> VarianceComponent:
     """Return the variance between samples, after the effects of values and of studies are taken out.
 
@@ -264,7 +237,7 @@ def variance_within_studies(
 
 
 def variance_between_studies(
-    mean: NDArray[np.float64], sampling: NDArray[np.float64], in_value: sparse.csr_array, n_studies: int
+    mean: Doubles, sampling: Doubles, in_value: sparse.csr_array, n_studies: int
 ) -> VarianceComponent:
     """Return the variance between studies of the same value.
 
@@ -282,13 +255,11 @@ def variance_between_studies(
     return VarianceComponent(variance, max(df, 0))
 
 
-def _by_moments(
-    squares: NDArray[np.float64], free: NDArray[np.float64], sampling: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _by_moments(squares: Doubles, free: Doubles, sampling: Doubles) -> Doubles:
     """Return the variance at which weighted squares have their expectation, sum of free * (sampling + variance)."""
     scale = free.sum(axis=1, keepdims=True)
     excess = squares - (free * sampling).sum(axis=1, keepdims=True)
-    variance: NDArray[np.float64] = np.maximum(np.divide(excess, scale, out=np.zeros_like(scale), where=scale > 0), 0)
+    variance: Doubles = np.maximum(np.divide(excess, scale, out=np.zeros_like(scale), where=scale > 0), 0)
     return variance
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -57,30 +57,28 @@ def explain(
         a_g = \Big\lvert (x_g - x'_g) \int_0^1 \frac{\partial}{\partial x_g}
         \lVert f(x') - f(x' + t (x - x')) \rVert^2 \, dt \Big\rvert \quad \text{if } x_g > x'_g, \text{ else } 0.
 
-    A gene with a high mean over the pairs is expressed by the group and moves it away from others in the model. The
-    integrals are those of captum :cite:p:`Kokhlikyan2020`.
+    A gene with a high mean is expressed by the group and moves it away from others in the model. The integrals are
+    those of captum :cite:p:`Kokhlikyan2020`.
 
     Parameters
     ----------
     adata
         Cells with counts, in groups; a backed AnnData is streamed.
     atlas
-        The atlas whose model is explained: an open one, or a path.
-        Default: `scim.settings.atlas`, else the atlas that comes with the package.
+        The atlas of the model, as in :func:`scim.tl.embed`.
     groupby
         Column of obs with the groups; cells without a value are left out.
     groups
         Names of the groups to explain. Default: all.
     reference
-        What the groups are compared with: a group, or `"rest"`, all other types with equal weight. Groups of which one
-        is an ancestor of the other in the Cell Ontology are not other types.
+        What the groups are compared with: a group, or `"rest"`, all other types with equal weight, but for ancestors
+        and descendants in the Cell Ontology.
     model
         A model to use instead, or the folder of one.
     n_pairs
         Number of pairs for each group, at least 2. Cells of small groups are in several.
     n_steps
-        Number of points on the path of each pair at which gradients are taken (Gauss-Legendre); 50 changes hardly any
-        rank.
+        Number of points on the path of each pair at which gradients are taken (Gauss-Legendre).
     layer, gene_key, species
         Counts and gene names, as in :func:`scim.tl.embed`. Default: what that was given. The result has human genes.
     rng
@@ -130,21 +128,25 @@ def explain(
     check_count("n_pairs", n_pairs, least=2)
     check_count("n_steps", n_steps)
     if groupby not in adata.obs:
-        msg = f"obs[{groupby!r}] not found; run scim.tl.annotate(adata) first, or name another column with groupby=."
-        msg += f" Present: {list(adata.obs.columns)}."
+        present = list(adata.obs.columns)
+        msg = f"obs[{groupby!r}] not found; run scim.tl.annotate(adata), or name another groupby=. Present: {present}."
         raise KeyError(msg)
     cell_groups = groups_of(adata, groupby)
     chosen = _chosen_groups(cell_groups, groups, reference, groupby)
     encoder = model_of(atlas, model)
-    record = _embedding_record(adata, encoder)
+    record = embedding_record(adata, keys.EMBEDDING)
+    if record.get("model") not in (None, encoder.uid):
+        warn(
+            f"obsm[{keys.EMBEDDING!r}] was made by model {record['model']}, but {encoder.uid} is explained: labels may "
+            "have other reasons. Pass the atlas= or model= that embedded the cells."
+        )
     counts, genes = query_counts(adata, encoder, record, layer=layer, gene_key=gene_key, species=species)
     pairs = _pairs_of_groups(cell_groups, chosen, reference, n_pairs, np.random.default_rng(rng))
     averages, n_used = _averages(encoder, counts, genes, pairs, n_steps)
 
     adata = adata.copy() if copy else adata
-    params = {"groupby": groupby, "reference": reference, "n_pairs": n_pairs, "n_steps": n_steps}
-    params |= {"rng": rng if isinstance(rng, int) else "", "layer": layer or "", "gene_key": gene_key or ""}
-    params |= {"species": genes.species}
+    params = {"groupby": groupby, "reference": reference, "n_pairs": n_pairs, "n_steps": n_steps, "layer": layer or ""}
+    params |= {"gene_key": gene_key or "", "species": genes.species, "rng": rng if isinstance(rng, int) else ""}
     adata.uns[key_added] = {
         "params": params,
         "model": encoder.uid,
@@ -157,44 +159,33 @@ def explain(
     return adata if copy else None
 
 
-def _embedding_record(adata: AnnData, model: Model) -> dict[str, Any]:
-    """Return what `tl.embed` wrote in uns; warn if it used another model."""
-    record = embedding_record(adata, keys.EMBEDDING)
-    if record.get("model") not in (None, model.uid):
-        warn(
-            f"obsm[{keys.EMBEDDING!r}] was made by model {record['model']}, but {model.uid} is explained: labels may "
-            "have other reasons. Pass the atlas= or model= that embedded the cells."
-        )
-    return record
-
-
 def _chosen_groups(
     cell_groups: Groups, groups: Sequence[str] | str | None, reference: str, groupby: str
 ) -> NDArray[np.int64]:
     """Return the codes of the groups to explain."""
     names = cell_groups.names.tolist()
-    references = set() if reference == _REST else {reference}
-    wanted = _comparable(names, references) if groups is None else check_names("groups", groups)
+    if groups is not None:
+        wanted = check_names("groups", groups)
+    else:
+        wanted = _comparable(names) if reference == _REST else [name for name in names if name != reference]
     absent = [name for name in wanted if name not in names]
-    if not references <= set(names):
+    if reference not in (_REST, *names):
         msg = f"reference={reference!r} is neither 'rest' nor a value of obs[{groupby!r}]. Present: {names}."
         raise KeyError(msg)
     if absent:
         msg = f"groups {absent} are no values of obs[{groupby!r}]. Present: {names}."
         raise KeyError(msg)
-    if not wanted or references & set(wanted):
+    if not wanted or (reference in wanted and reference != _REST):
         msg = f"Expected groups of obs[{groupby!r}] other than reference={reference!r}, got {wanted} of {names}."
         raise ValueError(msg)
     return np.array([names.index(name) for name in wanted], dtype=np.int64)
 
 
-def _comparable(names: list[str], references: set[str]) -> list[str]:
+def _comparable(names: list[str]) -> list[str]:
     """Return all groups but those that can be compared with no other, such as an ancestor of all others."""
-    if references:
-        return [name for name in names if name not in references]
     comparable: NDArray[np.bool_] = np.any(~related(names), axis=1)
     if comparable.any() and not comparable.all():
-        left_out = [name for name, has_rival in zip(names, comparable, strict=True) if not has_rival]
+        left_out = [name for name, kept in zip(names, comparable, strict=True) if not kept]
         logger.warning("left out %s: above or below every other group", left_out)
         return [name for name in names if name not in left_out]
     return names
@@ -210,10 +201,8 @@ def _pairs_of_groups(
     negatives = ~related(names.tolist()) if reference == _REST else np.tile(names == reference, (names.size, 1))
     alone = [str(names[group]) for group in chosen if not negatives[group].any()]
     if alone:
-        msg = (
-            f"Nothing to compare {alone} with: expected other types of cells among {names.tolist()}. "
-            "Leave them out with groups=, or name a group with reference=."
-        )
+        remedy = "Leave them out with groups=, or name a group with reference=."
+        msg = f"Nothing to compare {alone} with: expected other types of cells among {names.tolist()}. {remedy}"
         raise ValueError(msg)
     codes = cell_groups.codes
     return [draw_pairs(codes, int(group), np.flatnonzero(negatives[group]), n_pairs, rng) for group in chosen]

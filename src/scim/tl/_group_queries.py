@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial.distance import cdist
 
+from scim._core import Centroid, check_choice
 from scim._core.cosine import normalize
 from scim.pp import align, lognorm
 from scim.tl._inputs import embedding_record, query_counts
@@ -15,19 +17,17 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scim._core import Centroid
     from scim._core.adata import Groups
+    from scim._core.types import Doubles, Floats
     from scim.atlas import Atlas
     from scim.model import Model
     from scim.pp import Counts, GeneMap
     from scim.pp._species import Species
 
 _ROWS = 4096  # of counts that are read at a time
-N_CENTRES = 10
-N_NEAREST = 100
+_N_CENTRES, _N_NEAREST = 10, 100  # centres of a group, and cells of the atlas nearest to each
 _N_RUNS = 5  # a single run of k-means differs from another by some 10 of 100
-_N_STARTS = 3
-_N_ITERATIONS = 100
+_N_STARTS, _N_ITERATIONS = 3, 100
 _TOLERANCE = 1e-4  # squared shift of the centres at which k-means ends, in mean variances of the cells
 _MOST_CELLS = 5_000  # of larger groups, as many cells are taken, evenly spaced
 _HIT_RADIUS = 0.85  # of the label radius: the mean of two unrelated types is .8 of it from both
@@ -57,10 +57,11 @@ def group_queries(
 
 
 def default_centroid(adata: AnnData, centroid: Centroid | None, use_rep: str) -> Centroid:
-    """Return the centroid that is given, else counts if `tl.embed` made the embedding."""
-    if centroid is not None:
-        return centroid
-    return "counts" if embedding_record(adata, use_rep) else "embedding"
+    """Return the centroid that is given, if it is one of the choices, else counts if `tl.embed` made the embedding."""
+    if centroid is None:
+        return "counts" if embedding_record(adata, use_rep) else "embedding"
+    check_choice("centroid", centroid, get_args(Centroid))
+    return centroid
 
 
 def centroids_of_counts(counts: Counts, genes: GeneMap, groups: Groups, model: Model) -> NDArray[np.float32]:
@@ -93,31 +94,17 @@ def coherence(
     The cells of a group are summed up by ten centres, in each of five runs of k-means :cite:p:`Lloyd1982`.
     :math:`N_i` are the 100 cells of the atlas nearest to centre i that are within its label radius; :math:`H` are all
     cells of the atlas within .85 label radii of the query. The result is the mean over the centres of
-    :math:`100 |N_i \cap H| / |N_i|` (0 where :math:`N_i` is empty). It follows :cite:t:`Heimberg2025`, where `H` are
-    the 10,000 nearest of 23 million cells: a fixed number depends on how common a state is in the atlas, a radius does
-    not.
+    :math:`100 |N_i \cap H| / |N_i|` (0 where :math:`N_i` is empty), NaN where every :math:`N_i` is. It follows
+    :cite:t:`Heimberg2025`, where `H` are the 10,000 nearest of 23 million cells: a fixed number depends on how common a
+    state is in the atlas, a radius does not.
 
-    Parameters
-    ----------
-    X
-        (n_obs, dim) embeddings of the cells.
-    groups
-        Groups of the cells.
-    queries
-        (n_groups, dim) the query of each group.
-    atlas
-        The atlas that was searched.
-    query_arguments
-        Arguments of the query of its index: filter, duplicates.
-
-    Returns
-    -------
-    float32 (n_groups,); NaN where no centre has a cell of the atlas within the label radius.
+    `X` are the cells, (n_obs, dim), `queries` those of the groups, (n_groups, dim), and `query_arguments` those of the
+    search: filter, duplicates.
     """
     radius = 2.0 if atlas.label_radius is None else atlas.label_radius
     out = np.full(len(groups.names), np.nan, dtype=np.float32)
     for i, query in enumerate(normalize(queries)):
-        nearest = atlas.index.query(_centres(X[groups.codes == i]), N_NEAREST, **query_arguments)
+        nearest = atlas.index.query(_centres(X[groups.codes == i]), _N_NEAREST, **query_arguments)
         near = nearest.distances <= radius
         if near.any():
             ids, position = np.unique(nearest.ids[near], return_inverse=True)
@@ -128,42 +115,30 @@ def coherence(
     return out
 
 
-def _centres(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+def _centres(cells: Floats) -> Floats:
     """Return ten centres of cells for each run, the best of a few starts; of ten cells and fewer, the cells."""
     if len(cells) > _MOST_CELLS:
         cells = cells[np.linspace(0, len(cells) - 1, _MOST_CELLS).astype(np.int64)]
     distinct = np.unique(cells, axis=0)
-    if len(distinct) <= N_CENTRES:
+    if len(distinct) <= _N_CENTRES:
         return distinct
-    rng = np.random.default_rng(0)
-    runs = [[_kmeans(distinct, rng) for _ in range(_N_STARTS)] for _ in range(_N_RUNS)]
-    return np.concatenate([min(starts, key=lambda result: result[1])[0] for starts in runs])
+    X, rng = distinct.astype(np.float64), np.random.default_rng(0)
+    runs = [[_kmeans(X, rng) for _ in range(_N_STARTS)] for _ in range(_N_RUNS)]
+    return np.concatenate([min(starts, key=lambda result: result[1])[0] for starts in runs]).astype(np.float32)
 
 
-def _kmeans(X: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+def _kmeans(X: Doubles, rng: np.random.Generator) -> tuple[Doubles, float]:
     """Return ten centres by Lloyd's iterations from a k-means++ start, and the sum of squared distances to them."""
-    squares = np.einsum("ij,ij->i", X, X)[:, None]
     centres, nearest = X[[rng.integers(len(X))]], np.full(len(X), np.inf)
-    while len(centres) < N_CENTRES:
-        nearest = np.minimum(nearest, _squared_distances(X, squares, centres[-1:])[:, 0])
-        p = nearest / nearest.sum() if nearest.any() else None
-        centres = np.vstack([centres, X[[rng.choice(len(X), p=p)]]])
+    while len(centres) < _N_CENTRES:
+        nearest = np.minimum(nearest, cdist(X, centres[-1:], "sqeuclidean")[:, 0])
+        centres = np.vstack([centres, X[[rng.choice(len(X), p=nearest / nearest.sum())]]])
     tolerance = _TOLERANCE * X.var(axis=0).mean()
     for _ in range(_N_ITERATIONS):
-        labels = _squared_distances(X, squares, centres).argmin(axis=1)
-        moved = centres.copy()
+        labels, moved = cdist(X, centres, "sqeuclidean").argmin(axis=1), centres.copy()
         for label in np.unique(labels):
             moved[label] = X[labels == label].mean(axis=0)
         shift, centres = np.square(moved - centres).sum(), moved
         if shift <= tolerance:
             break
-    return centres, float(_squared_distances(X, squares, centres).min(axis=1).sum())
-
-
-def _squared_distances(
-    X: NDArray[np.float32], squares: NDArray[np.float32], centres: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return squared Euclidean distances, (n, n_centres); `squares` are squared lengths of the rows, (n, 1)."""
-    products = np.einsum("ij,kj->ik", X, centres)  # not by BLAS: many threads are slower for so few columns
-    distances: NDArray[np.float32] = squares + np.einsum("ij,ij->i", centres, centres) - 2 * products
-    return np.maximum(distances, 0)
+    return centres, float(cdist(X, centres, "sqeuclidean").min(axis=1).sum())

@@ -71,17 +71,12 @@ def query_embedding(adata: AnnData, atlas: Atlas, use_rep: str) -> NDArray[np.fl
     """Return `obsm[use_rep]`; raise ValueError if its model or its width is not that of the atlas."""
     X = check_rep(adata, use_rep)
     model_uid = embedding_record(adata, use_rep).get("model")
-    if model_uid is not None and model_uid != atlas.model_uid:
-        msg = (
-            f"obsm[{use_rep!r}] was made by model {model_uid}, the atlas by {atlas.model_uid}; "
-            "run scim.tl.embed(adata, atlas) with the same atlas first."
-        )
+    remedy = "run scim.tl.embed(adata, atlas) with the same atlas first."
+    if model_uid not in (None, atlas.model_uid):
+        msg = f"obsm[{use_rep!r}] was made by model {model_uid}, the atlas by {atlas.model_uid}; {remedy}"
         raise ValueError(msg)
     if X.shape[1] != atlas.index.dim:
-        msg = (
-            f"obsm[{use_rep!r}] has {X.shape[1]} columns, the atlas {atlas.index.dim}; "
-            "run scim.tl.embed(adata, atlas) first and search its embedding."
-        )
+        msg = f"obsm[{use_rep!r}] has {X.shape[1]} columns, the atlas {atlas.index.dim}; {remedy}"
         raise ValueError(msg)
     return X
 
@@ -115,14 +110,9 @@ def query_filter(atlas: Atlas, *conditions: str | None) -> dict[str, Any]:
 class AtlasSamples(NamedTuple):
     """Samples of cells of an atlas: the combinations of values of columns that occur among them."""
 
-    frame: pd.DataFrame
-    """A row for each sample: its values as text, in columns of their names, and `n_cells`."""
-
-    ids: NDArray[np.int64]
-    """(n_cells,) ascending ids of the cells that belong to a sample."""
-
-    codes: NDArray[np.int64]
-    """(n_cells,) row of `frame` for each cell."""
+    frame: pd.DataFrame  # a row for each sample: its values as text, in columns of their names, and `n_cells`
+    ids: NDArray[np.int64]  # (n_cells,) ascending ids of the cells that belong to a sample
+    codes: NDArray[np.int64]  # (n_cells,) row of `frame` for each cell
 
 
 def atlas_samples(atlas: Atlas, ids: NDArray[np.int64], columns: Sequence[str]) -> AtlasSamples:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from scim._core import (
-    Centroid,
     Duplicates,
     check_adata,
     check_choice,
     check_count,
     check_key,
-    check_obs_key,
     check_range,
     check_writable,
     keys,
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core import Centroid
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
 
@@ -57,15 +56,14 @@ def search(
     adata
         Cells embedded by :func:`scim.tl.embed`.
     atlas
-        An open atlas, or the path of one.
-        Default: `scim.settings.atlas`, else the atlas that comes with the package.
+        An open atlas, or the path of one. Default: `scim.settings.atlas`, else the atlas that comes with the package.
     groupby
         Column of obs: search once for each of its groups instead of once for each cell.
     k
         Number of hits for each query.
     where
-        Only cells of the atlas that pass this filter are found, as `"tissue == 'blood'"`;
-        see :meth:`scim.atlas.Atlas.select`. All of the `k` hits pass it, if that many cells of the atlas do.
+        Only cells of the atlas that pass this filter are found, as `"tissue == 'blood'"`: `k` of them, if that many do;
+        see :meth:`scim.atlas.Atlas.select`.
     max_distance
         Cells farther away than this (cosine distance, 0 to 2) are left out: with a large `k`, the hits are all cells
         of the atlas that are this near. Default: the `k` nearest, however far.
@@ -94,11 +92,10 @@ def search(
         `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf where fewer cells pass. With
         `groupby` they are in `uns["scim_search"]` instead, shape (n_groups, k), beside `"groups"`.
     `adata.uns["scim_search"]["coherence"]` : float32, shape (n_groups,), with `groupby`
-        Whether a group is one state of the atlas, 0 to 100, independent of `k` and `max_distance`: the 100 nearest
-        cells of each of ten k-means centres of the group, those within the atlas's label radius, are compared with the
-        query; the value is the mean share of them within .85 label radii of it, after :cite:t:`Heimberg2025`. In the
-        packaged atlas most pure states have 75 and more, mixtures of types 10 and less, two types in equal parts 30 to
-        70. NaN: the atlas has no similar cell.
+        Whether a group is one state of the atlas, 0 to 100, independent of `k` and `max_distance`: of the 100 nearest
+        cells of each of ten k-means centres of the group, those within the atlas's label radius, the mean share that is
+        within .85 label radii of the query, after :cite:t:`Heimberg2025`. In the packaged atlas most pure states have
+        75 and more, mixtures of types 10 and less. NaN: the atlas has no similar cell.
     `adata.uns["scim_search"]` : dict
         Parameters and atlas; :func:`scim.get.hits` returns a table of hits with the columns of the atlas.
 
@@ -129,12 +126,9 @@ def search(
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)
     centroid = default_centroid(adata, centroid, use_rep)
-    check_choice("centroid", centroid, get_args(Centroid))
-    if groupby is not None:
-        check_obs_key(adata, groupby)
+    groups = None if groupby is None else groups_of(adata, groupby)
     with opened(atlas) as source:
         X = cells = query_embedding(adata, source, use_rep)
-        groups = None if groupby is None else groups_of(adata, groupby)
         primary = primary_condition(source) if duplicates == "collapse" else None
         query_arguments = {"distinct": duplicates == "collapse", **query_filter(source, where, primary)}
         if groups is not None:
@@ -151,14 +145,15 @@ def search(
         distances = np.where(far, np.float32(np.inf), neighbors.distances)
         neighbors = Neighbors(distances, np.where(far, -1, neighbors.ids))
     params: dict[str, Any] = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
-    params |= {"max_distance": 2.0 if max_distance is None else float(max_distance)}
-    params |= {"duplicates": duplicates, "primary_only": primary is not None}
-    params |= {} if groups is None else {"centroid": centroid}
+    params |= {"max_distance": 2.0 if max_distance is None else float(max_distance), "duplicates": duplicates}
+    params |= {"primary_only": primary is not None} | ({} if groups is None else {"centroid": centroid})
 
     adata = adata.copy() if copy else adata
     adata.uns[key_added] = {"params": params, "atlas": provenance}
     _write_hits(adata, key_added, neighbors, groups, coherences)
-    _report(key_added, neighbors, duplicates, primary=primary is not None)
+    kept = "all cells" if duplicates == "keep" else "primary cells, equal ones once" if primary else "equal cells once"
+    n_hits, n_queries = int((neighbors.ids >= 0).sum()), len(neighbors.ids)
+    logger.info("wrote uns[%r]: %d hits, up to %d for each of %d queries (%s)", key_added, n_hits, k, n_queries, kept)
     return adata if copy else None
 
 
@@ -173,12 +168,5 @@ def _write_hits(
         return
     for name in (ids_key, distances_key):
         adata.obsm.pop(name, None)
-    adata.uns[key] |= {"groups": groups.names.astype(str), "ids": neighbors.ids, "distances": neighbors.distances}
-    adata.uns[key]["coherence"] = coherences
-
-
-def _report(key_added: str, neighbors: Neighbors, duplicates: Duplicates, *, primary: bool) -> None:
-    kept = "all cells" if duplicates == "keep" else "primary cells, equal ones once" if primary else "equal cells once"
-    n_queries, k = neighbors.ids.shape
-    n_hits = int((neighbors.ids >= 0).sum())
-    logger.info("wrote uns[%r]: %d hits, up to %d for each of %d queries (%s)", key_added, n_hits, k, n_queries, kept)
+    hits = {"ids": neighbors.ids, "distances": neighbors.distances, "coherence": coherences}
+    adata.uns[key] |= {"groups": groups.names.astype(str), **hits}

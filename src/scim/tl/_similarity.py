@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from scim._core import (
-    Centroid,
-    check_adata,
-    check_choice,
-    check_count,
-    check_names,
-    check_obs_key,
-    check_range,
-    keys,
-    progress,
-    refuse_absent,
-)
+from scim._core import check_adata, check_count, check_names, check_range, keys, progress, refuse_absent
 from scim._core.adata import groups_of
 from scim.atlas._open import opened
 from scim.tl._group_queries import default_centroid, group_queries
@@ -28,6 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core import Centroid
     from scim.atlas import Atlas
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike, AtlasSamples
@@ -52,9 +42,8 @@ def score_similarity(
 ) -> pd.DataFrame:
     r"""Measure how far every cell, or every sample, of an atlas is from each group of cells.
 
-    :func:`scim.tl.search` finds the nearest cells, this function measures all: to see in which samples a state is
-    common, or to compare it with another score of the cells. The result has a row for each cell or sample of the atlas,
-    not of `adata`, so it is returned, and `adata` stays as it is.
+    :func:`scim.tl.search` finds the nearest cells, this function measures all. The result has a row for each cell or
+    sample of the atlas, not of `adata`, so it is returned, and `adata` stays as it is.
 
     Parameters
     ----------
@@ -63,8 +52,7 @@ def score_similarity(
     groupby
         Column of obs; each of its groups is a state.
     atlas
-        An open atlas, or the path of one.
-        Default: `scim.settings.atlas`, else the atlas that comes with the package.
+        An open atlas, or the path of one. Default: `scim.settings.atlas`, else the atlas that comes with the package.
     sample_key
         Column of the atlas with the samples: return a row for each sample and state. Cells for which it is missing are
         left out. Default: a row for each cell.
@@ -81,8 +69,7 @@ def score_similarity(
         The query of a group, as in :func:`scim.tl.search`.
     max_memory
         About how many bytes to use for embeddings; the atlas is never read whole. The frame of cells takes 4 bytes a
-        cell and state besides. Samples take 16 bytes a cell and the distances of as many states as fit into
-        `max_memory`, at least one; the embeddings are read once for each such batch of states.
+        cell and state besides. With samples, the embeddings are read once for as many states as fit.
 
     Returns
     -------
@@ -122,18 +109,16 @@ def score_similarity(
     ['query', 'study', 'sample', 'n_cells', 'mean', 'quantile', 'share']
     """
     check_adata(adata)
-    check_obs_key(adata, groupby)
+    groups = groups_of(adata, groupby)
     check_count("max_memory", max_memory)
     check_range("quantile", quantile, 1.0)
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)
     centroid = default_centroid(adata, centroid, use_rep)
-    check_choice("centroid", centroid, get_args(Centroid))
-    columns = (
-        [] if sample_key is None else check_names("columns", [n for n in (study_key, sample_key) if n is not None])
-    )
+    sample_keys = [] if sample_key is None else [key for key in (study_key, sample_key) if key is not None]
+    columns = check_names("columns", sample_keys)
     with opened(atlas) as source:
-        X, groups = query_embedding(adata, source, use_rep), groups_of(adata, groupby)
+        X = query_embedding(adata, source, use_rep)
         refuse_absent(columns, source.columns, of="The atlas")
         ids = source.ids if where is None else source.select(where)
         if not ids.size:
@@ -144,28 +129,25 @@ def score_similarity(
         if sample_key is None:
             distances = _distances(source, ids, states, max_memory)
             return pd.DataFrame(distances, index=pd.Index(ids, name="soma_joinid"), columns=groups.names.tolist())
-        limit = (
-            max_distance if max_distance is not None else 2.0 if source.label_radius is None else source.label_radius
-        )
+        if max_distance is None:
+            max_distance = 2.0 if source.label_radius is None else source.label_radius
         samples = atlas_samples(source, ids, columns)
         step = max(1, max_memory // (4 * samples.ids.size))
         frames = []
         for start in range(0, len(states), step):
             distances = _distances(source, samples.ids, states[start : start + step], max_memory)
-            frames.append(_by_sample(distances, samples, quantile, limit))
-    query = np.repeat(groups.names, len(samples.frame))
-    sample_columns = pd.concat([samples.frame] * len(states), ignore_index=True)
-    study = "" if study_key is None else sample_columns[study_key]
-    frame = pd.DataFrame({"query": query, "study": study, "sample": sample_columns[sample_key]})
-    return pd.concat([frame, sample_columns[["n_cells"]], pd.concat(frames, ignore_index=True)], axis=1)
+            frames.append(_by_sample(distances, samples, quantile, max_distance))
+    found = pd.concat([samples.frame] * len(states), ignore_index=True)
+    columns_of_samples = {"study": "" if study_key is None else found[study_key], "sample": found[sample_key]}
+    frame = pd.DataFrame({"query": np.repeat(groups.names, len(samples.frame)), **columns_of_samples})
+    return pd.concat([frame, found[["n_cells"]], pd.concat(frames, ignore_index=True)], axis=1)
 
 
 def _distances(
     atlas: Atlas, ids: NDArray[np.int64], states: NDArray[np.float32], max_memory: int
 ) -> NDArray[np.float32]:
     """Return cosine distances, (n_ids, n_states), reading a range of ids at a time."""
-    # Rows lie in the store by id, and cells between those wanted are read too: a range is what bounds memory. Reading
-    # takes five times the rows (measured): TileDB's buffers, its block, ours.
+    # Cells between those wanted are read too: a range of ids bounds memory. Reading takes five times the rows.
     span = max(1, max_memory // (4 * (5 * atlas.dim + 2 * len(states))))
     out = np.empty((ids.size, len(states)), dtype=np.float32)
     with progress(total=ids.size, desc="similarity", unit="cells") as bar:
