@@ -67,8 +67,7 @@ def attribution(
         raise KeyError(msg)
     names = [str(name) for name in record["groups"]]
     chosen = names if group is None else check_names("group", group)
-    absent = [name for name in chosen if name not in names]
-    if absent:
+    if absent := [name for name in chosen if name not in names]:
         msg = f"{absent} were not explained in uns[{key!r}]. Present: {names}."
         raise KeyError(msg)
     if top is not None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Ints
+
 UNKNOWN = "unknown"
 RELATIONS = ("same", "narrower", "broader", "other", UNKNOWN)
 
@@ -24,10 +26,10 @@ class LabelComparison(NamedTuple):
     given: NDArray[np.object_]  # name of the given term
     annotated: NDArray[np.object_]  # name of the annotated term; `None` = unknown
     relation: NDArray[np.object_]  # one of `RELATIONS`
-    rows: NDArray[np.int64]  # positions of the cells in the AnnData
+    rows: Ints  # positions of the cells in the AnnData
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> Bools:
         """Return whether each cell was labelled."""
         return np.asarray(self.relation != UNKNOWN)
 

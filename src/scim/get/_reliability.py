@@ -12,8 +12,8 @@ from scim.get._compare_labels import compare_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Doubles, Floats, Ints
     from scim.get._compare_labels import LabelComparison
 
 _Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
@@ -158,13 +158,13 @@ def selective_risk(
     return pd.DataFrame(columns)[last].reset_index(drop=True)
 
 
-def _confidences(adata: AnnData, key: str) -> NDArray[np.float32]:
+def _confidences(adata: AnnData, key: str) -> Floats:
     """Return the confidence of every cell, (n_obs,); raise KeyError without one, ValueError if it is not 0 to 1."""
     name = f"{key}_confidence"
     if name not in adata.obs:
         msg = f"obs[{name!r}] not found; run scim.tl.annotate(adata) first. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
-    values: NDArray[np.float32] = adata.obs[name].to_numpy(dtype=np.float32)
+    values: Floats = adata.obs[name].to_numpy(dtype=np.float32)
     given = values[~np.isnan(values)]  # cells joined from elsewhere were not annotated
     if not ((given >= 0) & (given <= 1)).all():
         msg = f"obs[{name!r}] must be between 0 and 1, got {given.min()} to {given.max()}; annotate the cells again."
@@ -172,22 +172,20 @@ def _confidences(adata: AnnData, key: str) -> NDArray[np.float32]:
     return values
 
 
-def _right_labels(cells: LabelComparison, ancestors: Ancestors) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _right_labels(cells: LabelComparison, ancestors: Ancestors) -> tuple[Bools, Bools]:
     """Return for each cell whether its label is right, and whether it is an ancestor of the true one."""
-    broader: NDArray[np.bool_] = cells.relation == "broader"
+    broader: Bools = cells.relation == "broader"
     right = np.isin(cells.relation.astype(str), ["same", "narrower"])
     return (right | broader if ancestors == "right" else right), broader
 
 
-def _bins(
-    confidence: NDArray[np.float32], right: NDArray[np.bool_], broader: NDArray[np.bool_], n_bins: int
-) -> pd.DataFrame:
+def _bins(confidence: Floats, right: Bools, broader: Bools, n_bins: int) -> pd.DataFrame:
     edges = np.linspace(0, 1, n_bins + 1)
     # compared as float32, so that a confidence of 0.7 is in the bin that begins there
     bin_of = np.clip(np.searchsorted(edges.astype(np.float32), confidence, side="right") - 1, 0, n_bins - 1)
     n = np.bincount(bin_of, minlength=n_bins)
 
-    def mean(values: NDArray[np.float32] | NDArray[np.bool_]) -> NDArray[np.float64]:
+    def mean(values: Floats | Bools) -> Doubles:
         total = np.bincount(bin_of, weights=values.astype(np.float64), minlength=n_bins)
         out = np.full(n_bins, np.nan)
         np.divide(total, n, out=out, where=n > 0)
@@ -199,7 +197,7 @@ def _bins(
     return pd.DataFrame(columns | {"right_low": low, "right_high": high, "broader": mean(broader)})
 
 
-def _wilson(share: NDArray[np.float64], n: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _wilson(share: Doubles, n: Ints) -> tuple[Doubles, Doubles]:
     """Return the ends of the 95 % interval of a share of `n` cells; NaN for no cell."""
     with np.errstate(divide="ignore", invalid="ignore"):
         square = _Z**2 / n

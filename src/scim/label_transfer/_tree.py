@@ -156,12 +156,9 @@ class LabelTree:
         """Return the ids of the terms of a list, and which labels have a name in it."""
         words = check_names("level", level)
         terms = {word: ontology.term_id(word) for word in words}
-        unknown = [word for word, term in terms.items() if term is None and word not in self.labels]
-        if unknown:
-            msg = (
-                f"level must be None, {keys.ATLAS_LABEL!r}, a depth, or ids or names of the Cell Ontology, as "
-                f"'CL:0000084' or 'T cell'; unknown: {unknown}."
-            )
+        if unknown := [word for word, term in terms.items() if term is None and word not in self.labels]:
+            choices = f"None, {keys.ATLAS_LABEL!r}, a depth, or ids or names of the Cell Ontology"
+            msg = f"level must be {choices}, as 'CL:0000084' or 'T cell'; unknown: {unknown}."
             raise ValueError(msg)
         return {term for term in terms.values() if term is not None}, np.isin(self.labels.astype(str), words)
 

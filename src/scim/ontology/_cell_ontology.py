@@ -40,9 +40,8 @@ def _is_term(term: str) -> bool:
 
 def _check(term: str) -> None:
     if not _ID.fullmatch(term) or not _is_term(term):
-        msg = (
-            f"{term!r} is not an id of the Cell Ontology (like 'CL:0000084'); scim.ontology.term_id finds ids of names."
-        )
+        remedy = "scim.ontology.term_id finds ids of names."
+        msg = f"{term!r} is not an id of the Cell Ontology (like 'CL:0000084'); {remedy}"
         raise KeyError(msg)
 
 

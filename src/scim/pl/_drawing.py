@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
+
+    from scim._core.types import Bools, Doubles
 
 UNKNOWN, INK = "#d9d9d9", "#333333"
 
@@ -45,7 +46,7 @@ def axes_or_figure(
     return given, None
 
 
-def coordinates(adata: AnnData, basis: str) -> NDArray[np.float64]:
+def coordinates(adata: AnnData, basis: str) -> Doubles:
     """Return the first two columns of `obsm[basis]` or `obsm["X_" + basis]`. Raise KeyError without them."""
     for name in (basis, f"X_{basis}"):
         if name in adata.obsm:
@@ -61,7 +62,7 @@ def scatter_axes(ax: Axes, basis: str, title: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def draw_points(ax: Axes, points: NDArray[np.float64], where: NDArray[np.bool_], **style: Any) -> Any:
+def draw_points(ax: Axes, points: Doubles, where: Bools, **style: Any) -> Any:
     """Draw the cells that `where` selects, at a size at which all cells fill the map; return the artist."""
     area = float(np.clip(30_000 / max(len(points), 1), 0.5, 40))
     return ax.scatter(points[where, 0], points[where, 1], s=area, linewidths=0, **style)

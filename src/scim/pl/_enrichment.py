@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
+
+    from scim._core.types import Doubles
 
 
 def enrichment(
@@ -72,8 +73,7 @@ def enrichment(
     record = adata.uns[key]
     present = [str(query) for query in record["queries"]]
     names = present if queries is None else check_names("queries", queries)
-    unknown = [name for name in names if name not in present]
-    if unknown:
+    if unknown := [name for name in names if name not in present]:
         msg = f"uns[{key!r}] has no query {unknown}. Present: {present}."
         raise KeyError(msg)
     tables = [table[table["query"] == name].head(top) for name in names]
@@ -87,17 +87,16 @@ def enrichment(
     return figure
 
 
-def _panel(ax: Axes, rows: pd.DataFrame, samples: pd.DataFrame, shares: NDArray[np.float64], max_q: float) -> None:
+def _panel(ax: Axes, rows: pd.DataFrame, samples: pd.DataFrame, shares: Doubles, max_q: float) -> None:
     significant = (rows["q"] <= max_q).to_numpy()
-    color, values = palette(1)[0], samples["value"].to_numpy()
-    biggest = samples["n_cells"].max()
+    marked, values = palette(1)[0], samples["value"].to_numpy()
+    area = 4 + 36 * np.sqrt(samples["n_cells"].to_numpy() / samples["n_cells"].max())
     for y, value in enumerate(rows["value"]):
-        selected = values == value
-        area = 4 + 36 * np.sqrt(samples["n_cells"].to_numpy()[selected] / biggest)
-        x = shares[selected]
+        selected, color = values == value, marked if significant[y] else UNKNOWN
         # Dots of equal samples would hide each other: they are shifted, in the order of the samples.
-        shift = np.linspace(-0.28, 0.28, x.size) if x.size > 1 else np.zeros(1)
-        ax.scatter(x, y + shift, s=area, color=color if significant[y] else UNKNOWN, linewidths=0, label=value)
+        n = int(selected.sum())
+        shift = np.linspace(-0.28, 0.28, n) if n > 1 else np.zeros(1)
+        ax.scatter(shares[selected], y + shift, s=area[selected], color=color, linewidths=0, label=value)
     y_rows = np.arange(len(rows))
     ax.scatter(rows["background"], y_rows, marker="|", s=160, color="#808080", label="background")
     ax.scatter(rows["fraction"], y_rows, marker="|", s=160, color="black", label="mean")

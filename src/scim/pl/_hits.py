@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from scim._core.types import Doubles
     from scim.atlas import Atlas
 
 _OTHER, _ALL = "other", "all hits"
@@ -107,7 +108,7 @@ def _query_of_cells(adata: AnnData, key: str) -> NDArray[np.object_]:
 
 
 def _draw(
-    ax: Axes, points: NDArray[np.float64], values: pd.Series[float], basis: str, title: str, cmap: str, highest: float
+    ax: Axes, points: Doubles, values: pd.Series[float], basis: str, title: str, cmap: str, highest: float
 ) -> None:
     missing = values.isna().to_numpy()
     draw_points(ax, points, missing, c=UNKNOWN)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core.types import Doubles, Ints32
     from scim.atlas import Atlas
     from scim.tl._enrichment_statistics import Enrichment
     from scim.tl._inputs import AtlasLike, AtlasSamples
@@ -117,7 +118,11 @@ def enrichment(
     study_key = None if study_key == by else study_key
     result = search_result(adata, key)
     with opened_again(result.record["atlas"], atlas) as source:
-        _warn_of_new_version(result.record["atlas"], source)
+        searched = result.record["atlas"].get("version", source.version)
+        if searched != source.version:
+            versions = f"The search was made in version {searched} of {source.uri!r}, this is {source.version}"
+            remedy = f"Search again, or pass atlas=scim.atlas.open({source.uri!r}, at={searched})."
+            warn(f"{versions}: cells that came since could not be found. {remedy}")
         background = _background(source, result.record["params"], by, sample_key, study_key)
     queries, hits = _count_hits(result, background)
     value, study = (pd.factorize(background.frame[name], sort=True)[0].astype(np.int64) for name in ("value", "study"))
@@ -131,15 +136,6 @@ def enrichment(
     n_tested, n_significant = int(table["q"].notna().sum()), int((table["q"] <= 0.05).sum())
     logger.info("wrote uns[%r]: %d of %d tested values have q <= .05", key_added, n_significant, n_tested)
     return adata if copy else None
-
-
-def _warn_of_new_version(record: dict[str, Any], atlas: Atlas) -> None:
-    searched = record.get("version", atlas.version)
-    if searched != atlas.version:
-        warn(
-            f"The search was made in version {searched} of {atlas.uri!r}, this is {atlas.version}: cells that came "
-            f"since could not be found. Search again, or pass atlas=scim.atlas.open({atlas.uri!r}, at={searched})."
-        )
 
 
 def _background(atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, study_key: str | None) -> AtlasSamples:
@@ -156,7 +152,7 @@ def _background(atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, 
     return samples._replace(frame=frame)
 
 
-def _count_hits(result: SearchResult, background: AtlasSamples) -> tuple[NDArray[np.object_], NDArray[np.int32]]:
+def _count_hits(result: SearchResult, background: AtlasSamples) -> tuple[NDArray[np.object_], Ints32]:
     """Return the queries, and the hits among the cells of each sample, (n_queries, n_samples)."""
     grouped = "groups" in result.record
     queries = result.queries if grouped else np.array(["all cells"], dtype=object)
@@ -168,9 +164,7 @@ def _count_hits(result: SearchResult, background: AtlasSamples) -> tuple[NDArray
     return queries, out
 
 
-def _table(
-    queries: NDArray[np.object_], hits: NDArray[np.int32], samples: pd.DataFrame, result: Enrichment
-) -> pd.DataFrame:
+def _table(queries: NDArray[np.object_], hits: Ints32, samples: pd.DataFrame, result: Enrichment) -> pd.DataFrame:
     """Return the tidy frame: for each query its values, the most significant first."""
     by_value = samples.groupby("value", sort=True)
     n_queries, n_values = result.p.shape
@@ -202,7 +196,7 @@ def _table(
     return frame.iloc[order].reset_index(drop=True)
 
 
-def _q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def _q_values(p: Doubles) -> Doubles:
     """Return false discovery rates over all p that are not NaN."""
     from scipy.stats import false_discovery_control  # noqa: PLC0415  (scipy.stats takes half a second)
 

@@ -10,6 +10,7 @@ from scipy.sparse import csgraph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
     from scim._core import Alternative
     from scim._core.types import Doubles, Ints
@@ -53,8 +54,8 @@ class _Strata(NamedTuple):
     weight: Doubles  # (n_queries, n_strata)
     mean: Doubles  # (n_queries, n_strata) weighted mean of the fractions
     of_study: Doubles  # (n_queries, n_strata) weight of all strata of the study
-    in_value: sparse.csr_array
-    in_study: sparse.csr_array
+    in_value: csr_array
+    in_study: csr_array
 
 
 class _Contrast(NamedTuple):
@@ -206,13 +207,13 @@ def _log_binomial(n: NDArray[np.integer], k: NDArray[np.integer]) -> Doubles:
     return out
 
 
-def indicator(codes: NDArray[np.integer], n: int) -> sparse.csr_array:
+def indicator(codes: NDArray[np.integer], n: int) -> csr_array:
     """Return the matrix (n_codes, n) with a 1 in the column of the code of each row; a product with it sums."""
     return sparse.csr_array((np.ones(codes.size), (np.arange(codes.size), codes)), shape=(codes.size, n))
 
 
 def variance_within_studies(
-    f: Doubles, sampling: Doubles, in_value: sparse.csr_array, in_study: sparse.csr_array
+    f: Doubles, sampling: Doubles, in_value: csr_array, in_study: csr_array
 ) -> VarianceComponent:
     """Return the variance between samples, after the effects of values and of studies are taken out.
 
@@ -237,7 +238,7 @@ def variance_within_studies(
 
 
 def variance_between_studies(
-    mean: Doubles, sampling: Doubles, in_value: sparse.csr_array, n_studies: int
+    mean: Doubles, sampling: Doubles, in_value: csr_array, n_studies: int
 ) -> VarianceComponent:
     """Return the variance between studies of the same value.
 
@@ -263,7 +264,7 @@ def _by_moments(squares: Doubles, free: Doubles, sampling: Doubles) -> Doubles:
     return variance
 
 
-def _n_effects(in_value: sparse.csr_array, in_study: sparse.csr_array) -> int:
+def _n_effects(in_value: csr_array, in_study: csr_array) -> int:
     """Return the rank of two groupings of the same rows together."""
     shared = in_value.T @ in_study
     graph = sparse.block_array([[None, shared], [shared.T, None]])

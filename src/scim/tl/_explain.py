@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
-    from numpy.typing import NDArray
 
+    from scim._core.types import Bools, Ints
     from scim.model import Model
     from scim.model.explain import Attribution, Pairs
     from scim.pp import Counts, GeneMap
@@ -136,10 +136,8 @@ def explain(
     encoder = model_of(atlas, model)
     record = embedding_record(adata, keys.EMBEDDING)
     if record.get("model") not in (None, encoder.uid):
-        warn(
-            f"obsm[{keys.EMBEDDING!r}] was made by model {record['model']}, but {encoder.uid} is explained: labels may "
-            "have other reasons. Pass the atlas= or model= that embedded the cells."
-        )
+        models = f"obsm[{keys.EMBEDDING!r}] was made by model {record['model']}, but {encoder.uid} is explained"
+        warn(f"{models}: labels may have other reasons. Pass the atlas= or model= that embedded the cells.")
     counts, genes = query_counts(adata, encoder, record, layer=layer, gene_key=gene_key, species=species)
     pairs = _pairs_of_groups(cell_groups, chosen, reference, n_pairs, np.random.default_rng(rng))
     averages, n_used = _averages(encoder, counts, genes, pairs, n_steps)
@@ -159,20 +157,17 @@ def explain(
     return adata if copy else None
 
 
-def _chosen_groups(
-    cell_groups: Groups, groups: Sequence[str] | str | None, reference: str, groupby: str
-) -> NDArray[np.int64]:
+def _chosen_groups(cell_groups: Groups, groups: Sequence[str] | str | None, reference: str, groupby: str) -> Ints:
     """Return the codes of the groups to explain."""
     names = cell_groups.names.tolist()
     if groups is not None:
         wanted = check_names("groups", groups)
     else:
         wanted = _comparable(names) if reference == _REST else [name for name in names if name != reference]
-    absent = [name for name in wanted if name not in names]
     if reference not in (_REST, *names):
         msg = f"reference={reference!r} is neither 'rest' nor a value of obs[{groupby!r}]. Present: {names}."
         raise KeyError(msg)
-    if absent:
+    if absent := [name for name in wanted if name not in names]:
         msg = f"groups {absent} are no values of obs[{groupby!r}]. Present: {names}."
         raise KeyError(msg)
     if not wanted or (reference in wanted and reference != _REST):
@@ -183,7 +178,7 @@ def _chosen_groups(
 
 def _comparable(names: list[str]) -> list[str]:
     """Return all groups but those that can be compared with no other, such as an ancestor of all others."""
-    comparable: NDArray[np.bool_] = np.any(~related(names), axis=1)
+    comparable: Bools = np.any(~related(names), axis=1)
     if comparable.any() and not comparable.all():
         left_out = [name for name, kept in zip(names, comparable, strict=True) if not kept]
         logger.warning("left out %s: above or below every other group", left_out)
@@ -192,15 +187,14 @@ def _comparable(names: list[str]) -> list[str]:
 
 
 def _pairs_of_groups(
-    cell_groups: Groups, chosen: NDArray[np.int64], reference: str, n_pairs: int, rng: np.random.Generator
+    cell_groups: Groups, chosen: Ints, reference: str, n_pairs: int, rng: np.random.Generator
 ) -> list[Pairs]:
     """Return pairs of anchors and negatives for each chosen group."""
     from scim.model.explain import draw_pairs  # noqa: PLC0415  (annotate and search need no torch)
 
     names = cell_groups.names
     negatives = ~related(names.tolist()) if reference == _REST else np.tile(names == reference, (names.size, 1))
-    alone = [str(names[group]) for group in chosen if not negatives[group].any()]
-    if alone:
+    if alone := [str(names[group]) for group in chosen if not negatives[group].any()]:
         remedy = "Leave them out with groups=, or name a group with reference=."
         msg = f"Nothing to compare {alone} with: expected other types of cells among {names.tolist()}. {remedy}"
         raise ValueError(msg)

@@ -15,7 +15,6 @@ from scim.tl._inputs import embedding_record, query_counts
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import NDArray
 
     from scim._core.adata import Groups
     from scim._core.types import Doubles, Floats
@@ -35,7 +34,7 @@ _HIT_RADIUS = 0.85  # of the label radius: the mean of two unrelated types is .8
 
 def group_queries(
     adata: AnnData,
-    X: NDArray[np.float32],
+    X: Floats,
     groups: Groups,
     atlas: Atlas,
     centroid: Centroid,
@@ -44,16 +43,19 @@ def group_queries(
     layer: str | None,
     gene_key: str | None,
     species: Species | None,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Return one unit row for each group, (n_groups, dim): its summed counts embedded, or the mean of its rows of `X`.
 
     `layer`, `gene_key` and `species` that are `None` are those that `tl.embed` was given.
     """
     if centroid == "embedding":
-        return centroids_of_embedding(X, groups)
+        rows = groups.codes >= 0
+        sums = np.zeros((len(groups.names), X.shape[1]), dtype=np.float64)
+        np.add.at(sums, groups.codes[rows], X[rows])
+        return normalize(sums).astype(np.float32)
     record = embedding_record(adata, use_rep)
     counts, genes = query_counts(adata, atlas.model, record, layer=layer, gene_key=gene_key, species=species)
-    return centroids_of_counts(counts, genes, groups, atlas.model)
+    return _embed_sums(counts, genes, groups, atlas.model)
 
 
 def default_centroid(adata: AnnData, centroid: Centroid | None, use_rep: str) -> Centroid:
@@ -64,7 +66,7 @@ def default_centroid(adata: AnnData, centroid: Centroid | None, use_rep: str) ->
     return centroid
 
 
-def centroids_of_counts(counts: Counts, genes: GeneMap, groups: Groups, model: Model) -> NDArray[np.float32]:
+def _embed_sums(counts: Counts, genes: GeneMap, groups: Groups, model: Model) -> Floats:
     r"""Embed the summed counts of each group as one cell: :math:`\log(1 + 10^4 \sum x / \sum\sum x)`."""
     sums = np.zeros((len(groups.names), genes.observed.size))
     for start in range(0, counts.n_obs, _ROWS):
@@ -78,17 +80,7 @@ def centroids_of_counts(counts: Counts, genes: GeneMap, groups: Groups, model: M
     return model.encode(X, observed=genes.observed)
 
 
-def centroids_of_embedding(X: NDArray[np.float32], groups: Groups) -> NDArray[np.float32]:
-    """Return the mean row of each group, scaled to unit length, (n_groups, dim)."""
-    sums = np.zeros((len(groups.names), X.shape[1]), dtype=np.float64)
-    rows = groups.codes >= 0
-    np.add.at(sums, groups.codes[rows], X[rows])
-    return normalize(sums).astype(np.float32)
-
-
-def coherence(
-    X: NDArray[np.float32], groups: Groups, queries: NDArray[np.float32], atlas: Atlas, **query_arguments: Any
-) -> NDArray[np.float32]:
+def coherence(X: Floats, groups: Groups, queries: Floats, atlas: Atlas, **query_arguments: Any) -> Floats:
     r"""Return how well the query of each group represents its cells, 0 to 100.
 
     The cells of a group are summed up by ten centres, in each of five runs of k-means :cite:p:`Lloyd1982`.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
-    from numpy.typing import NDArray
 
+    from scim._core.types import Floats, Ints
     from scim.atlas import Atlas
     from scim.model import Model
     from scim.pp import Counts, GeneMap
@@ -67,7 +67,7 @@ def query_counts(
     return counts, match_genes(counts.var, model.genes, gene_key=gene_key, species=species)
 
 
-def query_embedding(adata: AnnData, atlas: Atlas, use_rep: str) -> NDArray[np.float32]:
+def query_embedding(adata: AnnData, atlas: Atlas, use_rep: str) -> Floats:
     """Return `obsm[use_rep]`; raise ValueError if its model or its width is not that of the atlas."""
     X = check_rep(adata, use_rep)
     model_uid = embedding_record(adata, use_rep).get("model")
@@ -111,11 +111,11 @@ class AtlasSamples(NamedTuple):
     """Samples of cells of an atlas: the combinations of values of columns that occur among them."""
 
     frame: pd.DataFrame  # a row for each sample: its values as text, in columns of their names, and `n_cells`
-    ids: NDArray[np.int64]  # (n_cells,) ascending ids of the cells that belong to a sample
-    codes: NDArray[np.int64]  # (n_cells,) row of `frame` for each cell
+    ids: Ints  # (n_cells,) ascending ids of the cells that belong to a sample
+    codes: Ints  # (n_cells,) row of `frame` for each cell
 
 
-def atlas_samples(atlas: Atlas, ids: NDArray[np.int64], columns: Sequence[str]) -> AtlasSamples:
+def atlas_samples(atlas: Atlas, ids: Ints, columns: Sequence[str]) -> AtlasSamples:
     """Return the samples of cells; those that miss a value are in none. Raise ValueError if all do."""
     refuse_absent(columns, atlas.columns, of="The atlas")
     rows = atlas.index.obs(ids, columns) if atlas.indexes(columns) else atlas.obs(ids, columns=columns)

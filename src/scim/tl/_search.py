@@ -25,9 +25,9 @@ from scim.tl._inputs import primary_condition, query_embedding, query_filter
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import NDArray
 
     from scim._core import Centroid
+    from scim._core.types import Floats
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
 
@@ -158,7 +158,7 @@ def search(
 
 
 def _write_hits(
-    adata: AnnData, key: str, neighbors: Neighbors, groups: Groups | None, coherences: NDArray[np.float32] | None
+    adata: AnnData, key: str, neighbors: Neighbors, groups: Groups | None, coherences: Floats | None
 ) -> None:
     """Write the hits of cells to obsm and of groups to uns, and remove those of an earlier search for cells."""
     ids_key, distances_key = f"{key}_ids", f"{key}_distances"

@@ -15,9 +15,9 @@ from scim.tl._inputs import atlas_samples, query_embedding
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import NDArray
 
     from scim._core import Centroid
+    from scim._core.types import Floats, Ints
     from scim.atlas import Atlas
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike, AtlasSamples
@@ -143,9 +143,7 @@ def score_similarity(
     return pd.concat([frame, found[["n_cells"]], pd.concat(frames, ignore_index=True)], axis=1)
 
 
-def _distances(
-    atlas: Atlas, ids: NDArray[np.int64], states: NDArray[np.float32], max_memory: int
-) -> NDArray[np.float32]:
+def _distances(atlas: Atlas, ids: Ints, states: Floats, max_memory: int) -> Floats:
     """Return cosine distances, (n_ids, n_states), reading a range of ids at a time."""
     # Cells between those wanted are read too: a range of ids bounds memory. Reading takes five times the rows.
     span = max(1, max_memory // (4 * (5 * atlas.dim + 2 * len(states))))
@@ -159,7 +157,7 @@ def _distances(
     return out
 
 
-def _by_sample(distances: NDArray[np.float32], samples: AtlasSamples, quantile: float, limit: float) -> pd.DataFrame:
+def _by_sample(distances: Floats, samples: AtlasSamples, quantile: float, limit: float) -> pd.DataFrame:
     """Return mean, quantile and share within the limit, with a row for each state and sample."""
     order = np.argsort(samples.codes, kind="stable")
     n_cells = samples.frame["n_cells"].to_numpy()
