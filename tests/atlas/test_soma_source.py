@@ -12,7 +12,7 @@ import tiledbsoma.io
 import scim
 from helpers import census
 from scim._core import FilterError, FormatError
-from scim.atlas._soma_source import read_experiment
+from scim.atlas._source import read_experiment
 from scim.io import Experiment, SparseRows
 from scim.io._experiment import DenseRows
 

@@ -45,7 +45,7 @@ class Atlas:
 
     def __init__(self, snapshot: Snapshot, mode: Literal["r", "w"] = "r", *, timeout: float = 10) -> None:
         self.mode = mode
-        self._current, self._closed, self._timeout = snapshot, False, timeout
+        self._current, self._timeout = snapshot, timeout
 
     def __repr__(self) -> str:
         entry = self._current.embedding.index
@@ -60,10 +60,9 @@ class Atlas:
 
     def close(self) -> None:
         """Close the store. Closing twice is fine."""
-        if not self._closed:
-            self._current.close()
-            self._current = self._current.at(self._current.manifest)  # without what was read
-            self._closed = True
+        self._current.close()
+        self._current = self._current.at(self._current.manifest)  # without what was read
+        self._current.close()
 
     def refresh(self) -> bool:
         """Replace the snapshot by that of the last commit; return whether there was a newer one."""
@@ -72,9 +71,7 @@ class Atlas:
     @property
     def snapshot(self) -> Snapshot:
         """The commit that is read."""
-        if self._closed:
-            msg = f"The atlas at {self.uri!r} is closed; open it again with scim.atlas.open()."
-            raise ValueError(msg)
+        self._current._check_open()
         return self._current
 
     @property
@@ -259,7 +256,7 @@ class Atlas:
     ) -> int:
         """Append; `embedded` = the sources have embeddings of the model of the atlas."""
         how: dict[str, Any] = {"gene_key": None, "counts": False, "skip": False, "species": species} | options
-        with self._changing(*describe_append(sources, **how)) as transaction:
+        with self._changing("append", *describe_append(sources, **how)) as transaction:
             model = None if embedded or self.model_uid is None else self.model
             manifest, n_new = append(transaction, sources, model, **how)
             self._take(manifest)
@@ -268,8 +265,7 @@ class Atlas:
     def build_index(self, *, kind: IndexKind = "auto", recall: float = 0.99, seed: int = 0) -> None:
         """Build the search index over all cells; the old one serves readers until the new one is complete.
 
-        The index keeps the columns of obs for filters; text of more than 65,536 values, as `cell_id`, stays in the
-        store, where filters are slower.
+        The index keeps the columns of obs for filters, but for text of more than 65,536 values, as `cell_id`.
 
         Parameters
         ----------
@@ -285,8 +281,7 @@ class Atlas:
         """
         check_choice("kind", kind, get_args(IndexKind))
         check_recall(recall)
-        self._check_writable("build_index")
-        with self._changing("build of the index") as transaction:
+        with self._changing("build_index", "build of the index") as transaction:
             if self.n_obs == 0:
                 msg = f"The atlas at {self.uri!r} has no cells; append some first."
                 raise ValueError(msg)
@@ -305,8 +300,7 @@ class Atlas:
         where
             The filter, see :meth:`select`.
         """
-        self._check_writable("remove")
-        with self._changing(f"removal of cells where {where}") as transaction:
+        with self._changing("remove", f"removal of cells where {where}") as transaction:
             ids = self.select(where)
             if len(ids):
                 self._take(_rewrite.remove(transaction, self.ids, ids))
@@ -315,16 +309,15 @@ class Atlas:
     def reembed(self, model: Model | str | os.PathLike[str], *, publish: bool = True) -> None:
         """Embed all cells with another model, from their stored counts.
 
-        The new embedding, its model and its index are made beside the old ones, which serve readers until the new are
-        complete. An interrupted call resumes when the same model is given again.
+        The old embedding serves readers until the new one is complete. An interrupted call resumes when the same model
+        is given again.
 
         Parameters
         ----------
         model
             The model, or the folder of one.
         publish
-            Whether it replaces the old one. Otherwise it is a draft, which `scim.atlas.open(uri, draft=True)` reads and
-            :meth:`publish` publishes.
+            Whether it replaces the old one. Else it is a draft: `scim.atlas.open(draft=True)`, :meth:`publish`.
 
         Raises
         ------
@@ -333,7 +326,7 @@ class Atlas:
         """
         self._check_writable("reembed")
         chosen = given_model(model)
-        with self._changing(f"embedding with model {chosen.uid}", f"reembed {chosen.uid}") as transaction:
+        with self._changing("reembed", f"embedding with model {chosen.uid}", f"reembed {chosen.uid}") as transaction:
             self._take(_rewrite.reembed(transaction, chosen, self.ids))
         if publish:
             self.publish()
@@ -341,13 +334,9 @@ class Atlas:
     def publish(self) -> None:
         """Replace the published embedding, model and index by the draft that :meth:`reembed` made.
 
-        Raises
-        ------
-        ValueError
-            There is no draft, or cells were appended later: call `reembed` with its model again.
+        `ValueError`: there is no draft, or cells were appended later; call `reembed` with its model again.
         """
-        self._check_writable("publish")
-        with self._changing("publication of the draft") as transaction:
+        with self._changing("publish", "publication of the draft") as transaction:
             self._take(_rewrite.publish(transaction))
 
     def compact(self) -> None:
@@ -355,8 +344,7 @@ class Atlas:
 
         It pays after many appends. The old files stay for readers, and for earlier versions, until :meth:`vacuum`.
         """
-        self._check_writable("compact")
-        with self._changing("compaction") as transaction:
+        with self._changing("compact", "compaction") as transaction:
             self._take(_rewrite.compact(transaction, self.ids))
 
     def vacuum(self) -> int:
@@ -364,16 +352,16 @@ class Atlas:
 
         Readers of these versions must :meth:`refresh`.
         """
-        self._check_writable("vacuum")
-        with self._changing("vacuum") as transaction:
+        with self._changing("vacuum", "vacuum") as transaction:
             manifest, n_bytes = _rewrite.vacuum(transaction)
             self._take(manifest)
         return n_bytes
 
     @contextlib.contextmanager
-    def _changing(self, what: str, token: str | None = None) -> Iterator[Transaction]:
+    def _changing(self, method: str, what: str, token: str | None = None) -> Iterator[Transaction]:
         """Hold the lock, and read the last commit."""
-        storage = self.snapshot.storage
+        self._check_writable(method)
+        storage = self._current.storage
         with (
             named_failure(storage, what),
             Transaction(storage, what, timeout=self._timeout, token=token) as transaction,
@@ -390,7 +378,7 @@ class Atlas:
         return changed
 
     def _check_writable(self, method: str) -> None:
-        _ = self.snapshot  # a closed atlas is refused
+        self._current._check_open()
         if self.mode != "w":
             msg = f"{method} needs the atlas open for writing: scim.atlas.open({self.uri!r}, mode='w')."
             raise PermissionError(msg)

@@ -94,8 +94,6 @@ def _array(column: pd.Series, kind: pa.DataType | None = None) -> pa.Array:
 
 
 def _refuse(column: pd.Series, found: pa.DataType, kind: pa.DataType, why: str = "") -> NoReturn:
-    msg = (
-        f"obs[{column.name!r}] is {found}{why}, but the atlas keeps this column as {kind}; "
-        f"convert it, or append it under another name."
-    )
+    msg = f"obs[{column.name!r}] is {found}{why}, but the atlas keeps this column as {kind}; "
+    msg += "convert it, or append it under another name."
     raise TypeError(msg)

@@ -14,7 +14,7 @@ from scim.atlas._append import open_sources
 from scim.atlas._models import given_model
 from scim.atlas._open import create, create_empty, open_atlas
 from scim.atlas._open import opened as opened_atlas
-from scim.atlas._soma_source import read_experiment
+from scim.atlas._source import read_experiment
 from scim.atlas.commit import FILE, EmbeddingVersion
 from scim.atlas.soma import context
 from scim.atlas.storage import Storage
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from scim.model import Model
     from scim.pp._species import Species
 
-_STUDY, _LABEL = "dataset_id", "cell_type_ontology_term_id"
-"""Columns of obs in the schema of the CELLxGENE Census."""
+_STUDY, _LABEL = "dataset_id", "cell_type_ontology_term_id"  # columns of obs in the schema of the CELLxGENE Census
 
 
 def from_soma(
@@ -137,16 +136,9 @@ def from_embedding(
         Name of the embedding, a table of numbers with a row for each cell; rows are scaled to unit length.
     measurement, where
         Of an experiment: the measurement of the embedding, and which cells; see :func:`from_soma`.
-    study
-        Name of the study all cells come from, or
-    study_key
-        column of obs with it. Default for an experiment: `dataset_id`.
-    label_key
-        Column of obs with cell types. Default for an experiment: `cell_type_ontology_term_id`.
-    columns
-        Further columns of obs to keep. Default: none, and for an experiment those of the Census that exist.
-    overwrite
-        Whether to replace what is at `out`.
+    study, study_key, label_key, columns, overwrite
+        See :func:`from_soma`, with its defaults for an experiment; an AnnData has none, and needs one of `study` and
+        `study_key`.
 
     Returns
     -------

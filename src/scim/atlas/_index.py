@@ -19,7 +19,6 @@ from scim.atlas._columns import TEXT
 from scim.atlas._labels import fit_label_transfer, measure_label_radius
 from scim.atlas.commit import IndexEntry, IndexPart
 from scim.atlas.soma import (
-    NULLABLE,
     IntegrityChecker,
     embedding_path,
     named_damage,
@@ -32,7 +31,7 @@ from scim.atlas.storage import cached
 from scim.index._files import header_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -176,10 +175,8 @@ def open_parts(storage: Storage, uid: str, entry: IndexEntry, removed: NDArray[n
     try:
         return knn.open([_local_folder(storage, uid, part) for part in entry.parts], without=removed)
     except (FormatError, FileNotFoundError) as error:
-        msg = (
-            f"The index of the atlas at {storage.uri!r} cannot be read ({error}). If the atlas was vacuumed since it "
-            "was opened, open it again; otherwise open it with mode='w' and call build_index()."
-        )
+        msg = f"The index of the atlas at {storage.uri!r} cannot be read ({error}). If the atlas was vacuumed since it "
+        msg += "was opened, open it again; otherwise open it with mode='w' and call build_index()."
         raise FormatError(msg) from error
 
 
@@ -252,23 +249,3 @@ def _blocks(experiment: Any, names: list[str], start: int, stop: int) -> Iterato
     for first in range(start, stop, _COLUMN_ROWS):
         rows = (slice(first, min(first + _COLUMN_ROWS, stop) - 1),)
         yield experiment.obs.read(rows, column_names=["soma_joinid", *names]).concat()
-
-
-def read_indexed(
-    index: knn.Index, ids: NDArray[np.int64], columns: Sequence[str], types: Mapping[str, pa.DataType]
-) -> pd.DataFrame:
-    """Return rows of obs from the index in the order of `ids`, with the types of the store."""
-    coded = index.obs(ids, columns)
-    rows = {name: _as_stored(coded[name], types[name]) for name in columns}
-    return pd.DataFrame(rows, index=pd.Index(ids, name="soma_joinid"))
-
-
-def _as_stored(column: pd.Series, kind: pa.DataType) -> Any:
-    if kind != TEXT:
-        return column.array.astype("float64" if kind == pa.float64() else NULLABLE[kind])
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        return column.astype(object).array
-    codes, texts = column.cat.codes.to_numpy(), column.cat.categories.to_numpy(dtype=object)
-    out = np.full(len(codes), None, dtype=object)
-    out[codes >= 0] = texts[codes[codes >= 0]]
-    return out

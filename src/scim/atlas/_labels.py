@@ -46,8 +46,7 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     label = frame[label_key]
     label = label.cat.remove_categories([name for name in label.cat.categories if str(name) in keys.NO_LABEL])
     label = label.cat.remove_unused_categories()
-    if len(label.cat.categories) > _MAX_LABELS:
-        n_values = len(label.cat.categories)
+    if (n_values := len(label.cat.categories)) > _MAX_LABELS:
         msg = f"{label_key!r} has {n_values:,} values, more than {_MAX_LABELS:,}: it names cells, not types."
         raise ValueError(msg)
     names = np.array([str(name) for name in label.cat.categories], dtype=object)
@@ -96,9 +95,8 @@ def measure_label_radius(index: Index, cells: Cells, frame: pd.DataFrame, seed: 
 
     Labels of a single study have none; without others, the nearest other cell of the study stands in.
     """
-    labels, studies = (
-        np.asarray(frame[name].cat.codes, dtype=np.int64) for name in (keys.ATLAS_LABEL, keys.ATLAS_STUDY)
-    )
+    labels: NDArray[np.int64] = np.asarray(frame[keys.ATLAS_LABEL].cat.codes, dtype=np.int64)
+    studies: NDArray[np.int64] = np.asarray(frame[keys.ATLAS_STUDY].cat.codes, dtype=np.int64)
     pairs = pd.DataFrame({"label": labels, "study": studies}).query("label >= 0").drop_duplicates()
     n_studies = pairs["label"].value_counts()
     shared = n_studies.index[n_studies > 1].to_numpy()
@@ -115,11 +113,7 @@ def measure_label_radius(index: Index, cells: Cells, frame: pd.DataFrame, seed: 
 
 
 def _nearest_in_other_studies(
-    index: Index,
-    cells: Cells,
-    labels: NDArray[np.int64],
-    studies: NDArray[np.int64],
-    sample: NDArray[np.int64],
+    index: Index, cells: Cells, labels: NDArray[np.int64], studies: NDArray[np.int64], sample: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return the distance from each cell of a sample to the nearest of its label in another study."""
     order = np.argsort(labels, kind="stable")

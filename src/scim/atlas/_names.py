@@ -45,9 +45,9 @@ def known_rows(
     for entry in manifest.names:
         stored, ids = load_array(storage, entry)
         # A removed cell that was appended again has its hash twice: take all candidates.
-        first, end = np.searchsorted(stored, hashes, side="left"), np.searchsorted(stored, hashes, side="right")
-        known |= end > first
-        n_candidates = end - first
+        first = np.searchsorted(stored, hashes, side="left")
+        n_candidates = np.searchsorted(stored, hashes, side="right") - first
+        known |= n_candidates > 0
         before = np.cumsum(n_candidates) - n_candidates
         positions = np.repeat(first - before, n_candidates) + np.arange(n_candidates.sum())
         candidates.append(ids[positions].astype(np.int64))

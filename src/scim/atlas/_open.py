@@ -48,11 +48,7 @@ _lock = threading.Lock()
 
 
 def create(
-    uri: str | os.PathLike[str],
-    *,
-    model: Model | str | os.PathLike[str],
-    overwrite: bool = False,
-    timeout: float = 10,
+    uri: str | os.PathLike[str], *, model: Model | str | os.PathLike[str], overwrite: bool = False, timeout: float = 10
 ) -> Atlas:
     """Make an atlas without cells, and open it for writing.
 
@@ -219,8 +215,8 @@ def _earlier(storage: Storage, manifest: Manifest, at: Any) -> Manifest:
         manifest = read_manifest(storage, commit_file(number))
         if pd.Timestamp(manifest.made) <= moment:
             return manifest
-    oldest = f"its oldest is {manifest.number}, of {manifest.made}"
-    msg = f"The atlas at {storage.uri!r} has no version as old as {moment}; {oldest}."
+    msg = f"The atlas at {storage.uri!r} has no version as old as {moment}; "
+    msg += f"its oldest is {manifest.number}, of {manifest.made}."
     raise ValueError(msg)
 
 

@@ -71,12 +71,9 @@ def reembed(transaction: Transaction, model: Model, ids: NDArray[np.int64]) -> M
     if manifest.published.model == model.uid:
         msg = f"The atlas is embedded with model {model.uid} already."
         raise ValueError(msg)
-    n_without = len(ids) - sum(len(ids[cells.among(ids)]) for cells in manifest.counted)
-    if n_without:
-        msg = (
-            f"The counts of {n_without:,} of {len(ids):,} cells are not stored (append with counts=True "
-            "stores them); make a new atlas with this model and append the data again."
-        )
+    if n_without := len(ids) - sum(len(ids[cells.among(ids)]) for cells in manifest.counted):
+        msg = f"The counts of {n_without:,} of {len(ids):,} cells are not stored (append with counts=True "
+        msg += "stores them); make a new atlas with this model and append the data again."
         raise ValueError(msg)
     integrity = IntegrityChecker(storage, manifest)
     integrity.check(COUNTS_PATH)
@@ -93,10 +90,8 @@ def reembed(transaction: Transaction, model: Model, ids: NDArray[np.int64]) -> M
         save_model(storage, model, draft.folder)
     _embed(transaction, writer, model, draft)
     draft = replace(draft, n_rows=manifest.n_rows, index=None)
-    published = manifest.published.index
-    if published is not None:
-        index = build_entry(transaction, draft, kind=published.kind, recall=published.recall)
-        draft = replace(draft, index=index)
+    if (old := manifest.published.index) is not None:
+        draft = replace(draft, index=build_entry(transaction, draft, kind=old.kind, recall=old.recall))
     return transaction.commit(draft=draft)
 
 
@@ -123,16 +118,13 @@ def _embed(transaction: Transaction, writer: Writer, model: Model, draft: Embedd
 
 def publish(transaction: Transaction) -> Manifest:
     """Replace the published embedding by the draft, and commit."""
-    manifest = transaction.manifest
-    draft = manifest.draft
+    manifest, draft = transaction.manifest, transaction.manifest.draft
     if draft is None:
         msg = "The atlas has no draft; reembed(model, publish=False) makes one."
         raise ValueError(msg)
     if draft.n_rows != manifest.n_rows or (draft.index is not None and draft.index.n_rows != manifest.n_rows):
-        msg = (
-            f"The draft has {draft.n_rows:,} of {manifest.n_rows:,} cells: cells were appended since. "
-            "Call reembed with its model again."
-        )
+        msg = f"The draft has {draft.n_rows:,} of {manifest.n_rows:,} cells: cells were appended since. "
+        msg += "Call reembed with its model again."
         raise ValueError(msg)
     Writer(transaction).drop_embedding(manifest.published.name)
     logger.info("published the embedding of model %s", draft.model)
@@ -165,8 +157,8 @@ def compact(transaction: Transaction, ids: NDArray[np.int64]) -> Manifest:
         if manifest.counted:
             for start, stop in _ranges(transaction, manifest.n_rows, _COUNT_ROWS, bar):
                 writer.block(np.arange(start, stop), counts=read_counts(experiment, start, stop))
-    published, old = manifest.published, manifest.published.index
-    if old is not None:
+    published = manifest.published
+    if (old := published.index) is not None:
         index = build_entry(transaction, published, kind=old.kind, recall=old.recall, measured=old)
         published = replace(published, index=index)
     hashes, named_ids = (np.concatenate(part) for part in zip(*names, strict=True))

@@ -29,11 +29,10 @@ INVENTORY = "ledger"
 
 _CELLS = re.compile(rf"{SOMA}/(obs|ms/[^/]+/(X|obsm)/[^/]+)/__(fragments|commits)/")
 _EMBEDDING = re.compile(rf"{SOMA}/ms/[^/]+/obsm/(?!__)([^/]+)/")
+# TileDB names what it writes by the SOMA time and a UUID: `__1700000000000_1700000000000_<uuid>_22.wrt`.
 _WRITE = re.compile(r"/__(\d{10,})_\d+_([0-9a-f]+)")
-"""TileDB names what it writes by the SOMA time and a UUID: `__1700000000000_1700000000000_<uuid>_22.wrt`."""
-
+# Bytes and SHA-256 of each file, by its name relative to the atlas; no checksum where the store is remote.
 Inventory = dict[str, tuple[int, str | None]]
-"""Bytes and sha256 of each file, by its name relative to the atlas; no checksum where the store is remote."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +97,8 @@ def write_inventory(
     foreign = [file.name for file in new if before and file.name.startswith(f"{SOMA}/") and file.timestamp <= since]
     for names, problem in ((missing, "missing"), (foreign, "not of this atlas")):
         if names:
-            msg = (
-                f"{len(names)} files of the atlas at {storage.uri!r} are {problem}, as {names[0]!r}; nothing was "
-                "committed. scim.atlas.verify(uri) says what else is damaged."
-            )
+            msg = f"{len(names)} files of the atlas at {storage.uri!r} are {problem}, as {names[0]!r}; nothing was "
+            msg += "committed. scim.atlas.verify(uri) says what else is damaged."
             raise FormatError(msg)
     if storage.path is not None:
         _flush(storage.path, [file.name for file in new])

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 JOURNAL = "journal.json"
 UNREADABLE = -1  # stands for the commit that a write builds on when its journal cannot be read
 
+# Folders with entries that bear the number of the commit that made them.
 NUMBERED = ("index", "names", "removed", "panels", "models", COMMITS, INVENTORY)
-"""Folders with entries that bear the number of the commit that made them."""
-
 _NUMBER = re.compile(r"v?(\d+)(-\d+)?(\.\w+)?")
 _PATIENCE_MS = 5_000  # how far ahead of this machine's clock the last commit may be to wait until it is past
 
@@ -112,10 +111,8 @@ class Transaction:
         """Yield the time of a write that TileDB stamps with the time of day, whatever it is told: columns, arrays."""
         ahead = self._last - _clock()
         if ahead > _PATIENCE_MS:
-            msg = (
-                f"This machine's clock is {ahead / 1000:.0f} s behind the last change of the atlas; set it right, "
-                "or write from the machine that made that change."
-            )
+            msg = f"This machine's clock is {ahead / 1000:.0f} s behind the last change of the atlas; set it right, "
+            msg += "or write from the machine that made that change."
             raise ValueError(msg)
         time.sleep(max(0, ahead + 1) / 1000)
         yield _clock()
@@ -191,10 +188,8 @@ class Transaction:
         return n_done, since
 
     def _refuse(self, file: StoreFile) -> None:
-        msg = (
-            f"{self.storage.uri}/{file.name} was written by another process during this change; nothing was "
-            "committed. Try again."
-        )
+        msg = f"{self.storage.uri}/{file.name} was written by another process during this change; nothing was "
+        msg += "committed. Try again."
         raise FormatError(msg)
 
     def _undo(self) -> None:

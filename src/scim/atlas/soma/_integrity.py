@@ -22,16 +22,12 @@ if TYPE_CHECKING:
     from scim.atlas.commit import Manifest
     from scim.atlas.storage import Storage, StoredFile
 
+# Files that TileDB reads without comparing a checksum of its own.
 _SMALL = re.compile(r"/__schema/|/__commits/|/__meta/|/__fragment_metadata\.tdb$")
-"""Files that TileDB reads without comparing a checksum of its own."""
-
+# The members of groups, the types of groups and arrays, and the columns of obs.
 _LAYOUT = re.compile(rf"{SOMA}/((.+/)?(__group|__meta)/|obs/__schema/)")
-"""The members of groups, the types of groups and arrays, and the columns of obs."""
-
+# The first columns of obs have checksums of TileDB; later ones, added by a change of the schema, have none.
 _COLUMN_FILE = re.compile(r"/a(\d+)(_var|_validity)?\.tdb$")
-"""The first columns of obs have checksums of TileDB; later ones, added by a change of the schema, have none."""
-
-_N_PARALLEL = 8
 
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room there and try again"),
@@ -41,9 +37,8 @@ _REMEDIES = {
 """Remedies for refusals of the system. Other errors have a better message of their own, as a lock that is held."""
 
 _NOISE = re.compile(r"\[\w+::\w+\] (Error: )?|Caught std::exception: |Error: (?=IO Error)")
-
+# Words of TileDB's errors of S3 when the fault is not in the files.
 _UNREACHED = re.compile(r"curl|HTTP Response Code: (-1|4\d\d|5\d\d)|timed? ?out|connection", re.IGNORECASE)
-"""Words of TileDB's errors of S3 when the fault is not in the files."""
 
 
 class IntegrityChecker:
@@ -75,7 +70,7 @@ class IntegrityChecker:
             return
         folders = {name.rpartition("/")[0] for name in self.inventory if _LAYOUT.match(name)}
         listed = {name: entry for name, entry in self.inventory.items() if name.rpartition("/")[0] in folders}
-        with ThreadPoolExecutor(_N_PARALLEL) as pool:
+        with ThreadPoolExecutor(8) as pool:
             present = [file for files in pool.map(self._storage.files, sorted(folders)) for file in files]
         self._compare(listed, present, listed)
         for name in (name for name in self.inventory if name.endswith("/__tiledb_group.tdb")):
@@ -107,10 +102,8 @@ class IntegrityChecker:
                 self._refuse(name, "has changed since it was committed")
 
     def _refuse(self, name: str, problem: str) -> None:
-        msg = (
-            f"{self._storage.uri}/{name} {problem}. If the atlas was vacuumed since it was opened, open it again; "
-            "otherwise it is damaged: scim.atlas.verify() says what is, and a copy of the atlas has it."
-        )
+        msg = f"{self._storage.uri}/{name} {problem}. If the atlas was vacuumed since it was opened, open it again; "
+        msg += "otherwise it is damaged: scim.atlas.verify() says what is, and a copy of the atlas has it."
         raise FormatError(msg)
 
 
@@ -141,10 +134,8 @@ def named_damage(storage: Storage) -> Iterator[None]:
         if storage.path is None and _UNREACHED.search(text):
             msg = f"Could not reach {where!r}: {text}. Check scim.settings.storage."
             raise StorageError(msg) from error
-        msg = (
-            f"The store in {where!r} cannot be read: {text}. scim.atlas.verify() names what is damaged; "
-            "if the atlas was vacuumed since it was opened, open it again."
-        )
+        msg = f"The store in {where!r} cannot be read: {text}. scim.atlas.verify() names what is damaged; "
+        msg += "if the atlas was vacuumed since it was opened, open it again."
         raise FormatError(msg) from error
 
 

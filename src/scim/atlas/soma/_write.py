@@ -44,11 +44,9 @@ if TYPE_CHECKING:
     from scim.atlas.commit import Transaction
     from scim.atlas.storage import Storage
 
+# Types as the C interface of Arrow spells them, for a change of a schema.
 _FORMATS = {pa.bool_(): "b", pa.int64(): "l", pa.float64(): "g", TEXT: "U"}
-"""Types as the C interface of Arrow spells them, for a change of a schema."""
-
-_MOST_RUNS = 1000
-"""Runs of ids that are deleted as slices; more are deleted as a list."""
+_MOST_RUNS = 1000  # runs of ids that are deleted as slices; more are deleted as a list
 
 
 class Writer:
@@ -92,15 +90,11 @@ class Writer:
         else:
             self._add_array(X_PATH, COUNTS, lambda X: add_counts(X, n_rows, len(union)))
         if len(new):
-            self._add_genes(new, len(union))
+            self._grow(VAR_PATH, len(union))
+            rows = [np.arange(len(known), len(union)), pa.array(new, TEXT), pa.array(gene_symbols(new), TEXT)]
+            with self._writing(VAR_PATH, self._transaction.tick()) as var:
+                var.write(pa.table(rows, schema=VAR))
         return union
-
-    def _add_genes(self, new: NDArray[np.object_], n_genes: int) -> None:
-        self._grow(VAR_PATH, n_genes)
-        rows = [np.arange(n_genes - len(new), n_genes), pa.array(new, TEXT), pa.array(gene_symbols(new), TEXT)]
-        at = self._transaction.tick()
-        with self._writing(VAR_PATH, at) as var:
-            var.write(pa.table(rows, schema=VAR))
 
     def add_embedding(self, name: str, n_rows: int, dim: int) -> None:
         """Make an array for another embedding."""
@@ -119,10 +113,9 @@ class Writer:
         embedding: tuple[str, NDArray[np.float32]] | None = None,
         counts: sparse.csr_matrix | None = None,
     ) -> None:
-        """Write rows of cells at one SOMA time.
+        """Write rows of cells at one SOMA time; ids ascend, for an embedding without a gap.
 
-        The ids ascend, for an embedding without a gap. Columns that `obs` lacks have no value there; `embedding` is a
-        name and rows; `counts` are over all genes of the store.
+        Columns that `obs` lacks have no value there; `counts` are over all genes of the store.
         """
         at = self._transaction.tick()
         if obs is not None:
@@ -150,21 +143,19 @@ class Writer:
     @contextlib.contextmanager
     def _writing(self, path: str, at: int, mode: Literal["w", "d"] = "w", n: int = 1) -> Iterator[Any]:
         """Yield an array that is open at a SOMA time for `n` writes."""
-        with tiledbsoma.open(self._uri(path), mode, **self._how(at)) as array:
+        with tiledbsoma.open(self._storage.child(f"{SOMA}/{path}"), mode, **self._how(at)) as array:
             yield array
         self._transaction.wrote(f"{path}/__commits", at, n)
 
     def _grow(self, path: str, n_rows: int, n_columns: int = 0) -> None:
-        at, grows = self._transaction.tick(), False
+        at = self._transaction.tick()
         with changed_schema(self._storage, path) as uri, tiledbsoma.open(uri, "w", **self._how(at)) as array:
             if isinstance(array, tiledbsoma.DataFrame):
-                grows = array.domain[0][1] + 1 < n_rows
-                if grows:
+                if grows := array.domain[0][1] + 1 < n_rows:
                     array.tiledbsoma_resize_soma_joinid_shape(n_rows)
             else:
                 shape = (max(n_rows, array.shape[0]), max(n_columns, array.shape[1]))
-                grows = shape != tuple(array.shape)
-                if grows:
+                if grows := shape != tuple(array.shape):
                     array.resize(shape)
         self._transaction.wrote(f"{path}/__schema", at, n=int(grows))
 
@@ -186,12 +177,9 @@ class Writer:
         self._transaction.wrote(f"{path}/__group", at)
 
     def _in_group(self, path: str, mode: Literal["w", "d"], at: int, change: Callable[[Any], object]) -> None:
-        group: Any = tiledbsoma.Collection.open(self._uri(path), mode, **self._how(at))
+        group: Any = tiledbsoma.Collection.open(self._storage.child(f"{SOMA}/{path}"), mode, **self._how(at))
         with group:
             change(group)
-
-    def _uri(self, path: str) -> str:
-        return self._storage.child(f"{SOMA}/{path}")
 
     def _how(self, at: int | None) -> dict[str, Any]:
         return {"tiledb_timestamp": at, "context": context(self._storage)}
