@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from scim._core import check_adata, check_names, keys, progress, warn
 from scim.index import Neighbors
+from scim.label_transfer._votes import count_labels
 from scim.scimilarity._filter import match_texts
 from scim.scimilarity._genes import align_dataset
-from scim.scimilarity._numbering import Numbering
-from scim.scimilarity._search import CellSearchKNN
-from scim.scimilarity._statistics import predict
+from scim.scimilarity._search import CellSearchKNN, Numbering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import pandas as pd
     from anndata import AnnData
     from numpy.typing import ArrayLike, NDArray
 
     from scim.scimilarity._embedding import ModelPath
 
 _CHUNK = 65_536  # queries between two steps of the progress bar
-_WRITTEN = {
-    "min_dist": "min_dist",
-    "celltype_hits": "hits",
-    "celltype_hits_weighted": "hits_weighted",
-    "celltype_hint_stat": "vsAll",
-    "celltype_hint_weighted_stat": "vsAll_weighted",
-}  # column of obs: statistic
 
 
 class CellAnnotation(CellSearchKNN):
@@ -53,7 +46,6 @@ class CellAnnotation(CellSearchKNN):
         self, model_path: ModelPath, use_gpu: bool = False, filenames: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(model_path, use_gpu=use_gpu)
-        self._eligible: dict[str, Any] = super()._filter()
 
     @property
     def classes(self) -> set[str]:
@@ -73,17 +65,12 @@ class CellAnnotation(CellSearchKNN):
     def reset_knn(self) -> None:
         """Make all reference cells eligible again."""
         self.safelist = self.blocklist = None
-        self._eligible = super()._filter()
+        self._eligible = {"where": self._where}
 
     def safelist_celltypes(self, labels: Iterable[str]) -> None:
         """Restrict the following predictions to these labels of the reference; an earlier list is replaced.
 
-        A warning names labels that the reference does not have.
-
-        Raises
-        ------
-        ValueError
-            The reference has none of them.
+        A warning names labels that the reference does not have; if it has none of them, ValueError is raised.
         """
         wanted = self._check_labels("safelist_celltypes", labels)
         eligible = self._cells_labelled(wanted)
@@ -93,12 +80,8 @@ class CellAnnotation(CellSearchKNN):
     def blocklist_celltypes(self, labels: Iterable[str]) -> None:
         """Exclude these labels of the reference from the following predictions; an earlier list is replaced.
 
-        A warning names labels that the reference does not have.
-
-        Raises
-        ------
-        ValueError
-            No label of the reference is left, or it has none of them.
+        A warning names labels that the reference does not have; if none is left, or it has none of them, ValueError is
+        raised.
         """
         wanted = self._check_labels("blocklist_celltypes", labels)
         present = set(self._labels[1].tolist())
@@ -143,9 +126,13 @@ class CellAnnotation(CellSearchKNN):
             Frame with a row a cell: `hits` and `hits_weighted` (votes of every label as JSON), `min_dist` and
             `max_dist` (float32), and for both kinds of vote `vs2nd`, best / (best + second), and `vsAll`, best / all.
         """
-        neighbors, predictions, stats = self._predict(
-            embeddings, k, ef, weighting=weighting, show_bar=not disable_progress
-        )
+        X = np.atleast_2d(np.asarray(embeddings))
+        starts = progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk", disable=disable_progress)
+        parts = [self._nearest(X[start : start + _CHUNK], k, ef) for start in starts]
+        neighbors = Neighbors(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        codes, names = self._labels
+        labels = np.where(neighbors.ids >= 0, codes[neighbors.ids], -1).astype(np.int32)
+        predictions, stats = predict(neighbors, labels, names, weighting=weighting)
         return predictions, self._numbering.numbers_of(neighbors.ids), neighbors.distances, stats
 
     def annotate_dataset(self, data: AnnData) -> AnnData:
@@ -164,26 +151,15 @@ class CellAnnotation(CellSearchKNN):
         """
         check_adata(data)
         embeddings = self.get_embeddings(align_dataset(data, self.gene_order).X)
-        _, predictions, stats = self._predict(embeddings, 50, 100, weighting=False, show_bar=True)
+        predictions, _, _, stats = self.get_predictions_knn(embeddings)
         data.obsm["X_scimilarity"] = embeddings
         data.obs["celltype_hint"] = predictions.to_numpy()
-        for column, statistic in _WRITTEN.items():
-            data.obs[column] = stats[statistic].to_numpy()
+        data.obs["min_dist"] = stats["min_dist"].to_numpy()
+        for suffix in ("", "_weighted"):
+            data.obs[f"celltype_hits{suffix}"] = stats[f"hits{suffix}"].to_numpy()
+        for suffix in ("", "_weighted"):
+            data.obs[f"celltype_hint{suffix}_stat"] = stats[f"vsAll{suffix}"].to_numpy()
         return data
-
-    def _predict(
-        self, embeddings: ArrayLike, k: int, ef: int, *, weighting: bool, show_bar: bool
-    ) -> tuple[Neighbors, pd.Series[str], pd.DataFrame]:
-        X = np.atleast_2d(np.asarray(embeddings))
-        starts = progress(range(0, max(1, len(X)), _CHUNK), desc="annotate", unit="chunk", disable=not show_bar)
-        parts = [self._nearest(X[start : start + _CHUNK], k, ef) for start in starts]
-        neighbors = Neighbors(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        codes, names = self._labels
-        labels = np.where(neighbors.ids >= 0, codes[neighbors.ids], -1).astype(np.int32)
-        return neighbors, *predict(neighbors, labels, names, weighting=weighting)
-
-    def _filter(self) -> dict[str, Any]:
-        return self._eligible
 
     def _cells_labelled(self, labels: set[str]) -> dict[str, Any]:
         """Return the arguments of a query that restrict it to reference cells with these labels."""
@@ -250,3 +226,44 @@ class _TextOfNumber(Mapping[int, str]):
 
     def __repr__(self) -> str:
         return f"<{len(self):,} reference cells, {len(self._names)} values>"
+
+
+def predict(
+    neighbors: Neighbors, labels: NDArray[np.int32], names: NDArray[np.object_], *, weighting: bool
+) -> tuple[pd.Series[str], pd.DataFrame]:
+    """Return the label with most votes of each cell, and the statistics of the votes.
+
+    `labels`, (n, k), are the codes of the neighbours' labels, -1 = no neighbour, and `names` the names of all labels.
+    With `weighting` a neighbour at distance d has 1 / max(d, 1e-6) votes.
+    """
+    label_codes, counts, weights = count_labels(neighbors.distances, labels)
+    best = (weights if weighting else counts).argmax(axis=1)
+    codes = label_codes[np.arange(len(best)), best]
+    predicted = np.where(codes >= 0, names[codes], None) if len(names) else np.full(len(codes), None)
+    quoted = [json.dumps(str(name)) for name in names]
+    distances = np.where(neighbors.ids >= 0, neighbors.distances, np.float32(np.nan))
+    stats = {
+        "hits": _as_json(label_codes, counts, quoted),
+        "hits_weighted": _as_json(label_codes, weights, quoted),
+        "min_dist": distances[:, 0],
+        "max_dist": np.fmax.reduce(distances, axis=1),
+    }
+    stats |= _shares(counts, "") | _shares(weights, "_weighted")
+    return pd.Series(predicted, dtype=object), pd.DataFrame(stats)
+
+
+def _shares(votes: NDArray[np.float64], suffix: str) -> dict[str, NDArray[np.float64]]:
+    """Return best / (best + second) and best / all of the votes of each cell."""
+    two = np.partition(votes, -2, axis=1)[:, -2:] if votes.shape[1] > 1 else np.pad(votes, ((0, 0), (1, 0)))
+    second, best = two.T
+    with np.errstate(invalid="ignore"):
+        return {f"vs2nd{suffix}": best / (best + second), f"vsAll{suffix}": best / votes.sum(axis=1)}
+
+
+def _as_json(codes: NDArray[np.int32], votes: NDArray[np.float64], quoted: list[str]) -> list[str]:
+    """Return `{"label": votes, ...}` for each row, labels in the order of their nearest member."""
+    texts = []
+    for row_codes, row_votes in zip(codes.tolist(), votes.tolist(), strict=True):
+        pairs = [f"{quoted[code]}: {vote!r}" for code, vote in zip(row_codes, row_votes, strict=True) if code >= 0]
+        texts.append("{" + ", ".join(pairs) + "}")
+    return texts

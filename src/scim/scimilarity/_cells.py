@@ -31,8 +31,8 @@ _UNKNOWN_STUDY = "unknown"
 class PublishedCells:
     """The cells of a folder, at positions 0 ... `n - 1`.
 
-    Row i of the metadata has position i; from the next multiple of `STEP` on follow the lines of the labelled cells,
-    of which those without a row are cells of their own.
+    Row i of the metadata has position i; from the next multiple of `STEP` on follow the lines of the labelled cells, of
+    which those without a row become cells.
     """
 
     def __init__(
@@ -128,21 +128,22 @@ class PublishedCells:
     def _obs(self, names: list[str], studies: pd.Series, lines: NDArray[np.int64], *, in_search: bool) -> pd.DataFrame:
         """Return the columns that do not come from the metadata."""
         labelled = lines >= 0
-        frame = pd.DataFrame({keys.ATLAS_CELL_ID: np.array(names, dtype=object)})
         if _UNKNOWN_STUDY not in studies.cat.categories:
             studies = studies.cat.add_categories([_UNKNOWN_STUDY])
-        frame[keys.ATLAS_STUDY] = studies.fillna(_UNKNOWN_STUDY).array
         codes = np.full(len(lines), -1, dtype=np.int32)
         if self._reference is not None:
             codes[labelled] = self._reference.codes[lines[labelled]]
-        frame[keys.ATLAS_LABEL] = _categorical(codes, self._names)
-        frame[keys.ATLAS_LABEL_ID] = _categorical(codes, self._terms)
-        frame[keys.REFERENCE_LABEL] = _categorical(codes, self._published)
-        frame[keys.IN_ANNOTATION] = labelled
-        frame[keys.IN_SEARCH] = in_search
-        frame[keys.ANNOTATION_INDEX] = pd.array(np.where(labelled, lines, 0), dtype="Int64")
-        frame.loc[~labelled, keys.ANNOTATION_INDEX] = pd.NA
-        return frame
+        columns = {
+            keys.ATLAS_CELL_ID: np.array(names, dtype=object),
+            keys.ATLAS_STUDY: studies.fillna(_UNKNOWN_STUDY).array,
+            keys.ATLAS_LABEL: _categorical(codes, self._names),
+            keys.ATLAS_LABEL_ID: _categorical(codes, self._terms),
+            keys.REFERENCE_LABEL: _categorical(codes, self._published),
+            keys.IN_ANNOTATION: labelled,
+            keys.IN_SEARCH: in_search,
+            keys.ANNOTATION_INDEX: pd.arrays.IntegerArray(np.where(labelled, lines, 0), ~labelled),
+        }
+        return pd.DataFrame(columns)
 
     def _token(self, start: int) -> str:
         """Return the resume token of a step."""

@@ -10,8 +10,7 @@ import pandas as pd
 
 from scim._core import check_names, keys, refuse_absent
 from scim.scimilarity._metadata import INDEX, AtlasMetadata
-from scim.scimilarity._numbering import Numbering
-from scim.scimilarity._search import CellSearchKNN
+from scim.scimilarity._search import CellSearchKNN, Numbering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _SAMPLE = ["study", "sample"]
 _SAMPLE_AND_TYPE = [*_SAMPLE, "data_type"]
-LEVELS = (*_SAMPLE, "tissue", "disease")
 
 
 class CellSearch(CellSearchKNN):
@@ -81,27 +79,21 @@ class CellSearch(CellSearchKNN):
         return metadata
 
     def compile_sample_metadata(
-        self, nn_idxs: Iterable[NDArray[np.int64]], levels: Sequence[str] = LEVELS
+        self, nn_idxs: Iterable[NDArray[np.int64]], levels: Sequence[str] = ("study", "sample", "tissue", "disease")
     ) -> pd.DataFrame:
         """Count the hits of each query by sample.
 
         Parameters
         ----------
         nn_idxs
-            Numbers of the hits of each query, as the searches return them.
+            Numbers of the hits of at least one query, as the searches return them.
         levels
-            Columns of the metadata; hits are counted by their values.
+            Columns of the metadata; hits are counted by their values. One that does not exist raises KeyError.
 
         Returns
         -------
-        Frame with a row for each query and combination of values: the levels, `cells`, and, if `study` and `sample` are
-        among them, `fraction`, the share of the cells of the sample, and `total`, their number. Missing values count as
-        a value.
-
-        Raises
-        ------
-        KeyError, ValueError
-            A column or a cell does not exist; or there is no query.
+        Frame with a row for each query and combination of values, also of missing ones: the levels, `cells`, and, if
+        `study` and `sample` are among them, `total`, the number of cells of the sample, and `fraction` = cells / total.
         """
         names = check_names("levels", levels)
         parts = []

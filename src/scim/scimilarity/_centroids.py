@@ -39,8 +39,7 @@ def get_centroid(counts: sparse.csr_matrix[Any] | NDArray[Any]) -> NDArray[np.fl
     if not total > 0:
         msg = f"Expected cells with counts, got {counts.shape[0]} cells with {total:g} counts in all: no centroid."
         raise ValueError(msg)
-    centroid: NDArray[np.float64] = np.log1p(1e4 * sums / total)
-    return centroid
+    return np.asarray(np.log1p(1e4 * sums / total), dtype=np.float64)
 
 
 def get_dist2centroid(centroid_embedding: ArrayLike, X: Any) -> NDArray[np.float64]:
@@ -73,7 +72,8 @@ def get_cluster_centroids(
     target_gene_order
         Symbols of the model's genes.
     cluster_key, cluster_label
-        Column of obs with the clusters, and one of them. Default: all.
+        Column of obs with the clusters, and one of them. Default: all. A column that does not exist raises KeyError, a
+        cluster that does not exist, or has no counts, ValueError.
     skip_null
         Whether to leave out cells without a cluster; else they are one, `"nan"`.
 
@@ -83,11 +83,6 @@ def get_cluster_centroids(
         float64, shape (n_clusters, n_genes).
     cluster_idx
         The clusters as text, sorted.
-
-    Raises
-    ------
-    KeyError, ValueError
-        There is no such column; or there are no counts, or no such cluster.
     """
     raw_counts(data)
     check_obs_key(data, cluster_key)
@@ -133,11 +128,11 @@ def pseudobulk_anndata(
     adata
         Cells with raw counts in `layers["counts"]`; not changed.
     groupby_labels
-        Columns of obs.
+        Columns of obs; one that does not exist raises KeyError.
     qc_filters
         Which cells to take: `"mito_percent"` (at most), `"min_counts"`, `"min_genes"` (at least), `"max_nn_dist"` (at
-        most, .03 by default) in the column `"max_nn_dist_col"` (`"nn_dist"` by default), if there is one.
-        Default: all cells.
+        most, .03 by default) in the column `"max_nn_dist_col"` (`"nn_dist"` by default), if there is one. Default: all
+        cells. Filters that leave no cell raise ValueError.
     min_num_cells
         Groups of fewer cells are left out.
     only_orig_genes
@@ -147,11 +142,6 @@ def pseudobulk_anndata(
     -------
     A new AnnData with a row for each group that occurs: `obs` with the columns and `cells`, the number of its cells;
     `layers["sum"]` and `layers["count_nonzero"]`, the number of cells in which a gene was seen.
-
-    Raises
-    ------
-    KeyError, ValueError
-        There is no such column or filter; or there are no counts, or no cell is left.
     """
     import scanpy as sc  # noqa: PLC0415  (seconds to load, and rarely used)
 
@@ -168,14 +158,10 @@ def pseudobulk_anndata(
     bulk = sc.get.aggregate(adata, by=labels, func=["sum", "count_nonzero"], layer=COUNTS)
     bulk.obs = pd.merge(bulk.obs.reset_index(drop=True)[labels], size, on=labels).set_index(bulk.obs_names)
     bulk = bulk[bulk.obs["cells"].to_numpy() >= min_num_cells].copy()
-    mask = only_orig_genes and "orig_genes" in adata.uns
-    for name in list(bulk.layers):
-        layer = bulk.layers[name]
+    measured = adata.var_names.isin(adata.uns["orig_genes"]) if only_orig_genes and "orig_genes" in adata.uns else None
+    for name, layer in list(bulk.layers.items()):
         values = layer.toarray() if hasattr(layer, "toarray") else np.asarray(layer)
-        if mask:
-            values = values.astype(np.float64)
-            values[:, ~adata.var_names.isin(adata.uns["orig_genes"])] = np.nan
-        bulk.layers[name] = values
+        bulk.layers[name] = values if measured is None else np.where(measured, values.astype(np.float64), np.nan)
     return bulk
 
 
@@ -186,12 +172,11 @@ def _passing(adata: AnnData, filters: Mapping[str, Any]) -> NDArray[np.bool_]:
         msg = f"qc_filters has no {unknown}; it takes {list(_FILTERS)}."
         raise KeyError(msg)
     obs, _ = qc_metrics(adata)
-    passes = (obs["pct_counts_mt"] <= filters.get("mito_percent", 100.0)).to_numpy()
+    passes: pd.Series[bool] = obs["pct_counts_mt"] <= filters.get("mito_percent", 100.0)
     for name, column in (("min_counts", "total_counts"), ("min_genes", "n_genes_by_counts")):
         if filters.get(name) is not None:
-            passes &= (obs[column] >= filters[name]).to_numpy()
+            passes &= obs[column] >= filters[name]
     column = filters.get("max_nn_dist_col", "nn_dist")
     if column in adata.obs:
-        passes &= (adata.obs[column] <= filters.get("max_nn_dist", 0.03)).to_numpy()
-    out: NDArray[np.bool_] = passes
-    return out
+        passes &= adata.obs[column] <= filters.get("max_nn_dist", 0.03)
+    return passes.to_numpy(dtype=np.bool_)

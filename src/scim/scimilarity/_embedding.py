@@ -28,19 +28,14 @@ class CellEmbedding:
     Parameters
     ----------
     model_path
-        An atlas made by `scim import-scimilarity`, a folder of a scim model, or a published folder.
+        An atlas made by `scim import-scimilarity`, a folder of a scim model, or a published folder. Without a model
+        FileNotFoundError is raised, for a damaged one FormatError.
     use_gpu
-        Accepted and not used: the encoder is quick enough on a CPU.
-
-    Raises
-    ------
-    FileNotFoundError, FormatError
-        There is no model, or it is damaged.
+        Accepted and not used.
     """
 
     def __init__(self, model_path: ModelPath, use_gpu: bool = False) -> None:
-        self.model_path = model_path
-        self.use_gpu = use_gpu
+        self.model_path, self.use_gpu = model_path, use_gpu
         _ = self._model  # loads it, or raises
 
     @property
@@ -80,21 +75,16 @@ class CellEmbedding:
         Parameters
         ----------
         X
-            (n, n_genes) log-normalised values of the genes of `gene_order`: a scipy sparse matrix or array, a numpy
-            array or a torch tensor.
+            (n, n_genes) log-normalised values of the genes of `gene_order`: sparse, numpy or torch. Without cells, with
+            other genes or with NaN, ValueError is raised.
         num_cells
             Number of cells to embed, from the first on; -1: all.
         buffer_size
-            Accepted and not used: memory does not grow with the number of cells beyond the embeddings.
+            Accepted and not used.
 
         Returns
         -------
         float32 unit rows, shape (n, latent_dim); a cell without any value has a row of zeros.
-
-        Raises
-        ------
-        TypeError, ValueError
-            `X` is no matrix; or it has no cells, another number of genes than the model, or NaN.
         """
         check_count("buffer_size", buffer_size)
         rows = as_rows(X)

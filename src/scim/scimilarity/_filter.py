@@ -20,16 +20,10 @@ if TYPE_CHECKING:
 
 
 def match_texts(atlas: Atlas, condition: str, texts: Mapping[str, Collection[str]]) -> dict[str, Any]:
-    """Return the arguments of a query that restrict it to cells with whole texts.
+    """Return the arguments of a query for cells that pass a filter and have whole texts, the values of some columns.
 
-    They are `{"where": ...}`, or `{"allowed": ids}` where the index cannot tell whole texts from their parts.
-
-    Parameters
-    ----------
-    condition
-        A filter that the cells pass.
-    texts
-        Allowed values of columns of text. `"asthma"` is not `"asthma || fibrosis"`.
+    They are `{"where": ...}`, or `{"allowed": ids}` where the index cannot tell whole texts from their parts: "asthma"
+    is not "asthma || fibrosis".
     """
     where = " and ".join([condition, *(f"`{name}` in {sorted(values)!r}" for name, values in texts.items())])
     if atlas.indexes(Filter(where).columns) and not any(_has_joint_values(atlas, name) for name in texts):

@@ -29,25 +29,20 @@ def align_dataset(
     Parameters
     ----------
     data
-        Cells, with gene symbols as `var_names`; not changed.
+        Cells, with gene symbols as `var_names`; not changed. A negative value raises CountsError, several columns of
+        one gene, which `consolidate_duplicate_symbols` sums, ValueError.
     target_gene_order
         Symbols of the model's genes, as `CellEmbedding.gene_order`. They are matched by their exact text;
         :func:`scim.tl.embed` matches Ensembl ids and previous symbols too.
     keep_obsm
         Whether to keep `obsm`.
     gene_overlap_threshold
-        Least number of genes in common; half of the genes of a model that has fewer.
+        Least number of genes in common, half of the genes of a model that has fewer; else GeneOverlapError is raised.
 
     Returns
     -------
     `data` itself if it is aligned, csr and complete; else a new AnnData with `X` and all layers as csr of the model's
     genes (those not measured are 0, an `X` of `None` is empty), `obs`, and `uns["orig_genes"]`, the genes it had.
-
-    Raises
-    ------
-    GeneOverlapError, CountsError, ValueError
-        Too few genes are in common; `X` or the counts have negative values; or several columns have the symbol of one
-        gene, which `consolidate_duplicate_symbols` sums.
     """
     check_adata(data)
     check_count("gene_overlap_threshold", gene_overlap_threshold, least=0)
@@ -62,16 +57,14 @@ def align_dataset(
     if np.array_equal(column, np.arange(len(genes))):
         if X is data.X and all(layers[name] is layer for name, layer in data.layers.items()):
             return data
-        out = anndata.AnnData(X, obs=data.obs.copy(), var=data.var.copy(), layers=layers)
-        out.obsm.update({name: data.obsm[name] for name in data.obsm})
-        out.uns.update(data.uns)
-        return out
+        kept = {"layers": layers, "obsm": dict(data.obsm), "uns": dict(data.uns)}
+        return anndata.AnnData(X, obs=data.obs.copy(), var=data.var.copy(), **kept)
     out = anndata.AnnData(
         _select_columns(X, column, len(genes)),
         obs=data.obs.copy(),
         var=pd.DataFrame(index=genes),
         layers={name: _select_columns(layer, column, len(genes)) for name, layer in layers.items()},
-        obsm={name: data.obsm[name] for name in data.obsm} if keep_obsm else None,
+        obsm=dict(data.obsm) if keep_obsm else None,
     )
     out.uns["orig_genes"] = data.var_names.to_numpy(dtype=str)
     return out
@@ -135,7 +128,7 @@ def consolidate_duplicate_symbols(adata: AnnData) -> AnnData:
         obs=adata.obs.copy(),
         var=pd.DataFrame(index=pd.Index([*adata.var_names[unique], *symbols])),
         layers={COUNTS: sparse.hstack([counts[:, unique], counts @ adding], format="csr")},
-        obsm={name: adata.obsm[name] for name in adata.obsm},
+        obsm=dict(adata.obsm),
     )
 
 
@@ -143,17 +136,13 @@ def _check_genes(data: AnnData, column: NDArray[np.intp], n_genes: int, threshol
     shared, n_columns = np.unique(column[column >= 0], return_counts=True)
     if (n_columns > 1).any():
         example = data.var_names[column == shared[n_columns > 1][0]][0]
-        msg = (
-            f"{int((n_columns > 1).sum())} genes have several columns, as {example!r}; "
-            "call consolidate_duplicate_symbols(data) first, which sums them."
-        )
+        msg = f"{int((n_columns > 1).sum())} genes have several columns, as {example!r}; "
+        msg += "call consolidate_duplicate_symbols(data) first, which sums them."
         raise ValueError(msg)
     least = threshold if n_genes >= threshold else n_genes // 2
     if len(shared) < least:
-        msg = (
-            f"Only {len(shared)} genes in common with the model's {n_genes}, expected at least {least}. Expected gene "
-            f"symbols as var_names, got names like {data.var_names[:3].tolist()}; convert_id2symbol() maps Ensembl ids."
-        )
+        msg = f"Only {len(shared)} genes in common with the model's {n_genes}, expected at least {least}. Expected "
+        msg += f"symbols as var_names, got {data.var_names[:3].tolist()}; convert_id2symbol() maps Ensembl ids."
         raise GeneOverlapError(msg)
 
 

@@ -51,10 +51,7 @@ class HnswFile:
         )
 
     def positions(self, n_labels: int) -> NDArray[np.int32]:
-        """Return the position of the element of each label 0 ... `n_labels - 1`, int32; -1 = none, or deleted.
-
-        A label that is out of range, or that two elements have, raises FormatError.
-        """
+        """Return the position of the element of each label 0 ... `n_labels - 1`, int32; -1 = none, or deleted."""
         out = np.full(n_labels, -1, dtype=np.int32)
         seen = np.zeros(n_labels, dtype=np.bool_)
         for start in range(0, self.n, _LABEL_CHUNK):

@@ -36,22 +36,21 @@ def import_atlas(
     """Make an atlas of a published SCimilarity folder, as `model_v1.1`: its model, its cells, its labels.
 
     The cells of `cellsearch` come first, in the order of their metadata; labelled cells of `annotation` are found among
-    them by their embeddings, and those that are not there follow. Index files of hnswlib are read as bytes. Rows are
-    read and committed 131,072 at a time; after an interruption the same call resumes. Nothing in the folder is executed
-    or changed.
+    them by their embeddings, and those that are not there follow. Rows are committed 131,072 at a time; after an
+    interruption the same call resumes. Nothing in the folder is executed or changed.
 
     Parameters
     ----------
     folder
         A folder with a model (see :func:`scim.scimilarity.import_model`), and `annotation` or `cellsearch` or both.
-        Embeddings are those of `cellsearch/full_kNN.bin` if it is a file, else of `cellsearch/cell_embedding`, else of
+        Embeddings are those of the hnswlib file `cellsearch/full_kNN.bin`, else of `cellsearch/cell_embedding`, else of
         an index of TileDB that is called `full_kNN.bin`.
     out
         The atlas to make.
     columns
-        Which columns of `cellsearch/cell_metadata` to keep. Default: all. `study` always is; "NA" is
-        missing, and a column of "True" and "False" becomes boolean. A name that the atlas uses itself gets the prefix
-        `metadata_`, and so does `index` where it is not the number of the row.
+        Columns of `cellsearch/cell_metadata` to keep, `study` always. Default: all. "NA" is missing, and a column of
+        "True" and "False" becomes boolean. A name that the atlas uses itself gets the prefix `metadata_`, and so does
+        `index` where it is not the number of the row.
     overwrite
         Whether to replace what is at `out`.
 
@@ -129,10 +128,8 @@ def _resume(atlas: Atlas, cells: PublishedCells) -> int:
     """Return the number of positions that are in the atlas, and exclude their labelled cells from further matches."""
     if set(atlas.columns) != cells.columns:
         more, fewer = sorted(set(atlas.columns) - cells.columns), sorted(cells.columns - set(atlas.columns))
-        msg = (
-            f"The interrupted import at {atlas.uri!r} was called with columns {more} that are not in this call, "
-            f"and without {fewer}; ask for the same columns, or pass overwrite=True."
-        )
+        msg = f"The interrupted import at {atlas.uri!r} was called with columns {more} that are not in this call, and "
+        msg += f"without {fewer}; ask for the same columns, or pass overwrite=True."
         raise ValueError(msg)
     stored_lines = atlas.obs(columns=[keys.ANNOTATION_INDEX])[keys.ANNOTATION_INDEX]
     last = -1
@@ -140,10 +137,8 @@ def _resume(atlas: Atlas, cells: PublishedCells) -> int:
         line = None if pd.isna(stored_lines.iloc[n]) else int(stored_lines.iloc[n])
         position = cells.find(n, line, atlas.embeddings([n])[0])
         if position is None:
-            msg = (
-                f"The atlas at {atlas.uri!r} has the model of this folder, but other cells: it was imported from "
-                "another folder. Name another, or pass overwrite=True."
-            )
+            msg = f"The atlas at {atlas.uri!r} has the model of this folder, but other cells: it was imported from "
+            msg += "another folder. Name another, or pass overwrite=True."
             raise FormatError(msg)
         last = position
     cells.mark_imported(stored_lines.dropna().to_numpy(dtype=np.int64))

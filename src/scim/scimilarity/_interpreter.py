@@ -24,14 +24,9 @@ class Interpreter:
     Parameters
     ----------
     encoder
-        `CellEmbedding.model`, or `scim.model.Model.encoder`.
+        `CellEmbedding.model`, or `scim.model.Model.encoder`; anything else raises TypeError.
     gene_order
-        Symbols of its genes, `CellEmbedding.gene_order`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        `encoder` is no encoder of scim, or has another number of genes.
+        Symbols of its genes, `CellEmbedding.gene_order`; another number of them raises ValueError.
     """
 
     def __init__(self, encoder: Encoder, gene_order: Sequence[str]) -> None:
@@ -52,16 +47,12 @@ class Interpreter:
         Parameters
         ----------
         anchors, negatives
-            (n, n_genes) log-normalised values of cells, row by row a pair, none without a value: csr, numpy or torch.
+            (n, n_genes) log-normalised values of cells, row by row a pair: csr, numpy or torch. Other shapes, and a
+            cell without a value, raise ValueError.
 
         Returns
         -------
         float32, shape (n, n_genes), at least 0; see :func:`scim.tl.explain` for a whole data set.
-
-        Raises
-        ------
-        ValueError
-            The shapes differ, or a cell has no value.
         """
         from scim.model.explain import attributions  # noqa: PLC0415  (as above)
         from scim.model.net import DenseEncoder  # noqa: PLC0415  (as above)
@@ -86,8 +77,8 @@ class Interpreter:
             raise ValueError(msg)
         mean, std = attrs.mean(axis=0), attrs.std(axis=0)
         order = np.argsort(-mean, kind="stable")
-        frame = {"gene": np.array(self.gene_order, dtype=object)[order], "gene_idx": order}
-        frame |= {"attribution": mean[order], "attribution_std": std[order]}
+        genes = np.array(self.gene_order, dtype=object)[order]
+        frame = {"gene": genes, "gene_idx": order, "attribution": mean[order], "attribution_std": std[order]}
         return pd.DataFrame(frame).assign(cells=len(attrs))
 
     def plot_ranked_genes(
@@ -106,8 +97,7 @@ class Interpreter:
         """
         from scim.pl import ranked_genes  # noqa: PLC0415  (only pictures need matplotlib)
 
-        mean, std = attrs_df["attribution"], attrs_df["attribution_std"]
-        margin = 1.96 * std / np.sqrt(attrs_df["cells"])
+        mean, margin = attrs_df["attribution"], 1.96 * attrs_df["attribution_std"] / np.sqrt(attrs_df["cells"])
         frame = attrs_df[["gene"]].assign(mean=mean, low=(mean - margin).clip(lower=0), high=mean + margin)
         figure = ranked_genes(frame, top=n_plot)
         assert figure is not None  # no axes were given

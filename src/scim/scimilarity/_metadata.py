@@ -29,22 +29,13 @@ _KEPT_INDEX = f"{_PREFIX}{INDEX}"
 _RESERVED = {*keys.ATLAS_COLUMNS, *keys.REFERENCE_COLUMNS, "obs_id"}
 _OF_THE_IMPORT = _RESERVED - {STUDY}
 _CHUNK = 1 << 18
-_WHOLE_NUMBERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
 
 
 class PublishedMetadata:
     """The data frame `cell_metadata` of a published folder, of which all columns, or those named, are kept.
 
-    `study` is always read, and `index` is kept if it is not the row number.
-
-    Attributes
-    ----------
-    n
-        Number of rows.
-    columns
-        Published names of the columns that are kept, by their names in the atlas; `study` aside.
-    n_train
-        Number of cells the model was trained on, by the column `data_type`; `None` without it.
+    `study` is always read, and `index` is kept if it is not the row number. `columns` has the published names of the
+    columns that are kept, `study` aside, by their names in the atlas.
     """
 
     def __init__(self, path: Path, array: Any, columns: Sequence[str] | None) -> None:
@@ -58,12 +49,13 @@ class PublishedMetadata:
         self.n = n_rows(array, path)
         self._has_study = STUDY in names
         kept = [name for name in (names if columns is None else columns) if name not in (INDEX, STUDY)]
-        self.columns = {_atlas_name(name): name for name in kept}
-        texts = [name for name in kept if _is_text(self._column(name, 0, min(1, self.n)).type)]
+        taken = {name for name in kept if name in _RESERVED or name.startswith(("soma_", _PREFIX))}
+        self.columns = {f"{_PREFIX}{name}" if name in taken else name: name for name in kept}
+        texts = [name for name in kept if _is_text(self._table([name], 0, min(1, self.n))[name].type)]
         self._booleans = frozenset(name for name in texts if self._is_boolean(name))
-        starts = range(0, self.n, _CHUNK)
-        train = (int(self.is_train(start, min(start + _CHUNK, self.n)).sum()) for start in starts)
-        self.n_train = sum(train) if _DATA_TYPE in names else None
+        self.n_train: int | None = None  # number of cells the model was trained on, if the metadata tells them
+        if _DATA_TYPE in names:
+            self.n_train = sum(column.to_pylist().count(_TRAIN) for _, column in self._chunks(_DATA_TYPE))
         if INDEX in names and not self._index_is_row_number():
             self.columns = {_KEPT_INDEX: INDEX} | self.columns
 
@@ -79,7 +71,8 @@ class PublishedMetadata:
 
     def is_train(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Return which cells of a range of rows the model was trained on."""
-        return np.array([value == _TRAIN for value in self._column(_DATA_TYPE, start, stop).to_pylist()], np.bool_)
+        values = self._table([_DATA_TYPE], start, stop)[_DATA_TYPE].to_pylist()
+        return np.array([value == _TRAIN for value in values], np.bool_)
 
     def _is_boolean(self, name: str) -> bool:
         """Return whether a column of text holds True, False and NA only."""
@@ -98,10 +91,7 @@ class PublishedMetadata:
 
     def _chunks(self, name: str) -> Iterator[tuple[int, Any]]:
         for start in range(0, self.n, _CHUNK):
-            yield start, self._column(name, start, min(start + _CHUNK, self.n))
-
-    def _column(self, name: str, start: int, stop: int) -> Any:
-        return self._table([name], start, stop)[name]
+            yield start, self._table([name], start, min(start + _CHUNK, self.n))[name]
 
     def _table(self, names: list[str], start: int, stop: int) -> pa.Table:
         with reading(self._path):
@@ -154,10 +144,7 @@ class AtlasMetadata:
 
     def categories(self, ids: NDArray[np.int64], columns: Sequence[str]) -> pd.DataFrame:
         """Return published columns of many cells, text as categories, indexed by id."""
-        absent = [name for name in columns if name not in self.columns]
-        if absent:
-            msg = f"The published metadata has no column {absent}. Present: {[INDEX, *self.columns]}."
-            raise KeyError(msg)
+        refuse_absent(columns, list(self.columns), of="the published metadata")
         frame = pd.DataFrame(index=pd.Index(ids))
         for published in columns:
             name = self.columns[published]
@@ -170,12 +157,6 @@ class AtlasMetadata:
     def dtype(self, name: str) -> Any:
         """Return the dtype of a column of the atlas."""
         return self.atlas.obs([], columns=[name])[name].dtype
-
-
-def _atlas_name(name: str) -> str:
-    """Return the name of a published column in the atlas."""
-    taken = name in _RESERVED or name.startswith(("soma_", _PREFIX))
-    return f"{_PREFIX}{name}" if taken else name
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -191,6 +172,7 @@ def _to_pandas(column: pa.ChunkedArray) -> pd.Series[Any]:
             values = values.cat.remove_categories([MISSING])
         return values.astype(pd.CategoricalDtype(values.cat.categories.astype(object)))
     types: dict[Any, Any] = {pa.bool_(): pd.BooleanDtype()}
-    types |= {kind: pd.Int64Dtype() for kind in _WHOLE_NUMBERS if column.null_count}
+    if column.null_count and pa.types.is_integer(column.type):
+        types[column.type] = pd.Int64Dtype()
     other: pd.Series[Any] = column.to_pandas(types_mapper=types.get)
     return other

@@ -72,11 +72,10 @@ def import_model(folder: str | os.PathLike[str]) -> Model:
     unmapped = [label for label, term in zip(labels, terms, strict=True) if term is None]
     if unmapped:
         logger.info("%d of %d labels are not in the Cell Ontology: %s", len(unmapped), len(labels), unmapped)
-    metadata: dict[str, Any] = {"source": "scimilarity", "gene_order": gene_order}
-    metadata |= {"labels": labels, "labels_unmapped": unmapped}
-    for name in ("hyperparameters", "metadata"):
-        if (folder / f"{name}.json").exists():
-            metadata[name] = _read_json(folder / f"{name}.json")
+    metadata: dict[str, Any] = {"source": "scimilarity", "gene_order": gene_order, "labels": labels}
+    metadata["labels_unmapped"] = unmapped
+    optional = [folder / f"{name}.json" for name in ("hyperparameters", "metadata")]
+    metadata |= {file.stem: _read_json(file) for file in optional if file.exists()}
     known, decoder = Labels(tuple(names.tolist()), tuple(terms)), _read_decoder(folder, config)
     return Model(config, genes, known, encoder, decoder, name="SCimilarity", metadata=metadata)
 
@@ -86,10 +85,9 @@ def _config(
 ) -> ModelConfig:
     """Return the shape of the encoder, on which layer_sizes.json, encoder.ckpt and gene_order.tsv must agree."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    layers_of_both = {
-        name for name, shape in (*shapes.items(), *sizes.items()) if name.endswith("weight") and len(shape) > 1
-    }
-    compared = layers_of_both | (shapes.keys() & sizes.keys())
+    both = (*shapes.items(), *sizes.items())
+    compared = {name for name, shape in both if name.endswith("weight") and len(shape) > 1}
+    compared |= shapes.keys() & sizes.keys()
     wrong = sorted(name for name in compared if shapes.get(name) != sizes.get(name))
     if wrong:
         examples = ", ".join(f"{name}: {sizes.get(name)} and {shapes.get(name)}" for name in wrong[:3])
@@ -99,14 +97,11 @@ def _config(
     layers = [shapes.get(f"network.{i}{'.1' if i < n_hidden else ''}.weight", ()) for i in range(n_hidden + 1)]
     fits = all(len(layer) == 2 for layer in layers) and all(a[0] == b[1] for a, b in itertools.pairwise(layers))
     if n_hidden == 0 or not fits:
-        msg = (
-            f"{str(folder / 'encoder.ckpt')!r} has layers {layers} and tensors {sorted(shapes)[:4]}, not those of a "
-            "SCimilarity encoder: linear layers 'network.0.1.weight', ... that follow each other."
-        )
+        msg = f"{str(folder / 'encoder.ckpt')!r} has layers {layers} and tensors {sorted(shapes)[:4]}, not those of a "
+        msg += "SCimilarity encoder: linear layers 'network.0.1.weight', ... that follow each other."
         raise FormatError(msg)
     if layers[0][1] != n_genes:
-        msg = f"gene_order.tsv of {str(folder)!r} has {n_genes} genes, but the first layer of encoder.ckpt reads "
-        msg += f"{layers[0][1]}."
+        msg = f"gene_order.tsv of {str(folder)!r} has {n_genes} genes, but encoder.ckpt reads {layers[0][1]}."
         raise FormatError(msg)
     return ModelConfig.paper(n_genes=n_genes, hidden=tuple(layer[0] for layer in layers[:-1]), latent_dim=layers[-1][0])
 
@@ -194,13 +189,14 @@ def _read_gene_order(folder: Path) -> tuple[list[str], NDArray[np.object_]]:
         raise FormatError(msg)
     genes = canonical_genes(published)
     current = gene_symbols(genes)
-    first: dict[str, int] = {}
+    symbols = np.array(published, dtype=object)
+    kept: dict[str, int] = {}
     for i, gene in enumerate(genes):
-        if gene not in first or current[i] == published[i]:
-            first[gene] = i
-    kept = np.zeros(len(genes), dtype=bool)
-    kept[list(first.values())] = True
-    return published, np.where(kept, genes, np.array(published, dtype=object))
+        if gene not in kept or current[i] == published[i]:
+            kept[gene] = i
+    rows = list(kept.values())
+    symbols[rows] = genes[rows]
+    return published, symbols
 
 
 def _read_labels(folder: Path) -> list[str]:

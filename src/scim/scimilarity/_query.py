@@ -21,20 +21,17 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import ArrayLike, NDArray
 
-    from scim.index import Index
     from scim.scimilarity._embedding import ModelPath
 
-    Arrays: TypeAlias = list[NDArray[Any]]
+    Numbers: TypeAlias = list[NDArray[np.int64]]
+    Distances: TypeAlias = list[NDArray[Any]]
     Embeddings: TypeAlias = NDArray[np.float32]
-    Hits: TypeAlias = tuple[list[NDArray[np.int64]], Arrays, pd.DataFrame]
+    Hits: TypeAlias = tuple[Numbers, Distances, pd.DataFrame]
     Search: TypeAlias = Callable[[Embeddings], Hits]
-    CentroidHits: TypeAlias = tuple[Embeddings, list[NDArray[np.int64]], Arrays, pd.DataFrame, dict[str, float]]
-    ClusterHits: TypeAlias = tuple[
-        Embeddings, list[str], dict[str, list[NDArray[np.int64]]], dict[str, Arrays], pd.DataFrame
-    ]
+    CentroidHits: TypeAlias = tuple[Embeddings, Numbers, Distances, pd.DataFrame, dict[str, float]]
+    ClusterHits: TypeAlias = tuple[Embeddings, list[str], dict[str, Numbers], dict[str, Distances], pd.DataFrame]
 
 _MAX_HITS = 1_000_000  # of a search by distance, as in the package
-_N_NEAREST = 100  # of a centre, for the coherence of a query
 K_CLUSTERS = {"k_clusters": 10}
 
 
@@ -42,8 +39,7 @@ class CellQuery(CellSearch):
     """Find the cells of an imported atlas that are most similar to a query.
 
     Numbers of cells, in all arguments and results, are rows of the published metadata. `model_path` is as for
-    :class:`CellSearchKNN`; the other arguments are accepted and not used: everything is in the atlas, and read at
-    first use.
+    :class:`CellSearchKNN`; the other arguments are accepted and not used.
     """
 
     def __init__(
@@ -96,9 +92,7 @@ class CellQuery(CellSearch):
         metadata_filter: Mapping[str, Any] | None = None,
         buffer_size: int = 100000,
     ) -> Hits:
-        """Find all cells within a distance, by probing every list of the index.
-
-        Hardly any is missed: cells are ordered by compressed embeddings, and the nearest are re-ranked.
+        """Find all cells within a distance, by probing every list of the index: hardly any is missed.
 
         Parameters
         ----------
@@ -118,8 +112,14 @@ class CellQuery(CellSearch):
         """
         check_range("max_dist", max_dist, 2.0)
         check_count("buffer_size", buffer_size)
-        how = match_metadata(self._metadata, metadata_filter) if metadata_filter else self._filter()
-        ids, distances = self._within(embeddings, max_dist, None, **how, **_exhaustive(self.knn))
+        how = match_metadata(self._metadata, metadata_filter) if metadata_filter else self._eligible
+        if self.knn.kind == "ivf":
+            # Candidates are ordered by distances good to a few per cent: with 17 times as many as there are hits, of
+            # 100,000 hits 1 is missed (benchmarks/NOTES.md).
+            how = how | {"probe_factor": 1e6, "rerank_factor": 16.0}
+        elif self.knn.kind == "graph":
+            how = how | {"ef_search": self.knn.n_rows}
+        ids, distances = self._within(embeddings, max_dist, None, **how)
         return self._with_metadata(ids, [row.astype(np.float64) for row in distances])
 
     def search_centroid_nearest(
@@ -175,9 +175,8 @@ class CellQuery(CellSearch):
 
         Parameters and results are those of :meth:`search_centroid_nearest` and :meth:`search_exhaustive`.
         """
-        search = partial(
-            self.search_exhaustive, max_dist=max_dist, metadata_filter=metadata_filter, buffer_size=buffer_size
-        )
+        how: dict[str, Any] = {"max_dist": max_dist, "metadata_filter": metadata_filter, "buffer_size": buffer_size}
+        search = partial(self.search_exhaustive, **how)
         return self._of_marked(adata, centroid_key, search, qc_params if qc else None, random_seed)
 
     def search_cluster_centroids_nearest(
@@ -231,9 +230,8 @@ class CellQuery(CellSearch):
 
         Parameters and results are those of :meth:`search_cluster_centroids_nearest` and :meth:`search_exhaustive`.
         """
-        search = partial(
-            self.search_exhaustive, max_dist=max_dist, metadata_filter=metadata_filter, buffer_size=buffer_size
-        )
+        how: dict[str, Any] = {"max_dist": max_dist, "metadata_filter": metadata_filter, "buffer_size": buffer_size}
+        search = partial(self.search_exhaustive, **how)
         return self._of_clusters(adata, cluster_key, cluster_label, skip_null, search)
 
     def _of_marked(
@@ -244,22 +242,20 @@ class CellQuery(CellSearch):
         numbers, distances, metadata = search(centroid)
         stats: dict[str, float] = {}
         if qc_params is not None:
-            embedded = self.get_embeddings(cells.X)
-            stats["query_coherence"] = self._coherence(embedded, numbers[0], qc_params, random_seed)
+            stats["query_coherence"] = self._coherence(cells.X, numbers[0], qc_params, random_seed)
         return centroid, numbers, distances, metadata, stats
 
-    def _coherence(self, cells: Embeddings, hits: NDArray[np.int64], params: Mapping[str, int], seed: int) -> float:
+    def _coherence(self, X: Any, hits: NDArray[np.int64], params: Mapping[str, int], seed: int) -> float:
         """Return the mean number of the 100 nearest of each k-means centre of the cells that are hits."""
         unknown = sorted(set(params) - set(K_CLUSTERS))
         if unknown:
             msg = f"qc_params takes 'k_clusters', got {unknown}."
             raise TypeError(msg)
-        n_clusters = min(check_count("k_clusters", {**K_CLUSTERS, **params}["k_clusters"]), len(cells))
+        n_clusters = min(check_count("k_clusters", {**K_CLUSTERS, **params}["k_clusters"]), X.shape[0])
         # The call of the package, seed included: another k-means would give other centres, and another number.
-        centres = kmeans(cells, n_clusters, seed=seed)[0]
-        nearest, _ = self.get_nearest_neighbors(centres, _N_NEAREST)
-        inside = np.isin(nearest, hits) & (nearest >= 0)
-        return float(inside.sum(axis=1).mean())
+        centres = kmeans(self.get_embeddings(X), n_clusters, seed=seed)[0]
+        nearest, _ = self.get_nearest_neighbors(centres, 100)
+        return float((np.isin(nearest, hits) & (nearest >= 0)).sum(axis=1).mean())
 
     def _of_clusters(self, adata: AnnData, key: str, label: str | None, skip_null: bool, search: Search) -> ClusterHits:
         centroids, clusters = get_cluster_centroids(adata, self.gene_order, key, label, skip_null=skip_null)
@@ -272,28 +268,17 @@ class CellQuery(CellSearch):
 
     def _within(
         self, embeddings: ArrayLike, max_dist: float, limit: int | None, **how: Any
-    ) -> tuple[list[NDArray[np.int64]], Arrays]:
+    ) -> tuple[Numbers, Distances]:
         """Return ids within a distance; an embedding of zeros has none."""
         X = np.atleast_2d(np.asarray(embeddings))
         neighbors = self.knn.query_radius(X, max_dist, limit=limit, **how)
         hits = [slice(a, b if row.any() else a) for (a, b), row in zip(pairwise(neighbors.starts), X, strict=True)]
         return [neighbors.ids[rows] for rows in hits], [neighbors.distances[rows] for rows in hits]
 
-    def _with_metadata(self, ids: list[NDArray[np.int64]], distances: Arrays) -> Hits:
+    def _with_metadata(self, ids: Numbers, distances: Distances) -> Hits:
         """Return hits by number, their distances, and a frame of all of them."""
         numbers = [self._numbering.numbers_of(row) for row in ids]
         frame = self._metadata.rows(np.concatenate(ids), np.concatenate(numbers))
         frame["embedding_idx"] = np.repeat(np.arange(len(ids)), [len(row) for row in ids])
         frame["query_nn_dist"] = np.concatenate(distances)
         return numbers, distances, frame
-
-
-def _exhaustive(index: Index) -> dict[str, Any]:
-    """Return search parameters that skip no row.
-
-    An `ivf` index probes all of its lists, and re-ranks 17 times as many candidates as there are hits: they are ordered
-    by distances good to a few per cent, so that of 100,000 hits 1 is missed (benchmarks/NOTES.md).
-    """
-    if index.kind == "ivf":
-        return {"probe_factor": 1e6, "rerank_factor": 16.0}
-    return {"ef_search": index.n_rows} if index.kind == "graph" else {}

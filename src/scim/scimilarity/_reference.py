@@ -27,19 +27,10 @@ _MAX_TRIES = 10_000  # as many vectors of almost the same numbers are copies of 
 
 
 class Reference:
-    """The cells of `annotation`.
+    """The cells of `annotation`: for each line of `reference_labels.tsv` the codes of its label and its study.
 
     Its vectors were taken from the search index, but their rows are not recorded: they are matched by value, by the
-    products of each vector with three random ones.
-
-    Attributes
-    ----------
-    names, studies
-        Published names of the labels, and of the studies, if the lines have them.
-    codes, study_codes
-        (n_lines,) int32 codes of the label and of the study of each line of `reference_labels.tsv`.
-    n
-        Number of cells, without deleted ones.
+    products of each vector with three random ones. `n` is the number of cells, without deleted ones.
     """
 
     def __init__(self, folder: Path, dim: int) -> None:
@@ -70,23 +61,14 @@ class Reference:
     def match(self, vectors: NDArray[np.float32], studies: pd.Series, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the line of each eligible cell of the search index, int64, -1 = none; a line is matched once.
 
-        Parameters
-        ----------
-        vectors
-            (n, dim) embeddings.
-        studies
-            (n,) names of their studies, categorical.
-        eligible
-            (n,) which cells may be labelled cells.
+        The cells have `vectors`, (n, dim), and categorical `studies`.
         """
-        code_of_study = {name: code for code, name in enumerate(self.studies)}
-        codes = np.array([code_of_study.get(name, -1) for name in studies.cat.categories] + [-1], dtype=np.int32)
+        codes = np.append(pd.Index(self.studies).get_indexer(studies.cat.categories), -1).astype(np.int32)
         groups, reference_groups = codes[studies.cat.codes.to_numpy()], self.study_codes[self._lines]
         out = np.empty(len(vectors), dtype=np.int64)
         queries = _products(vectors)
         match_once(self._products, reference_groups, self._next_free, queries, groups, eligible, _TOLERANCE, out)
-        lines: NDArray[np.int64] = np.where(out >= 0, self._lines[out], -1)
-        return lines
+        return np.where(out >= 0, self._lines[out], -1).astype(np.int64)
 
     def mark_matched(self, lines: NDArray[np.int64]) -> None:
         """Exclude lines from further matches."""
@@ -109,20 +91,11 @@ def match_once(
     reference: Any, reference_groups: Any, next_free: Any, queries: Any, groups: Any, eligible: Any,
     tolerance: float, out: Any,
 ) -> None:  # fmt: skip
-    """Match each query with a reference row that is as near as `tolerance` and not matched yet.
+    """Match each eligible query with a reference row that is as near as `tolerance` and not matched yet.
 
-    Parameters
-    ----------
-    reference, queries
-        (m, 3), (n, 3) float32; the reference ascends by the first column. Each of the three may differ by `tolerance`.
-    reference_groups, groups
-        (m,), (n,) int32: a reference row of the same group is preferred.
-    next_free
-        (m + 1,) int64: the first row at or behind each that is known to be unmatched; changed.
-    eligible
-        (n,) bool: which queries are matched.
-    out
-        (n,) int64, written: the matched reference row; -1 = none.
+    `reference`, (m, 3), ascends by the first column; each of the three may differ by `tolerance` from the `queries`,
+    (n, 3). A row of the same group is preferred. `next_free`, (m + 1,), has the first row at or behind each that is
+    known to be unmatched, and is changed. `out`, (n,) int64, becomes the matched row, -1 = none.
     """
     m = reference.shape[0]
     for i in range(queries.shape[0]):
@@ -165,8 +138,8 @@ def _products(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the products of vectors, scaled to length 1, with three random ones; float32, shape (n, 3)."""
     directions = np.random.default_rng(0).normal(size=(vectors.shape[1], 3))
     exact = vectors.astype(np.float64)
-    length = np.linalg.norm(exact, axis=1, keepdims=True)
     products: NDArray[np.float64] = exact @ directions
+    length = np.linalg.norm(exact, axis=1, keepdims=True)
     np.divide(products, length, out=products, where=length > 0)
     return products.astype(np.float32)
 

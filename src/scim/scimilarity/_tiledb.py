@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scim._core import FormatError, new_array, release_pages, require
 from scim.scimilarity._hnsw import HnswFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
 _MEMORY_BUDGET = 512 << 20
 _MAX_ROWS = 1 << 31
 _MAX_COMPRESSION = 100  # embeddings hardly compress
-_MAX_TILE = 1 << 20
 _MAX_ROWS_PER_VECTOR = 100  # no index has lost nearly all of its cells
 _KNN, _EMBEDDING = "full_kNN.bin", "cell_embedding"
 _SHUFFLED, _IDS, _UPDATES = "shuffled_vectors", "shuffled_vector_ids", "updates"
-
-ReadRows: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 class Vectors(NamedTuple):
     """Embeddings of cells by row."""
 
-    present: NDArray[np.bool_]
-    """(n,) whether a row has an embedding; deleted cells have none."""
-
-    read: ReadRows
-    """Returns the embeddings of rows, ascending, that are present."""
+    present: NDArray[np.bool_]  # (n,) whether a row has an embedding; deleted cells have none
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]  # the embeddings of rows, ascending, that are present
 
 
 @contextlib.contextmanager
@@ -109,10 +103,8 @@ def _of_array(path: Path, array: Any, n: int, dim: int) -> Vectors:
     width = int(array.nonempty_domain()[1][1]) + 1 if array.schema.ndim == 2 else 1
     dtype, n_attributes = array.schema.attr(0).dtype, array.schema.nattr
     if n_attributes != 1 or dtype != np.float32 or width != dim or written != n:
-        msg = (
-            f"{str(path)!r} has {written:,} rows of {width} values {dtype} in {n_attributes} attributes; "
-            f"expected {n:,} rows, as the metadata has, of {dim} float32, as the model makes them."
-        )
+        msg = f"{str(path)!r} has {written:,} rows of {width} values {dtype} in {n_attributes} attributes; "
+        msg += f"expected {n:,} rows, as the metadata has, of {dim} float32, as the model makes them."
         raise FormatError(msg)
     _check_bytes(path, n * dim * 4)
 
@@ -177,7 +169,7 @@ def _check_vector_search(folder: Path, vectors: Any, vector_ids: Any, n: int, di
 def _write_in_order(file: Path, vectors: Any, vector_ids: Any, present: NDArray[np.bool_], dim: int) -> None:
     """Write the vectors by row; whole tiles are read, as a part of a tile takes as long."""
     stop = int(vectors.nonempty_domain()[1][1]) + 1
-    step = min(int(vectors.schema.domain.dim(1).tile or 1 << 17), _MAX_TILE)
+    step = min(int(vectors.schema.domain.dim(1).tile or 1 << 17), 1 << 20)
     out = new_array(file, (len(present), dim), np.float32)
     for start in range(0, stop, step):
         tile = slice(start, min(start + step, stop))
