@@ -80,8 +80,7 @@ class CellAnnotation(CellSearchKNN):
     def blocklist_celltypes(self, labels: Iterable[str]) -> None:
         """Exclude these labels of the reference from the following predictions; an earlier list is replaced.
 
-        A warning names labels that the reference does not have; if none is left, or it has none of them, ValueError is
-        raised.
+        A warning names labels that the reference does not have; if none is left, or it has none, ValueError is raised.
         """
         wanted = self._check_labels("blocklist_celltypes", labels)
         present = set(self._labels[1].tolist())
