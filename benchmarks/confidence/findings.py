@@ -26,7 +26,7 @@ SCIM_COLUMNS = {
     "scim": ("label", "confidence"),
     "scim, common level allowed": ("level", "level_confidence"),
     "scim, atlas of the common level": ("coarse", "coarse_confidence"),
-    "share of the plain vote": ("paper", "share"),
+    "share of the plain weights": ("paper", "share"),
 }
 PEERS = ("LDA", "logistic regression", "kNN on PCA", "CellTypist")
 HIGH_CONFIDENCE = 0.9
@@ -135,7 +135,7 @@ def novelty_scores(case: cases.Case, folder: Path, cap: int) -> dict[str, np.nda
         if frame is not None:
             found[f"scim, {what}"] = frame["confidence"].to_numpy()
             found[f"scim, {what}: distance"] = -frame["distance"].to_numpy()
-            found[f"share of the plain vote, {what}"] = frame["share"].to_numpy()
+            found[f"share of the plain weights, {what}"] = frame["share"].to_numpy()
     peers = peer_jobs.load(case, folder, cap)
     found |= {f"{name}{': distance' if name == 'NCA' else ''}": p for name, (_, p) in pairs_of(peers).items()}
     return found

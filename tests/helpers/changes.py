@@ -253,7 +253,7 @@ def _do(job: dict[str, Any]) -> None:
             how = {name: job[name] for name in ("change", "uri", "inputs", "timeout") if name in job}
             error = make(**how)["error"]
     except Exception as problem:  # noqa: BLE001  (it is told)
-        error = _told(problem)
+        error = _described(problem)
     seconds = time.perf_counter() - begun
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     Path(job["result"]).write_text(json.dumps({"seconds": seconds, "error": error}))
@@ -311,11 +311,11 @@ def make(*, change: str, uri: str, inputs: str, timeout: float = 10) -> dict[str
         with small_blocks(), scim.atlas.open(uri, "w", timeout=timeout) as atlas:
             CHANGES[change](atlas, Path(inputs))
     except Exception as problem:  # noqa: BLE001  (it is told)
-        error = _told(problem)
+        error = _described(problem)
     return {"status": 0, "error": error}
 
 
-def _told(problem: Exception) -> dict[str, Any]:
+def _described(problem: Exception) -> dict[str, Any]:
     return {"type": [kind.__name__ for kind in type(problem).__mro__], "text": str(problem)}
 
 

@@ -71,8 +71,8 @@ def test_quantize_and_terms(dim):
     for bits in (4, 8):
         factor, offset = _codes.terms(bits, step, total)
         upper = (values >> (16 - bits)).astype(np.int64)
-        middle = upper * 2.0 ** (16 - bits) + (2 ** (16 - bits) - 1) / 2 - 32_768
-        expected = middle @ (code[:dim] * np.float64(step))
+        midpoint = upper * 2.0 ** (16 - bits) + (2 ** (16 - bits) - 1) / 2 - 32_768
+        expected = midpoint @ (code[:dim] * np.float64(step))
         np.testing.assert_allclose(factor * (upper @ code[:dim].astype(int)) - offset, expected, rtol=1e-3, atol=0.5)
     nothing = np.ones(64, np.int8)
     assert _codes.quantize(np.zeros(3, np.float32), nothing) == (0, 0)

@@ -61,12 +61,12 @@ def test_columns_that_the_index_does_not_keep(path, embedded, source, monkeypatc
 def test_cells_that_were_appended_are_not_the_packages(tmp_path, embedded):
     path = imported.imported_atlas(tmp_path / "atlas.scim")
     before = CellQuery(path).search_nearest(embedded, k=5)[0]
-    voted = CellAnnotation(path).get_predictions_knn(embedded)[0]
+    labelled = CellAnnotation(path).get_predictions_knn(embedded)[0]
     more = scim.datasets.toy(60, rng=8)  # the very cells of the query
     with scim.atlas.open(path, "w") as atlas:
         atlas.append(more, study="mine", label_key="cell_type")
     np.testing.assert_array_equal(CellQuery(path).search_nearest(embedded, k=5)[0], before)
-    assert CellAnnotation(path).get_predictions_knn(embedded)[0].tolist() == voted.tolist()
+    assert CellAnnotation(path).get_predictions_knn(embedded)[0].tolist() == labelled.tolist()
 
 
 def test_removed_cells_are_found_no_more(tmp_path, embedded):

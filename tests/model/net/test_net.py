@@ -50,7 +50,7 @@ def test_without_standardize_the_input_is_taken_as_it_is():
     assert encoder.scale(x) is x
 
 
-def test_weights_come_from_the_generator_and_no_global_seed_moves():
+def test_weights_are_drawn_from_the_given_generator_only():
     before = torch.get_rng_state()
     a, b, c = Encoder(CONFIG, generator()), Encoder(CONFIG, generator()), Encoder(CONFIG, generator(1))
     a.train()(torch.rand(5, 30, generator=generator()))

@@ -1,4 +1,4 @@
-"""Results of a package for a query, by the published names of its calls, whichever package is given.
+"""Results of a package for a query, by the published names of its calls, by either package.
 
 `part(package, folder, query)` gives {name: array, frame, number or list}; `save` writes them down, `load` reads them.
 """

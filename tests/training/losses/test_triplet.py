@@ -93,7 +93,7 @@ def draws(chooser, data, mining, margin):
     return expected, choice
 
 
-def check_each_alike(chooser, data, mining, margin):
+def check_drawn_evenly(chooser, data, mining, margin):
     """Check that k equal parts of the random numbers give the k admissible negatives, each once."""
     expected, choice = draws(chooser, data, mining, margin)
     sizes = np.array([len(some) for some in expected], dtype=int)
@@ -105,8 +105,8 @@ def check_each_alike(chooser, data, mining, margin):
 
 @pytest.mark.parametrize("mining", ["semihard", "random"])
 @pytest.mark.parametrize(("seed", "n", "margin"), [(0, 40, 0.4), (1, 40, 0.05), (2, 90, 0.4), (3, 2, 1.0)])
-def test_admissible_negatives_are_those_of_plain_loops_and_drawn_alike(chooser, mining, seed, n, margin):
-    check_each_alike(chooser, batch(seed, n), mining, margin)
+def test_admissible_negatives_are_those_of_plain_loops_and_drawn_evenly(chooser, mining, seed, n, margin):
+    check_drawn_evenly(chooser, batch(seed, n), mining, margin)
 
 
 @pytest.mark.parametrize("mining", ["semihard", "random"])
@@ -114,7 +114,7 @@ def test_admissible_negatives_are_those_of_plain_loops_and_drawn_alike(chooser, 
 def test_ties_and_duplicates(mining, data, margin):
     cells = tied_batch(data.draw)
     for chooser in (torch_choose, choose_on_cpu):
-        check_each_alike(chooser, cells, mining, margin)
+        check_drawn_evenly(chooser, cells, mining, margin)
 
 
 @given(data=st.data(), margin=st.sampled_from([0.5, 1.0, 2.0]))
