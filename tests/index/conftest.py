@@ -25,7 +25,7 @@ def look_everywhere(index):
     """Make queries of an inverted file probe all lists, and re-rank all candidates."""
     for segment in index._segments:
         if segment.engine.kind == "ivf":
-            segment.engine._params = {**segment.engine.params, **EVERYWHERE}
+            segment.engine.params = {**segment.engine.params, **EVERYWHERE}
     return index
 
 

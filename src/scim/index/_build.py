@@ -6,24 +6,22 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from scim._core import IndexKind, check_count, new_array, new_folder
+from scim._core import IndexKind, check_choice, check_count, new_array, new_folder
 from scim.index._check import check_ids, check_matrix
 from scim.index._files import HEADER, write_segments
 from scim.index._index import Index
-from scim.index._make import MatrixSource, check_params, in_memory, make_engine
+from scim.index._make import KINDS, MatrixSource, in_memory, make_engine
 from scim.index._open import open as open_index
 from scim.index._segments import Segment
 from scim.index.filter import columns_of
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from scim.index._make import Allocate
     from scim.index.filter._column import Table
-
 
 _EXACT_UP_TO = 50_000  # rows that brute force searches in a few milliseconds
 
@@ -45,10 +43,9 @@ def build(
     Parameters
     ----------
     X
-        Rows (n, dim), float16, float32 or float64, finite, of any length: they are scaled to unit length.
-        Rows of zeros are allowed and at distance 1 from everything. A memory map is read chunk by chunk: an `ivf`
-        index of it needs memory for itself (2.6 bytes a number of the matrix, or none with `path`), for 12 bytes a
-        row, and for the sample that its lists are trained on (64 rows a list).
+        Rows (n, dim), float16, float32 or float64, finite; they are scaled to unit length. Rows of zeros are at
+        distance 1 from everything. A memory map is read chunk by chunk: an `ivf` index of it needs memory for itself
+        (2.6 bytes a number of the matrix, none with `path`), 12 bytes a row, and 64 rows a list to train on.
     ids
         One integer a row, distinct and not negative; default 0 ... n - 1.
     obs
@@ -75,16 +72,19 @@ def build(
     -------
     An `Index`.
     """
-    if kind not in get_args(IndexKind):
-        msg = f"`kind` must be one of {', '.join(map(repr, get_args(IndexKind)))}; got {kind!r}."
-        raise ValueError(msg)
+    check_choice("kind", kind, get_args(IndexKind))
     if n_threads is not None:
         check_count("n_threads", n_threads)
     matrix = check_matrix(X, what="rows")
     if 0 in matrix.shape:
         msg = f"An index needs at least one row and one column, got shape {matrix.shape}."
         raise ValueError(msg)
-    check_params("ivf" if kind == "auto" else kind, params)
+    parametrized = "ivf" if kind == "auto" else kind
+    known = list(KINDS[parametrized].build_params)
+    unknown = sorted(set(params) - set(known))
+    if unknown:
+        msg = f"Unknown parameter {unknown[0]!r} of an index of kind {parametrized!r}; it takes {known or 'none'}."
+        raise TypeError(msg)
     if kind == "auto":
         kind = "exact" if len(matrix) <= _EXACT_UP_TO else "ivf"
         params = {} if kind == "exact" else params
@@ -93,7 +93,7 @@ def build(
 
     def segment(allocate: Allocate) -> Segment:
         source = MatrixSource(matrix, row_ids)
-        engine = make_engine(kind, source, rng, n_threads, allocate, **params)
+        engine = make_engine(kind, source, np.random.default_rng(rng), n_threads, allocate, **params)
         rows = source.rows_of(engine.ranks_at(np.arange(engine.n_rows)))
         ordered = source.rows_of(np.arange(engine.n_rows))
         sorted_ids = row_ids if ids is None else row_ids[ordered]
@@ -104,14 +104,5 @@ def build(
     if path is None:
         return Index([segment(in_memory)])
     with new_folder(path, marker=HEADER, overwrite=overwrite) as folder:
-        write_segments(folder, [segment(_in_files(folder))])
+        write_segments(folder, [segment(lambda name, shape, dtype: new_array(folder / f"{name}.npy", shape, dtype))])
     return open_index(path)
-
-
-def _in_files(folder: Path) -> Allocate:
-    """Allocate arrays in npy files."""
-
-    def allocate(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        return new_array(folder / f"{name}.npy", shape, dtype)
-
-    return allocate

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import check_count
+from scim._core import check_count, check_recall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-_FLOATS = ("float16", "float32", "float64")
-_CHARS = "efd"  # the same, as numpy abbreviates them: comparing names takes longer than some searches
+    from scim._core.types import Ints
 
 
 def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[Any]:
@@ -23,8 +22,8 @@ def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[
         msg = f"The {what} must be a dense array, got {type(X).__name__}; pass X.toarray()."
         raise TypeError(msg)
     array = np.asarray(X)
-    if array.dtype.char not in _CHARS:
-        msg = f"The {what} must be {', '.join(_FLOATS)}, got {array.dtype}; pass X.astype('float32')."
+    if array.dtype.char not in "efd":  # comparing names takes longer than some searches
+        msg = f"The {what} must be float16, float32, float64, got {array.dtype}; pass X.astype('float32')."
         raise TypeError(msg)
     if dim is not None and array.ndim == 1:
         array = array[None]
@@ -32,31 +31,25 @@ def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[
         msg = f"The {what} must be a matrix (rows, dim), got shape {array.shape}."
         raise ValueError(msg)
     if dim is not None and array.shape[1] != dim:
-        msg = (
-            f"The {what} have {array.shape[1]} columns, the index has {dim}; "
-            "embed them with the model that the index was built with."
-        )
+        remedy = "embed them with the model that the index was built with"
+        msg = f"The {what} have {array.shape[1]} columns, the index has {dim}; {remedy}."
         raise ValueError(msg)
     return array
 
 
-def check_allowed(ids: ArrayLike, *, name: str = "allowed") -> NDArray[np.int64]:
+def check_allowed(ids: ArrayLike, *, name: str = "allowed") -> Ints:
     """Return distinct ids, ascending."""
-    array = np.asarray(ids)
-    if array.ndim == 1 and array.size == 0:
-        return np.empty(0, dtype=np.int64)
-    checked = _check_ids(array, name, "pass the ids of rows, e.g. index.ids[mask]")
+    checked = _check_ids(np.asarray(ids), name, "pass the ids of rows, e.g. index.ids[mask]")
     ascending = (checked[1:] > checked[:-1]).all()  # sorting takes longer than the search itself
     return checked if ascending else np.unique(checked)
 
 
-def check_wanted(ids: ArrayLike) -> NDArray[np.int64]:
+def check_wanted(ids: ArrayLike) -> Ints:
     """Return ids of any shape, flattened, in their order."""
-    array = np.asarray(ids).ravel()
-    return array.astype(np.int64) if array.size == 0 else _check_ids(array, "ids", "pass ids that a query returned")
+    return _check_ids(np.asarray(ids).ravel(), "ids", "pass ids that a query returned")
 
 
-def check_ids(ids: ArrayLike | None, n_rows: int) -> NDArray[np.int64]:
+def check_ids(ids: ArrayLike | None, n_rows: int) -> Ints:
     """Return one id a row, distinct and not negative; 0 ... n - 1 when none are given."""
     if ids is None:
         return np.arange(n_rows, dtype=np.int64)
@@ -75,33 +68,12 @@ def check_ids(ids: ArrayLike | None, n_rows: int) -> NDArray[np.int64]:
     return array
 
 
-def _check_ids(array: NDArray[Any], name: str, remedy: str) -> NDArray[np.int64]:
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        msg = (
-            f"`{name}` must be a one-dimensional array of integers, got {array.dtype} of shape {array.shape}; {remedy}."
-        )
+def _check_ids(array: NDArray[Any], name: str, remedy: str) -> Ints:
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        came = f"{array.dtype} of shape {array.shape}"
+        msg = f"`{name}` must be a one-dimensional array of integers, got {came}; {remedy}."
         raise TypeError(msg)
     return array.astype(np.int64)
-
-
-def check_distance(max_distance: float) -> float:
-    """Return a cosine distance."""
-    if isinstance(max_distance, bool) or not isinstance(max_distance, int | float | np.number):
-        msg = f"max_distance must be a number, got {max_distance!r}."
-        raise TypeError(msg)
-    if not 0 <= max_distance <= 2:
-        msg = f"max_distance must be a cosine distance, 0 to 2, got {max_distance}."
-        raise ValueError(msg)
-    return float(max_distance)
-
-
-def check_present(what: str, names: list[str], present: list[str]) -> list[str]:
-    """Return names that are all present."""
-    unknown = [name for name in names if name not in present]
-    if unknown:
-        msg = f"`{what}`: the index has no {unknown}. Present: {present}."
-        raise KeyError(msg)
-    return names
 
 
 def check_search_params(params: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> None:
@@ -115,13 +87,11 @@ def check_search_params(params: Mapping[str, Any], kind: str, known: tuple[str, 
             continue
         if name == "ef_search":
             check_count(name, value)
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        elif name == "recall":
+            check_recall(value)
+        elif isinstance(value, bool) or not isinstance(value, int | float | np.number):
             msg = f"`{name}` must be a number, got {value!r}."
             raise TypeError(msg)
-        if name == "recall" and not 0 < value <= 1:
-            msg = f"`recall` must be above 0 and at most 1, got {value!r}."
-            raise ValueError(msg)
-        if not 0 <= value < np.inf:
+        elif not 0 <= value < np.inf:
             msg = f"`{name}` must be finite and at least 0, got {value!r}."
             raise ValueError(msg)

@@ -15,63 +15,51 @@ from scim._core.nearest import nearest
 from scim._core.numba import threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-    Passing = NDArray[np.bool_] | NDArray[np.int64]
-    """Rows that pass a filter: a mask over offsets, or ascending offsets."""
+    from scim._core.types import Bools, Floats, Ints
+    from scim.index._files import Arrays
+
+    Hits = tuple[Floats, Ints]  # distances and ranks, (n, k)
+    Passing = Bools | Ints  # rows that pass a filter: a mask over offsets, or ascending offsets
 
 
 class Engine(ABC):
     """Rows of unit length, or zero, as one kind of index stores them."""
 
-    kind: ClassVar[str]
-    """Name of the kind, as :func:`scim.index.build` takes it."""
-
-    files: ClassVar[tuple[str, ...]]
-    """Names of the arrays that it is saved as."""
-
-    search_params: ClassVar[tuple[str, ...]] = ()
-    """Names of the search parameters beyond those of every kind."""
-
-    scanned: ClassVar[tuple[str, ...]] = ()
-    """Names of the large arrays that a search reads throughout; empty if those are all."""
-
+    kind: ClassVar[str]  # as `scim.index.build` takes it
+    files: ClassVar[tuple[str, ...]]  # names of the arrays that it is saved as
+    scanned: ClassVar[tuple[str, ...]] = ()  # the large ones that a search reads throughout; empty if all are
+    build_params: ClassVar[tuple[str, ...]] = ()  # what `scim.index.build` takes for this kind
+    search_params: ClassVar[tuple[str, ...]] = ()  # what a query takes for this kind
+    params: dict[str, Any]  # it was built with, and what was measured of it, as JSON types
     n_rows: int
     dim: int
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Parameters it was built with and what was measured of it, as JSON types."""
-        return {}
 
     @abstractmethod
     def compile_filter(self, passing: Passing) -> Any:
         """Return the rows that pass a filter in the form that :meth:`search` takes."""
 
     @abstractmethod
-    def search(
-        self, X: NDArray[np.float32], k: int, row_filter: Any, n_threads: int | None, **params: Any
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def search(self, X: Floats, k: int, row_filter: Any, n_threads: int | None, **params: Any) -> Hits:
         """Return distances and ranks (n, k), by distance and then by rank.
 
         `row_filter` is what `compile_filter` returned, or `None` for all rows; at least `k` rows pass.
         """
 
     @abstractmethod
-    def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+    def vectors(self, ranks: Ints, n: int | None = None) -> Floats:
         """Return the rows of these ranks, (n_ranks, dim), or the first `n` numbers of each."""
 
-    def offsets_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    def offsets_of(self, ranks: Ints) -> Ints:
         """Return the offsets of the rows of these ranks."""
         return ranks
 
-    def ranks_at(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    def ranks_at(self, offsets: Ints) -> Ints:
         """Return the ranks of the rows at these offsets."""
         return offsets
 
-    def ranks_in(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def ranks_in(self, mask: Bools) -> Ints:
         """Return the ranks, ascending, of the rows at the offsets where `mask` is true."""
         return np.flatnonzero(mask)
 
@@ -86,7 +74,7 @@ class Engine(ABC):
 
     @classmethod
     @abstractmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> Engine:
+    def restore(cls, arrays: Arrays, params: dict[str, Any]) -> Engine:
         """Return the engine that `arrays` and `params` were saved from."""
 
 
@@ -97,28 +85,20 @@ class ExactEngine(Engine):
     files: ClassVar[tuple[str, ...]] = ("rows",)
     search_params: ClassVar[tuple[str, ...]] = ("recall",)  # which is always 1
 
-    def __init__(self, rows: NDArray[np.float32]) -> None:
+    def __init__(self, rows: Floats) -> None:
         self.n_rows, self.dim = rows.shape
-        self._rows = rows
+        self._rows, self.params = rows, {}
 
-    def compile_filter(self, passing: Passing) -> NDArray[np.int64]:
+    def compile_filter(self, passing: Passing) -> Ints:
         """Return the ranks that pass, ascending; they are the offsets."""
         return np.flatnonzero(passing) if passing.dtype == np.bool_ else passing.astype(np.int64)
 
-    def search(
-        self,
-        X: NDArray[np.float32],
-        k: int,
-        row_filter: NDArray[np.int64] | None,
-        n_threads: int | None,
-        **params: Any,  # noqa: ARG002
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def search(self, X: Floats, k: int, row_filter: Ints | None, n_threads: int | None, **_: Any) -> Hits:
         """Return the exact nearest rows."""
-        n_measured = self.n_rows if row_filter is None else len(row_filter)
-        with threads(n_threads, work=X.size * n_measured):
+        with threads(n_threads, work=X.size * (self.n_rows if row_filter is None else len(row_filter))):
             return nearest(X, self._rows, k, which=row_filter)
 
-    def vectors(self, ranks: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+    def vectors(self, ranks: Ints, n: int | None = None) -> Floats:
         """Return the rows of these ranks, or the first `n` numbers of each."""
         return self._rows[ranks, :n]
 
@@ -127,6 +107,6 @@ class ExactEngine(Engine):
         return {"rows": self._rows}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> ExactEngine:  # noqa: ARG003
+    def restore(cls, arrays: Arrays, params: dict[str, Any]) -> ExactEngine:  # noqa: ARG003
         """Return the engine of these rows."""
         return cls(arrays["rows"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from scim.index.filter import Column, LazyColumns
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,8 +25,8 @@ VERSION = 2
 HEADER = "index.json"
 REMEDY = "Build it again with `scim.index.build` and save it with overwrite=True."
 
-_KEYS = {"probe_factor": "reach", "rerank_factor": "depth", "filter_decay": "shrink", "ef_search": "effort"}
-"""Keys in the file of parameters that have another name in memory."""
+# Keys in the file of parameters that have another name in memory.
+KEYS = {"probe_factor": "reach", "rerank_factor": "depth", "filter_decay": "shrink", "ef_search": "effort"}
 
 
 def write_segments(folder: Path, segments: Sequence[Segment]) -> None:
@@ -35,40 +34,27 @@ def write_segments(folder: Path, segments: Sequence[Segment]) -> None:
     files: dict[str, Any] = {}
     entries = []
     for number, segment in enumerate(segments):
-        entry, arrays = _parts(segment)
-        entries.append(entry)
+        engine, columns = segment.engine, list(segment.columns.values())
+        arrays = dict(engine.arrays())
+        if segment.stored_ids is not None:
+            arrays["ids"] = segment.stored_ids
+        if segment.deleted is not None:
+            arrays["gone"] = segment.deleted
+        for position, column in enumerate(columns):
+            arrays |= {f"column{position}_{name}": array for name, array in column.arrays().items()}
         for name, array in arrays.items():
-            name_of_file = f"{name}.npy" if number == 0 else f"{name}.{number}.npy"
-            files[name_of_file] = _write(folder / name_of_file, array)
+            file = file_name(name, number)
+            files[file] = _write(folder / file, array)
+        entry: dict[str, Any] = {"kind": engine.kind, "n_rows": engine.n_rows, "dim": engine.dim}
+        entry |= {"params": renamed(engine.params, KEYS), "columns": [column.facts() for column in columns]}
+        entries.append({**entry, "arrays": list(arrays)})
     header = {"format": FORMAT, "version": VERSION, "segments": entries, "files": files}
     write_json(folder / HEADER, {**header, "sha256": digest_of(header)})
 
 
-def _parts(segment: Segment) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return the entry of a segment in the header, and its arrays."""
-    engine = segment.engine
-    arrays = dict(engine.arrays())
-    if segment.stored_ids is not None:
-        arrays["ids"] = segment.stored_ids
-    if segment.deleted is not None:
-        arrays["gone"] = segment.deleted
-    for number, column in enumerate(segment.columns.values()):
-        arrays |= {f"column{number}_{name}": array for name, array in column.arrays().items()}
-    entry = {
-        "kind": engine.kind,
-        "n_rows": engine.n_rows,
-        "dim": engine.dim,
-        "params": renamed(engine.params, _KEYS),
-        "columns": [column.facts() for column in segment.columns.values()],
-        "arrays": list(arrays),
-    }
-    return entry, arrays
-
-
-def params_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters in the entry of a segment, by their names in memory."""
-    params: dict[str, Any] = renamed(entry["params"], {key: name for name, key in _KEYS.items()})
-    return params
+def file_name(name: str, number: int) -> str:
+    """Return the name of the file of an array of the segment with this number."""
+    return f"{name}.{number}.npy" if number else f"{name}.npy"
 
 
 def renamed(content: Any, names: Mapping[str, str]) -> Any:
@@ -83,50 +69,36 @@ def _write(file: Path, array: NDArray[Any]) -> dict[str, Any]:
         array.flush()  # type: ignore[attr-defined]  # a memory map that was filled while the index was built
     else:
         np.save(file, array, allow_pickle=False)
-    return {
-        "shape": list(array.shape),
-        "dtype": array.dtype.str,
-        "bytes": file.stat().st_size,
-        "sha256": _checksum(file),
-    }
+    size, checksum = file.stat().st_size, _checksum(file)
+    return {"shape": list(array.shape), "dtype": array.dtype.str, "bytes": size, "sha256": checksum}
 
 
-class Arrays(Mapping[str, "NDArray[Any]"]):
+class Arrays:
     """The arrays of a saved segment by name, each opened when it is first read; those not `in_memory` are mapped.
 
-    Arrays that are read by `[]` are compared with their checksum first. Arrays that are too large to be read through
-    are opened with :meth:`unchecked`, by callers that check the parts they read. `names` gives the file of each array,
-    `entries` the entry of each file in the header.
+    Arrays that are read by `[]` are compared with their checksum first; :meth:`unchecked` is for those too large to be
+    read through. `names` gives the file of each array, `entries` the entry of each file in the header.
     """
 
     def __init__(
         self, folder: Path, names: Mapping[str, str], entries: Mapping[str, Any], in_memory: Collection[str]
     ) -> None:
-        self.folder, self._names, self._entries, self._in_memory = folder, names, entries, in_memory
+        self.folder, self.names, self._entries, self._in_memory = folder, names, entries, in_memory
         self.nbytes_in_memory = 0
         for file in names.values():
             _check_size(folder / file, entries[file])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        _check_content(self.folder / self._names[name], self._entries[self._names[name]])
+        _check_content(self.folder / self.names[name], self._entries[self.names[name]])
         return self.unchecked(name)
 
     def unchecked(self, name: str) -> NDArray[Any]:
         """Return an array without reading it."""
-        array = map_array(self.folder / self._names[name], self._entries[self._names[name]])
+        array = map_array(self.folder / self.names[name], self._entries[self.names[name]])
         if name not in self._in_memory:
             return array
         self.nbytes_in_memory += array.nbytes
         return np.array(array)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def read_columns(arrays: Arrays, facts: Sequence[Mapping[str, Any]], n_rows: int) -> LazyColumns:
@@ -135,9 +107,8 @@ def read_columns(arrays: Arrays, facts: Sequence[Mapping[str, Any]], n_rows: int
 
     def read(name: str) -> Column:
         prefix, entry = entries[name]
-        column = Column.restore(
-            entry, {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
-        )
+        parts = {key.removeprefix(prefix): arrays[key] for key in arrays.names if key.startswith(prefix)}
+        column = Column.restore(entry, parts)
         if column.n_rows != n_rows:
             msg = f"Column {name!r} has {column.n_rows} rows, expected {n_rows}. {REMEDY}"
             raise FormatError(msg)
@@ -165,8 +136,7 @@ def verify(path: str | os.PathLike[str]) -> None:
 def header_digest(path: str | os.PathLike[str]) -> str:
     """Return the sha256 of the header of a saved index, which identifies the folder in a manifest.
 
-    The header has the checksums of all files, so two folders of one digest hold the same, unless a file is damaged;
-    only the header is read, and compared with the digest in it.
+    The header, which alone is read, has the checksums of all files: undamaged folders of one digest hold the same.
     """
     return digest_of(read_header(Path(path)))
 
@@ -182,8 +152,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         msg = f"{str(file)!r} is not of a scim index: format {header.get('format')!r}, expected {FORMAT!r}."
         raise FormatError(msg)
     if header.get("version") != VERSION:
-        came = f"has version {header.get('version')!r}, this scim reads {VERSION}"
-        msg = f"{str(file)!r} {came}. Update scim, or: {REMEDY}"
+        version = header.get("version")
+        msg = f"{str(file)!r} has version {version!r}, this scim reads {VERSION}. Update scim, or: {REMEDY}"
         raise FormatError(msg)
     if header.pop("sha256", None) != digest_of(header):
         msg = f"{str(file)!r} has changed since it was saved. {REMEDY}"
@@ -194,9 +164,8 @@ def read_header(folder: Path) -> dict[str, Any]:
 def map_array(file: Path, entry: dict[str, Any]) -> NDArray[Any]:
     """Open an array by memory map; its size, shape and type must be those that were saved."""
     _check_size(file, entry)
-    # Copy-on-write maps count as writable, so kernels see the same type as for arrays in memory and are compiled
-    # once; nothing is ever written. An empty array cannot be mapped.
-    try:
+    # Kernels see copy-on-write maps as arrays in memory, and are compiled once; nothing is ever written.
+    try:  # an empty array cannot be mapped
         array: NDArray[Any] = np.asarray(np.load(file, mmap_mode="c" if 0 not in entry["shape"] else None))
     except ValueError as error:
         msg = f"{str(file)!r} is not a readable npy file ({error}). {REMEDY}"
@@ -213,8 +182,8 @@ def _check_size(file: Path, entry: dict[str, Any]) -> None:
         msg = f"{str(file)!r} is missing. {REMEDY}"
         raise FormatError(msg)
     if file.stat().st_size != entry["bytes"]:
-        came = f"has {file.stat().st_size} bytes, expected {entry['bytes']}"
-        msg = f"{str(file)!r} {came}: it is truncated or replaced. {REMEDY}"
+        n_bytes = f"{file.stat().st_size} bytes, expected {entry['bytes']}"
+        msg = f"{str(file)!r} has {n_bytes}: it is truncated or replaced. {REMEDY}"
         raise FormatError(msg)
 
 

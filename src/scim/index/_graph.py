@@ -1,7 +1,7 @@
 """An index of kind `graph`: a graph of neighbours, made by pynndescent and searched best-first by our own kernel.
 
-pynndescent saves itself by pickle only, and its search depends on the state of a generator that moves with each query.
-Here it makes the graph of nearest neighbours; the graph, made symmetric, is stored as two arrays.
+pynndescent saves itself by pickle only, and its search depends on a generator that moves with each query. Here its
+graph of nearest neighbours, made symmetric, is stored as two arrays.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from scim._core.topk import empty_heaps, sort_rows
 from scim.index._engine import ExactEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from scim._core.types import Bools, Floats, Ints, Ints32
+    from scim.index._engine import Hits
+    from scim.index._files import Arrays
+
 _ENTRIES = 4  # one in so many of the `ef_search` candidates is a landmark at the start
 _N_TASKS = 8  # walks at a time at most, each with a mark for every row
 _TIGHT = 0.25  # filter selectivity below which all passing rows are measured
@@ -36,19 +37,12 @@ class GraphEngine(ExactEngine):
 
     kind: ClassVar[str] = "graph"
     files: ClassVar[tuple[str, ...]] = ("rows", "starts", "targets", "landmarks")
+    build_params: ClassVar[tuple[str, ...]] = ("n_neighbors", "ef_search")
     search_params: ClassVar[tuple[str, ...]] = ("ef_search",)
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> None:
+    def __init__(self, arrays: dict[str, NDArray[Any]], params: dict[str, Any]) -> None:
         super().__init__(arrays["rows"])
-        self._starts: Ints = arrays["starts"]
-        self._targets: Ints32 = arrays["targets"]
-        self._landmarks: Ints = arrays["landmarks"]
-        self._params = params
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """`n_neighbors` and `ef_search` as given to :func:`scim.index.build`."""
-        return self._params
+        self._arrays, self.params = arrays, params
 
     @classmethod
     def from_rows(
@@ -62,20 +56,11 @@ class GraphEngine(ExactEngine):
         arrays: dict[str, NDArray[Any]] = {"rows": rows, "starts": starts, "targets": targets, "landmarks": landmarks}
         return cls(arrays, {"n_neighbors": int(n_neighbors), "ef_search": int(ef_search)})
 
-    def search(
-        self,
-        X: Floats,
-        k: int,
-        row_filter: Ints | None,
-        n_threads: int | None,
-        *,
-        ef_search: int | None = None,
-        **params: Any,  # noqa: ARG002  (there are no others)
-    ) -> tuple[Floats, Ints]:
+    def search(self, X: Floats, k: int, row_filter: Ints | None, n_threads: int | None, **params: Any) -> Hits:
         """Return the nearest rows; `ef_search` is the number of candidates that a walk holds."""
         selectivity = 1.0 if row_filter is None else len(row_filter) / self.n_rows
-        ef = int(max(k, self._params["ef_search"] if ef_search is None else ef_search) / selectivity)
-        n_measured = min(self.n_rows, ef * self._params["n_neighbors"])
+        ef = int(max(k, params.get("ef_search") or self.params["ef_search"]) / selectivity)
+        n_measured = min(self.n_rows, ef * self.params["n_neighbors"])
         with threads(n_threads, work=X.size * n_measured):
             if selectivity < _TIGHT or ef > _LARGE * self.n_rows:
                 return nearest(X, self._rows, k, which=row_filter)
@@ -86,15 +71,15 @@ class GraphEngine(ExactEngine):
                 distances[short], ranks[short] = nearest(X[short], self._rows, k, which=row_filter)
         return distances, ranks
 
-    def _walk(self, X: Floats, ef: int, row_filter: Ints | None) -> tuple[Floats, Ints]:
+    def _walk(self, X: Floats, ef: int, row_filter: Ints | None) -> Hits:
         # Many landmarks: around a query that lies between clusters, those near each of them.
-        n_entries = min(ef // _ENTRIES + 1, len(self._landmarks))
-        _, entries = nearest(X, self._rows, n_entries, which=self._landmarks)
+        landmarks, starts, targets = (self._arrays[name] for name in ("landmarks", "starts", "targets"))
+        _, entries = nearest(X, self._rows, min(ef // _ENTRIES + 1, len(landmarks)), which=landmarks)
         values, ranks = empty_heaps(len(X), ef)
         n_tasks = min(len(X), _N_TASKS)
         seen = np.zeros((n_tasks, self.n_rows), dtype=np.int32)
         done = np.empty((n_tasks, ef), dtype=np.bool_)
-        walk(X, self._rows, self._starts, self._targets, entries.astype(np.int32), seen, done, values, ranks)
+        walk(X, self._rows, starts, targets, entries.astype(np.int32), seen, done, values, ranks)
         if row_filter is not None:
             passes = np.zeros(self.n_rows, dtype=np.bool_)
             passes[row_filter] = True
@@ -105,12 +90,12 @@ class GraphEngine(ExactEngine):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays named in `files`."""
-        return {"rows": self._rows, "starts": self._starts, "targets": self._targets, "landmarks": self._landmarks}
+        return self._arrays
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> GraphEngine:
+    def restore(cls, arrays: Arrays, params: dict[str, Any]) -> GraphEngine:
         """Return the engine of these arrays."""
-        return cls(arrays, params)
+        return cls({name: arrays[name] for name in cls.files}, params)
 
 
 def neighbours_of(rows: Floats, n_neighbors: int, rng: np.random.Generator) -> Ints:
@@ -128,10 +113,7 @@ def neighbours_of(rows: Floats, n_neighbors: int, rng: np.random.Generator) -> I
 
 
 def link(rows: Floats, neighbours: Ints) -> tuple[Ints, Ints32]:
-    """Return links in both directions, the nearest, at most twice as many a row as it has neighbours.
-
-    Those of row i are `targets[starts[i] : starts[i + 1]]`.
-    """
+    """Return the `starts` and `targets` of links in both directions, the nearest, at most 2 * m a row."""
     n, m = neighbours.shape
     source = np.repeat(np.arange(n), m)
     target = neighbours.ravel()

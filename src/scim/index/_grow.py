@@ -8,17 +8,16 @@ import numpy as np
 
 from scim._core.cosine import unit_rows
 from scim.index._engine import ExactEngine
-from scim.index._make import BUILD_PARAMS, SegmentsSource, make_engine
+from scim.index._make import SegmentsSource, in_memory, make_engine
 from scim.index._segments import Segment, column_names, frame_of, ids_of, locate
-from scim.index.filter import Column, CombinedColumn, LazyColumns, Rows
+from scim.index.filter import Column, CombinedColumn, LazyColumns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-_MERGED_ROWS = 65_536
-"""Rows that are merged at most, so that neither memory nor the time of an append grows with the index."""
+_MERGED_ROWS = 65_536  # at most, so that neither memory nor the time of an append grows with the index
 
 
 def append(
@@ -52,8 +51,9 @@ def compact(segments: Sequence[Segment], rng: int | np.random.Generator | None, 
         msg = "All rows were deleted; an index needs at least one."
         raise ValueError(msg)
     first = segments[0].engine
-    params = {name: value for name, value in first.params.items() if name in BUILD_PARAMS}
-    engine = make_engine(first.kind, SegmentsSource(segments, ids), rng, n_threads, **params)
+    params = {name: value for name, value in first.params.items() if name in first.build_params}
+    source = SegmentsSource(segments, ids)
+    engine = make_engine(first.kind, source, np.random.default_rng(rng), n_threads, in_memory, **params)
     order = engine.ranks_at(np.arange(engine.n_rows))
     frame = frame_of(segments, ids, column_names(segments), {})
     columns = {str(name): Column.of(str(name), frame[name]).take(order) for name in frame}
@@ -61,10 +61,9 @@ def compact(segments: Sequence[Segment], rng: int | np.random.Generator | None, 
 
 
 def merge_small(segments: Sequence[Segment]) -> list[Segment]:
-    """Return segments in which small exact ones that follow each other are merged; the first stays as it is.
+    """Return segments in which small exact ones that follow each other are merged, without their deleted rows.
 
-    One segment is searched in less time than several. Deleted rows of merged segments are dropped: their ids may be
-    appended again.
+    The first stays as it is. One segment is searched in less time than several.
     """
     runs: list[list[Segment]] = []
     for segment in segments[1:]:
@@ -90,6 +89,6 @@ def _merge(run: Sequence[Segment]) -> list[Segment]:
     def read(name: str) -> Column:
         combined = CombinedColumn(name, [part.columns.get(name) for part in run])
         # Coded once more, without the values that only deleted rows have.
-        return Column.of(name, combined.take([*map(Rows, which, kept)], len(ids)).decode())
+        return Column.of(name, combined.take([*zip(which, kept, strict=True)], len(ids)).decode())
 
     return [Segment(ExactEngine(units[order]), ids[order], LazyColumns(column_names(run), read))]

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import check_count, new_folder, release_pages
+from scim._core import check_count, check_range, new_folder, refuse_absent, release_pages
 from scim._core.cosine import unit_rows
-from scim.index._check import (
-    check_allowed,
-    check_distance,
-    check_ids,
-    check_matrix,
-    check_present,
-    check_search_params,
-    check_wanted,
-)
+from scim.index._check import check_allowed, check_ids, check_matrix, check_search_params, check_wanted
 from scim.index._files import HEADER, write_segments
 from scim.index._grow import append, compact, delete
-from scim.index._search import Neighbors, Search, find, find_distinct, find_within
-from scim.index._segments import column_names, frame_of, ids_of, vectors_of
-from scim.index.filter import Filter, columns_of
+from scim.index._search import Neighbors, RadiusNeighbors, Search, find, find_distinct, find_within
+from scim.index._segments import column_names, frame_of, ids_of, merged, vectors_of
+from scim.index.filter import CombinedColumn, Filter, columns_of
 
 if TYPE_CHECKING:
     import os
@@ -32,9 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from scim.index._search import RadiusNeighbors
     from scim.index._segments import Segment
-    from scim.index.filter import CombinedColumn
     from scim.index.filter._column import Table
 
 _BATCH = 8192  # queries that are searched together, so that memory does not grow with their number
@@ -44,9 +33,8 @@ _N_FILTERS = 16  # compiled filters that are cached
 class Index:
     """Rows of unit length with an id each, and their nearest neighbours of any vector.
 
-    Made by :func:`scim.index.build` or :func:`scim.index.open`. It has one segment that was built, and further ones:
-    rows that were appended, which are searched exactly, and folders that were opened beside the first. All segments
-    are searched, until :meth:`compact` makes one of them.
+    Made by :func:`scim.index.build` or :func:`scim.index.open`. All segments are searched: the one that was built, rows
+    that were appended, and folders that were opened beside the first. :meth:`compact` makes one of them.
     """
 
     def __init__(self, segments: Sequence[Segment]) -> None:
@@ -93,19 +81,16 @@ class Index:
 
     @property
     def nbytes(self) -> dict[str, int]:
-        """Bytes of what a search reads throughout, by name: what is best kept in memory.
+        """Bytes, by name, of what a search reads throughout, not for candidates only: what is best kept in memory.
 
-        Not included: what is read for candidates and hits only, as the low bytes of an `ivf` index, and the cached
-        filters, a byte a row each at most and sixteen of them.
+        Up to sixteen cached filters of at most a byte a row are not included.
         """
-        total: dict[str, int] = {}
+        total = Counter[str]()
         for segment in self._segments:
-            parts = dict(segment.engine.resident)
-            parts["columns"] = sum(column.codes.nbytes for column in segment.columns.values())
-            parts["ids"] = 0 if segment.stored_ids is None else segment.stored_ids.nbytes
-            for name, size in parts.items():
-                total[name] = total.get(name, 0) + size
-        return total
+            total.update(segment.engine.resident)
+            total["columns"] += sum(column.codes.nbytes for column in segment.columns.values())
+            total["ids"] += 0 if segment.stored_ids is None else segment.stored_ids.nbytes
+        return dict(total)
 
     def __repr__(self) -> str:
         appended = f" ({self.n_appended:,} appended)" if self.n_appended else ""
@@ -124,20 +109,18 @@ class Index:
     ) -> Neighbors:
         """Return the `k` nearest rows of each query.
 
-        The distance is 1 - dot of the rows scaled to unit length, at least 0 and at most 2.
-        A row of zeros, as a query or in the index, has dot 0 with everything: its distances are all 1.
+        The distance, 0 to 2, is 1 - dot of the rows scaled to unit length; that of a row of zeros to any other is 1.
         Ties go by id, ascending. A result does not depend on the number of threads, nor on the other queries.
 
         Parameters
         ----------
         X
-            Queries (n, dim), float16, float32 or float64, of any length but finite;
-            a single query of shape (dim,) gives a result of shape (1, k).
+            Queries (n, dim), or a single one (dim,), float16, float32 or float64, finite, of any length.
         k
             Number of neighbours, at least 1; may exceed the number of rows.
         where
-            Only rows that pass are neighbours: a filter over :attr:`columns`, as
-            `"tissue in ['lung', 'blood'] and not age < 30"`. It is compiled once, for all queries with it.
+            Filter over :attr:`columns`, as `"tissue in ['lung', 'blood'] and not age < 30"`; only rows that pass are
+            neighbours. It is compiled once, for all queries with it.
         allowed
             Ids of the rows that may be neighbours, in any order; ids that the index does not have are ignored.
             With any filter there are never fewer than min(k, number of passing rows) neighbours.
@@ -146,10 +129,9 @@ class Index:
         n_threads
             Number of threads; default `scim.settings.n_threads`.
         search_params
-            `recall` (an `ivf` index): share of the true neighbours to find, instead of the one it was built for;
-            or `probe_factor`, how many lists to probe (how far beyond the candidates, as a share of their distance),
-            and `rerank_factor`, how many candidates more than `k` to re-rank (as a share of k).
-            `ef_search` (a `graph`): candidates that a walk holds.
+            Of an `ivf` index `recall`, the share of the true neighbours to find; or `probe_factor`, how far beyond the
+            candidates to probe lists (as a share of their distance), and `rerank_factor`, how many candidates more than
+            `k` to re-rank (as a share of k). Of a `graph` `ef_search`, the candidates that a walk holds.
 
         Returns
         -------
@@ -198,7 +180,7 @@ class Index:
         max_distance
             Largest cosine distance, 0 to 2.
         limit
-            Number of neighbours of a query at most, the nearest; default: all.
+            Largest number of neighbours of a query, the nearest; default: all.
         where, allowed, n_threads, search_params
             As for :meth:`query`.
 
@@ -207,26 +189,19 @@ class Index:
         `RadiusNeighbors` with `distances`, `ids` and `starts`. An index that is not exact finds as large a share of
         the rows as of the nearest: those close to `max_distance` are missed most.
         """
-        radius = check_distance(max_distance)
+        check_range("max_distance", max_distance, 2)
         if limit is not None:
             check_count("limit", limit)
         queries = check_matrix(X, what="queries", dim=self.dim)
-
-        def query(chunk: NDArray[Any], k: int) -> Neighbors:
-            return self.query(chunk, k, where=where, allowed=allowed, n_threads=n_threads, **search_params)
-
-        query(queries[:0], 1)  # refuses wrong arguments, whatever the number of rows and queries
-        return find_within(query, queries, radius, self.n_rows if limit is None else min(limit, self.n_rows))
+        options: dict[str, Any] = {"where": where, "allowed": allowed, "n_threads": n_threads, **search_params}
+        self.query(queries[:0], 1, **options)  # refuses wrong arguments, whatever the number of rows and queries
+        most = self.n_rows if limit is None else min(limit, self.n_rows)
+        return find_within(lambda chunk, k: self.query(chunk, k, **options), queries, float(max_distance), most)
 
     def select(self, where: str) -> NDArray[np.int64]:
         """Return the ids of the rows that pass a filter, ascending."""
         parsed = self._parse(where)
-        ids = [segment.select(parsed) for segment in self._segments]
-        if len(ids) == 1:
-            return ids[0]
-        spans = [segment.span for segment in self._segments]
-        ascending = all(before[1] < after[0] for before, after in itertools.pairwise(spans))
-        return np.concatenate(ids) if ascending else np.sort(np.concatenate(ids))
+        return merged([segment.select(parsed) for segment in self._segments])
 
     def obs(self, ids: ArrayLike, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return columns of `obs` of rows, a frame indexed by id in the order of `ids`.
@@ -236,7 +211,8 @@ class Index:
         KeyError
             An id or a column does not exist.
         """
-        names = self.columns if columns is None else check_present("columns", list(columns), self.columns)
+        names = self.columns if columns is None else list(columns)
+        refuse_absent(names, self.columns, of="the index")
         return frame_of(self._segments, check_wanted(ids), names, self._combined)
 
     def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
@@ -252,8 +228,7 @@ class Index:
     def append(self, X: ArrayLike, ids: ArrayLike | None = None, *, obs: Table | None = None) -> None:
         """Add rows, which are found from the next query on.
 
-        Appended rows are searched exactly, beside the index: 10,000 of 128 numbers add about 0.25 ms to a query.
-        When they have become many, :meth:`compact`.
+        They are searched exactly, until :meth:`compact`: 10,000 of 128 numbers add about 0.25 ms to a query.
 
         Parameters
         ----------
@@ -325,14 +300,12 @@ class Index:
 
     def _compile_filter(self, where: str | None, allowed: NDArray[np.int64] | None) -> list[tuple[int, Any]]:
         """Return of each segment the number of passing rows and the filter compiled for its engine."""
-        if allowed is not None:
-            parsed = None if where is None else self._parse(where)
-            return [segment.compile_filter(parsed, allowed) for segment in self._segments]
-        filters = self._filters.pop(where, None)
+        filters = self._filters.pop(where, None) if allowed is None else None
         if filters is None:
             parsed = None if where is None else self._parse(where)
-            filters = [segment.compile_filter(parsed, None) for segment in self._segments]
-        self._filters[where] = filters  # the last used is last
+            filters = [segment.compile_filter(parsed, allowed) for segment in self._segments]
+        if allowed is None:
+            self._filters[where] = filters  # the last used is last
         while len(self._filters) > _N_FILTERS:
             self._filters.popitem(last=False)
         return filters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scim._core.types import Floats, Ints
     from scim.index._engine import Engine
     from scim.index._segments import Segment
 
-    Ranks = NDArray[np.int64] | slice
+    Ranks = Ints | slice
+    Allocate = Callable[[str, tuple[int, ...], Any], NDArray[Any]]  # makes an array by name, shape and dtype
 
 KINDS: dict[str, type[Engine]] = {"exact": ExactEngine, "ivf": IvfEngine, "graph": GraphEngine}
-BUILD_PARAMS = ("recall", "n_lists", "n_neighbors", "ef_search")
-"""Parameters that an engine records and that it can be built with again."""
 
 CHUNK = 65_536  # rows that are read at a time
 _LEAST_WORK = 64  # multiplications for each number of the rows that building takes at least
@@ -41,17 +40,11 @@ class Source(Protocol):
     dim: int
     n_chunks: int
 
-    def take(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+    def take(self, ranks: Ints) -> Floats:
         """Return the rows of these ranks."""
 
-    def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
+    def chunks(self) -> Iterator[tuple[Ranks, Floats]]:
         """Yield all rows in chunks, with their ranks."""
-
-
-class Allocate(Protocol):
-    """Allocates an array: in memory, or in a file."""
-
-    def __call__(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]: ...
 
 
 def in_memory(name: str, shape: tuple[int, ...], dtype: Any) -> Any:  # noqa: ARG001  (a file would have a name)
@@ -60,49 +53,30 @@ def in_memory(name: str, shape: tuple[int, ...], dtype: Any) -> Any:  # noqa: AR
 
 
 def make_engine(
-    kind: str,
-    source: Source,
-    rng: int | np.random.Generator | None,
-    n_threads: int | None,
-    allocate: Allocate = in_memory,
-    **params: Any,
+    kind: str, source: Source, rng: np.random.Generator, n_threads: int | None, allocate: Allocate, **params: Any
 ) -> Engine:
     """Build an engine from unit rows by rank."""
-    generator = np.random.default_rng(rng)
     with threads(n_threads, work=source.n_rows * source.dim * _LEAST_WORK):
         if kind == "ivf":
-            return build_ivf(source, generator, allocate, **params)
+            return build_ivf(source, rng, allocate, **params)
         rows = source.take(np.arange(source.n_rows))
-        return ExactEngine(rows) if kind == "exact" else GraphEngine.from_rows(rows, generator, **params)
-
-
-def check_params(kind: str, params: dict[str, Any]) -> None:
-    """Refuse parameters that a kind does not take."""
-    builders: dict[str, tuple[Callable[..., Any] | None, int]] = {
-        "ivf": (build_ivf, 3), "graph": (GraphEngine.from_rows, 2), "exact": (None, 0)
-    }  # fmt: skip
-    function, n_first = builders[kind]
-    known = list(inspect.signature(function).parameters)[n_first:] if function else []
-    unknown = sorted(set(params) - set(known))
-    if unknown:
-        msg = f"Unknown parameter {unknown[0]!r} of an index of kind {kind!r}; it takes {known or 'none'}."
-        raise TypeError(msg)
+        return ExactEngine(rows) if kind == "exact" else GraphEngine.from_rows(rows, rng, **params)
 
 
 class MatrixSource:
     """The rows of a matrix with an id each, scaled to unit length when they are read; a memory map chunk by chunk."""
 
-    def __init__(self, X: NDArray[Any], ids: NDArray[np.int64]) -> None:
+    def __init__(self, X: NDArray[Any], ids: Ints) -> None:
         self.n_rows, self.dim = X.shape
         self.n_chunks = -(-self.n_rows // CHUNK)
         self._X = X
         self._row_of_rank = None if (ids[1:] > ids[:-1]).all() else np.argsort(ids)
 
-    def rows_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    def rows_of(self, ranks: Ints) -> Ints:
         """Return the positions in the matrix of the rows of these ranks."""
         return ranks if self._row_of_rank is None else self._row_of_rank[ranks]
 
-    def take(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+    def take(self, ranks: Ints) -> Floats:
         """Return the rows of these ranks."""
         numbers = self.rows_of(ranks)
         out = np.empty((len(ranks), self.dim), dtype=np.float32)
@@ -112,7 +86,7 @@ class MatrixSource:
             release_pages(self._X)
         return out
 
-    def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
+    def chunks(self) -> Iterator[tuple[Ranks, Floats]]:
         """Yield all rows in the order of the matrix."""
         ranks = None
         if self._row_of_rank is not None:
@@ -127,16 +101,16 @@ class MatrixSource:
 class SegmentsSource:
     """The rows of segments, as they are stored, in the order of ascending ids."""
 
-    def __init__(self, segments: Sequence[Segment], ids: NDArray[np.int64]) -> None:
+    def __init__(self, segments: Sequence[Segment], ids: Ints) -> None:
         self._segments, self._ids = segments, ids
         self.n_rows, self.dim = len(ids), segments[0].engine.dim
         self.n_chunks = -(-self.n_rows // CHUNK)
 
-    def take(self, ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+    def take(self, ranks: Ints) -> Floats:
         """Return the rows of these ranks."""
         return vectors_of(self._segments, self._ids[ranks])
 
-    def chunks(self) -> Iterator[tuple[Ranks, NDArray[np.float32]]]:
+    def chunks(self) -> Iterator[tuple[Ranks, Floats]]:
         """Yield all rows in the order of their ids."""
         for start in range(0, self.n_rows, CHUNK):
             chunk = slice(start, min(start + CHUNK, self.n_rows))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scim._core import FormatError, check_choice, logger
 from scim.index._check import check_allowed
-from scim.index._files import HEADER, REMEDY, Arrays, params_of, read_columns, read_header
+from scim.index._files import HEADER, KEYS, REMEDY, Arrays, file_name, read_columns, read_header, renamed
 from scim.index._grow import merge_small
 from scim.index._index import Index
 from scim.index._make import KINDS
@@ -30,14 +30,13 @@ def open(  # noqa: A001  (used as `scim.index.open`)
 ) -> Index:
     """Open a saved index by memory map, in a time that does not depend on its size; or several as one.
 
-    Rows that come later can thus be an index of their own, and the first need not be written again: several folders
-    give the results of one index of all their rows. Small exact ones, together of up to 65,536 rows, are held in
-    memory as one segment; each further one adds its own time to a query. :meth:`Index.save` writes all of them into
-    one folder, :meth:`Index.compact` makes one segment of all.
+    Several folders give the results of one index of all their rows, so that later rows can be an index by themselves.
+    Small exact ones, together of up to 65,536 rows, are held in memory as one segment; each further one adds its time
+    to a query. :meth:`Index.save` writes all of them into one folder, :meth:`Index.compact` makes one segment of all.
 
-    A damaged index never returns results: names and sizes of the files are checked at once; the content of small files
-    and of ids too; columns of `obs` when a filter first uses them; the rows of an `ivf` index list by list, each when a
-    query first probes it. :func:`scim.index.verify` checks everything.
+    A damaged index never returns results: sizes of all files and content of small ones are checked at once, columns of
+    `obs` when a filter first uses them, each list of an `ivf` index when a query first probes it.
+    :func:`scim.index.verify` checks everything.
 
     Parameters
     ----------
@@ -45,9 +44,8 @@ def open(  # noqa: A001  (used as `scim.index.open`)
         Folder that `Index.save` or `scim.index.build` wrote; or several, of different ids and as many columns. The
         first gives the kind and the parameters of the index.
     resident
-        What is read into memory. `"none"`: nothing, the system caches what is used as long as there is room.
+        What is read into memory, and logged. `"none"`: nothing, the system caches what is used while there is room.
         `"codes"`: what a search reads throughout, see :attr:`Index.nbytes`. `"all"`: all of the rows.
-        The bytes are logged.
     without
         Ids of rows that count as deleted, in any order; ids that no folder has are ignored.
 
@@ -84,9 +82,8 @@ def _check_compatible(folders: Sequence[Path], parts: Sequence[Sequence[Segment]
             came = f"{str(folders[0])!r} has {dim} columns, {str(folder)!r} {part[0].engine.dim}"
             msg = f"{came}; open indexes of one embedding."
             raise FormatError(msg)
-    by_span = sorted(
-        ((number, segment) for number, part in enumerate(parts) for segment in part), key=lambda pair: pair[1].span
-    )
+    numbered = ((number, segment) for number, part in enumerate(parts) for segment in part)
+    by_span = sorted(numbered, key=lambda pair: pair[1].span)
     for position, (number, segment) in enumerate(by_span):
         for next_number, next_segment in by_span[position + 1 :]:
             if next_segment.span[0] > segment.span[1]:
@@ -109,8 +106,7 @@ def _segment(folder: Path, header: dict[str, Any], number: int, resident: Reside
     if entry["kind"] not in KINDS:
         msg = f"{str(folder / HEADER)!r} has kind {entry['kind']!r}, expected one of {sorted(KINDS)}. {REMEDY}"
         raise FormatError(msg)
-    suffix = f".{number}.npy" if number else ".npy"
-    names = {name: name + suffix for name in entry["arrays"]}
+    names = {name: file_name(name, number) for name in entry["arrays"]}
     kind = KINDS[entry["kind"]]
     absent = sorted({*kind.files} - set(names)) + sorted(set(names.values()) - set(header["files"]))
     if absent:
@@ -118,13 +114,12 @@ def _segment(folder: Path, header: dict[str, Any], number: int, resident: Reside
         raise FormatError(msg)
     in_memory = {"none": (), "codes": kind.scanned or kind.files, "all": tuple(names)}[resident]
     arrays = Arrays(folder, names, header["files"], in_memory)
-    engine = kind.restore(arrays, params_of(entry))
+    engine = kind.restore(arrays, renamed(entry["params"], {key: name for name, key in KEYS.items()}))
     if (engine.n_rows, engine.dim) != (entry["n_rows"], entry["dim"]):
         came = f"{engine.n_rows} x {engine.dim} rows, expected {entry['n_rows']} x {entry['dim']}"
         msg = f"{str(folder)!r} holds {came}. {REMEDY}"
         raise FormatError(msg)
-    ids = arrays["ids"] if "ids" in names else None
-    deleted = arrays["gone"] if "gone" in names else None
+    ids, deleted = (arrays[name] if name in names else None for name in ("ids", "gone"))
     for name, array in (("ids", ids), ("gone", deleted)):
         if array is not None and array.shape != (engine.n_rows,):
             msg = f"{str(folder / names[name])!r} has shape {array.shape}, expected {(engine.n_rows,)}. {REMEDY}"

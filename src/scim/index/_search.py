@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scim._core.numba import njit_parallel, prange, threads
-from scim._core.topk import sort_rows
+from scim._core.topk import empty_heaps, sort_rows
 from scim.index._segments import vectors_of
 
 if TYPE_CHECKING:
@@ -25,10 +25,8 @@ _SORTING = 64  # multiplications that sorting one hit takes as long as
 _SPARE = 16  # hits that are searched beyond those wanted, in case some are duplicates
 _HEAD = 16  # numbers of a row that are compared first: most queries have no duplicates
 _FIRST = 64  # neighbours that a radius query searches at first; four times as many where those do not suffice
-_SAME = np.float32(3e-5)
-"""Difference of entries of unit rows up to which they are the same: a stored row is exact to half of it."""
-_EVEN = np.float32(4e-5)
-"""Largest difference of the distances of equal rows: one may be coded, with an error each entry, the other not."""
+_SAME = np.float32(3e-5)  # largest difference of equal entries of unit rows: a stored row is exact to half of it
+_EVEN = np.float32(4e-5)  # largest difference of distances of equal rows: one may be coded, with errors, the other not
 
 
 class Neighbors(NamedTuple):
@@ -68,8 +66,7 @@ class Search(NamedTuple):
     """The segments to search and how, the same for all queries of a call."""
 
     segments: Sequence[Segment]
-    filters: Sequence[tuple[int, Any]]
-    """Of each segment the number of passing rows, and its compiled filter; `None` for all rows."""
+    filters: Sequence[tuple[int, Any]]  # of each segment: number of passing rows, compiled filter (`None`: all rows)
     n_threads: int | None
     params: Mapping[str, Any]
 
@@ -100,7 +97,7 @@ def find(search: Search, X: Floats, k: int) -> Hits:
 def find_distinct(search: Search, X: Floats, k: int) -> Hits:
     """Do the same without duplicates, `inf` and -1 behind; more hits are searched where too few are left."""
     n_passing = search.n_passing
-    out = np.full((len(X), k), np.inf, dtype=np.float32), np.full((len(X), k), -1, dtype=np.int64)
+    out = empty_heaps(len(X), k)
     short, wanted = np.arange(len(X)), min(n_passing, k + _SPARE)
     while len(short):
         distances, ids = find(search, X[short], wanted)
@@ -131,8 +128,7 @@ def find_within(
             distances[number], ids[number] = near.distances[row, :n], near.ids[row, :n]
         left = left[inside == k] if k < most else left[:0]
         k = min(4 * k, most)
-    starts = np.zeros(len(X) + 1, dtype=np.int64)
-    starts[1:] = np.cumsum([len(hits) for hits in ids])
+    starts = np.cumsum([0, *map(len, ids)])
     no_distance, no_id = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
     return RadiusNeighbors(np.concatenate([no_distance, *distances]), np.concatenate([no_id, *ids]), starts)
 
@@ -140,8 +136,7 @@ def find_within(
 def duplicates(distances: Floats, ids: Ints, vectors: Vectors) -> Bools:
     """Return which hits equal an earlier hit of their query, (n, k).
 
-    Only hits at the same distance can be equal, so only their rows are read, with `vectors`: their first numbers, and
-    all numbers where those are equal.
+    Only rows at the same distance are read, with `vectors`: their first numbers, and where those are equal all numbers.
     """
     equal = _equal(distances, ids, vectors, _HEAD)
     queries = np.flatnonzero(equal.any(axis=1))

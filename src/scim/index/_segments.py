@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from scim._core.numba import threads
-from scim.index.filter import CombinedColumn, Rows
+from scim.index.filter import CombinedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from scim._core.types import Bools, Floats, Ints
     from scim.index._engine import Engine
     from scim.index.filter import Column, Filter
 
@@ -23,29 +22,15 @@ _CODES = 8  # codes that are tested in the time of a multiplication: a million r
 
 
 class Segment:
-    """One engine, with the ids and columns of its rows.
+    """One engine, with the ids of its rows by rank, ascending (`None`: 0 ... n - 1), and their columns by offset.
 
-    Parameters
-    ----------
-    engine
-        Finds rows by rank.
-    ids
-        Ids by rank, ascending; `None` for 0 ... n - 1.
-    columns
-        Columns of `obs`, by offset.
-    deleted
-        Tombstones: whether the row at each offset was deleted; `None` if none was.
+    `deleted` are tombstones: whether the row at each offset was deleted; `None` if none was.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        ids: NDArray[np.int64] | None,
-        columns: Mapping[str, Column],
-        deleted: NDArray[np.bool_] | None = None,
+        self, engine: Engine, ids: Ints | None, columns: Mapping[str, Column], deleted: Bools | None = None
     ) -> None:
-        self.engine, self.columns, self.deleted = engine, columns, deleted
-        self.stored_ids = ids
+        self.engine, self.stored_ids, self.columns, self.deleted = engine, ids, columns, deleted
         self.n_deleted = 0 if deleted is None else int(np.count_nonzero(deleted))
 
     @property
@@ -54,7 +39,7 @@ class Segment:
         return self.engine.n_rows - self.n_deleted
 
     @property
-    def ids(self) -> NDArray[np.int64]:
+    def ids(self) -> Ints:
         """Ids of the rows that were not deleted, ascending."""
         ids = np.arange(self.engine.n_rows) if self.stored_ids is None else self.stored_ids
         return ids if self.deleted is None else np.delete(ids, self.engine.ranks_at(np.flatnonzero(self.deleted)))
@@ -65,11 +50,11 @@ class Segment:
         ids = self.stored_ids
         return (0, self.engine.n_rows - 1) if ids is None else (int(ids[0]), int(ids[-1]))
 
-    def ids_of(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    def ids_of(self, ranks: Ints) -> Ints:
         """Return the ids of ranks."""
         return ranks if self.stored_ids is None else self.stored_ids[ranks]
 
-    def locate(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def locate(self, ids: Ints) -> tuple[Ints, Bools]:
         """Return the ranks of ids, in their order, and which of them this segment has, not deleted."""
         first, last = self.span
         ranks, present = ids - first, (ids >= first) & (ids <= last)
@@ -81,7 +66,7 @@ class Segment:
             present[present] = ~self.deleted[self.engine.offsets_of(ranks[present])]
         return ranks, present
 
-    def compile_filter(self, parsed: Filter | None, allowed: NDArray[np.int64] | None) -> tuple[int, Any]:
+    def compile_filter(self, parsed: Filter | None, allowed: Ints | None) -> tuple[int, Any]:
         """Return the number of rows that pass, and the filter compiled for the engine; `None` if all pass.
 
         `allowed` are ascending distinct ids.
@@ -102,11 +87,11 @@ class Segment:
         passing[offsets] = True
         return len(offsets), self.engine.compile_filter(passing)
 
-    def select(self, parsed: Filter) -> NDArray[np.int64]:
+    def select(self, parsed: Filter) -> Ints:
         """Return the ids of the rows that pass, ascending."""
         return self.ids_of(self.engine.ranks_in(self._mask(parsed)))
 
-    def _mask(self, parsed: Filter | None) -> NDArray[np.bool_]:
+    def _mask(self, parsed: Filter | None) -> Bools:
         """Return which offsets have a row that passes and was not deleted."""
         if parsed is None:
             return np.ones(self.engine.n_rows, dtype=np.bool_) if self.deleted is None else ~self.deleted
@@ -114,26 +99,20 @@ class Segment:
             mask = parsed.mask(self.columns, self.engine.n_rows)
         return mask if self.deleted is None else np.greater(mask, self.deleted, out=mask)
 
-    def without(self, ranks: NDArray[np.int64]) -> Segment:
+    def without(self, ranks: Ints) -> Segment:
         """Return the segment with further rows deleted."""
         deleted = np.zeros(self.engine.n_rows, dtype=np.bool_) if self.deleted is None else self.deleted.copy()
         deleted[self.engine.offsets_of(ranks)] = True
         return Segment(self.engine, self.stored_ids, self.columns, deleted)
 
 
-class Located(NamedTuple):
-    """Ids that one segment has."""
-
-    segment: Segment
-    which: NDArray[np.int64]
-    """Their positions among the ids that were located."""
-    ranks: NDArray[np.int64]
-    """Their ranks in the segment."""
-
-
-def ids_of(segments: Sequence[Segment]) -> NDArray[np.int64]:
+def ids_of(segments: Sequence[Segment]) -> Ints:
     """Return the ids of all rows that were not deleted, ascending."""
-    parts = [segment.ids for segment in segments]
+    return merged([segment.ids for segment in segments])
+
+
+def merged(parts: Sequence[Ints]) -> Ints:
+    """Return all of several ascending lists, ascending."""
     return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts), kind="stable")  # quick where runs ascend
 
 
@@ -142,12 +121,12 @@ def column_names(segments: Sequence[Segment]) -> list[str]:
     return list(dict.fromkeys(name for segment in segments for name in segment.columns))
 
 
-def locate(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Located]:
-    """Return which segment has which of the ids."""
+def locate(segments: Sequence[Segment], ids: Ints) -> list[tuple[Segment, Ints, Ints]]:
+    """Return for each segment the positions of those ids that it has, and their ranks in it."""
     located, missing = [], np.ones(len(ids), dtype=np.bool_)
     for segment in segments:
         ranks, present = segment.locate(ids)
-        located.append(Located(segment, np.flatnonzero(present), ranks[present]))
+        located.append((segment, np.flatnonzero(present), ranks[present]))
         missing &= ~present
     if missing.any():
         msg = f"{missing.sum()} of {len(ids)} ids are not in the index, the first is {ids[np.argmax(missing)]}."
@@ -155,11 +134,11 @@ def locate(segments: Sequence[Segment], ids: NDArray[np.int64]) -> list[Located]
     return located
 
 
-def vectors_of(segments: Sequence[Segment], ids: NDArray[np.int64], n: int | None = None) -> NDArray[np.float32]:
+def vectors_of(segments: Sequence[Segment], ids: Ints, n: int | None = None) -> Floats:
     """Return the rows of ids, (n_ids, dim), or the first `n` numbers of each."""
     located = locate(segments, ids)
     if len(located) == 1:  # all ids, in their order
-        return segments[0].engine.vectors(located[0].ranks, n)
+        return segments[0].engine.vectors(located[0][2], n)
     dim = segments[0].engine.dim
     out = np.empty((len(ids), dim if n is None else min(n, dim)), dtype=np.float32)
     for segment, which, ranks in located:
@@ -168,17 +147,14 @@ def vectors_of(segments: Sequence[Segment], ids: NDArray[np.int64], n: int | Non
 
 
 def frame_of(
-    segments: Sequence[Segment], ids: NDArray[np.int64], columns: Sequence[str], combined: dict[str, CombinedColumn]
+    segments: Sequence[Segment], ids: Ints, columns: Sequence[str], combined: dict[str, CombinedColumn]
 ) -> pd.DataFrame:
-    """Return columns of `obs` of ids, a frame indexed by id.
-
-    Combined columns of several segments are kept in `combined` for the next call.
-    """
-    rows = [Rows(which, segment.engine.offsets_of(ranks)) for segment, which, ranks in locate(segments, ids)]
+    """Return columns of `obs` of ids, a frame indexed by id; `combined` keeps combined columns for the next call."""
+    rows = [(which, segment.engine.offsets_of(ranks)) for segment, which, ranks in locate(segments, ids)]
     frame = pd.DataFrame(index=pd.Index(ids, name="id"))
     for name in columns:
         if len(segments) == 1:
-            frame[name] = segments[0].columns[name].decode(rows[0].offsets).array
+            frame[name] = segments[0].columns[name].decode(rows[0][1]).array
             continue
         if name not in combined:
             combined[name] = CombinedColumn(name, [segment.columns.get(name) for segment in segments])

@@ -17,14 +17,8 @@ Kind: TypeAlias = Literal["text", "number", "bool"]
 
 CODE_TYPES = (np.uint8, np.uint16, np.uint32)
 
-_INFERRED: dict[str, Kind] = {
-    "string": "text",
-    "empty": "text",
-    "boolean": "bool",
-    "integer": "number",
-    "floating": "number",
-    "mixed-integer-float": "number",
-}
+_INFERRED: dict[str, Kind] = {"string": "text", "empty": "text", "boolean": "bool"}
+_INFERRED |= dict.fromkeys(("integer", "floating", "mixed-integer-float"), "number")
 _ROWS = 1 << 18  # recoded at a time: numpy makes 8 bytes of every code that it looks up
 
 
@@ -123,8 +117,6 @@ def _typed(name: str, distinct: Any) -> tuple[Kind, NDArray[Any]]:
 
 
 def _refuse(name: str, came: str) -> NoReturn:
-    msg = (
-        f"Column {name!r} holds {came}; expected text, a categorical, bool, int or float. "
-        "Convert it first, for example with .astype(str), or leave it out."
-    )
+    remedy = "Convert it first, for example with .astype(str), or leave it out."
+    msg = f"Column {name!r} holds {came}; expected text, a categorical, bool, int or float. {remedy}"
     raise TypeError(msg)

@@ -21,41 +21,26 @@ if TYPE_CHECKING:
 
     Table = pd.DataFrame | Mapping[str, ArrayLike]
 
-SEPARATOR = " || "
-"""Between the texts of a field that has several values, as in the CELLxGENE Census."""
+SEPARATOR = " || "  # between the texts of a field that has several values, as in the CELLxGENE Census
 _ENCODING = ("utf-8", "surrogatepass")  # h5ad files may hold half characters, which must come back unchanged
 
 
 class PackedText(NamedTuple):
     """Texts as two arrays, which npy files hold without pickle."""
 
-    text: NDArray[np.uint8]
-    """(n_bytes,) all texts in UTF-8."""
-
-    offsets: NDArray[np.int64]
-    """(n_texts + 1,) where each begins; the last is `n_bytes`."""
+    text: NDArray[np.uint8]  # (n_bytes,): all texts in UTF-8
+    offsets: NDArray[np.int64]  # (n_texts + 1,): where each begins; the last is `n_bytes`
 
 
 class Column:
     """A column as integer codes that keep the order of its values, so that a comparison is an interval of codes.
 
-    Parameters
-    ----------
-    name
-        Its name.
-    kind
-        Whether the values are text, numbers or booleans.
-    codes
-        Position of the value of each row in `values`, unsigned, shape (n_rows,). Any code beyond means missing.
-    values
-        The distinct values, ascending, or the arrays that hold them as text.
+    The unsigned `codes` (n_rows,) are positions in the distinct `values`, ascending, or in the arrays that hold them as
+    text; any code beyond means missing.
     """
 
     def __init__(self, name: str, kind: Kind, codes: NDArray[Any], values: NDArray[Any] | PackedText) -> None:
-        self.name = name
-        self.kind = kind
-        self.codes = codes
-        self._values = values
+        self.name, self.kind, self.codes, self._values = name, kind, codes, values
 
     @classmethod
     def of(cls, name: str, values: pd.Series | pd.Categorical | NDArray[Any] | Sequence[Any]) -> Self:
@@ -93,8 +78,7 @@ class Column:
     @property
     def n_values(self) -> int:
         """Number of distinct values, which is also the code of missing values."""
-        packed = isinstance(self._values, PackedText)
-        return int(self._values.offsets.size - 1 if packed else self._values.size)  # type: ignore[union-attr]
+        return self._values.offsets.size - 1 if isinstance(self._values, PackedText) else self._values.size
 
     @functools.cached_property
     def values(self) -> NDArray[Any]:
@@ -120,10 +104,8 @@ class Column:
     def decode(self, positions: NDArray[np.integer[Any]] | None = None) -> pd.Series:
         """Return the values at `positions` (default: of all rows).
 
-        Returns
-        -------
-        Text as a categorical of all values of the column, other values as int64, float64 or bool; where some are
-        missing as the nullable Int64 and boolean, float64 with NaN.
+        Text is a categorical of all values of the column; others are int64, float64 with NaN or bool, and where some
+        are missing the nullable Int64 and boolean.
         """
         codes = self.codes if positions is None else self.codes[positions]
         missing = codes >= self.n_values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,25 +15,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
-class Rows(NamedTuple):
-    """Rows of one table, and where they go."""
-
-    which: NDArray[np.int64]
-    """(n,) their positions among all rows wanted."""
-    offsets: NDArray[np.int64]
-    """(n,) their positions in the table."""
+    from scim._core.types import Ints
 
 
 class CombinedColumn:
     """The values of all columns in order, and for each column its codes among them; no row is read.
 
-    Parameters
-    ----------
-    name
-        Name of the columns.
-    columns
-        The column of each table; `None` where a table lacks it, but not everywhere.
+    `columns` has the column of each table, `None` where a table lacks it, but not everywhere.
     """
 
     def __init__(self, name: str, columns: Sequence[Column | None]) -> None:
@@ -49,8 +37,8 @@ class CombinedColumn:
         self._empty = Column(name, kinds[0], np.empty(0, dtype=code_type(len(values))), values)
         self._empty.decode()  # so that what is derived from the values is derived once, and not for each `take`
 
-    def take(self, rows: Sequence[Rows], n: int) -> Column:
-        """Return the column of `n` rows, given by table; values are missing where no table has the row."""
+    def take(self, rows: Sequence[tuple[Ints, Ints]], n: int) -> Column:
+        """Return the column of `n` rows: of each table, the positions among them, and in the table."""
         codes = np.full(n, self._empty.n_values, dtype=self._empty.codes.dtype)
         for column, table, (which, offsets) in zip(self._columns, self._tables, rows, strict=True):
             if column is not None and table is not None:

@@ -15,7 +15,7 @@ from scim.index.filter._column import SEPARATOR
 from scim.index.filter._parse import Expression, Junction, tests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 _HOLDS = {"text": "text", "number": "numbers", "bool": "true and false"}
 _TYPES: dict[str, Any] = {"text": str, "number": bool | int | float, "bool": bool | int | float}
-_ORDER: dict[str, Callable[[Any, Any], Any]]
-_ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_ORDER: dict[str, Any] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _ROWS = 1 << 21  # tested at a time: each level of brackets takes so many bytes beside the result
 _MOST_COMPARED = 20_000  # texts among which similar ones are searched, at some 10 µs each
 
@@ -83,16 +82,7 @@ class Filter:
                 self._check_values(test, [column for column in columns if column.n_values])
 
     def mask(self, columns: Mapping[str, Column], n_rows: int) -> NDArray[np.bool_]:
-        """Return which rows of a table pass, shape (n_rows,).
-
-        Parameters
-        ----------
-        columns
-            The columns of the table. One that the table lacks counts as missing in all rows; :meth:`check` refuses
-            it if no table has it.
-        n_rows
-            Number of rows.
-        """
+        """Return which rows of a table pass, shape (n_rows,); all values of a column that it lacks count as missing."""
         for name in self.columns:
             if name in columns and columns[name].n_rows != n_rows:
                 msg = f"Expected columns of {n_rows} rows, got {columns[name]!r}."
@@ -144,10 +134,7 @@ def passes_when_missing(test: Test) -> bool:
 
 
 def passing_codes(column: Column, test: Test) -> NDArray[np.bool_]:
-    """Return for each code whether it passes, the code of missing values last, shape (n_values + 1,).
-
-    The value of the test must be of the column's kind.
-    """
+    """Return for each code whether it passes, that of missing values last; the test's value is of the column's kind."""
     table = np.zeros(column.n_values + 1, dtype=np.bool_)
     table[-1] = passes_when_missing(test)
     if test.operator == "present":
@@ -176,14 +163,9 @@ def _comparable(column: Column, value: Any) -> NDArray[Any]:
 class CodeTest(NamedTuple):
     """A column, and which of its codes pass a test."""
 
-    codes: NDArray[Any]
-    """(n_rows,) uint8, uint16 or uint32."""
-
-    table: NDArray[np.bool_]
-    """(n_values + 1,) whether each code passes; the last entry is for missing values."""
-
-    edges: NDArray[np.intp]
-    """(n_edges,) codes that differ in this from the code before."""
+    codes: NDArray[Any]  # (n_rows,): uint8, uint16 or uint32
+    table: NDArray[np.bool_]  # (n_values + 1,): whether each code passes; the last entry is for missing values
+    edges: NDArray[np.intp]  # (n_edges,): codes that differ in this from the code before
 
     @classmethod
     def of(cls, codes: NDArray[Any], table: NDArray[np.bool_]) -> CodeTest:

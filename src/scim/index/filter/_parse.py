@@ -32,20 +32,16 @@ class Test(NamedTuple):
     """One test of one column."""
 
     column: str
-    operator: str
-    """`==` and so on; `missing` and `present` for comparisons with `None`; `true` for a column that stands alone."""
-    value: Any
-    """A value, or a list of values for `in` and `not in`."""
-    source: str
-    """The column as it was written."""
+    operator: str  # `==` ..., `missing` and `present` (comparisons with `None`), `true` (a column that stands alone)
+    value: Any  # a list of values for `in` and `not in`
+    source: str  # the column as it was written
 
 
 class Junction(NamedTuple):
     """Tests joined by `and`, `or` or `not`."""
 
     word: Literal["and", "or", "not"]
-    """`not` has one part."""
-    parts: tuple[Tree, ...]
+    parts: tuple[Tree, ...]  # one of `not`
 
 
 Tree: TypeAlias = Test | Junction
@@ -111,10 +107,8 @@ class Expression:
         if not levels:
             self.refuse(_TOO_DEEP)
         if isinstance(node, ast.BoolOp):
-            return Junction(
-                "and" if isinstance(node.op, ast.And) else "or",
-                tuple(self._tree(value, levels - 1) for value in node.values),
-            )
+            parts = tuple(self._tree(value, levels - 1) for value in node.values)
+            return Junction("and" if isinstance(node.op, ast.And) else "or", parts)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return Junction("not", (self._tree(node.operand, levels - 1),))
         if isinstance(node, ast.Compare):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim._core import check_count, logger, progress, release_pages
+from scim._core import check_count, check_recall, logger, progress, release_pages
 from scim._core.dot import BLOCK
 from scim.index.ivf._calibrate import Truth, calibrate, is_thin
 from scim.index.ivf._codes import Checks, Coarse, Rows, encode, pack_nibbles, padded, sums_of
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _ROWS_PER_LIST = 64  # rows of the sample that a centroid is trained on, on average
 _MOST_SAMPLED = 1 << 21
-_MANY = 1e6
 _MOST_ROWS = 2**31 - 1  # offsets and ranks are int32
 
 
@@ -27,9 +26,7 @@ def build_ivf(
     source: Source, rng: np.random.Generator, allocate: Allocate, *, recall: float = 0.99, n_lists: int | None = None
 ) -> IvfEngine:
     """Return an inverted file of unit rows; a query finds the share `recall` of the true 50 nearest."""
-    if not 0 < recall <= 1:
-        msg = f"`recall` must be above 0 and at most 1, got {recall!r}."
-        raise ValueError(msg)
+    check_recall(recall)
     check_count("n_lists", 1 if n_lists is None else n_lists)
     given = {} if n_lists is None else {"n_lists": int(n_lists)}
     n = source.n_rows
@@ -43,18 +40,15 @@ def build_ivf(
     truth = Truth.of(source, rng)
     thin = truth.thinned(n)
     rows, offsets = _encode(source, coarse, labels, allocate, truth, thin)
-    engine = IvfEngine(coarse, rows, lambda: offsets, {}, trusted=True)
-    engine._params = {**given, **calibrate(engine, truth, thin, recall)}
+    engine = IvfEngine(coarse, rows, lambda: offsets, {})
+    engine._checks.done[:] = True  # the checksums were computed from these rows
+    engine.params = {**given, **calibrate(engine, truth, thin, recall)}
     return engine
 
 
 def default_lists(n_rows: int) -> int:
-    """Return two lists for each square root of rows, and more beyond a million.
-
-    A search reads the centroids of a part of the lists and the rows of a few of them. In more rows the neighbours lie
-    closer together, in ever smaller parts of lists of that size.
-    """
-    return max(1, int(2 * n_rows**0.5 * max(1.0, n_rows / _MANY) ** 0.4 + 0.5))
+    """Return two lists for each square root of rows, and more beyond a million: neighbours are closer there."""
+    return max(1, int(2 * n_rows**0.5 * max(1.0, n_rows / 1e6) ** 0.4 + 0.5))
 
 
 def _train(source: Source, n_lists: int, rng: np.random.Generator) -> Tree:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scim._core import release_pages
 from scim._core.nearest import nearest
-from scim._core.topk import sort_rows
+from scim._core.topk import empty_heaps, sort_rows
 from scim.index.ivf._candidates import ALL
 
 if TYPE_CHECKING:
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from scim.index._make import Source
     from scim.index.ivf._engine import IvfEngine
 
-K = 50
-"""Neighbours of a query, over which recall is measured."""
+K = 50  # neighbours of a query, over which recall is measured
 _CARE = 0.1  # share of what is missing from the recall that is added to it: the sample is a sample
 _N_SAMPLE = 500
 _N_FAR = 50  # queries of the sample that are searched where each costs much
-_PROBE_FACTORS = (0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.75, 1)
-_LARGE_PROBE_FACTORS = (1.5, 2.5, 5, 1e6)  # the last probes all lists
-_RERANK_FACTORS = (0.5, 1, 2, 3, 5, 8, 12, 18)
+_PROBE_FACTORS = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.75, 1.0)
+_LARGE_PROBE_FACTORS = (1.5, 2.5, 5.0, 1e6)  # the last probes all lists
+_RERANK_FACTORS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 18.0)
 _THIN = 16  # one of so many rows passes the filter that `filter_decay` is measured with
 _FILTER_DECAYS = (0.25, 0.2, 0.15, 0.1, 0.05)
 _ENOUGH = 0.9995  # recall beyond which nothing more is tried
@@ -57,8 +56,7 @@ class Truth:
 
     def __init__(self, sample_ranks: Ints, rows: Floats, k: int) -> None:
         self.sample_ranks, self.rows = sample_ranks, rows
-        self._distances = np.full((len(rows), k), np.inf, dtype=np.float32)
-        self.ranks = np.full((len(rows), k), -1, dtype=np.int64)
+        self._distances, self.ranks = empty_heaps(len(rows), k)
 
     @classmethod
     def of(cls, source: Source, rng: np.random.Generator) -> Truth:
@@ -102,10 +100,7 @@ def is_thin(ranks: NDArray[np.integer]) -> Bools:
 
 
 def calibrate(engine: IvfEngine, truth: Truth, thin: Truth, recall: float) -> dict[str, Any]:
-    """Return the parameters of an index: `recall`, the search parameters chosen for it, `n_scanned`, and the curve.
-
-    The curve has the points that no other beats in both recall and cost.
-    """
+    """Return the parameters for a recall, and the `curve` of points that no other beats in both recall and cost."""
     points: list[Point] = []
     for rerank_factor in _RERANK_FACTORS:
         points += _measure(engine, truth, rerank_factor, _PROBE_FACTORS, len(truth.sample_ranks))
@@ -114,7 +109,8 @@ def calibrate(engine: IvfEngine, truth: Truth, thin: Truth, recall: float) -> di
     if max(point["recall"] for point in points) < with_care(recall):
         points += _measure(engine, truth, _RERANK_FACTORS[-1], _LARGE_PROBE_FACTORS, _N_FAR)
     curve: list[Point] = []
-    for point in sorted(points, key=lambda point: (_cost(point), -point["recall"])):
+    by_cost = sorted(points, key=lambda p: (p["n_scanned"] + _PER_CANDIDATE * K * p["rerank_factor"], -p["recall"]))
+    for point in by_cost:
         if not curve or point["recall"] > curve[-1]["recall"]:
             curve.append(point)
     chosen = point_for(curve, recall)
@@ -150,19 +146,12 @@ def _measure(
     X = truth.rows[:n_queries]
     for factor in probe_factors:
         m = min(engine.n_rows, k + engine.n_spare(k, rerank_factor))
-        _, ranks, scanned = engine.search_candidates(X, k, m, ALL, float(factor))
+        _, ranks, scanned = engine.search_candidates(X, k, m, ALL, factor)
         for array in engine.arrays().values():
             release_pages(array)
         recall, n_scanned = truth.recall(ranks), float(scanned.mean())
-        point = Point(
-            probe_factor=float(factor), rerank_factor=float(rerank_factor), recall=recall, n_scanned=n_scanned
-        )
-        points.append(point)
+        points.append(Point(probe_factor=factor, rerank_factor=rerank_factor, recall=recall, n_scanned=n_scanned))
         if recall > _ENOUGH or recall < before + _LITTLE:
             break
         before = recall
     return points
-
-
-def _cost(point: Point) -> float:
-    return point["n_scanned"] + _PER_CANDIDATE * K * point["rerank_factor"]

@@ -36,17 +36,13 @@ ALL = RowFilter(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.boo
 
 def compile_filter(passing: Bools | NDArray[np.integer], starts: Ints) -> RowFilter:
     """Return the rows that pass by list, given as a mask over offsets or as ascending offsets."""
-    n_rows = int(starts[-1])
-    offsets: Ints32
-    if passing.dtype != np.bool_:
-        offsets = passing.astype(np.int32)
-    elif np.count_nonzero(passing) <= _FEW * n_rows:
-        offsets = np.flatnonzero(passing).astype(np.int32)
-    else:
+    masked = passing.dtype == np.bool_
+    if masked and np.count_nonzero(passing) > _FEW * starts[-1]:
         filled = starts[:-1] < starts[1:]  # reduceat cannot sum empty lists
         counts = np.zeros(len(filled), dtype=np.int64)
         counts[filled] = np.add.reduceat(passing, starts[:-1][filled], dtype=np.int64)
         return RowFilter(np.concatenate([[0], np.cumsum(counts)]), ALL.offsets, passing.astype(np.bool_, copy=False))
+    offsets = (np.flatnonzero(passing) if masked else passing).astype(np.int32)
     return RowFilter(np.searchsorted(offsets, starts), offsets, ALL.mask)
 
 

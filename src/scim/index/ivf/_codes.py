@@ -1,12 +1,9 @@
 """Rows of an inverted file: 16-bit residuals from the centroid of their list, of which the upper four bits are scanned.
 
 A row is `centroid + scale * (value - 32,768)`, its values whole numbers of 1 ... 65,535, which is exact to a 65,534th
-of the largest entry of the residual. The upper half bytes of the values, packed by themselves, are an eighth of float32
-and suffice for candidates: with the mean of what a half byte stands for, a cosine is off by about a hundredth of the
-length of the residual. The values themselves are read for candidates only and may stay on disk.
-
-Centroids are coded from their parents in the same way, but a whole upper byte of them is scanned. Each list has a
-checksum, so that what a search reads of a file is checked when it is first read, and nothing else.
+of the largest entry of the residual. The upper half bytes, packed by themselves, suffice for candidates: a cosine is
+off by about a hundredth of the length of the residual. The values are read for candidates only and may stay on disk.
+Centroids are coded from their parents in the same way, but a whole upper byte is scanned. Each list has a checksum.
 """
 
 from __future__ import annotations
@@ -22,6 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core.types import Bools, Floats, Ints, Ints32
+
+    Values = NDArray[np.uint16]
+    Words = NDArray[np.uint32]
+    Sums = NDArray[np.uint64]
+
 MIDDLE = 32_768
 _LARGEST = 32_767
 _TINY = np.float32(1e-30)  # residuals below are none: their scale could not be divided by
@@ -36,8 +38,7 @@ class Coarse(NamedTuple):
     centroids: Floats  # (n_lists, dim)
     codes: NDArray[np.uint8]  # (n_lists, width): upper bytes of the residual from the parent
     scales: Floats  # (n_lists,)
-    radii: Floats
-    """(n_lists,): angle in radians between a centroid and the rows of its list, of the mean of their cosines."""
+    radii: Floats  # (n_lists,): angle of the mean cosine between a centroid and the rows of its list, in radians
 
 
 class Rows(NamedTuple):
@@ -47,15 +48,15 @@ class Rows(NamedTuple):
     codes: NDArray[np.uint8]  # (n_rows, width): upper half bytes of the values
     scales: Floats  # (n_rows,): step of the values; 0 for a row that is its centroid
     ranks: Ints32  # (n_rows,): rank of the row at each offset
-    values: NDArray[np.uint16]  # (n_rows, dim): the residuals, read for candidates only
-    sums: NDArray[np.uint64]  # (n_lists,): checksum of the rows of each list, in all of these arrays
+    values: Values  # (n_rows, dim): the residuals, read for candidates only
+    sums: Sums  # (n_lists,): checksum of the rows of each list, in all of these arrays
 
 
 class Checks(NamedTuple):
     """The words that checksums are computed of, and which lists were compared."""
 
-    codes: NDArray[np.uint32]  # (n_rows, width / 4): `Rows.codes` as words
-    scales: NDArray[np.uint32]  # (n_rows,): `Rows.scales` as words
+    codes: Words  # (n_rows, width / 4): `Rows.codes` as words
+    scales: Words  # (n_rows,): `Rows.scales` as words
     done: Bools  # (n_lists,): lists whose checksum was compared
 
 
@@ -65,9 +66,7 @@ def padded(dim: int) -> int:
 
 
 @njit_parallel
-def encode(
-    rows: Floats, centroids: Floats, labels: Ints32, offsets: Ints32, values: NDArray[np.uint16], scales: Floats
-) -> None:
+def encode(rows: Floats, centroids: Floats, labels: Ints32, offsets: Ints32, values: Values, scales: Floats) -> None:
     """Write the values and the scale of each row to its offset."""
     for i in prange(rows.shape[0]):
         row, centroid, offset = rows[i], centroids[labels[i]], offsets[i]
@@ -85,7 +84,7 @@ def encode(
 
 
 @njit_parallel
-def pack_nibbles(values: NDArray[np.uint16], offsets: Ints32, codes: NDArray[np.uint8]) -> None:
+def pack_nibbles(values: Values, offsets: Ints32, codes: NDArray[np.uint8]) -> None:
     """Write the upper four bits of the values at `offsets`, two to a byte; codes are zero before."""
     for i in prange(offsets.shape[0]):
         row, code = values[offsets[i]], codes[offsets[i]]
@@ -97,9 +96,7 @@ def pack_nibbles(values: NDArray[np.uint16], offsets: Ints32, codes: NDArray[np.
 
 
 @njit_parallel
-def decode(
-    offsets: Ints, labels: Ints32, centroids: Floats, values: NDArray[np.uint16], scales: Floats, out: Floats
-) -> None:
+def decode(offsets: Ints, labels: Ints32, centroids: Floats, values: Values, scales: Floats, out: Floats) -> None:
     """Write the rows at `offsets`, of the lists `labels`."""
     for i in prange(offsets.shape[0]):
         offset, centroid = offsets[i], centroids[labels[i]]
@@ -142,45 +139,31 @@ def scatter(mask: NDArray[Any], ranks: NDArray[Any], passes: NDArray[Any]) -> No
 
 
 @njit
-def add_words(words: NDArray[np.uint32], total: np.uint64) -> np.uint64:
-    """Return the sum of words, each times its own odd number: any change of one word changes it."""
+def add_words(words: NDArray[Any], total: np.uint64) -> np.uint64:
+    """Return the total and the sum of words, each times an odd number of its position: any change of one changes it."""
     for i in range(words.shape[0]):
         total += np.uint64(words[i]) * ((np.uint64(2) * np.uint64(i) + np.uint64(1)) * _ODD)
     return total
 
 
 @njit
-def list_sum(
-    start: int,
-    stop: int,
-    codes: NDArray[np.uint32],
-    scales: NDArray[np.uint32],
-    ranks: Ints32,
-    values: NDArray[np.uint16],
-) -> np.uint64:
+def list_sum(start: int, stop: int, codes: Words, scales: Words, ranks: Ints32, values: Values) -> np.uint64:
     """Return the checksum of the rows at `start` ... `stop`."""
-    total = np.uint64(0)
-    for words in (codes[start:stop].ravel(), scales[start:stop]):
-        total = add_words(words, total * _ODD)
-    total *= _ODD
-    for i in range(start, stop):
-        total += np.uint64(np.uint32(ranks[i])) * ((np.uint64(2) * np.uint64(i - start) + np.uint64(1)) * _ODD)
-    total *= _ODD
-    flat = values[start:stop].ravel()
-    for i in range(flat.shape[0]):
-        total += np.uint64(flat[i]) * ((np.uint64(2) * np.uint64(i) + np.uint64(1)) * _ODD)
-    return total
+    total = add_words(codes[start:stop].ravel(), np.uint64(0))
+    total = add_words(scales[start:stop], total * _ODD)
+    total = add_words(ranks[start:stop].view(np.uint32), total * _ODD)
+    return add_words(values[start:stop].ravel(), total * _ODD)
 
 
 @njit_parallel
-def list_sums(numbers: Ints, rows: Rows, checks: Checks, sums: NDArray[np.uint64]) -> None:
+def list_sums(numbers: Ints, rows: Rows, checks: Checks, sums: Sums) -> None:
     """Write the checksums of lists."""
     for i in prange(numbers.shape[0]):
         start, stop = rows.starts[numbers[i]], rows.starts[numbers[i] + 1]
         sums[i] = list_sum(start, stop, checks.codes, checks.scales, rows.ranks, rows.values)
 
 
-def sums_of(numbers: Ints, rows: Rows, checks: Checks) -> NDArray[np.uint64]:
+def sums_of(numbers: Ints, rows: Rows, checks: Checks) -> Sums:
     """Return the checksums of lists, as their rows are now."""
     sums = np.empty(len(numbers), dtype=np.uint64)
     list_sums(numbers, rows, checks, sums)

@@ -17,16 +17,16 @@ from scim.index.ivf._codes import Checks, Coarse, Rows, decode, padded, scatter,
 from scim.index.ivf._search import decayed, search_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from scim._core.types import Bools, Floats, Ints, Ints32
-    from scim.index._engine import Passing
+    from scim.index._engine import Hits, Passing
+    from scim.index._files import Arrays
 
 _LEAST = 16  # candidates beyond `k` that are re-ranked at least
-_GROWTH = 0.6
-"""Power of `k` that the candidates beyond it grow with: errors change the order of distant neighbours less."""
+_GROWTH = 0.6  # power of `k` that the candidates beyond it grow with: errors change a distant order less
 _WORK_BYTES = 1 << 27  # of the results of queries that are searched together
 _N_WORKSPACES = 4  # that are kept for the next search
 _LARGE_WORKSPACE = 1 << 20  # candidates for which a workspace is not kept
@@ -45,24 +45,15 @@ class IvfEngine(Engine):
         *(f"rows_{name}" for name in Rows._fields),
         "places",
     )
-
-    search_params: ClassVar[tuple[str, ...]] = ("recall", "probe_factor", "rerank_factor")
     scanned: ClassVar[tuple[str, ...]] = ("rows_codes", "rows_scales", "rows_ranks")
+    build_params: ClassVar[tuple[str, ...]] = ("recall", "n_lists")
+    search_params: ClassVar[tuple[str, ...]] = ("recall", "probe_factor", "rerank_factor")
 
-    def __init__(
-        self,
-        coarse: Coarse,
-        rows: Rows,
-        offsets: Callable[[], Ints32],
-        params: dict[str, Any],
-        *,
-        trusted: bool = False,
-    ) -> None:
+    def __init__(self, coarse: Coarse, rows: Rows, offsets: Callable[[], Ints32], params: dict[str, Any]) -> None:
         _check_shapes(coarse, rows)
         self.n_rows, self.dim = rows.values.shape
-        self._coarse, self._rows, self._params = coarse, rows, params
-        self._read_offsets = offsets
-        done = np.full(len(coarse.centroids), trusted)
+        self._coarse, self._rows, self._read_offsets, self.params = coarse, rows, offsets, params
+        done = np.zeros(len(coarse.centroids), dtype=np.bool_)
         self._checks = Checks(rows.codes.view(np.uint32), rows.scales.view(np.uint32), done)
         self._sizes = len(coarse.parents), len(coarse.centroids), int(np.diff(coarse.groups).max())
         self._workspaces: dict[tuple[int, int], Workspace] = {}  # taken out while a search works in it
@@ -73,11 +64,6 @@ class IvfEngine(Engine):
         return self._read_offsets()
 
     @property
-    def params(self) -> dict[str, Any]:
-        """`recall` it was built for, the search parameters chosen for it, and the `curve` of recall of others."""
-        return self._params
-
-    @property
     def n_lists(self) -> int:
         """Number of lists."""
         return len(self._coarse.centroids)
@@ -86,33 +72,20 @@ class IvfEngine(Engine):
         """Return the rows that pass by list."""
         return compile_filter(passing, self._rows.starts)
 
-    def search(
-        self,
-        X: Floats,
-        k: int,
-        row_filter: RowFilter | None,
-        n_threads: int | None,
-        *,
-        recall: float | None = None,
-        probe_factor: float | None = None,
-        rerank_factor: float | None = None,
-        **params: Any,  # noqa: ARG002  (there are no others)
-    ) -> tuple[Floats, Ints]:
+    def search(self, X: Floats, k: int, row_filter: RowFilter | None, n_threads: int | None, **params: Any) -> Hits:
         """Return the nearest rows; `recall` picks both factors from the curve."""
-        chosen = self._params if recall is None else point_for(self._params["curve"], recall)
-        factor = float(chosen["probe_factor"]) if probe_factor is None else probe_factor
-        n_spare = self.n_spare(k, float(chosen["rerank_factor"]) if rerank_factor is None else rerank_factor)
+        given = {name: float(value) for name, value in params.items() if value is not None}
+        chosen = point_for(self.params["curve"], given["recall"]) if "recall" in given else self.params
+        factor, rerank_factor = (given.get(name, float(chosen[name])) for name in ("probe_factor", "rerank_factor"))
         passing = ALL if row_filter is None else row_filter
-        m = min(self.n_rows if row_filter is None else int(row_filter.starts[-1]), k + n_spare)
-        decay = float(self._params.get("filter_decay", 0))
+        m = min(self.n_rows if row_filter is None else int(row_filter.starts[-1]), k + self.n_spare(k, rerank_factor))
+        decay = float(self.params.get("filter_decay", 0))
         factor = float(decayed(factor, k / K, decay))
         step = max(1, _WORK_BYTES // (12 * k))
-        n_usual = int(self._params.get("n_scanned", self.n_rows))
+        n_usual = int(self.params.get("n_scanned", self.n_rows))
         with threads(n_threads, work=len(X) * self.dim * max(k, n_usual) if len(X) > 1 else 0):
-            parts = [
-                self.search_candidates(X[start : start + step], k, m, passing, factor, decay)[:2]
-                for start in range(0, len(X), step)
-            ]
+            chunks = (X[start : start + step] for start in range(0, len(X), step))
+            parts = [self.search_candidates(chunk, k, m, passing, factor, decay)[:2] for chunk in chunks]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([d for d, _ in parts]), np.concatenate([r for _, r in parts])
@@ -186,46 +159,34 @@ class IvfEngine(Engine):
             wanted = np.zeros(self.n_lists, dtype=np.bool_)
             wanted[labels] = True
             unchecked = np.flatnonzero(wanted & ~done)
-            if len(unchecked):
-                wrong = sums_of(unchecked, self._rows, self._checks) != self._rows.sums[unchecked]
-                if wrong.any():
-                    self._refuse(int(unchecked[np.argmax(wrong)]))
-                done[unchecked] = True
+            wrong = sums_of(unchecked, self._rows, self._checks) != self._rows.sums[unchecked]
+            if wrong.any():
+                self._refuse(int(unchecked[np.argmax(wrong)]))
+            done[unchecked] = True
         return labels
 
     def _refuse(self, number: int) -> NoReturn:
-        msg = (
-            f"The index is damaged: the rows of list {number} have changed since they were saved. "
-            "Build it again with `scim.index.build`, or restore it from a copy."
-        )
+        remedy = "Build it again with `scim.index.build`, or restore it from a copy."
+        msg = f"The index is damaged: the rows of list {number} have changed since they were saved. {remedy}"
         raise FormatError(msg)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays named in `files`."""
-        parts: dict[str, Any] = {"coarse": self._coarse, "rows": self._rows}
-        named = {f"{part}_{name}": array for part, of in parts.items() for name, array in of._asdict().items()}
-        return {**named, "places": self._offsets}
+        return dict(zip(self.files, (*self._coarse, *self._rows, self._offsets), strict=True))
 
     @property
     def resident(self) -> dict[str, int]:
         """Bytes of the arrays that a search reads throughout."""
         rows = self._rows
-        centroids = sum(array.nbytes for array in self._coarse) + rows.starts.nbytes + rows.sums.nbytes
-        return {
-            "codes": rows.codes.nbytes,
-            "scales": rows.scales.nbytes,
-            "ranks": rows.ranks.nbytes,
-            "centroids": centroids,
-        }
+        sizes = {name: getattr(rows, name).nbytes for name in ("codes", "scales", "ranks")}
+        return {**sizes, "centroids": sum(array.nbytes for array in (*self._coarse, rows.starts, rows.sums))}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, NDArray[Any]], params: dict[str, Any]) -> IvfEngine:
+    def restore(cls, arrays: Arrays, params: dict[str, Any]) -> IvfEngine:
         """Return the engine of these arrays; of the large ones, each list is checked when it is first probed."""
         coarse = Coarse(*(arrays[f"coarse_{name}"] for name in Coarse._fields))
-        unchecked = getattr(arrays, "unchecked", arrays.__getitem__)
-        rows = Rows(
-            *((arrays.__getitem__ if n in ("starts", "sums") else unchecked)(f"rows_{n}") for n in Rows._fields)
-        )
+        read = {"starts": arrays.__getitem__, "sums": arrays.__getitem__}
+        rows = Rows(*(read.get(name, arrays.unchecked)(f"rows_{name}") for name in Rows._fields))
         return cls(coarse, rows, lambda: arrays["places"], params)
 
 

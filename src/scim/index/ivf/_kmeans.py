@@ -110,10 +110,7 @@ def _shares(sizes: Ints, n_lists: int) -> list[int]:
 def assign(rows: Floats, tree: Tree) -> tuple[Ints32, Floats]:
     """Return the nearest centroid of each row, and the dot with it; of equal ones the first."""
     n, dim = rows.shape
-    padded = rows
-    if dim % 4:
-        padded = np.zeros((n, -(-dim // 4) * 4), dtype=np.float32)
-        padded[:, :dim] = rows
+    padded = np.pad(rows, ((0, 0), (0, -dim % 4))) if dim % 4 else rows
     labels, best = np.zeros(n, dtype=np.int32), np.full(n, -np.inf, dtype=np.float32)
     parents, _ = _tiles(tree.parents, np.array([0, len(tree.parents)]))
     tiles, offsets = _tiles(tree.centroids, tree.starts)

@@ -5,10 +5,9 @@ angle to the nearest centroid, a list with centroid at angle `c` and rows `r` ar
 
     c <= max(a, p) + probe_factor * min(a, 2.5 * r)
 
-The bound moves with the query: lists that cannot help are left out in dense regions and added where rows are sparse,
-whether because of the region, of `k` or of a filter. Only `probe_factor` is measured for a recall. What the terms are
-for: rows closer than the centroid itself (`p`: small `k`, duplicates of the query), and rows all far away (`r`: a
-filter that leaves only distant lists, of which most are then equally far).
+The bound moves with the query: fewer lists are probed in dense regions, and more where rows are sparse, whether because
+of the region, of `k` or of a filter. `p` serves rows closer than the centroid itself (small `k`, duplicates of the
+query), `r` rows all far away (a filter that leaves only distant lists, most of them equally far).
 """
 
 from __future__ import annotations
@@ -119,9 +118,8 @@ def is_probed(
 def decayed(probe_factor: np.float32 | float, times: float, filter_decay: np.float32 | float) -> np.float32:
     """Return the probe factor that finds as large a share of `times` as many rows.
 
-    The more rows lie nearer than the last candidate, the smaller a part of them its surroundings are: of many
-    candidates, or of rows of which only every `times`-th passes a filter. Where all rows around pass, it does not
-    decay, however few pass elsewhere. The power is measured, since it depends on how rows are distributed.
+    Of many candidates, or rows of which only every `times`-th passes a filter, the surroundings of the last candidate
+    are a smaller part. The power is measured, since it depends on how rows are distributed.
     """
     return np.float32(probe_factor * max(times, 1.0) ** -filter_decay)
 
