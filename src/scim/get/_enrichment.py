@@ -58,10 +58,8 @@ def enrichment(adata: AnnData, *, key: str = keys.ENRICHMENT) -> pd.DataFrame:
     check_adata(adata)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not isinstance(record.get("table"), pd.DataFrame):
-        present = sorted(adata.uns)
-        msg = (
-            f"uns[{key!r}] holds no enrichment; run scim.tl.enrichment(adata, by, sample_key=...). Present: {present}."
-        )
+        remedy = f"run scim.tl.enrichment(adata, by, sample_key=...) first. Present: {sorted(adata.uns)}."
+        msg = f"uns[{key!r}] holds no enrichment; {remedy}"
         raise KeyError(msg)
     table: pd.DataFrame = record["table"]
     return table.set_axis(pd.RangeIndex(len(table)))  # a file gives the index back as plain numbers
