@@ -128,8 +128,8 @@ def explain(
     check_count("n_pairs", n_pairs, least=2)
     check_count("n_steps", n_steps)
     if groupby not in adata.obs:
-        present = list(adata.obs.columns)
-        msg = f"obs[{groupby!r}] not found; run scim.tl.annotate(adata), or name another groupby=. Present: {present}."
+        remedy = "run scim.tl.annotate(adata) first, or name another column with groupby="
+        msg = f"obs[{groupby!r}] not found; {remedy}. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
     cell_groups = groups_of(adata, groupby)
     chosen = _chosen_groups(cell_groups, groups, reference, groupby)
