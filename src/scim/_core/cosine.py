@@ -71,7 +71,7 @@ def measure(X: Floats, rows: Floats, which: Ints) -> Floats:
     """Return the cosine distances (n, m) of unit queries (n, dim) to the unit rows at the positions `which`.
 
     These are (n, m), or (1, m) for the same rows for every query; -1 gives `inf`. Floating sums depend on their order,
-    which a compiler may choose anew each time it inlines a function. So candidates may be found in any way, but their
+    which a compiler may choose again each time it inlines a function. So candidates may be found in any way, but their
     distances come from this one kernel: equal rows get equal distances, bit for bit.
     """
     out = np.empty((len(X), which.shape[1]), dtype=np.float32)

@@ -141,7 +141,7 @@ class LabelTransfer:
         labels
             (n,) names, or ids of the Cell Ontology; missing = unlabelled.
         studies
-            (n,) study of each cell. Default: all cells are of one study, whose cells stand in for held-out studies;
+            (n,) study of each cell. Default: one study, parts of which are held out;
             confidences are then too high.
         index
             Finds neighbours in place of `X`, which is then `None`: any object with `query(X, k, allowed=, distinct=)`,

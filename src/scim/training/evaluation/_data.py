@@ -138,10 +138,9 @@ def opened_cells(
 ) -> Iterator[LabelledCells]:
     """Yield the labelled cells of all inputs; files are closed at the end."""
     columns = [label_key] if study_key is None else [label_key, study_key]
-    with opened_inputs(data, columns) as inputs:
-        keys: dict[str, Any] = {"label_key": label_key, "study_key": study_key, "layer": layer, "gene_key": gene_key}
-        with gathered(inputs, **keys) as (data_sets, _):
-            yield LabelledCells(inputs, data_sets, label_key, study_key)
+    keys: dict[str, Any] = {"label_key": label_key, "study_key": study_key, "layer": layer, "gene_key": gene_key}
+    with opened_inputs(data, columns) as inputs, gathered(inputs, **keys) as (data_sets, _):
+        yield LabelledCells(inputs, data_sets, label_key, study_key)
 
 
 def _embed(

@@ -85,9 +85,8 @@ def embedding_scores(
     check_count("max_cells", max_cells, least=2)
     terms, batches = standardize(labels), np.asarray(studies, dtype=object)
     if not len(X) == len(terms) == len(batches):
-        msg = (
-            f"Embeddings, labels and studies must be as long as each other, got {len(X)}, {len(terms)}, {len(batches)}."
-        )
+        lengths = f"{len(X)}, {len(terms)}, {len(batches)}"
+        msg = f"Embeddings, labels and studies must be as long as each other, got {lengths}."
         raise ValueError(msg)
     sample = draw_cells(np.flatnonzero(pd.notna(terms)), max_cells, np.random.default_rng(rng))
     if not sample.size:
@@ -167,8 +166,7 @@ def purity(neighbours: NDArray[np.int64], labels: ArrayLike, studies: ArrayLike 
     right = is_neighbour & includes[codes[:, None], other]
     counted = right | (is_neighbour & ~includes[other, codes[:, None]])
     n = counted.sum(axis=1)
-    out: NDArray[np.float64] = np.divide(right.sum(axis=1), n, out=np.full(len(codes), np.nan), where=n > 0)
-    return out
+    return np.asarray(np.divide(right.sum(axis=1), n, out=np.full(len(codes), np.nan), where=n > 0))
 
 
 def _n_alike(codes: NDArray[np.intp], includes: NDArray[np.bool_], studies: ArrayLike | None) -> NDArray[np.int64]:
@@ -190,12 +188,7 @@ def connected(neighbours: NDArray[np.int64], labels: ArrayLike) -> NDArray[np.bo
     the labels of the share of such cells is the graph connectivity of scIB, :math:`\frac{1}{|C|} \sum_c
     |\mathrm{LCC}(G_c)| / |G_c|` :cite:p:`Luecken2022`.
 
-    Parameters
-    ----------
-    neighbours
-        (n, k) positions of the nearest cells; -1 = none.
-    labels
-        (n,) of each cell.
+    `neighbours` are (n, k) positions, -1 = none; labels are (n,).
     """
     codes, names = pd.factorize(np.asarray(labels, dtype=object))
     n, k = neighbours.shape

@@ -25,8 +25,7 @@ def ontology_silhouette(X: NDArray[np.floating[Any]], labels: ArrayLike) -> NDAr
     the smallest of the mean distances to the cells of each other label, ancestors left out,
     :math:`s_i = (b_i - a_i) / \max(a_i, b_i)` :cite:p:`Heimberg2025`, after :cite:t:`Rousseeuw1987`.
 
-    The sum of the cosines to the cells of a label is the product with the sum of their vectors, so that time and memory
-    grow with the number of cells times that of labels.
+    Time and memory grow with the number of cells times that of labels, because cosines are added up as vectors.
 
     Parameters
     ----------
@@ -132,8 +131,7 @@ def _silhouette(
         return np.zeros(len(inside))
     a, b = inside / (n_inside - 1), (outside / sizes).min(axis=1)
     larger = np.maximum(a, b)
-    out: NDArray[np.float64] = np.divide(b - a, larger, out=np.zeros(len(a)), where=larger > _ZERO)
-    return out
+    return np.asarray(np.divide(b - a, larger, out=np.zeros(len(a)), where=larger > _ZERO))
 
 
 def _distance_sums(X: NDArray[np.float64], groups: NDArray[np.integer[Any]]) -> NDArray[np.float64]:

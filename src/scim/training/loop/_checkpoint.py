@@ -82,12 +82,10 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step_*") if (path / STATE).exists())
 
     def _check_run(self, run: dict[str, Any]) -> None:
-        changes = _differences(run, self._run)
+        changes = ", ".join(_differences(run, self._run))
         if changes:
-            msg = (
-                f"{str(self.folder)!r} has the state of another training; what differs: {', '.join(changes)}. "
-                "Name another folder with checkpoint=, or delete this one."
-            )
+            msg = f"{str(self.folder)!r} has the state of another training; what differs: {changes}. "
+            msg += "Name another folder with checkpoint=, or delete this one."
             raise ValueError(msg)
 
 

@@ -186,10 +186,8 @@ class Validation:
         self._truth = np.array(held_out.labels.names, dtype=object)[held_out.label[self._held_out_rows]]
         best = label_scores(self._truth, self._truth, seen=training.labels.names)
         if np.isnan(best.summary["macro_f1_ontology"]):
-            msg = (
-                f"The studies of validation have no label that training has, so that none can be found: "
-                f"{sorted(held_out.labels.names)[:5]}, in training {sorted(training.labels.names)[:5]}."
-            )
+            found, expected = sorted(held_out.labels.names)[:5], sorted(training.labels.names)[:5]
+            msg = f"The studies of validation have no label that training has: {found}, in training {expected}."
             raise ValueError(msg)
 
     def score(self, encoder: Encoder) -> float:
