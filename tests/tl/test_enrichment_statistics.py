@@ -58,7 +58,8 @@ def test_sums_over_studies_and_values_equal_the_matrices(rho_b):
     pairs, cell = np.unique(samples.study * 4 + samples.value, return_inverse=True)
     in_cell = indicator(cell, pairs.size)
     mean = (w * f) @ in_cell / (w @ in_cell)
-    cells = _Strata(w @ in_cell, mean, indicator(pairs % 4, 4), indicator(pairs // 4, 9))
+    weight, in_study = w @ in_cell, indicator(pairs // 4, 9)
+    cells = _Strata(weight, mean, weight @ in_study @ in_study.T, indicator(pairs % 4, 4), in_study)
     t, df, skew = _statistic(cells, VarianceComponent(rho, 40), VarianceComponent(np.full((2, 1), rho_b), 8))
     for q in range(2):
         expected = [dense_statistic(f[q], w[q], samples, rho_b, v) for v in range(4)]
