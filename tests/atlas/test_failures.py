@@ -119,7 +119,7 @@ def test_a_read_only_folder_is_read(workers, locked_folder, tmp_path):
 def test_a_read_only_folder_is_not_changed(workers, inputs, locked_folder, change):
     before = state_of(locked_folder)
     result = workers.run(change=change, uri=str(locked_folder), inputs=str(inputs), powerless=True)
-    _check_refused(result["error"], locked_folder, "Permission denied", "See to it that you may write there")
+    _check_refused(result["error"], locked_folder, "Permission denied", "Check that you may write there")
     assert differences(state_of(locked_folder), before) == []
 
 

@@ -30,7 +30,7 @@ def storage(request, tmp_path):
 
 @pytest.fixture(autouse=True)
 def _short_looks(monkeypatch):
-    monkeypatch.setattr("scim.atlas.storage._lock.SHORTEST_LOOK", 0.05)
+    monkeypatch.setattr("scim.atlas.storage._lock.MIN_TIMEOUT", 0.05)
 
 
 def leases(storage):

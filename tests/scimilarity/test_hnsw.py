@@ -63,7 +63,7 @@ def test_an_index_without_elements(tmp_path, X):
 
 
 def test_vectors_of_another_width(file):
-    with pytest.raises(FormatError, match="has vectors of 8 numbers, the model makes 16"):
+    with pytest.raises(FormatError, match="has vectors of 8 dimensions; expected the 16 of the model"):
         HnswFile(file, 16)
 
 

@@ -218,7 +218,7 @@ def _write(
                 transaction.reached(n_read)
                 bar.update(len(keep))
     if n_empty:
-        warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is zero and says nothing.")
+        warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is zero and has no meaning.")
 
 
 def _blocks(source: Source) -> Iterator[slice]:

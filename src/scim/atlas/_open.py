@@ -239,7 +239,7 @@ def _snapshot_of(storage: Storage) -> Snapshot:
     except OSError:
         with _lock:
             _open.pop(key, None)
-        read_manifest(storage)  # raises the error that says what is missing
+        read_manifest(storage)  # raises the error that names what is missing
         raise
     with _lock:
         known, snapshot = _open.pop(key, (b"", None))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Both were chosen on studies that neither model nor reference had (benchmarks/NOTES.md).
 DISTANCE_SHIFT = 1.5  # ratio of the distances of cells of a new study to those of a held-out study
-TEMPERATURE = 1.5  # divisor of the log odds of a label: held-out cells come out clearer than those of a new study
+TEMPERATURE = 1.5  # divisor of the log odds of a label: held-out cells are predicted with more confidence
 
 STEPS = 100  # of confidence at which the error rate of held-out cells is kept
 _MIN_SHARE, _MIN_DISTANCE, _MAX_MARGIN = 0.01, 0.01, 3.0
@@ -237,8 +237,8 @@ def _is_right(held_out: _HeldOut, tree: LabelTree) -> Bools:
 def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree: LabelTree) -> tuple[float, ...]:
     """Return the share of wrong labels of at least each confidence; where there are none, the last share.
 
-    Cells of known types are taken to be wrong as often as their confidence implies, because they come out clearer than
-    those of a new study; cells of novel types are wrong as measured, and no farther away in a new study.
+    Cells of known types are taken to be wrong as often as their confidence implies: their predictions are more certain
+    than those of a new study. Cells of novel types are wrong as measured, and no farther away in a new study.
     """
     _, at_distance = curves.probabilities(held_out.votes, tree, distance_shift=1.0)
     _, shifted = curves.probabilities(held_out.votes, tree)

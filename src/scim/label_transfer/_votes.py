@@ -103,7 +103,7 @@ def _distance_weights(distances: Floats, found: Bools) -> Doubles:
 
 
 @njit
-def tally(
+def sum_votes(
     labels: Ints32,
     studies: Ints32,
     weights: Doubles,
@@ -168,7 +168,7 @@ def rank_labels(
     n, k = labels.shape
     for i in prange(n):
         seen, total = np.empty(k, np.int32), np.empty(k, np.float64)
-        n_seen = tally(labels[i], studies[i], weights[i], centroid_distances[i], balanced, seen, total)
+        n_seen = sum_votes(labels[i], studies[i], weights[i], centroid_distances[i], balanced, seen, total)
         if n_seen == 0:
             continue
         rank(seen[:n_seen], total[:n_seen], top_codes[i], top_shares[i])
@@ -193,8 +193,8 @@ def sum_labels(labels: Ints32, weights: Doubles, codes: Ints32, counts: Doubles,
     k = labels.shape[1]
     for i in prange(labels.shape[0]):
         seen, none = np.empty(k, np.int32), np.empty(0, np.float32)
-        n_seen = tally(labels[i], labels[i], np.ones(k), none, False, seen, counts[i])  # noqa: FBT003
-        tally(labels[i], labels[i], weights[i], none, False, seen, sums[i])  # noqa: FBT003
+        n_seen = sum_votes(labels[i], labels[i], np.ones(k), none, False, seen, counts[i])  # noqa: FBT003
+        sum_votes(labels[i], labels[i], weights[i], none, False, seen, sums[i])  # noqa: FBT003
         codes[i, :n_seen] = seen[:n_seen]
 
 

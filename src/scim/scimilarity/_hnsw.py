@@ -93,7 +93,7 @@ def _read_header(file: Path, dim: int) -> np.void:
         msg = f"{str(file)!r} is not an index of hnswlib, or is damaged: its header is {header}."
         raise FormatError(msg)
     if label - vector != 4 * dim:
-        msg = f"{str(file)!r} has vectors of {(label - vector) / 4:g} numbers, the model makes {dim}."
+        msg = f"{str(file)!r} has vectors of {(label - vector) / 4:g} dimensions; expected the {dim} of the model."
         raise FormatError(msg)
     needed = _HEADER.itemsize + count * (record + 4)  # an element has at least the length of its upper links
     if size < needed:

@@ -1,4 +1,4 @@
-"""A change of an atlas: it holds the lock, resumes or rolls back what a dead writer left, and commits in one step."""
+"""A change of an atlas: it holds the lock, resumes or rolls back an interrupted write, and commits in one step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNREADABLE = -1  # stands for the commit that a write builds on when its journal
 # Folders with entries that bear the number of the commit that made them.
 NUMBERED = ("index", "names", "removed", "panels", "models", COMMITS, INVENTORY)
 _NUMBER = re.compile(r"v?(\d+)(-\d+)?(\.\w+)?")
-_PATIENCE_MS = 5_000  # how far ahead of this machine's clock the last commit may be to wait until it is past
+_MAX_CLOCK_SKEW_MS = 5_000  # how far ahead of this machine's clock the last commit may be to wait until it is past
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class Transaction:
 
     @contextlib.contextmanager
     def at_wall_clock(self) -> Iterator[int]:
-        """Yield the time of a write that TileDB stamps with the time of day, whatever it is told: columns, arrays."""
+        """Yield the time of a write that TileDB stamps with the time of day, whatever is passed: columns, arrays."""
         ahead = self._last - _clock()
-        if ahead > _PATIENCE_MS:
+        if ahead > _MAX_CLOCK_SKEW_MS:
             msg = f"This machine's clock is {ahead / 1000:.0f} s behind the last change of the atlas; set it right, "
             msg += "or write from the machine that made that change."
             raise ValueError(msg)
@@ -146,7 +146,7 @@ class Transaction:
         manifest = replace(self.manifest, **(entries | changes))
         self._lock.check()
         files = store_files(self.storage)
-        for file in files:  # those of another process, as of a writer that slept and lost the lock without noticing
+        for file in files:  # those of another process, as of a writer that was suspended and lost its lease
             if file.timestamp > self.manifest.timestamp and file.uuid not in self._written:
                 self._refuse(file)
         before = read_inventory(self.storage, self.manifest.inventory)
@@ -163,7 +163,7 @@ class Transaction:
         return manifest
 
     def _recover(self) -> tuple[int, int]:
-        """Roll back what a dead writer left, but for a write that is resumed; return its rows and SOMA time."""
+        """Roll back an interrupted write, except one that is resumed; return its rows and SOMA time."""
         if is_older_copy(self.storage, self.manifest):  # a roll back would take later commits for failed writes
             msg = (
                 f"atlas.json of {self.storage.uri!r} says version {self.manifest.number}, but there is a later commit: "
@@ -219,11 +219,11 @@ def first_commit(storage: Storage, *, uid: str, what: str, published: EmbeddingV
 
 
 def is_older_copy(storage: Storage, manifest: Manifest) -> bool:
-    """Return whether there are commits after this one, other than one that a writer died over."""
+    """Return whether there are commits after this one, other than one whose writer was interrupted."""
     last = max(commits(storage), default=manifest.number)
     journal = read_journal(storage)
-    dying = journal is not None and journal.base in (manifest.number, UNREADABLE)
-    return last > manifest.number + int(dying)
+    in_progress = journal is not None and journal.base in (manifest.number, UNREADABLE)
+    return last > manifest.number + int(in_progress)
 
 
 def uncommitted(

@@ -31,7 +31,7 @@ _COLUMN_FILE = re.compile(r"/a(\d+)(_var|_validity)?\.tdb$")
 
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room there and try again"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "See to it that you may write there"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Check that you may write there"),
     **dict.fromkeys((errno.EIO, errno.EMFILE, errno.ENFILE), "Try again"),
 }
 """Remedies for refusals of the system. Other errors have a better message of their own, as a lock that is held."""
@@ -103,7 +103,9 @@ class IntegrityChecker:
 
     def _refuse(self, name: str, problem: str) -> None:
         msg = f"{self._storage.uri}/{name} {problem}. If the atlas was vacuumed since it was opened, open it again; "
-        msg += "otherwise it is damaged: scim.atlas.verify() says what is, and a copy of the atlas has it."
+        msg += (
+            "otherwise it is damaged: scim.atlas.verify() lists the damage; restore the files from a copy of the atlas."
+        )
         raise FormatError(msg)
 
 

@@ -29,7 +29,7 @@ LEASE_TIMEOUT = 60.0
 """Seconds without a heartbeat after which other writers remove a lease."""
 LOST_AFTER = LEASE_TIMEOUT - 20
 """Seconds after which a heartbeat on S3, a write of up to 17 s, could bring back a lease that was removed."""
-SHORTEST_LOOK, FIRST_WAIT, LONGEST_WAIT = 0.5, 0.02, 1.0
+MIN_TIMEOUT, FIRST_WAIT, LONGEST_WAIT = 0.5, 0.02, 1.0
 
 _UNDELETED: set[tuple[str, str]] = set()
 """Leases of this process, by address and name, that ended while the storage did not respond."""
@@ -138,7 +138,7 @@ class Lock:
 
     def _wait(self) -> None:
         # Two that list at the same moment see each other: also one that does not wait lists again before it gives up.
-        end, wait = time.monotonic() + max(self.timeout, SHORTEST_LOOK), FIRST_WAIT
+        end, wait = time.monotonic() + max(self.timeout, MIN_TIMEOUT), FIRST_WAIT
         while rivals := self._put_lease():
             left = end - time.monotonic()
             if left <= 0:

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from scim.index.ivf._engine import IvfEngine
 
 K = 50  # neighbours of a query, over which recall is measured
-_CARE = 0.1  # share of what is missing from the recall that is added to it: the sample is a sample
+_SAFETY_MARGIN = 0.1  # share of what is missing from the recall that is added to it, for the sampling error
 _N_SAMPLE = 500
 _N_FAR = 50  # queries of the sample that are searched where each costs much
 _PROBE_FACTORS = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.75, 1.0)
 _LARGE_PROBE_FACTORS = (1.5, 2.5, 5.0, 1e6)  # the last probes all lists
 _RERANK_FACTORS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 18.0)
-_THIN = 16  # one of so many rows passes the filter that `filter_decay` is measured with
+_SELECTIVITY = 16  # one of so many rows passes the filter that `filter_decay` is measured with
 _FILTER_DECAYS = (0.25, 0.2, 0.15, 0.1, 0.05)
-_ENOUGH = 0.9995  # recall beyond which nothing more is tried
-_LITTLE = 0.0003  # recall that is not worth a larger probe factor
+_MAX_RECALL = 0.9995  # recall beyond which nothing more is tried
+_MIN_GAIN = 0.0003  # recall that is not worth a larger probe factor
 _PER_CANDIDATE = 20  # rows that are scanned in the time that one candidate is re-ranked in
 
 
@@ -41,14 +41,14 @@ class Point(TypedDict):
     n_scanned: float
 
 
-def with_care(recall: float) -> float:
+def with_margin(recall: float) -> float:
     """Return the recall that the sample must show."""
-    return recall + _CARE * (1 - recall)
+    return recall + _SAFETY_MARGIN * (1 - recall)
 
 
 def point_for(curve: list[Point], recall: float) -> Point:
     """Return the cheapest point that finds `recall` of the neighbours and a little more, or the best there is."""
-    return next((point for point in curve if point["recall"] >= with_care(recall)), curve[-1])
+    return next((point for point in curve if point["recall"] >= with_margin(recall)), curve[-1])
 
 
 class Truth:
@@ -67,7 +67,7 @@ class Truth:
 
     def thinned(self, n_rows: int) -> Truth:
         """Return the same sample, to be compared only with rows of a rank that :func:`is_thin`."""
-        return Truth(self.sample_ranks, self.rows, min(-(-n_rows // _THIN), K + 1))
+        return Truth(self.sample_ranks, self.rows, min(-(-n_rows // _SELECTIVITY), K + 1))
 
     def update(self, ranks: Ints | slice, rows: Floats) -> None:
         """Compare the sample with further rows."""
@@ -95,7 +95,7 @@ class Truth:
 
 def is_thin(ranks: NDArray[np.integer]) -> Bools:
     """Return which ranks pass a filter of low selectivity that passes rows everywhere."""
-    passes: Bools = ranks % _THIN == 0
+    passes: Bools = ranks % _SELECTIVITY == 0
     return passes
 
 
@@ -104,9 +104,9 @@ def calibrate(engine: IvfEngine, truth: Truth, thin: Truth, recall: float) -> di
     points: list[Point] = []
     for rerank_factor in _RERANK_FACTORS:
         points += _measure(engine, truth, rerank_factor, _PROBE_FACTORS, len(truth.sample_ranks))
-        if max(point["recall"] for point in points) > _ENOUGH:
+        if max(point["recall"] for point in points) > _MAX_RECALL:
             break
-    if max(point["recall"] for point in points) < with_care(recall):
+    if max(point["recall"] for point in points) < with_margin(recall):
         points += _measure(engine, truth, _RERANK_FACTORS[-1], _LARGE_PROBE_FACTORS, _N_FAR)
     curve: list[Point] = []
     by_cost = sorted(points, key=lambda p: (p["n_scanned"] + _PER_CANDIDATE * K * p["rerank_factor"], -p["recall"]))
@@ -127,13 +127,13 @@ def calibrate(engine: IvfEngine, truth: Truth, thin: Truth, recall: float) -> di
 def _filter_decay(engine: IvfEngine, thin: Truth, chosen: Point, recall: float) -> float:
     """Return the largest power with which a thin filter still has the recall."""
     k = thin.ranks.shape[1]
-    if engine.n_rows < _THIN * k:
+    if engine.n_rows < _SELECTIVITY * k:
         return 0.0
     row_filter = engine.compile_filter(is_thin(engine.ranks_at(np.arange(engine.n_rows))))
     m = min(int(row_filter.starts[-1]), k + engine.n_spare(k, chosen["rerank_factor"]))
     for decay in _FILTER_DECAYS:
         ranks = engine.search_candidates(thin.rows, k, m, row_filter, chosen["probe_factor"], decay)[1]
-        if thin.recall(ranks) >= with_care(recall):
+        if thin.recall(ranks) >= with_margin(recall):
             return decay
     return 0.0
 
@@ -151,7 +151,7 @@ def _measure(
             release_pages(array)
         recall, n_scanned = truth.recall(ranks), float(scanned.mean())
         points.append(Point(probe_factor=factor, rerank_factor=rerank_factor, recall=recall, n_scanned=n_scanned))
-        if recall > _ENOUGH or recall < before + _LITTLE:
+        if recall > _MAX_RECALL or recall < before + _MIN_GAIN:
             break
         before = recall
     return points

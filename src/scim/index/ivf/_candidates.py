@@ -197,14 +197,14 @@ def cut(values: Floats, keys: Ints, m: int) -> tuple[int, np.float32]:
     Of values that cannot be told apart the first stay: equal rows come by their rank.
     """
     low, bound = bound_for(values, np.float32(-np.inf), m)
-    n_sure, n_even = np.int32(0), np.int32(0)
+    n_below, n_tied = np.int32(0), np.int32(0)
     for i in range(values.shape[0]):
-        n_sure += np.int32(values[i] <= low)
-        n_even += np.int32(values[i] <= bound) - np.int32(values[i] <= low)
-    n_kept, n_free = 0, m + (m >> 2) - n_sure
+        n_below += np.int32(values[i] <= low)
+        n_tied += np.int32(values[i] <= bound) - np.int32(values[i] <= low)
+    n_kept, n_free = 0, m + (m >> 2) - n_below
     for i in range(values.shape[0]):  # without a branch: which values stay cannot be predicted
         value, stays = values[i], values[i] <= bound
-        if n_even > n_free and stays and value > low:
+        if n_tied > n_free and stays and value > low:
             stays = n_free > 0
             n_free -= 1
         values[n_kept], keys[n_kept] = value, keys[i]

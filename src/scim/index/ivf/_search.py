@@ -86,7 +86,7 @@ def near_lists(wanted: int, terms: Terms, coarse: Coarse, passing: Ints, work: W
 
 
 @njit
-def next_front(n_near: int, above: np.float32, n_wanted: int, work: Workspace, task: int) -> tuple[int, np.float32]:
+def next_lists(n_near: int, above: np.float32, n_wanted: int, work: Workspace, task: int) -> tuple[int, np.float32]:
     """Write about `n_wanted` of the nearest lists beyond `above`, nearest first; return how many, and the last."""
     near, lists = work.near[task, :n_near], work.lists[task]
     front, front_lists = work.front[task], work.front_lists[task]
@@ -156,7 +156,7 @@ def gather(
             return n_kept, n_scanned
         above, n_front = np.float32(-np.inf), FRONT
         while above < np.inf:
-            n_lists, above = next_front(n_lists_scored, above, n_front, work, task)
+            n_lists, above = next_lists(n_lists_scored, above, n_front, work, task)
             n_front *= 8
             for i in range(n_lists):
                 number, centre = work.front_lists[task, i], angle(work.front[task, i])

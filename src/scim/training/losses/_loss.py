@@ -58,7 +58,7 @@ class Loss(nn.Module):
 
 
 class Relations(NamedTuple):
-    """How labels lie to each other in the Cell Ontology: bool tensors, each (n_labels, n_labels)."""
+    """Relations of labels in the Cell Ontology: bool tensors, each (n_labels, n_labels)."""
 
     related: Tensor
     """labels that are not each other's negatives: the same, or one an ancestor of the other"""
