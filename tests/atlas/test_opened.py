@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -181,3 +182,31 @@ def test_a_remote_atlas_stays_open_and_is_never_out_of_date(s3, made):
         remote.append(fakes.cells(9, seed=2), study="b")
         assert version(uri) == 3
     assert made == [2, 3]
+
+
+def test_an_atlas_is_closed_once_it_is_neither_kept_nor_in_use(path, writable):
+    with opened(path) as atlas:
+        assert len(atlas.embeddings()) == 40
+        experiment = atlas.snapshot.experiment
+        writable.remove("n < 5")
+        assert version(path) == 4  # takes its place
+        assert not experiment.closed
+        assert len(atlas.embeddings()) == 40
+    del atlas
+    gc.collect()
+    assert experiment.closed
+    with opened(path) as atlas:
+        experiment = atlas.snapshot.experiment
+    del atlas
+    assert not experiment.closed
+    forget_opened()
+    gc.collect()
+    assert experiment.closed
+
+
+def test_an_atlas_that_was_not_closed_closes_its_store(path):
+    atlas = scim.atlas.open(path)
+    experiment = atlas.snapshot.experiment
+    del atlas
+    gc.collect()
+    assert experiment.closed

@@ -135,7 +135,7 @@ def test_invalid_json(folder, text):
 
 def test_another_number_of_genes_is_named(folder):
     (folder / "gene_order.tsv").write_text("\n".join(GENES[:-1]))
-    refused(folder, f"has {len(GENES) - 1} genes, but the first layer of encoder.ckpt reads {len(GENES)}")
+    refused(folder, f"has {len(GENES) - 1} genes, but encoder.ckpt reads {len(GENES)}")
 
 
 def test_a_gene_twice(folder):

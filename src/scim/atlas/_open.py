@@ -246,15 +246,21 @@ def _snapshot_of(storage: Storage) -> Snapshot:
         if snapshot is None or known != raw:
             snapshot = Snapshot(storage, parse_manifest(storage, raw))
         _open[key] = (raw, snapshot)
-        while len(_open) > _N_OPEN:
-            _open.pop(next(iter(_open)))
+        for oldest in _own_keys()[:-_N_OPEN]:
+            del _open[oldest]
     return snapshot
 
 
 def forget_opened() -> None:
     """Free the memory of the atlases that stay open."""
     with _lock:
-        _open.clear()
+        for key in _own_keys():
+            del _open[key]
+
+
+def _own_keys() -> list[tuple[Any, ...]]:
+    """Return the keys of this process: a fork leaves the handles of its parent alone."""
+    return [key for key in _open if key[0] == os.getpid()]
 
 
 def origin(atlas: Atlas) -> dict[str, str | int]:

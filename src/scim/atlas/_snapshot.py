@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -334,7 +335,10 @@ class Snapshot:
     @functools.cached_property
     def _experiment(self) -> Any:
         self._integrity.check_layout()
-        return open_experiment(self.storage, at=self.manifest.timestamp)
+        experiment = open_experiment(self.storage, at=self.manifest.timestamp)
+        # Closed with the snapshot: TileDB's objects that are left open to the garbage collector can crash the process.
+        weakref.finalize(self, experiment.close)
+        return experiment
 
     @functools.cached_property
     def _removed(self) -> NDArray[np.int64] | None:
