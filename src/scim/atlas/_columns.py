@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pandas.api import types as is_
 
 TEXT = pa.large_string()
+NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}  # pandas keeps their missing values
 _INFERRED = {
     "string": TEXT,
     "empty": TEXT,
@@ -97,3 +98,15 @@ def _refuse(column: pd.Series, found: pa.DataType, kind: pa.DataType, why: str =
     msg = f"obs[{column.name!r}] is {found}{why}, but the atlas keeps this column as {kind}; "
     msg += "convert it, or append it under another name."
     raise TypeError(msg)
+
+
+def as_stored(column: pd.Series, kind: pa.DataType) -> Any:
+    """Return a column of the index as the store has it: missing values as `None` or `pandas.NA`."""
+    if kind != TEXT:
+        return column.array.astype("float64" if kind == pa.float64() else NULLABLE[kind])
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(object).array
+    codes, texts = column.cat.codes.to_numpy(), column.cat.categories.to_numpy(dtype=object)
+    out = np.full(len(codes), None, dtype=object)
+    out[codes >= 0] = texts[codes[codes >= 0]]
+    return out

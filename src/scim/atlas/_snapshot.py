@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from scim._core import FormatError, check_names, keys, logger, refuse_absent
 from scim._core.numba import threads
-from scim.atlas._columns import TEXT
+from scim.atlas._columns import TEXT, as_stored
 from scim.atlas._index import open_parts
 from scim.atlas._labels import fit_label_transfer, labels_of
 from scim.atlas._models import load_model
@@ -22,7 +22,6 @@ from scim.atlas.soma import (
     COUNTS,
     COUNTS_PATH,
     MEASUREMENT,
-    NULLABLE,
     VAR_PATH,
     IntegrityChecker,
     embedding_path,
@@ -174,7 +173,7 @@ class Snapshot:
             return self._read_obs(rows, stored)
         ids = self.ids if rows is None else rows
         coded = self.index.obs(ids, indexed)
-        found = {name: _as_stored(coded[name], self._types[name]) for name in indexed}
+        found = {name: as_stored(coded[name], self._types[name]) for name in indexed}
         frame = pd.DataFrame(found, index=pd.Index(ids, name="soma_joinid"))
         return pd.concat([self._read_obs(rows, stored), frame], axis=1)[names] if stored else frame
 
@@ -391,14 +390,3 @@ class Snapshot:
             msg = f"{removed.size} of the cells were removed from the atlas: {removed[:5].tolist()}."
             raise KeyError(msg)
         return checked
-
-
-def _as_stored(column: pd.Series, kind: pa.DataType) -> Any:
-    if kind != TEXT:
-        return column.array.astype("float64" if kind == pa.float64() else NULLABLE[kind])
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        return column.astype(object).array
-    codes, texts = column.cat.codes.to_numpy(), column.cat.categories.to_numpy(dtype=object)
-    out = np.full(len(codes), None, dtype=object)
-    out[codes >= 0] = texts[codes[codes >= 0]]
-    return out

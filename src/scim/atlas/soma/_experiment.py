@@ -13,7 +13,7 @@ import tiledbsoma
 from scipy import sparse
 
 from scim._core import keys, settings
-from scim.atlas._columns import TEXT
+from scim.atlas._columns import NULLABLE, TEXT
 from scim.atlas.commit import SOMA
 from scim.atlas.soma._integrity import named_damage
 
@@ -42,9 +42,6 @@ _NEAR = 256  # ids at most this far apart are fetched by one slice
 
 _CHECK = "ChecksumSHA256Filter"  # compared whenever a tile is read: a flipped bit is an error, and never a value
 _PACKED = [{"_type": "ZstdFilter", "level": 3}, _CHECK]
-
-NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-"""Types that pandas keeps whether a value is missing or not."""
 
 
 def embedding_path(name: str) -> str:
