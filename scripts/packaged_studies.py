@@ -1,0 +1,214 @@
+"""The studies of the packaged atlas: their files, what is known of them, and how they are read.
+
+`packaged_labels.csv` maps the authors' labels to Cell Ontology terms; so does `label_to_cl.csv`, in the folder of data,
+for the files of blood. Where markers contradict a label, the term follows the markers and a note says so. Cycling cells
+of no known type, doublets and cells that two labels put in different types have no term.
+
+    python scripts/packaged_studies.py FOLDER_OF_DATA
+
+prints how many cells of each label each study has.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anndata
+import pandas as pd
+from anndata.utils import make_index_unique
+from scipy import sparse
+
+import scim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LABELS = Path(__file__).with_name("packaged_labels.csv")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of obs whose values begin with the keys of `words`, and stand for the words."""
+
+    name: str
+    words: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A file of counts of one or several studies. Tissue, assay and disease have the names of the CELLxGENE schema."""
+
+    path: str
+    study: str | Column
+    labels: str
+    """Columns of the authors' labels; where there are two, the label is both words, joined by a colon."""
+
+    tissue: str | Column
+    assay: str | Column
+    licence: str
+    """Of the file; CC-BY-4.0 of the study in CELLxGENE Discover."""
+
+    donor: str | None = "donor"
+    disease: str = "normal"
+
+    @property
+    def name(self) -> str:
+        """Name of the file, as in the tables of labels."""
+        return Path(self.path).stem
+
+
+# The library names of the lymphoid file tell the study; each of the three studied one organ.
+_LYMPHOID_STUDIES = {"BCP": "King 2021", "4861STDY74": "Madissoon 2020", "4861STDY75": "Madissoon 2020",
+                     "4861STDY71": "James 2020", "4861STDY72": "James 2020", "Human_colon": "James 2020",
+                     "Pan_T": "James 2020"}  # fmt: skip
+_ORGANS = {"King 2021": "tonsil", "Madissoon 2020": "spleen", "James 2020": "lymph node"}
+_LYMPHOID_ORGANS = {library: _ORGANS[study] for library, study in _LYMPHOID_STUDIES.items()}
+_HEART_STUDIES = {"Kanemaru": "Kanemaru 2023", "Koenig": "Koenig 2022", "Litvinukova": "Litvinukova 2020",
+                  "GSE224995": "GSE224995", "GSE203548": "GSE203548", "GSE156703": "GSE156703"}  # fmt: skip
+_HEART_ASSAYS = {"10x3'v3": "10x 3' v3", "10x3'v2": "10x 3' v2", "10x5'v2": "10x 5' v2",
+                 "10x3' nuclei": "10x 3' transcription profiling"}  # fmt: skip
+_GUT = {"terminal ileum": "ileum", "colon": "colon"}
+
+# A tissue is an organ, not a part of it: a user who filters by heart or brain wants all chambers or areas. The gut is
+# two tissues, because the epithelium of the ileum has cell types that the colon lacks.
+FILES = (
+    StudyFile("zheng_facs", "zheng", "celltype", "blood", "10x 3' v1", "BSD-2-Clause", donor=None),
+    StudyFile("zheng_sorted_scminer", "zheng", "trueLabel", "blood", "10x 3' v1", "Apache-2.0", donor=None),
+    StudyFile("pbmc3k", "pbmc3k", "cell_type", "blood", "10x 3' v1", "MIT", donor=None),
+    StudyFile("onek1k", "onek1k", "cell_type", "blood", "10x 3' v2", "MIT", donor="indiv"),
+    StudyFile("baron_human234", "baron", "cell_ontology_id", "pancreas", "inDrop", "MIT"),
+    # The file does not tell which of the donors have Crohn disease.
+    StudyFile("tissues/kong2023_gut_1020", "Kong 2023", "cell_type", Column("tissue", _GUT),
+              "10x 3' transcription profiling", "Apache-2.0", disease="unknown"),
+    StudyFile("tissues/he2020_liver_2839", "He 2020", "cell_type", "liver", "10x transcription profiling", "CC-BY-4.0"),
+    StudyFile("tissues/spacexr_lymphoid_330", Column("donor", _LYMPHOID_STUDIES), "cell_type",
+              Column("donor", _LYMPHOID_ORGANS), "10x transcription profiling", "CC-BY-4.0"),
+    StudyFile("tissues/wu2021_breast_tnbc_1564", "Wu 2021", "cell_type", "breast", "10x 3' v2", "CC-BY-4.0",
+              disease="triple-negative breast carcinoma"),
+    StudyFile("tissues/kim2020_luad_397", "Kim 2020", "cell_type", "lung", "10x 3' v2", "MIT",
+              disease="lung adenocarcinoma"),
+    StudyFile("tissues/popcomm_heart_6000_1589genes", Column("study", _HEART_STUDIES), "cell_type cell_type_original",
+              "heart", Column("platform", _HEART_ASSAYS), "MIT"),
+    StudyFile("tissues/fetalcortexculture_4474_2000genes", "Vinsland 2025", "cell_type",
+              "brain", "10x 3' v3", "CC-BY-4.0"),
+    StudyFile("tissues/tran2021_brain_nuclei_1000genes", "Tran 2021", "cell_type",
+              "brain", "10x 3' v3", "Artistic-2.0"),
+    StudyFile("tissues/allen_cortex_1800_2023genes", "Allen 2018", "cell_type",
+              "brain", "Smart-seq v4", "Artistic-2.0"),
+)  # fmt: skip
+
+PAPERS = {
+    "zheng": "Zheng et al. 2017, Nature Communications, doi:10.1038/ncomms14049",
+    "pbmc3k": "10x Genomics, 3k PBMCs from a healthy donor; labels of the Seurat tutorial",
+    "onek1k": "Yazar et al. 2022, Science, doi:10.1126/science.abf3041",
+    "baron": "Baron et al. 2016, Cell Systems, doi:10.1016/j.cels.2016.08.011",
+    "Kong 2023": "Kong et al. 2023, Immunity, doi:10.1016/j.immuni.2023.01.002",
+    "He 2020": "He et al. 2020, Genome Biology, doi:10.1186/s13059-020-02210-0",
+    "James 2020": "James et al. 2020, Nature Immunology, doi:10.1038/s41590-020-0602-z",
+    "Madissoon 2020": "Madissoon et al. 2020, Genome Biology, doi:10.1186/s13059-019-1906-x",
+    "King 2021": "King et al. 2021, Science Immunology, doi:10.1126/sciimmunol.abe6291",
+    "Wu 2021": "Wu et al. 2021, Nature Genetics, doi:10.1038/s41588-021-00911-1",
+    "Kim 2020": "Kim et al. 2020, Nature Communications, doi:10.1038/s41467-020-16164-1",
+    "Kanemaru 2023": "Kanemaru et al. 2023, Nature, doi:10.1038/s41586-023-06311-1",
+    "Koenig 2022": "Koenig et al. 2022, Nature Cardiovascular Research, doi:10.1038/s44161-022-00028-6",
+    "Litvinukova 2020": "Litviňuková et al. 2020, Nature, doi:10.1038/s41586-020-2797-4",
+    "GSE224995": "Gene Expression Omnibus, GSE224995",
+    "GSE203548": "Gene Expression Omnibus, GSE203548",
+    "GSE156703": "Gene Expression Omnibus, GSE156703",
+    "Vinsland 2025": "Vinsland, Mannens et al. 2025, bioRxiv, doi:10.1101/2025.07.28.667119; fetal, cultured 11 days",
+    "Tran 2021": "Tran et al. 2021, Neuron, doi:10.1016/j.neuron.2021.09.001",
+    "Allen 2018": "Allen Institute for Brain Science 2018, Cell Types Database, anterior cingulate and visual cortex",
+}
+"""Where each study was published."""
+
+
+def read(folder: Path | str) -> dict[str, anndata.AnnData]:
+    """Read the studies by name of the file: counts (csr) of the genes of the file, its var as it is.
+
+    obs gets `cell_type` (Cell Ontology id, missing where a cell has no label), `author_cell_type`, `study`, `donor`,
+    `tissue`, `disease` and `assay`, and has no other columns.
+    """
+    folder = Path(folder)
+    columns = ["file", "label", "cell_type_ontology_term_id"]
+    terms = pd.concat([pd.read_csv(path)[columns] for path in (LABELS, folder / "label_to_cl.csv")])
+    cells = {}
+    for file in FILES:
+        adata = anndata.read_h5ad(folder / f"{file.path}.h5ad")
+        known = terms[terms["file"] == file.name].set_index("label")["cell_type_ontology_term_id"]
+        obs = _columns(adata.obs, file, known)
+        barcodes = adata.obs["barcode"].astype(str) if "barcode" in adata.obs else adata.obs_names
+        obs.index = make_index_unique(pd.Index(barcodes, dtype=str))
+        cells[file.name] = anndata.AnnData(sparse.csr_matrix(adata.X), obs=obs, var=adata.var)
+    cells["zheng_sorted_scminer"] = _without_shared_cells(cells["zheng_sorted_scminer"], cells["zheng_facs"])
+    return cells
+
+
+def _columns(obs: pd.DataFrame, file: StudyFile, terms: pd.Series) -> pd.DataFrame:
+    """Return the columns that :func:`read` promises."""
+    words = _authors_labels(obs, file.labels.split())
+    values = {
+        "cell_type": _cell_types(words, terms, file.name),
+        "author_cell_type": words,
+        "study": _values(obs, file.study),
+        "donor": "unknown" if file.donor is None else obs[file.donor].astype(str),
+        "tissue": _values(obs, file.tissue),
+        "disease": file.disease,
+        "assay": _values(obs, file.assay),
+    }
+    return pd.DataFrame(values, index=obs.index)
+
+
+def _authors_labels(obs: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """Join the columns of labels by a colon; a cell without a second word has the first alone."""
+    words = obs[columns[0]].astype(object)
+    for column in columns[1:]:
+        finer = obs[column].astype(str)
+        words = words.where(finer == "", words.astype(str) + ": " + finer)
+    return words
+
+
+def _cell_types(words: pd.Series, terms: pd.Series, file: str) -> pd.Series:
+    """Return the Cell Ontology ids of labels; a file that no table names has them already."""
+    if terms.empty:
+        return words
+    if missing := sorted(set(words.dropna()) - set(terms.index)):
+        msg = f"No table of labels has these of {file}: {missing}."
+        raise KeyError(msg)
+    return words.map(terms)
+
+
+def _values(obs: pd.DataFrame, value: str | Column) -> str | pd.Series:
+    """Return the value of all cells, or the word of each."""
+    if isinstance(value, str):
+        return value
+    column = obs[value.name].astype(str)
+    return column.map({word: _word(word, value.words) for word in column.unique()})
+
+
+def _word(text: str, words: Mapping[str, str]) -> str:
+    """Return the word of the one key with which a text begins."""
+    (word,) = (word for key, word in words.items() if text.startswith(key))
+    return word
+
+
+def _without_shared_cells(adata: anndata.AnnData, other: anndata.AnnData) -> anndata.AnnData:
+    """Drop the cells that another file of the same study has too: same barcode."""
+    known = set(other.obs_names.str.split("-").str[0])
+    return adata[~adata.obs_names.str.split("-").str[0].isin(known)].copy()
+
+
+def count_labels(cells: Mapping[str, anndata.AnnData]) -> pd.DataFrame:
+    """Count the cells of each label (rows, by name, sorted by the ontology) in each study (columns)."""
+    obs = pd.concat([adata.obs for adata in cells.values()])
+    counts = pd.crosstab(obs["cell_type"].map(scim.ontology.term_name, na_action="ignore"), obs["study"])
+    return counts.loc[scim.ontology.sort_terms(counts.index.tolist())]
+
+
+if __name__ == "__main__":
+    counts = count_labels(read(sys.argv[1]))
+    for label, row in counts.iterrows():
+        studies = ", ".join(f"{study} {n}" for study, n in row[row > 0].items())
+        print(f"{label}: {row.sum()} ({studies})")
