@@ -11,6 +11,7 @@ prints how many cells of each label each study has.
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +32,23 @@ LABELS = Path(__file__).with_name("packaged_labels.csv")
 
 @dataclass(frozen=True)
 class Column:
-    """A column of obs whose values begin with the keys of `words`, and stand for the words."""
+    """A column of obs, or the names of the cells, and what is read from it."""
 
     name: str
     words: Mapping[str, str]
+    """Word for each pattern with which a text may begin; exactly one of the patterns must match."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of each text of a column that a group of a pattern matches."""
+
+    name: str
+    pattern: str
+
+
+CELL_NAME = "cell name"
+"""Stands for the names of the cells where a column is named."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,8 @@ class StudyFile:
     licence: str
     """Of the file; CC-BY-4.0 of the study in CELLxGENE Discover."""
 
-    donor: str | None = "donor"
-    disease: str = "normal"
+    donor: str | Part | None = "donor"
+    disease: str | Column = "normal"
 
     @property
     def name(self) -> str:
@@ -61,28 +75,34 @@ class StudyFile:
 
 
 # The library names of the lymphoid file tell the study; each of the three studied one organ.
-_LYMPHOID_STUDIES = {"BCP": "King 2021", "4861STDY74": "Madissoon 2020", "4861STDY75": "Madissoon 2020",
-                     "4861STDY71": "James 2020", "4861STDY72": "James 2020", "Human_colon": "James 2020",
-                     "Pan_T": "James 2020"}  # fmt: skip
+_LYMPHOID_STUDIES = {"BCP": "King 2021", "4861STDY7[45]": "Madissoon 2020",
+                     "4861STDY7[12]|Human_colon|Pan_T": "James 2020"}  # fmt: skip
 _ORGANS = {"King 2021": "tonsil", "Madissoon 2020": "spleen", "James 2020": "lymph node"}
 _LYMPHOID_ORGANS = {library: _ORGANS[study] for library, study in _LYMPHOID_STUDIES.items()}
-_HEART_STUDIES = {"Kanemaru": "Kanemaru 2023", "Koenig": "Koenig 2022", "Litvinukova": "Litvinukova 2020",
-                  "GSE224995": "GSE224995", "GSE203548": "GSE203548", "GSE156703": "GSE156703"}  # fmt: skip
+
+# Kanemaru 2023 processed the nuclei of Litvinukova 2020 anew and added those of six donors, BO_H46 to BO_H67.
+_HEART_STUDIES = {"EGAS00001006374_BO": "Kanemaru 2023", "EGAS00001006374_[DH]|ERP123138": "Litvinukova 2020",
+                  "GSE183852": "Koenig 2022", "GSE224995": "GSE224995", "GSE203548": "GSE203548",
+                  "GSE156703": "GSE156703"}  # fmt: skip
 _HEART_ASSAYS = {"10x3'v3": "10x 3' v3", "10x3'v2": "10x 3' v2", "10x5'v2": "10x 5' v2",
                  "10x3' nuclei": "10x 3' transcription profiling"}  # fmt: skip
-_GUT = {"terminal ileum": "ileum", "colon": "colon"}
 
-# A tissue is an organ, not a part of it: a user who filters by heart or brain wants all chambers or areas. The gut is
-# two tissues, because the epithelium of the ileum has cell types that the colon lacks.
+# The columns of donor and tissue of the gut are those of other cells: a cell from the fraction of the epithelium is as
+# often called immune or stromal, and FABP6 is in as many epithelial cells of the colon as of the ileum. The names of the
+# cells fit their types: H (healthy), N (not inflamed) or I (inflamed), the donor, and the fraction. Donors of one or two
+# digits are the healthy ones of an earlier study of the same authors. The names do not tell ileum from colon.
+_GUT_DONOR = r"[HIN](\d+)_"
+_GUT_DISEASES = {r"H|N\d\d?_": "normal", r"I|N\d{3}": "Crohn disease"}
+
+# A tissue is an organ, not a part of it: a user who filters by heart or brain wants all chambers or areas.
 FILES = (
     StudyFile("zheng_facs", "zheng", "celltype", "blood", "10x 3' v1", "BSD-2-Clause", donor=None),
     StudyFile("zheng_sorted_scminer", "zheng", "trueLabel", "blood", "10x 3' v1", "Apache-2.0", donor=None),
     StudyFile("pbmc3k", "pbmc3k", "cell_type", "blood", "10x 3' v1", "MIT", donor=None),
     StudyFile("onek1k", "onek1k", "cell_type", "blood", "10x 3' v2", "MIT", donor="indiv"),
     StudyFile("baron_human234", "baron", "cell_ontology_id", "pancreas", "inDrop", "MIT"),
-    # The file does not tell which of the donors have Crohn disease.
-    StudyFile("tissues/kong2023_gut_1020", "Kong 2023", "cell_type", Column("tissue", _GUT),
-              "10x 3' transcription profiling", "Apache-2.0", disease="unknown"),
+    StudyFile("tissues/kong2023_gut_1020", "Kong 2023", "cell_type", "intestine", "10x 3' transcription profiling",
+              "Apache-2.0", donor=Part(CELL_NAME, _GUT_DONOR), disease=Column(CELL_NAME, _GUT_DISEASES)),
     StudyFile("tissues/he2020_liver_2839", "He 2020", "cell_type", "liver", "10x transcription profiling", "CC-BY-4.0"),
     StudyFile("tissues/spacexr_lymphoid_330", Column("donor", _LYMPHOID_STUDIES), "cell_type",
               Column("donor", _LYMPHOID_ORGANS), "10x transcription profiling", "CC-BY-4.0"),
@@ -90,8 +110,8 @@ FILES = (
               disease="triple-negative breast carcinoma"),
     StudyFile("tissues/kim2020_luad_397", "Kim 2020", "cell_type", "lung", "10x 3' v2", "MIT",
               disease="lung adenocarcinoma"),
-    StudyFile("tissues/popcomm_heart_6000_1589genes", Column("study", _HEART_STUDIES), "cell_type cell_type_original",
-              "heart", Column("platform", _HEART_ASSAYS), "MIT"),
+    StudyFile("tissues/popcomm_heart_6000_1589genes", Column("donor", _HEART_STUDIES), "cell_type cell_type_original",
+              "heart", Column("platform", _HEART_ASSAYS), "MIT", donor=Part("donor", "[^_]+_(.+)")),
     StudyFile("tissues/fetalcortexculture_4474_2000genes", "Vinsland 2025", "cell_type",
               "brain", "10x 3' v3", "CC-BY-4.0"),
     StudyFile("tissues/tran2021_brain_nuclei_1000genes", "Tran 2021", "cell_type",
@@ -143,19 +163,21 @@ def read(folder: Path | str) -> dict[str, anndata.AnnData]:
         obs.index = make_index_unique(pd.Index(barcodes, dtype=str))
         cells[file.name] = anndata.AnnData(sparse.csr_matrix(adata.X), obs=obs, var=adata.var)
     cells["zheng_sorted_scminer"] = _without_shared_cells(cells["zheng_sorted_scminer"], cells["zheng_facs"])
+    cells["popcomm_heart_6000_1589genes"] = _without_repeated_cells(cells["popcomm_heart_6000_1589genes"])
     return cells
 
 
 def _columns(obs: pd.DataFrame, file: StudyFile, terms: pd.Series) -> pd.DataFrame:
     """Return the columns that :func:`read` promises."""
+    obs = obs.assign(**{CELL_NAME: obs.index})
     words = _authors_labels(obs, file.labels.split())
     values = {
         "cell_type": _cell_types(words, terms, file.name),
         "author_cell_type": words,
         "study": _values(obs, file.study),
-        "donor": "unknown" if file.donor is None else obs[file.donor].astype(str),
+        "donor": _donors(obs, file.donor),
         "tissue": _values(obs, file.tissue),
-        "disease": file.disease,
+        "disease": _values(obs, file.disease),
         "assay": _values(obs, file.assay),
     }
     return pd.DataFrame(values, index=obs.index)
@@ -180,17 +202,26 @@ def _cell_types(words: pd.Series, terms: pd.Series, file: str) -> pd.Series:
     return words.map(terms)
 
 
+def _donors(obs: pd.DataFrame, donor: str | Part | None) -> str | pd.Series:
+    """Return the donor of each cell."""
+    if donor is None:
+        return "unknown"
+    if isinstance(donor, str):
+        return obs[donor].astype(str)
+    return obs[donor.name].astype(str).str.extract(donor.pattern, expand=False)
+
+
 def _values(obs: pd.DataFrame, value: str | Column) -> str | pd.Series:
     """Return the value of all cells, or the word of each."""
     if isinstance(value, str):
         return value
-    column = obs[value.name].astype(str)
-    return column.map({word: _word(word, value.words) for word in column.unique()})
+    texts = obs[value.name].astype(str)
+    return texts.map({text: _word(text, value.words) for text in texts.unique()})
 
 
 def _word(text: str, words: Mapping[str, str]) -> str:
-    """Return the word of the one key with which a text begins."""
-    (word,) = (word for key, word in words.items() if text.startswith(key))
+    """Return the word of the one pattern with which a text begins."""
+    (word,) = (word for pattern, word in words.items() if re.match(pattern, text))
     return word
 
 
@@ -198,6 +229,12 @@ def _without_shared_cells(adata: anndata.AnnData, other: anndata.AnnData) -> ann
     """Drop the cells that another file of the same study has too: same barcode."""
     known = set(other.obs_names.str.split("-").str[0])
     return adata[~adata.obs_names.str.split("-").str[0].isin(known)].copy()
+
+
+def _without_repeated_cells(adata: anndata.AnnData) -> anndata.AnnData:
+    """Drop the second of two cells of one donor with the same barcode: the same nucleus, processed twice."""
+    barcodes = adata.obs_names.str.split("-").str[0]
+    return adata[~adata.obs[["study", "donor"]].assign(barcode=barcodes).duplicated().to_numpy()].copy()
 
 
 def count_labels(cells: Mapping[str, anndata.AnnData]) -> pd.DataFrame:

@@ -1,0 +1,105 @@
+"""The studies of the packaged atlas: the tables name terms of the ontologies, and the files are read as they say."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from cellxgene_ontology_guide.ontology_parser import OntologyParser
+from scipy import sparse
+
+import scim
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def studies():
+    sys.path.insert(0, str(SCRIPTS))
+    yield importlib.import_module("packaged_studies")
+    sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def labels(studies):
+    return pd.read_csv(studies.LABELS, keep_default_na=False)
+
+
+@pytest.fixture(scope="module")
+def cells(studies, data_folder):
+    if not (data_folder / "tissues").is_dir():
+        pytest.skip("the folder of real data has no tissues")
+    return studies.read(data_folder)
+
+
+def test_labels_are_terms_by_id_and_name(labels):
+    named = labels[labels["cell_type"] != ""]
+    assert [scim.ontology.term_name(term) for term in named["cell_type_ontology_term_id"]] == named[
+        "cell_type"
+    ].tolist()
+    unlabelled = labels[labels["cell_type"] == ""]
+    assert (unlabelled["cell_type_ontology_term_id"] == "").all()
+    assert (unlabelled["note"] != "").all(), "a label without a term says why"
+    assert not labels.duplicated(["file", "label"]).any()
+
+
+def test_no_label_joins_most_others(labels):
+    names = sorted(set(labels["cell_type"]) - {""})
+    assert scim.ontology.related(names).mean(axis=1).max() < 0.2
+
+
+@pytest.mark.parametrize(("field", "ontology"), [("tissue", "UBERON"), ("assay", "EFO"), ("disease", "MONDO")])
+def test_values_are_those_of_the_schema(studies, field, ontology):
+    values = set()
+    for file in studies.FILES:
+        value = getattr(file, field)
+        values |= set(value.words.values()) if isinstance(value, studies.Column) else {value}
+    assert values - {"normal"} <= set(OntologyParser().get_term_label_to_id_map(ontology))
+
+
+def test_reads_all_files(studies, cells):
+    assert list(cells) == [file.name for file in studies.FILES]
+    for adata in cells.values():
+        assert sparse.isspmatrix_csr(adata.X)
+        assert (adata.X.data >= 0).all()
+        assert np.array_equal(adata.X.data, np.round(adata.X.data))
+        assert adata.obs_names.is_unique
+        assert adata.obs.drop(columns=["cell_type", "author_cell_type"]).notna().all(axis=None)
+        assert all(map(scim.ontology.term_id, adata.obs["cell_type"].dropna().unique()))
+    obs = pd.concat([adata.obs for adata in cells.values()])
+    assert set(obs["study"]) == set(studies.PAPERS)
+    assert {"blood", "pancreas", "intestine", "liver", "lymph node", "breast", "lung", "heart", "brain"} < set(
+        obs["tissue"]
+    )
+    assert obs.groupby("study")["tissue"].nunique().eq(1).all()
+
+
+def test_every_row_of_the_table_is_used(labels, cells):
+    for file, rows in labels.groupby("file"):
+        assert set(rows["label"]) == set(cells[file].obs["author_cell_type"])
+
+
+def test_a_cell_of_two_files_is_read_once(cells):
+    first, second = (cells[name].obs_names.str.split("-").str[0] for name in ("zheng_facs", "zheng_sorted_scminer"))
+    assert not set(first) & set(second)
+
+
+def test_a_nucleus_that_two_studies_processed_is_read_once(cells):
+    adata = cells["popcomm_heart_6000_1589genes"]
+    barcodes = adata.obs_names.str.split("-").str[0]
+    assert not adata.obs.assign(barcode=barcodes).duplicated(["donor", "study", "barcode"]).any()
+    assert 5980 <= adata.n_obs < 6000
+
+
+def test_the_donor_of_the_gut_is_of_the_cell(cells):
+    obs = cells["kong2023_gut_1020"].obs
+    assert (obs.groupby("donor")["disease"].nunique() == 1).all(), "a donor is healthy or ill"
+    assert obs.groupby("disease")["donor"].nunique().to_dict() == {"normal": 24, "Crohn disease": 45}
+
+
+def test_a_label_without_a_row_is_an_error(studies):
+    words = pd.Series(["B cells", "C cells"])
+    with pytest.raises(KeyError, match=r"'C cells'"):
+        studies._cell_types(words, pd.Series({"B cells": "CL:0000236"}), "a_file")
