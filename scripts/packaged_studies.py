@@ -88,9 +88,9 @@ _HEART_ASSAYS = {"10x3'v3": "10x 3' v3", "10x3'v2": "10x 3' v2", "10x5'v2": "10x
                  "10x3' nuclei": "10x 3' transcription profiling"}  # fmt: skip
 
 # The columns of donor and tissue of the gut are those of other cells: a cell from the fraction of the epithelium is as
-# often called immune or stromal, and FABP6 is in as many epithelial cells of the colon as of the ileum. The names of the
-# cells fit their types: H (healthy), N (not inflamed) or I (inflamed), the donor, and the fraction. Donors of one or two
-# digits are the healthy ones of an earlier study of the same authors. The names do not tell ileum from colon.
+# often called immune or stromal, and FABP6 is in as many epithelial cells of the colon as of the ileum. The names of
+# the cells fit their types: H (healthy), N (not inflamed) or I (inflamed), the donor, and the fraction. Donors of one
+# or two digits are the healthy ones of an earlier study of the same authors. Nothing tells ileum from colon.
 _GUT_DONOR = r"[HIN](\d+)_"
 _GUT_DISEASES = {r"H|N\d\d?_": "normal", r"I|N\d{3}": "Crohn disease"}
 

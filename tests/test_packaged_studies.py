@@ -4,6 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,10 +17,15 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 @pytest.fixture(scope="module")
-def studies():
+def scripts():
     sys.path.insert(0, str(SCRIPTS))
-    yield importlib.import_module("packaged_studies")
+    yield importlib.import_module
     sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def studies(scripts):
+    return scripts("packaged_studies")
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +109,20 @@ def test_a_label_without_a_row_is_an_error(studies):
     words = pd.Series(["B cells", "C cells"])
     with pytest.raises(KeyError, match=r"'C cells'"):
         studies._cell_types(words, pd.Series({"B cells": "CL:0000236"}), "a_file")
+
+
+def test_draws_at_most_so_many_cells_of_a_label_of_a_study(scripts):
+    make = scripts("make_packaged_atlas")
+    obs = pd.DataFrame({"study": ["s"] * 9 + ["t"] * 3, "cell_type": ["a"] * 5 + ["b"] * 2 + [None] * 2 + ["a"] * 3})
+    obs.index = [f"cell{i}" for i in range(12)]
+    whole = ad.AnnData(sparse.csr_matrix(np.ones((12, 1), dtype=np.float32)), obs=obs)
+    drawn = make.drawn_cells({"first": whole[:3], "second": whole[3:]}, most=2)
+    assert [adata.n_obs for adata in drawn] == [len(set(adata.obs_names)) for adata in drawn]
+    counts = pd.concat([adata.obs for adata in drawn]).value_counts(["study", "cell_type"])
+    assert counts.to_dict() == {("s", "a"): 2, ("s", "b"): 2, ("t", "a"): 2}
+
+
+def test_parts_of_a_study_count_as_studies_in_training(scripts):
+    make = scripts("make_packaged_atlas")
+    obs = pd.DataFrame({"study": ["baron", "He 2020"], "donor": ["human2", "human2"], "tissue": "-", "disease": "-"})
+    assert make.training_studies(obs).tolist() == ["baron human2", "He 2020"]
