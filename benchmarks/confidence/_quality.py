@@ -1,4 +1,4 @@
-"""Add benchmarks/quality, with the studies, the handover of cells and the worker, to the module path."""
+"""Add benchmarks/quality (tests, handover of cells, worker) and scripts (packaged studies) to the module path."""
 
 from __future__ import annotations
 
@@ -7,3 +7,4 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "quality"
 sys.path.insert(0, str(FOLDER))
+sys.path.append(str(FOLDER.parents[1] / "scripts"))
