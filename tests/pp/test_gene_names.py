@@ -92,6 +92,33 @@ def test_little_overlap_is_a_warning_with_the_share():
         scim.pp.match_genes(var, many(1000))
 
 
+CURVE = {"n_genes": [100, 400, 900], "macro_f1_share": [0.6, 0.8, 0.97]}
+
+
+@pytest.mark.parametrize(
+    ("n_genes", "cost"),
+    [(200, "0.70 of the macro-F1 of all genes"), (50, "at most 0.60 of"), (400, "0.80 of")],  # 200: halfway in the log
+)
+def test_the_warning_states_what_the_panel_costs(n_genes, cost):
+    var = pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)])
+    with pytest.warns(ScimWarning, match=f"Only {n_genes} of the model's 1000 genes .*panels of this size {cost}"):
+        scim.pp.match_genes(var, many(1000), panel_curve=CURVE)
+
+
+def test_a_panel_that_costs_little_is_no_warning():
+    var = pd.DataFrame(index=[f"gene{i}" for i in range(240)])
+    cheap = {"n_genes": [50, 1000], "macro_f1_share": [0.96, 1.0]}
+    assert scim.pp.match_genes(var, many(1000), panel_curve=cheap).n_matched == 240
+
+
+def test_twenty_genes_are_enough():
+    var = pd.DataFrame(index=[f"gene{i}" for i in range(20)])
+    with pytest.warns(ScimWarning, match="Only 20 of the model's 1000 genes"):
+        assert scim.pp.match_genes(var, many(1000)).n_matched == 20
+    with pytest.raises(GeneOverlapError, match="Only 19 of the model's 1000 genes.*too few to embed"):
+        scim.pp.match_genes(var[:19], many(1000))
+
+
 @pytest.mark.parametrize(
     ("names", "hint"),
     [

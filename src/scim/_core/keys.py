@@ -11,6 +11,9 @@ EMBED_PARAMS = "scim"
 LABEL = "scim_label"
 """`obs`: the annotated label; the base of the other names that `tl.annotate` writes."""
 
+NOVEL = "scim_novel"
+"""`obs`: clusters of cells that are unlike the atlas; `uns`: their nearest labels and their genes."""
+
 SEARCH = "scim_search"
 """`uns`: parameters and provenance of a search; the base of its `obsm` names."""
 
@@ -27,6 +30,9 @@ ATLAS_LABEL_ID = "label_id"
 """Columns that the obs table of every atlas has, beside `soma_joinid`."""
 
 ATLAS_COLUMNS = (ATLAS_CELL_ID, ATLAS_STUDY, ATLAS_LABEL, ATLAS_LABEL_ID)
+
+ATLAS_TISSUE = "tissue"
+"""Column of the CELLxGENE schema: names of UBERON."""
 
 NO_LABEL = ("unknown", "na")
 """Words of the CELLxGENE schema for cells without a type: missing labels."""

@@ -12,7 +12,7 @@ from scim.pp._gene_names import canonical_genes, gene_id_kind, known_genes
 from scim.pp._species import human_names, n_unmapped, species_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,8 +23,9 @@ _NAME_COLUMNS = (
     "gene_name", "gene_names", "symbol",
 )  # fmt: skip
 
-FEW_GENES = 50  # fewer do not tell cell types apart, whatever the model; the smallest marker panels have about 100
-LOW_SHARE = 0.25  # of the model's genes, below which labels get visibly worse (benchmarks/NOTES.md, Quality)
+_FEW_GENES = 20  # as many markers reach .44-.96 of the macro-F1 of all genes in three studies, ten .05-.87
+_LOW_SHARE = 0.25  # of the model's genes, below which labels get visibly worse (benchmarks/NOTES.md, Quality)
+_LOW_SCORE = 0.95  # share of the macro-F1 of all genes below which a panel is worth a warning
 _HINT_NAMES = 200  # names that choose a hint, evenly spaced: the first of a sorted list may be clones, as 0610007P14Rik
 
 _EXPECTED = {
@@ -87,9 +88,14 @@ class GeneMap(NamedTuple):
 
 
 def match_genes(
-    var: pd.DataFrame, genes: NDArray[np.object_], *, gene_key: str | None = None, species: Species = "human"
+    var: pd.DataFrame,
+    genes: NDArray[np.object_],
+    *,
+    gene_key: str | None = None,
+    species: Species = "human",
+    panel_curve: Mapping[str, Sequence[float]] | None = None,
 ) -> GeneMap:
-    """Find the model's genes among the columns of a data set.
+    """Find the model's genes among the columns of a data set, and warn if they are so few that labels get worse.
 
     A name that the model itself uses is that gene. Other names are translated: human ones to canonical ids, those of
     other species to their human orthologs.
@@ -110,6 +116,10 @@ def match_genes(
         that no count is counted twice: a mouse gene to the protein-coding human gene of the same name, else to the
         ortholog of Ensembl 105, and of several to that of the same name or the first by the alphabet. The counts of
         genes with the same ortholog, as Ins1 and Ins2, are summed (:func:`align`) before they are normalised.
+    panel_curve
+        What small gene panels cost, as a model may have measured it (`model.metadata["panel_curve"]`): the share of
+        the macro-F1 of all genes, `"macro_f1_share"`, that panels of `"n_genes"` of its genes reached, ascending. The
+        warning then states it.
 
     Raises
     ------
@@ -118,7 +128,7 @@ def match_genes(
     ValueError, TypeError
         `species` is neither a known species nor a mapping of names.
     GeneOverlapError
-        Fewer than 50 genes (or a tenth of a smaller model) are shared.
+        Fewer than 20 genes (or a tenth of a smaller model) are shared.
 
     Examples
     --------
@@ -132,7 +142,7 @@ def match_genes(
     candidates = _name_columns(var, gene_key)
     maps = [_map_names(names, genes, source, species) for source, names in candidates.items()]
     best = max(maps, key=lambda candidate: candidate.n_matched)  # the first of equals: var_names
-    _check_overlap(best, candidates[best.source], genes)
+    _check_overlap(best, candidates[best.source], genes, panel_curve)
     if best.species != "human":
         share = best.n_mapped / len(best.names)
         logger.info("%d of %d genes (%.1f%%) have a human ortholog", best.n_mapped, len(best.names), 100 * share)
@@ -178,19 +188,34 @@ def _map_names(names: pd.Index, genes: NDArray[np.object_], source: str, species
     return unmapped.onto(genes)
 
 
-def _check_overlap(matched: GeneMap, names: pd.Index, genes: NDArray[np.object_]) -> None:
+def _check_overlap(
+    matched: GeneMap,
+    names: pd.Index,
+    genes: NDArray[np.object_],
+    panel_curve: Mapping[str, Sequence[float]] | None,
+) -> None:
     """Raise an error if a data set has too few of a model's genes, and warn if it has few; show the names as given."""
     share = f"{matched.n_matched} of the model's {len(genes)} genes ({matched.share:.1%}) are in {matched.source}"
     hint = _hint([str(name) for name in names[:: len(names) // _HINT_NAMES + 1]], matched.species)
-    if matched.n_matched < min(FEW_GENES, max(1, len(genes) // 10)):
+    if matched.n_matched < min(_FEW_GENES, max(1, len(genes) // 10)):
         examples = [str(name) for name in names[:3]]
         msg = (
             f"Only {share}, too few to embed. Expected {_EXPECTED[matched.species]}, got names like {examples}"
             f"{hint or '; if a column of var holds the gene names, pass gene_key='}."
         )
         raise GeneOverlapError(msg)
-    if matched.share < LOW_SHARE:
-        warn(f"Only {share}{hint}: labels and neighbours may be less certain than with a full gene set.")
+    if panel_curve is None:
+        if matched.share < _LOW_SHARE:
+            warn(f"Only {share}{hint}: labels and neighbours may be less certain than with a full gene set.")
+    elif (score := _panel_score(panel_curve, matched.n_matched)) < _LOW_SCORE:
+        at_most = "at most " if matched.n_matched < panel_curve["n_genes"][0] else ""
+        cost = f"with panels of this size {at_most}{score:.2f} of the macro-F1 of all genes was measured"
+        warn(f"Only {share}{hint}: {cost}.")
+
+
+def _panel_score(curve: Mapping[str, Sequence[float]], n_genes: int) -> float:
+    """Return the share of the macro-F1 of all genes at a number of genes, linear in its logarithm."""
+    return float(np.interp(np.log(n_genes), np.log(curve["n_genes"]), curve["macro_f1_share"]))
 
 
 def _hint(names: list[str], species: str) -> str:

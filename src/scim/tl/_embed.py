@@ -72,7 +72,8 @@ def embed(
     CountsError
         There are no counts: negative, NaN, scaled or empty values.
     GeneOverlapError
-        Too few of the model's genes are in the data.
+        Too few of the model's genes are in the data. Gene panels of a few hundred are embedded; the warning says what
+        they cost, where the model has measured it.
     ValueError, TypeError
         `species` is neither the name of a supported species nor a mapping of names.
 
@@ -89,7 +90,8 @@ def embed(
     check_key(key_added)
     encoder = model_of(atlas, model)
     counts = find_counts(adata, layer)
-    genes = match_genes(counts.var, encoder.genes, gene_key=gene_key, species=species)
+    curve = encoder.metadata.get("panel_curve")
+    genes = match_genes(counts.var, encoder.genes, gene_key=gene_key, species=species, panel_curve=curve)
     embedding = encoder.embed(counts, genes)
 
     adata = adata.copy() if copy else adata

@@ -17,7 +17,6 @@ from scim._core import GeneOverlapError, logger, progress
 from scim._core.numba import njit
 from scim.model import Labels
 from scim.pp import lognorm
-from scim.pp._match import FEW_GENES
 
 if TYPE_CHECKING:
     import os
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from scim.training.data._data_set import DataSet
 
+_FEW_GENES = 50  # fewer are too few to learn from
 _RELEASE_EVERY = 64  # batches after which pages of the file are released: they would count as memory
 
 
@@ -80,7 +80,7 @@ def combine(
 
 def _check_overlap(data: DataSet, genes: NDArray[np.object_]) -> None:
     n = int(data.measured(genes).sum())
-    if n < min(FEW_GENES, max(1, len(genes) // 10)):
+    if n < min(_FEW_GENES, max(1, len(genes) // 10)):
         msg = (
             f"{data.name!r} measured only {n} of the {len(genes)} genes that the model reads, too few to learn from. "
             "Leave it out, or name genes that it has with genes=."
