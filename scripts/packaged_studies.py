@@ -2,7 +2,7 @@
 
 `packaged_labels.csv` maps the authors' labels to Cell Ontology terms; so does `label_to_cl.csv`, in the folder of data,
 for the files of blood. Where markers contradict a label, the term follows the markers and a note says so. Cycling cells
-of no known type, doublets and cells that two labels put in different types have no term.
+of no known type, doublets, mixtures, and cells that two labels put in different types have no term.
 
     python scripts/packaged_studies.py FOLDER_OF_DATA
 
@@ -58,7 +58,7 @@ class StudyFile:
     path: str
     study: str | Column
     labels: str
-    """Columns of the authors' labels; where there are two, the label is both words, joined by a colon."""
+    """Columns of the authors' labels. The table has some words of a finer one behind a word of the first: `T: Th1`."""
 
     tissue: str | Column
     assay: str | Column
@@ -103,11 +103,12 @@ FILES = (
     StudyFile("baron_human234", "baron", "cell_ontology_id", "pancreas", "inDrop", "MIT"),
     StudyFile("tissues/kong2023_gut_1020", "Kong 2023", "cell_type", "intestine", "10x 3' transcription profiling",
               "Apache-2.0", donor=Part(CELL_NAME, _GUT_DONOR), disease=Column(CELL_NAME, _GUT_DISEASES)),
-    StudyFile("tissues/he2020_liver_2839", "He 2020", "cell_type", "liver", "10x transcription profiling", "CC-BY-4.0"),
+    StudyFile("tissues/he2020_liver_2839", "He 2020", "cell_type cell_type_broad cell_type_fine", "liver",
+              "10x transcription profiling", "CC-BY-4.0"),
     StudyFile("tissues/spacexr_lymphoid_330", Column("donor", _LYMPHOID_STUDIES), "cell_type",
               Column("donor", _LYMPHOID_ORGANS), "10x transcription profiling", "CC-BY-4.0"),
-    StudyFile("tissues/wu2021_breast_tnbc_1564", "Wu 2021", "cell_type", "breast", "10x 3' v2", "CC-BY-4.0",
-              disease="triple-negative breast carcinoma"),
+    StudyFile("tissues/wu2021_breast_tnbc_1564", "Wu 2021", "cell_type cell_type_subset", "breast", "10x 3' v2",
+              "CC-BY-4.0", disease="triple-negative breast carcinoma"),
     StudyFile("tissues/kim2020_luad_397", "Kim 2020", "cell_type", "lung", "10x 3' v2", "MIT",
               disease="lung adenocarcinoma"),
     StudyFile("tissues/popcomm_heart_6000_1589genes", Column("donor", _HEART_STUDIES), "cell_type cell_type_original",
@@ -170,7 +171,7 @@ def read(folder: Path | str) -> dict[str, anndata.AnnData]:
 def _columns(obs: pd.DataFrame, file: StudyFile, terms: pd.Series) -> pd.DataFrame:
     """Return the columns that :func:`read` promises."""
     obs = obs.assign(**{CELL_NAME: obs.index})
-    words = _authors_labels(obs, file.labels.split())
+    words = _authors_labels(obs, file.labels.split(), terms)
     values = {
         "cell_type": _cell_types(words, terms, file.name),
         "author_cell_type": words,
@@ -183,12 +184,13 @@ def _columns(obs: pd.DataFrame, file: StudyFile, terms: pd.Series) -> pd.DataFra
     return pd.DataFrame(values, index=obs.index)
 
 
-def _authors_labels(obs: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Join the columns of labels by a colon; a cell without a second word has the first alone."""
-    words = obs[columns[0]].astype(object)
+def _authors_labels(obs: pd.DataFrame, columns: list[str], terms: pd.Series) -> pd.Series:
+    """Return the first word of each cell, with a colon and a finer word where the table of labels has both."""
+    first = obs[columns[0]].astype(object)
+    words = first
     for column in columns[1:]:
-        finer = obs[column].astype(str)
-        words = words.where(finer == "", words.astype(str) + ": " + finer)
+        both = first.astype(str) + ": " + obs[column].astype(str)
+        words = words.where(~both.isin(terms.index), both)
     return words
 
 
