@@ -1,8 +1,17 @@
 """Label transfer: labels for cells from their nearest labelled cells, on arrays."""
 
 from scim.label_transfer._calibration import Calibration
+from scim.label_transfer._expression import CountSample, ExpressionReference
 from scim.label_transfer._reference import LabelReference
 from scim.label_transfer._transfer import LabelTransfer, Prediction
 from scim.label_transfer._tree import LabelTree
 
-__all__ = ["Calibration", "LabelReference", "LabelTransfer", "LabelTree", "Prediction"]
+__all__ = [
+    "Calibration",
+    "CountSample",
+    "ExpressionReference",
+    "LabelReference",
+    "LabelTransfer",
+    "LabelTree",
+    "Prediction",
+]

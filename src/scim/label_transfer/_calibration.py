@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from scim.label_transfer._expression_view import ExpressionView, SampledCells
 from scim.label_transfer._reference import release_pages
 from scim.label_transfer._votes import Votes, count_votes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from scim._core.types import Bools, Doubles, Floats, Ints, Ints32
+    from scim.label_transfer._expression import CountSample, ExpressionReference
     from scim.label_transfer._reference import LabelReference, NeighbourIndex
     from scim.label_transfer._tree import LabelTree
-
-    Terms = tuple[Ints32, Floats]
 
 # Both were chosen on studies that neither model nor reference had (benchmarks/NOTES.md).
 DISTANCE_SHIFT = 1.5  # ratio of the distances of cells of a new study to those of a held-out study
@@ -36,6 +36,7 @@ _SAME = 1e-5  # distance within which two cells are the same cell
 _FAR = 0.99  # quantile of the distances of held-out cells that stands for nearly all
 _NOVEL_SHARE = 0.1  # of cells of novel types for which error rates are stated
 _NOVEL_WEIGHT = 0.2  # of all novel cells relative to all others, when the curves are fitted
+_NOVEL_WEIGHT_EXPRESSION = 0.5  # the same of the curves with the expression of the genes
 _RIDGE = 1e-3  # of the squared slopes, relative to the mean loss: it decides only where the cells do not
 
 
@@ -58,15 +59,26 @@ class Calibration:
     n_studies: int
     """Number of studies that were held out; 0 = there was one, and parts of its cells were held out."""
 
-    def probabilities(self, votes: Votes, tree: LabelTree, *, distance_shift: float = DISTANCE_SHIFT) -> Terms:
-        r"""Return the winner and the terms above it, and the probability of each that the cell is of the term.
+    with_expression: Calibration | None = None
+    """The same for queries with the expression of their genes: the novelty curve is over the features of
+    :meth:`ExpressionPanel.features`."""
 
-        :math:`\sigma(a_0 + a_1 (f - \log 1.5)) \, \sigma((b_0 + b \cdot g) / 1.5)` with the novelty feature :math:`f`,
-        the agreement features :math:`g` and a temperature of 1.5. A term is at least as probable as any term below it.
+    def probabilities(
+        self, votes: Votes, tree: LabelTree, novelty: Doubles | None = None, *, distance_shift: float = DISTANCE_SHIFT
+    ) -> tuple[Ints32, Floats, Floats]:
+        r"""Return the winner and the terms above it, the probability of each that the cell is of the term, and novelty.
 
-        Both are (n, width), in the order of the path; -1 and 0 behind its end.
+        :math:`\sigma(a_0 + a \cdot f) \, \sigma((b_0 + b \cdot g) / 1.5)` with the novelty features :math:`f`, the
+        agreement features :math:`g` and a temperature of 1.5. Without the expression of the genes, the novelty feature
+        of a term is that of the embedding, :math:`f - \log 1.5`. A term is at least as probable as any term below it.
+
+        Terms and probabilities are (n, width), in the order of the path; -1 and 0 behind its end. Novelty, (n,), is the
+        probability that the type of the cell is not in the reference.
         """
-        known = expit(self.known[0] + self.known[1] * (novelty_feature(votes) - np.log(distance_shift)))
+        if novelty is None:
+            known = expit(self.known[0] + self.known[1] * (novelty_feature(votes) - np.log(distance_shift)))
+        else:
+            known = expit(self.known[0] + novelty @ np.array(self.known[1:]))[:, None]
         right = expit((self.right[0] + agreement_features(votes) @ np.array(self.right[1:])) / TEMPERATURE)
         winners = votes.codes[:, 0]
         terms = tree.paths[np.maximum(winners, 0)].copy()
@@ -76,7 +88,15 @@ class Calibration:
             for lower in range(upper):
                 nested = (terms[:, upper] >= 0) & tree.within[terms[:, lower], terms[:, upper]]
                 np.maximum(p[:, upper], p[:, lower], out=p[:, upper], where=nested)
-        return terms, p.astype(np.float32)
+        novel = np.where(winners >= 0, 1 - known[:, 0], 1.0)
+        return terms, p.astype(np.float32), novel.astype(np.float32)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return what `dataclasses.asdict` returned, read from JSON."""
+        known, right, errors = (tuple(content[name]) for name in ("known", "right", "errors"))
+        further = content.get("with_expression")
+        return cls(known, right, errors, content["n_studies"], None if further is None else cls.from_dict(further))
 
     def threshold(self, max_error: float) -> float:
         """Return the least confidence from which on at most this share of labels is wrong; above 1 if there is none."""
@@ -114,10 +134,16 @@ class _HeldOut(NamedTuple):
     truth: Ints32
     fold: Ints
     known: Bools  # whether the reference had cells of the type, or of one above or below it
+    novelty: Doubles  # (n, n_features) novelty features: of the embedding, or of the expression of the genes
+    thinned: Bools  # whether the novelty features are those of some of the genes and counts of the cell
 
 
 def calibrate(
-    reference: LabelReference, index: NeighbourIndex, rng: int | np.random.Generator | None = 0
+    reference: LabelReference,
+    index: NeighbourIndex,
+    rng: int | np.random.Generator | None = 0,
+    expression: ExpressionReference | None = None,
+    samples: Sequence[CountSample] = (),
 ) -> Calibration:
     """Fit the curves on cells of studies that are held out of the reference, up to 50 studies.
 
@@ -126,6 +152,11 @@ def calibrate(
     term above it, or a term below it, which the cell may be of. Where no type can be taken out, because all are
     related, synthetic novel cells, twice as far away as nearly all, stand for novel types. Where no cell can be
     predicted from another, every confidence is .25, and too likely to be wrong for any error rate but 1.
+
+    With the counts of some reference cells, `samples`, the same is fitted with the expression of their genes. Nothing
+    is left of a held-out study or type in the means that its cells are compared with, while a model may have been
+    trained on them: the novelty curve is then of the expression alone. Where types are taken out, a term above the
+    type is drawn, and all labels of it go. Its cells count once more with some of their genes and counts.
     """
     random = np.random.default_rng(rng)
     cells = np.flatnonzero(reference.eligible())
@@ -133,30 +164,51 @@ def calibrate(
     folds = reference.studies
     if n_studies < 2:
         folds = random.integers(0, _N_FOLDS, len(reference.codes)).astype(np.int32)
-    parts = list(_hold_out(reference, index, cells, folds, random))
+    curves = _fit(list(_hold_out(reference, index, cells, folds, random)), reference.tree, n_studies, _NOVEL_WEIGHT)
+    if expression is None or not samples or n_studies < 2:
+        return curves
+    source = SampledCells(ExpressionView.of(expression, reference), samples, random)
+    held_out = list(_hold_out(reference, index, cells, folds, random, source))
+    if not any(part.known.any() for part in held_out) or all(part.known.all() for part in held_out):
+        return curves
+    fitted = _fit(held_out, reference.tree, n_studies, _NOVEL_WEIGHT_EXPRESSION)
+    return replace(curves, with_expression=fitted)
+
+
+def _fit(parts: list[_HeldOut], tree: LabelTree, n_studies: int, novel_weight: float) -> Calibration:
+    """Fit both curves to held-out cells, and state their error rates."""
     if not parts:
         return Calibration((0.0, 0.0), (0.0,) * 4, (1.0,) * (STEPS + 1), 0)
     held_out = _joined(parts)
     if held_out.known.all():
         held_out = _joined([held_out, _synthetic_novel(held_out)])
-    votes, weights = held_out.votes, _fold_weights(held_out)
-    known = fit_logistic(novelty_feature(votes)[:, :1], held_out.known, weights, rising=False)
-    is_right = _is_right(held_out, reference.tree)
-    fitted = held_out.known & (votes.codes[:, 0] >= 0)
+    weights = _fold_weights(held_out, novel_weight)
+    rising = None if held_out.novelty.shape[1] > 1 else False
+    known = fit_logistic(held_out.novelty, held_out.known, weights, rising=rising)
+    whole = ~held_out.thinned
+    held_out, weights = _HeldOut(_at(held_out.votes, whole), *(part[whole] for part in held_out[1:])), weights[whole]
+    is_right = _is_right(held_out, tree)
+    fitted = held_out.known & (held_out.votes.codes[:, 0] >= 0)
     right: tuple[float, ...] = (0.0,) * 4
     if fitted.any():
-        right = fit_logistic(agreement_features(votes)[fitted, 0], is_right[fitted, 0], weights[fitted], rising=True)
+        features = agreement_features(_at(held_out.votes, fitted))[:, 0]
+        right = fit_logistic(features, is_right[fitted, 0], weights[fitted], rising=True)
     n_folds = len(np.unique(held_out.fold)) if n_studies > 1 else 0
     curves = Calibration(known, right, (0.0,) * (STEPS + 1), n_folds)
-    return Calibration(known, right, _error_rates(held_out, is_right, curves, reference.tree), n_folds)
+    return replace(curves, errors=_error_rates(held_out, is_right, curves, tree))
 
 
 def _hold_out(
-    reference: LabelReference, index: NeighbourIndex, cells: Ints, folds: Ints32, random: np.random.Generator
+    reference: LabelReference,
+    index: NeighbourIndex,
+    cells: Ints,
+    folds: Ints32,
+    random: np.random.Generator,
+    source: SampledCells | None = None,
 ) -> Iterator[_HeldOut]:
     """Return the predictions of each fold from the others, and of its types from cells of other types."""
-    related, codes = reference.tree.related, reference.codes
-    drawn = _draw(cells, folds, random)
+    tree, codes = reference.tree, reference.codes
+    drawn = _draw(cells if source is None else np.intersect1d(cells, source.ids), folds, random)
     pairs = np.unique(np.stack([folds[drawn], codes[drawn]]), axis=1).T
     taken_out = set(map(tuple, pairs[random.permutation(len(pairs))[:_N_TYPES]].tolist()))
     for fold in np.unique(folds[drawn]):
@@ -164,14 +216,21 @@ def _hold_out(
         if not len(others):
             continue
         queries = drawn[folds[drawn] == fold]
-        present = np.bincount(codes[others], minlength=len(related)) > 0
-        known: Bools = np.any(related[codes[queries]] & present, axis=1)
-        yield _predict_from(reference, index, queries, others, fold, known)
-        for code in np.unique(codes[queries]):
-            rest = others[~related[code][codes[others]]] if (int(fold), int(code)) in taken_out else others[:0]
+        present = np.bincount(codes[others], minlength=len(tree.related)) > 0
+        known: Bools = np.any(tree.related[codes[queries]] & present, axis=1)
+        yield from _predict_from(reference, index, queries, others, fold, known, source)
+        for code in np.unique(codes[queries]) if len(taken_out) else ():
+            if (int(fold), int(code)) not in taken_out:
+                continue
+            gone = tree.related[code]
+            if source is not None:  # one level up or more, now and then: novel cells may be of a whole lineage
+                path = tree.paths[code][tree.paths[code] >= 0]
+                gone = gone | tree.inside[random.choice(path)]
+            rest = others[~gone[codes[others]]]
             if len(rest):
                 novel = queries[codes[queries] == code]
-                yield _predict_from(reference, index, novel, rest, fold, np.zeros(len(novel), dtype=np.bool_))
+                is_known = np.zeros(len(novel), dtype=np.bool_)
+                yield from _predict_from(reference, index, novel, rest, fold, is_known, source)
 
 
 def _draw(cells: Ints, folds: Ints32, random: np.random.Generator) -> Ints:
@@ -186,21 +245,42 @@ def _draw(cells: Ints, folds: Ints32, random: np.random.Generator) -> Ints:
 
 
 def _predict_from(
-    reference: LabelReference, index: NeighbourIndex, queries: Ints, ids: Ints, fold: np.int32, known: Bools
-) -> _HeldOut:
+    reference: LabelReference,
+    index: NeighbourIndex,
+    queries: Ints,
+    ids: Ints,
+    fold: np.int32,
+    known: Bools,
+    source: SampledCells | None,
+) -> Iterator[_HeldOut]:
     """Predict held-out cells from cells of other folds; centroids of their own study are left out with it."""
     restricted = reference.restricted(ids)
+    view = None if source is None else source.view.with_cells(reference, ids)
+    if source is not None and view is None:
+        return
     X = index.vectors(queries)
     distances, found = index.query(X, _K, allowed=ids, distinct=True)
     release_pages(index)
     found = np.where(distances > _SAME, found, -1)  # the cell itself, published again, would be no test
-    votes = count_votes(distances, found, restricted, restricted.centroid_distances(X))
-    return _HeldOut(votes, reference.codes[queries], np.full(len(queries), fold), known)
+    evidence = None if source is None or view is None else source.features(view, queries)
+    factors = None if evidence is None or view is None else evidence.factors
+    votes = count_votes(distances, found, restricted, restricted.centroid_distances(X), evidence=factors)
+    novelty = novelty_feature(votes)[:, :1] if evidence is None else evidence.novelty
+    same = np.full(len(queries), fold)
+    whole = np.zeros(len(queries), dtype=np.bool_)
+    yield _HeldOut(votes, reference.codes[queries], same, known, novelty, whole)
+    if source is not None and view is not None:
+        thinned = source.features(view, queries, thinned=True).novelty
+        yield _HeldOut(votes, reference.codes[queries], same, known, thinned, ~whole)
+
+
+def _at(votes: Votes, rows: Bools) -> Votes:
+    return Votes(*(part[rows] for part in votes))
 
 
 def _joined(parts: list[_HeldOut]) -> _HeldOut:
     votes = Votes(*map(np.concatenate, zip(*(part.votes for part in parts), strict=True)))
-    return _HeldOut(votes, *(np.concatenate([part[field] for part in parts]) for field in (1, 2, 3)))
+    return _HeldOut(votes, *(np.concatenate([part[field] for part in parts]) for field in range(1, 6)))
 
 
 def _synthetic_novel(held_out: _HeldOut) -> _HeldOut:
@@ -213,13 +293,14 @@ def _synthetic_novel(held_out: _HeldOut) -> _HeldOut:
         neighbour_distance=np.full_like(votes.neighbour_distance, neighbour),
     )
     no_type = np.full_like(held_out.truth, -1)
-    return held_out._replace(votes=far, truth=no_type, known=np.zeros_like(held_out.known))
+    novelty = novelty_feature(far)[:, :1]
+    return held_out._replace(votes=far, truth=no_type, known=np.zeros_like(held_out.known), novelty=novelty)
 
 
-def _fold_weights(held_out: _HeldOut) -> Doubles:
-    """Weigh all folds alike, and in each cells of known types five times as much as those of novel types."""
+def _fold_weights(held_out: _HeldOut, novel_weight: float) -> Doubles:
+    """Weigh all folds alike, with all cells of novel types of one `novel_weight` times as much as the others."""
     weights = np.zeros(len(held_out.truth))
-    for known, whole in ((True, 1.0), (False, _NOVEL_WEIGHT)):
+    for known, whole in ((True, 1.0), (False, novel_weight)):
         for fold in np.unique(held_out.fold):
             rows = (held_out.fold == fold) & (held_out.known == known)
             if rows.any():
@@ -240,8 +321,9 @@ def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree:
     Cells of known types are taken to be wrong as often as their confidence implies: their predictions are more certain
     than those of a new study. Cells of novel types are wrong as measured, and no farther away in a new study.
     """
-    _, at_distance = curves.probabilities(held_out.votes, tree, distance_shift=1.0)
-    _, shifted = curves.probabilities(held_out.votes, tree)
+    novelty = held_out.novelty if held_out.novelty.shape[1] > 1 else None
+    _, at_distance, _ = curves.probabilities(held_out.votes, tree, novelty, distance_shift=1.0)
+    _, shifted, _ = curves.probabilities(held_out.votes, tree, novelty)
     known = held_out.known[:, None]
     p = np.where(known, at_distance, shifted)
     wrong = np.where(known, 1 - at_distance, ~is_right)
@@ -257,10 +339,10 @@ def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree:
     return tuple(errors)
 
 
-def fit_logistic(X: Doubles, y: Bools, weights: Doubles, *, rising: bool) -> tuple[float, ...]:
+def fit_logistic(X: Doubles, y: Bools, weights: Doubles, *, rising: bool | None) -> tuple[float, ...]:
     """Return intercept and slopes of the weighted logistic regression of `y` (n,) on `X` (n, n_features).
 
-    With `rising` no slope is below 0, otherwise none is above. One row of each outcome at the mean of the features is
+    With `rising` no slope is below 0, with false none is above; `None`: any may be. One row of each outcome at the mean of the features is
     added, with the weight of an average row, so that one outcome alone gives no certainty.
     """
     mean = np.average(X, axis=0, weights=weights)
@@ -275,7 +357,7 @@ def fit_logistic(X: Doubles, y: Bools, weights: Doubles, *, rising: bool) -> tup
         value = row_weights @ (np.logaddexp(0, eta) - outcome * eta) + _RIDGE * slopes @ slopes / 2
         return float(value), rows.T @ (row_weights * (expit(eta) - outcome)) + _RIDGE * slopes
 
-    sign = (0.0, None) if rising else (None, 0.0)
+    sign = (None, None) if rising is None else (0.0, None) if rising else (None, 0.0)
     bounds = [(None, None), *[sign] * X.shape[1]]
     fitted = minimize(loss, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
     return tuple(float(value) for value in fitted.x)

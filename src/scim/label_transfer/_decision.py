@@ -10,13 +10,13 @@ import pandas as pd
 if TYPE_CHECKING:
     from scim._core.adata import Groups
     from scim._core.types import Bools, Doubles, Floats, Ints, Ints32
-    from scim.label_transfer._calibration import Terms
     from scim.label_transfer._tree import LabelTree
 
+NOVEL = 0.5  # novelty of a cell from which on it is novel
 MIXED = 0.25  # share of the cells of a mixed group that have the same other label, at least
 
 
-def choose_terms(terms: Ints32, probabilities: Floats, threshold: float, allowed: Bools) -> Terms:
+def choose_terms(terms: Ints32, probabilities: Floats, threshold: float, allowed: Bools) -> tuple[Ints32, Floats]:
     """Return the most specific allowed term of each path whose probability reaches the threshold, and its probability.
 
     Terms and probabilities are (n, width) as from :meth:`Calibration.probabilities`, `allowed` is (n_terms,). Paths
@@ -39,6 +39,7 @@ def group_consensus(
     tree: LabelTree,
     threshold: float,
     allowed: Bools,
+    novelty: Floats,
 ) -> pd.DataFrame:
     """Return for each group the most specific term whose mean probability over its cells reaches the threshold.
 
@@ -47,6 +48,7 @@ def group_consensus(
     """
     rows, n_groups = np.flatnonzero(groups.codes >= 0), len(groups.names)
     codes, terms, probabilities, predicted = groups.codes[rows], terms[rows], probabilities[rows], predicted[rows]
+    novelty = novelty[rows]
     n_cells = np.bincount(codes, minlength=n_groups)
     size, shape = n_cells.clip(1)[:, None], (n_groups, len(tree.names))
     expected = _sum_by_term(codes, terms, probabilities, shape) / size
@@ -72,6 +74,8 @@ def group_consensus(
             "runner_up": tree.as_categories(runner_up)[0],
             "runner_up_share": second.astype(np.float32),
             "unknown": (np.bincount(codes, weights=predicted < 0, minlength=n_groups) / n_cells).astype(np.float32),
+            "novelty": (np.bincount(codes, weights=novelty, minlength=n_groups) / n_cells).astype(np.float32),
+            "novel": (np.bincount(codes, weights=novelty >= NOVEL, minlength=n_groups) / n_cells).astype(np.float32),
             "mixed": second >= MIXED,
         },
         index=[str(i) for i in range(n_groups)],

@@ -87,14 +87,24 @@ class LabelReference:
     duplicates: NDArray[np.bool_] | None = None
     """(n_ids,) whether a cell is a marked copy of another; `None`: none is. Centroids are made without them."""
 
+    study_names: NDArray[np.object_] | None = None
+    """(n_studies,) name of each study, by which an expression reference has it; `None`: there is none."""
+
     @classmethod
     def of(
-        cls, index: NeighbourIndex, codes: Ints32, studies: Ints32, tree: LabelTree, duplicates: Bools | None = None
+        cls,
+        index: NeighbourIndex,
+        codes: Ints32,
+        studies: Ints32,
+        tree: LabelTree,
+        duplicates: Bools | None = None,
+        study_names: NDArray[np.object_] | None = None,
     ) -> Self:
         """Compute weights and centroids; the parameters are as the fields, `index` has the embeddings."""
         primary = codes if duplicates is None else np.where(duplicates, np.int32(-1), codes)
         centroids = _centroids(index, primary, studies)
-        return cls(codes, studies, tree, label_weights(primary, tree.n_labels), *centroids, duplicates)
+        weights = label_weights(primary, tree.n_labels)
+        return cls(codes, studies, tree, weights, *centroids, duplicates, study_names)
 
     def eligible(self, *, collapse: bool = True, labels: Bools | None = None) -> Bools:
         """Return which ids are labelled cells, (n_ids,); without duplicates, and of chosen labels (n_labels,) only."""
@@ -120,7 +130,8 @@ class LabelReference:
         occurs[codes, studies] = True
         kept = occurs[labels, of_study]
         centroids = X[kept], labels[kept], of_study[kept]
-        return LabelReference(self.codes, self.studies, self.tree, weights, *centroids, self.duplicates)
+        names = self.study_names
+        return LabelReference(self.codes, self.studies, self.tree, weights, *centroids, self.duplicates, names)
 
     def centroid_distances(self, X: Floats) -> Floats:
         """Return the cosine distance of unit queries (n, dim) to the nearest centroid of each label, (n, n_labels).

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from scim import ontology
 from scim._core import (
@@ -28,6 +29,8 @@ from scim._core.adata import Groups, group_values
 from scim._core.cosine import unit_rows
 from scim.label_transfer._calibration import Calibration, calibrate
 from scim.label_transfer._decision import choose_terms, group_consensus
+from scim.label_transfer._expression import CountSample, ExpressionReference, sample_rows
+from scim.label_transfer._expression_view import ExpressionView
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex
 from scim.label_transfer._tree import LabelTree
 from scim.label_transfer._votes import count_votes
@@ -35,15 +38,24 @@ from scim.label_transfer._votes import count_votes
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
+    from typing import Protocol
 
     from numpy.typing import ArrayLike, NDArray
 
     from scim._core.types import Bools, Floats, Ints
     from scim.label_transfer._tree import Level
 
+    class CountRows(Protocol):
+        """Counts that are read by rows, as :class:`scim.pp.Counts`."""
+
+        def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+            """Return the counts of consecutive cells."""
+
+
 _CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
 _MAJORITY = 0.5  # share of its cells that a group with a label is expected to have of it
 _FILE, _FORMAT, _VERSION = "label_transfer.json", "scim-label-transfer", 1
+_EXPRESSION = "expression_"  # before the names of the arrays of the expression reference
 _ARRAYS = ("codes", "studies", "label_weights", "centroids", "centroid_labels", "centroid_studies")
 
 
@@ -60,6 +72,9 @@ class Prediction:
     distance: NDArray[np.float32]
     """(n,) cosine distance to the nearest reference cell, 0 to 2."""
 
+    novelty: NDArray[np.float32]
+    """(n,) probability that the type of the query is not in the reference, 0 to 1."""
+
     n_studies: NDArray[np.int32]
     """(n,) number of studies of the neighbours that have the label with most votes."""
 
@@ -74,6 +89,9 @@ class Prediction:
 
     threshold: float
     """Least confidence of a label."""
+
+    uses_expression: bool = False
+    """Whether the expression of the genes was compared with the labels, beside the embedding."""
 
     groups: pd.DataFrame | None = None
     """A row for each group; its columns are in :func:`scim.tl.annotate`."""
@@ -103,6 +121,8 @@ class LabelTransfer:
         Curves and error rates of confidences.
     index
         Finds the nearest reference cells; its ids are positions in `reference.codes`.
+    expression
+        Expression of the labels, with which queries are compared too; `None`: by their embedding alone.
 
     Examples
     --------
@@ -117,10 +137,18 @@ class LabelTransfer:
     ['T cell', 'B cell', 'monocyte']
     """
 
-    def __init__(self, reference: LabelReference, calibration: Calibration, index: NeighbourIndex) -> None:
+    def __init__(
+        self,
+        reference: LabelReference,
+        calibration: Calibration,
+        index: NeighbourIndex,
+        expression: ExpressionReference | None = None,
+    ) -> None:
         self.reference = reference
         self.calibration = calibration
         self.index = index
+        self.expression = expression
+        self._whole_view: ExpressionView | None = None
 
     @classmethod
     def fit(
@@ -130,6 +158,8 @@ class LabelTransfer:
         studies: ArrayLike | pd.Series[Any] | pd.Categorical | None = None,
         *,
         index: NeighbourIndex | None = None,
+        counts: sparse.csr_matrix | None = None,
+        genes: NDArray[np.object_] | None = None,
         rng: int | np.random.Generator | None = 0,
     ) -> Self:
         """Fit reference and calibration: each study is held out and predicted from the others (leave-one-study-out).
@@ -146,6 +176,10 @@ class LabelTransfer:
         index
             Finds neighbours in place of `X`, which is then `None`: any object with `query(X, k, allowed=, distinct=)`,
             `vectors(ids)`, `n_rows` and `dim`, such as :class:`scim.index.Index`, with ids from 0 to n - 1.
+        counts, genes
+            Counts of the cells, (n, n_vars), and the canonical id of the gene of each column
+            (:func:`scim.pp.genes_of`): queries with counts are compared with the expression of the labels too.
+            Up to 60 cells of a label in a study are read.
         rng
             Seed or generator of the sample of cells that are held out.
 
@@ -162,14 +196,29 @@ class LabelTransfer:
         if not len(names):
             msg = "No cell has a label; expected at least one that is not missing."
             raise ValueError(msg)
+        if (counts is None) != (genes is None) or (counts is not None and counts.shape != (len(codes), len(genes))):
+            msg = f"Expected counts of {len(codes)} cells and a gene for each of their columns, or neither."
+            raise ValueError(msg)
+        kept = np.arange(len(codes))
         if index is None:
             rows = _unit(X, n=len(codes), what="rows of X")
             kept = _distinct(rows, np.flatnonzero(codes >= 0))
-            index, codes, study_of = RowIndex(rows[kept]), codes[kept], study_of[kept]
-        study_codes = pd.factorize(study_of, use_na_sentinel=False)[0]
+            index = RowIndex(rows[kept])
+        codes = codes[kept]
+        study_codes, study_names = pd.factorize(study_of[kept], use_na_sentinel=False)
+        study_names = study_names.astype(str).astype(object)
         tree = LabelTree.of(list(names), [ontology.term_id(name) or "" for name in names])
-        reference = LabelReference.of(index, codes.astype(np.int32), study_codes.astype(np.int32), tree)
-        return cls(reference, calibrate(reference, index, rng), index)
+        reference = LabelReference.of(
+            index, codes.astype(np.int32), study_codes.astype(np.int32), tree, study_names=study_names
+        )
+        expression, samples = None, []
+        if counts is not None and genes is not None:
+            labels_of = np.append(names.to_numpy(dtype=object), [None])[codes]
+            of_cells = study_names[study_codes]
+            ids = sample_rows(labels_of, of_cells)
+            samples = [CountSample(ids, counts[kept[ids]], np.asarray(genes, dtype=object))]
+            expression = ExpressionReference.of(samples, labels_of, of_cells)
+        return cls(reference, calibrate(reference, index, rng, expression, samples), index, expression)
 
     @property
     def labels(self) -> NDArray[np.object_]:
@@ -196,6 +245,9 @@ class LabelTransfer:
         eligible: NDArray[np.bool_] | None = None,
         duplicates: Duplicates = "collapse",
         search: Mapping[str, Any] | None = None,
+        counts: CountRows | sparse.csr_matrix | None = None,
+        genes: NDArray[np.object_] | None = None,
+        prior: NDArray[np.floating[Any]] | None = None,
     ) -> Prediction:
         """Predict labels from the nearest reference cells.
 
@@ -214,6 +266,12 @@ class LabelTransfer:
         search
             Arguments of `index.query`. With `where` or `allowed` among them, these must pass the eligible cells with
             allowed labels and no others; default: their ids are passed.
+        counts, genes
+            Counts of the queries, which are read by chunks, and the canonical id of the gene of each column
+            (`names` of :func:`scim.pp.match_genes`). Without them, or without the expression of the labels in the
+            reference, labels are predicted by the embedding alone.
+        prior
+            (n_labels,) factors of the votes of labels, as for a tissue; default: 1.
 
         Raises
         ------
@@ -237,31 +295,46 @@ class LabelTransfer:
         query = {"distinct": duplicates == "collapse", **(search or {})}
         if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
-        found = self._count(rows, reference, query, k=min(k, len(ids)), weights=weights, top=top)
-        terms, probabilities, distance, n_studies, top_codes, top_shares = found
+        view = self._view(ids, genes) if counts is not None and genes is not None else None
+        calibration = self.calibration.with_expression if view is not None else self.calibration
+        if calibration is None:  # no study could be held out with its expression
+            view, calibration = None, self.calibration
+        parts = []
+        for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
+            chunk = rows[start : start + _CHUNK]
+            distances, neighbours = self.index.query(chunk, min(k, len(ids)), **query)
+            near = reference.centroid_distances(chunk)
+            factors, novelty = None if prior is None else np.tile(np.asarray(prior, np.float32), (len(chunk), 1)), None
+            if view is not None and counts is not None and genes is not None:
+                features = view.features(_rows(counts, start, start + len(chunk)), genes)
+                factors = view.evidence(features) * (1 if factors is None else factors)
+                novelty = features.novelty
+            votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, evidence=factors)
+            probable = calibration.probabilities(votes, reference.tree, novelty)
+            parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
+        found = tuple(map(np.concatenate, zip(*parts, strict=True)))
+        terms, probabilities, novelty_of, distance, n_studies, top_codes, top_shares = found
         far = ~rows.any(axis=1) | (distance > max_distance)  # a row of zeros is a cell without counts
         terms[far], probabilities[far] = -1, 0
-        threshold = self.calibration.threshold(max_error)
+        threshold = calibration.threshold(max_error)
         predicted, confidence = choose_terms(terms, probabilities, threshold, allowed)
         frame = None
         if members is not None:
             least = max(threshold, _MAJORITY) if max_error < 1 else 0.0
-            frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed)
-        return Prediction(predicted, confidence, distance, n_studies, top_codes, top_shares, tree, threshold, frame)
+            frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed, novelty_of)
+        return Prediction(
+            predicted, confidence, distance, novelty_of, n_studies, top_codes, top_shares, tree, threshold,
+            view is not None, frame,
+        )  # fmt: skip
 
-    def _count(
-        self, rows: Floats, reference: LabelReference, query: dict[str, Any], *, k: int, weights: Weights, top: int
-    ) -> tuple[NDArray[Any], ...]:
-        """Return terms and probabilities, distance, number of studies, top codes and top shares of each query."""
-        parts = []
-        for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
-            chunk = rows[start : start + _CHUNK]
-            distances, ids = self.index.query(chunk, k, **query)
-            near = reference.centroid_distances(chunk)
-            votes = count_votes(distances, ids, reference, near, weights=weights, top=top)
-            probable = self.calibration.probabilities(votes, reference.tree)
-            parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
-        return tuple(map(np.concatenate, zip(*parts, strict=True)))
+    def _view(self, ids: Ints, genes: NDArray[np.object_]) -> ExpressionView | None:
+        """Return the expression of the labels of eligible cells, if there is one, and the queries have enough genes."""
+        if self.expression is None:
+            return None
+        if self._whole_view is None:
+            self._whole_view = ExpressionView.of(self.expression, self.reference)
+        view = self._whole_view.with_cells(self.reference, ids)
+        return view if view is not None and view.covers(genes) else None
 
     def _eligible_ids(
         self, labels: Bools | None, eligible: NDArray[np.bool_] | None, *, collapse: bool
@@ -293,6 +366,8 @@ class LabelTransfer:
             arrays["duplicates"] = self.reference.duplicates
         if isinstance(self.index, RowIndex):
             arrays["X"] = self.index.X
+        if self.expression is not None:
+            arrays |= {f"{_EXPRESSION}{name}": array for name, array in self.expression.to_arrays().items()}
         with new_folder(path, marker=_FILE, overwrite=overwrite) as folder:
             for name, array in arrays.items():
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
@@ -302,6 +377,7 @@ class LabelTransfer:
                 "labels": self.labels.tolist(),
                 "label_ids": self.reference.tree.label_ids.tolist(),
                 "n_rows": self.index.n_rows,
+                "study_names": None if self.reference.study_names is None else self.reference.study_names.tolist(),
                 "calibration": asdict(self.calibration),
                 "arrays": {name: _checksum((folder / f"{name}.npy").read_bytes()) for name in arrays},
             }
@@ -335,14 +411,18 @@ class LabelTransfer:
                 msg = f"{str(folder)!r} was saved without embeddings; pass index=, as to fit()."
                 raise ValueError(msg)
             index = RowIndex(rows)
-        reference = LabelReference(tree=LabelTree.of(content["labels"], content["label_ids"]), **arrays)
+        expressed = {
+            name.removeprefix(_EXPRESSION): arrays.pop(name) for name in [*arrays] if name.startswith(_EXPRESSION)
+        }
+        expression = ExpressionReference.from_arrays(expressed) if expressed else None
+        names = None if content.get("study_names") is None else np.array(content["study_names"], dtype=object)
+        tree = LabelTree.of(content["labels"], content["label_ids"])
+        reference = LabelReference(tree=tree, study_names=names, **arrays)
         n_rows, dim = content["n_rows"], reference.centroids.shape[1]
         if (index.n_rows, index.dim) != (n_rows, dim):
             msg = f"index has {index.n_rows} cells of {index.dim} numbers, the label transfer {n_rows} of {dim}."
             raise ValueError(msg)
-        curves = content["calibration"]
-        known, right, errors = (tuple(curves[name]) for name in ("known", "right", "errors"))
-        return cls(reference, Calibration(known, right, errors, curves["n_studies"]), index)
+        return cls(reference, Calibration.from_dict(content["calibration"]), index, expression)
 
 
 def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | None = None) -> Floats:
@@ -359,6 +439,10 @@ def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | No
     out = unit_rows(rows, what=what)
     out[is_unit] = rows[is_unit]
     return out
+
+
+def _rows(counts: CountRows | sparse.csr_matrix, start: int, stop: int) -> sparse.csr_matrix:
+    return counts[start:stop] if isinstance(counts, sparse.csr_matrix) else counts.rows(start, stop)
 
 
 def _distinct(rows: Floats, labelled: Ints) -> Ints:

@@ -17,6 +17,10 @@ CLOSEST = 1e-6  # distance to a neighbour, at least, so that the weight of an id
 NEAREST_CENTROID = 1e-3  # distance to a centroid, at least
 
 STUDY_POWER = 0.65  # of the votes of a study, so that several studies outweigh one (benchmarks/NOTES.md)
+SPECIFIC = (
+    0.25  # of the votes of a label, from which on the labels below it get its votes: some studies name no subtypes
+)
+_LEAST_SHARE = 0.01  # of the votes of a label without neighbours, so that the expression of the genes can choose it
 
 
 class Votes(NamedTuple):
@@ -42,6 +46,7 @@ def count_votes(
     *,
     weights: Weights = "balanced",
     top: int = 1,
+    evidence: Floats | None = None,
 ) -> Votes:
     r"""Count the labels of the neighbours of n queries: distances, ascending, and ids, -1 = none, (n, k) each.
 
@@ -52,6 +57,10 @@ def count_votes(
 
     over the studies :math:`s`, so that neither the number of cells of a type or of a study decides, nor a few stray
     cells of a type that lies elsewhere. `centroid_distances` are those of the reference, (n, n_labels).
+
+    With `evidence` :math:`e_l` (n, n_labels), of the expression of the genes or of a prior, the votes are
+    :math:`(V_l / \sum_m V_m + 0.01) \, e_l`. Balanced votes of a label above others, as T cell above CD4 T cell, are
+    divided among those below it in proportion to their votes, if these have a quarter of its votes or more.
     """
     found, tree = ids >= 0, reference.tree
     at = np.where(found, ids, 0)
@@ -74,7 +83,7 @@ def count_votes(
     with threads():
         rank_labels(
             labels, studies, cell_weights, centroid_distances, weights == "balanced",
-            tree.paths, tree.inside, tree.above,
+            np.empty((0, 0), dtype=np.float32) if evidence is None else evidence, tree.paths, tree.inside, tree.above,
             votes.codes, votes.shares, votes.term_share, votes.centroid_distance, votes.rival_distance, votes.n_studies,
         )  # fmt: skip
     return votes
@@ -154,6 +163,7 @@ def rank_labels(
     weights: Doubles,
     centroid_distances: Floats,
     balanced: bool,  # noqa: FBT001
+    evidence: Floats,
     paths: Ints32,
     inside: Bools,
     above: Bools,
@@ -167,10 +177,15 @@ def rank_labels(
     """Rank the labels of each query by votes, and measure features of the first and of the terms above it."""
     n, k = labels.shape
     for i in prange(n):
-        seen, total = np.empty(k, np.int32), np.empty(k, np.float64)
+        width = k if evidence.size == 0 else k + evidence.shape[1]
+        seen, total = np.empty(width, np.int32), np.empty(width, np.float64)
         n_seen = sum_votes(labels[i], studies[i], weights[i], centroid_distances[i], balanced, seen, total)
         if n_seen == 0:
             continue
+        if evidence.size > 0:
+            n_seen = weigh_votes(evidence[i], n_seen, seen, total)
+        if balanced:
+            divide_votes(seen[:n_seen], total[:n_seen], inside)
         rank(seen[:n_seen], total[:n_seen], top_codes[i], top_shares[i])
         path = paths[top_codes[i, 0]]
         for at in range(path.size):
@@ -196,6 +211,45 @@ def sum_labels(labels: Ints32, weights: Doubles, codes: Ints32, counts: Doubles,
         n_seen = sum_votes(labels[i], labels[i], np.ones(k), none, False, seen, counts[i])  # noqa: FBT003
         sum_votes(labels[i], labels[i], weights[i], none, False, seen, sums[i])  # noqa: FBT003
         codes[i, :n_seen] = seen[:n_seen]
+
+
+@njit
+def weigh_votes(evidence: Floats, n_seen: int, seen: Ints32, total: Doubles) -> int:
+    """Multiply the shares of all labels by their evidence; add labels without neighbours; return their number."""
+    everything = total[:n_seen].sum()
+    for at in range(n_seen):
+        total[at] = (total[at] / everything + _LEAST_SHARE) * evidence[seen[at]]
+    n_all = n_seen
+    for label in range(evidence.size):
+        is_new = evidence[label] > 0
+        for at in range(n_seen):
+            is_new = is_new and seen[at] != label
+        if is_new:
+            seen[n_all], total[n_all] = label, _LEAST_SHARE * evidence[label]
+            n_all += 1
+    return n_all
+
+
+@njit
+def divide_votes(seen: Ints32, total: Doubles, inside: Bools) -> None:
+    """Divide the votes of each label among those below it, the most general first, if these have enough votes."""
+    n_below = np.zeros(seen.size, np.int64)
+    for at in range(seen.size):
+        for other in range(seen.size):
+            n_below[at] += at != other and inside[seen[at], seen[other]]
+    for at in np.argsort(-n_below):
+        if n_below[at] == 0:
+            break
+        below = 0.0
+        for other in range(seen.size):
+            if at != other and inside[seen[at], seen[other]]:
+                below += total[other]
+        if below <= 0.0 or below < SPECIFIC * total[at]:
+            continue
+        for other in range(seen.size):
+            if at != other and inside[seen[at], seen[other]]:
+                total[other] *= 1 + total[at] / below
+        total[at] = 0.0
 
 
 @njit

@@ -1,0 +1,235 @@
+"""Principal components of the labels' expression, and Mahalanobis distances of cells of any gene panel in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from scim._core.numba import njit_parallel, prange, threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from scim._core.types import Bools, Doubles, Floats, Ints
+
+TARGET_SUM = 1e4  # counts of a cell that all genes of the space were measured in
+_DIMS = 50  # principal components
+_RIDGE = 1e-2  # added to the squared loadings of a panel, so that few genes give no large score
+_LEAST_NOISE = 0.05  # share of the variance of a gene that is its own, at least
+_LEAST_SD = 0.05
+_LEAST_RELIABILITY = 1e-3
+
+
+class ExpressionFeatures(NamedTuple):
+    """Cells compared with the labels by the genes that they measured."""
+
+    distances: Floats
+    """(n, n_labels) squared Mahalanobis distance to the nearest mean of each label; inf = the label has no mean."""
+
+    novelty: Doubles
+    """(n, 7) features of a cell of no label, see :meth:`ExpressionPanel.features`."""
+
+    share: float
+    """Share of the counts of a typical cell that the genes of the panel have."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExpressionSpace:
+    """A factor model of log-normalised expression: mean, standard deviation, loadings, and noise of each gene.
+
+    The loadings are the principal components of the means of the pairs of a label and a study and of the covariance
+    within labels, all pairs weighing alike. Genes are standardised, and weigh by the root of the share of their
+    variance that lies between pairs: many genes that hardly differ would add noise (benchmarks/NOTES.md).
+    """
+
+    mean: Doubles  # (n_genes,)
+    sd: Doubles  # (n_genes,) standard deviation, over the root of the weight of the gene
+    loadings: Doubles  # (n_genes, dims)
+    noise: Doubles  # (n_genes,) variance of the standardised gene that the components leave
+    share: Floats  # (n_genes,)
+    centroids: Doubles  # (n_pairs, dims) scores of the means of the pairs
+    within: Doubles  # (dims, dims) covariance of the scores of cells about the means of their pairs, with noise
+    batch: Doubles  # (dims, dims) covariance of the means of a label in several studies
+
+    @classmethod
+    def of(
+        cls,
+        means: NDArray[np.float16],
+        measured: Bools,
+        factor: NDArray[np.float16],
+        noise: Floats,
+        share: Floats,
+        labels: NDArray[np.object_],
+    ) -> Self:
+        """Fit the space to the arrays of an :class:`ExpressionReference`."""
+        M, F = means.astype(np.float64), factor.astype(np.float64)
+        n_measured = measured.sum(axis=0).clip(1)
+        mean = M.sum(axis=0) / n_measured
+        between = np.where(measured, M - mean, 0)
+        variance = (between**2).sum(axis=0) / n_measured + (F**2).sum(axis=0) + noise
+        reliability = (between**2).sum(axis=0) / n_measured / variance
+        sd = np.sqrt(variance).clip(_LEAST_SD) / np.sqrt(reliability.clip(_LEAST_RELIABILITY))
+        standardized = between / sd
+        rows = np.vstack([standardized / np.sqrt(len(M)), F / sd])
+        dims = min(_DIMS, *rows.shape)
+        values, vectors = np.linalg.eigh(rows @ rows.T)  # fewer rows than genes
+        values, vectors = values[::-1][:dims].clip(1e-12), vectors[:, ::-1][:, :dims]
+        loadings = (rows.T @ vectors) / np.sqrt(values)
+        own = np.maximum(variance / sd**2 - (loadings**2) @ values, _LEAST_NOISE * variance / sd**2).clip(1e-9)
+        centroids = np.empty((len(M), dims))
+        panels, of_pair = np.unique(measured, axis=0, return_inverse=True)
+        for number, panel in enumerate(panels):
+            at = np.flatnonzero(of_pair.ravel() == number)
+            gram = loadings[panel].T @ loadings[panel] + _RIDGE * np.eye(dims)
+            centroids[at] = np.linalg.solve(gram, (standardized[at][:, panel] @ loadings[panel]).T).T
+        projected = (F / sd) @ loadings
+        within = projected.T @ projected + (loadings.T * (noise / sd**2)) @ loadings
+        return cls(mean, sd, loadings, own, share, centroids, within, _between_studies(centroids, labels))
+
+    def panel(self, observed: Bools, pair_labels: Ints, n_labels: int) -> ExpressionPanel:
+        """Restrict the space to the genes of a panel, in closed form.
+
+        The scores of a cell are the least squares fit of the loadings of its genes. Their error, which grows as the
+        panel gets smaller, adds to the covariance within labels and to that between studies.
+        """
+        W, D = self.loadings[observed], self.noise[observed]
+        inverse = np.linalg.inv(W.T @ W + _RIDGE * np.eye(W.shape[1]))
+        error = inverse @ (W.T * D) @ W @ inverse - (self.loadings.T * self.noise) @ self.loadings
+        covariance = self.within + self.batch + error
+        whitened = _whitening(covariance)
+        center = self.centroids.mean(axis=0)
+        spread = (self.centroids - center).T @ (self.centroids - center) / len(self.centroids)
+        columns = np.full(len(observed), -1, dtype=np.int32)
+        columns[observed] = np.arange(int(observed.sum()))
+        weights = (W / self.sd[observed][:, None]).astype(np.float32)
+        return ExpressionPanel(
+            columns, weights, (self.mean / self.sd)[observed], self.sd[observed], W, D, inverse,
+            float(self.share[observed].sum()), whitened, self.centroids @ whitened,
+            center, _whitening(covariance + spread), pair_labels, n_labels,
+        )  # fmt: skip
+
+
+class ExpressionPanel(NamedTuple):
+    """An :class:`ExpressionSpace` restricted to a gene panel."""
+
+    columns: NDArray[np.int32]
+    weights: Floats
+    offset: Doubles
+    sd: Doubles
+    loadings: Doubles
+    noise: Doubles
+    inverse: Doubles
+    share: float
+    whitening: Doubles
+    centroids: Doubles
+    center: Doubles
+    total_whitening: Doubles
+    pair_labels: Ints
+    n_labels: int
+
+    def features(self, counts: sparse.csr_matrix, columns: NDArray[np.int32]) -> ExpressionFeatures:
+        r"""Compare cells with the labels.
+
+        With the squared Mahalanobis distances :math:`d_l` of a cell to the labels, the novelty features are
+        :math:`\log \min d`, the logarithms of the quartile and of the median of :math:`d_l / \min d`, the logarithms
+        of the mean squared residual of the genes over their noise, of the squared distance to the center of all labels,
+        of the counts that a cell would have in all genes, and of the number of genes of the panel.
+
+        Parameters
+        ----------
+        counts
+            Cells (n, n_vars).
+        columns
+            (n_vars,) position of each column in the gene space, each at most once; -1 = not in it.
+        """
+        at = np.where(columns >= 0, self.columns[columns], -1).astype(np.int32)
+        n, dims = counts.shape[0], self.weights.shape[1]
+        sums, totals = np.zeros((n, dims), dtype=np.float32), np.zeros(n, dtype=np.float32)
+        squares = np.zeros(n, dtype=np.float32)
+        square_weights = (1 / (self.sd**2 * self.noise)).astype(np.float32)
+        linear_weights = (2 * self.offset / (self.sd * self.noise)).astype(np.float32)
+        cross_weights = (self.loadings / (self.sd * self.noise)[:, None]).astype(np.float32)
+        cross = np.zeros((n, dims), dtype=np.float32)
+        with threads():
+            project(
+                counts.indptr, counts.indices, counts.data.astype(np.float32, copy=False), at, self.share * TARGET_SUM,
+                self.weights, cross_weights, square_weights, linear_weights, sums, cross, squares, totals,
+            )  # fmt: skip
+        scores = (sums - self.offset @ self.loadings) @ self.inverse
+        pull = self.loadings.T / self.noise
+        crossed = cross - pull @ self.offset
+        squared = squares + (self.offset**2 / self.noise).sum()
+        residual = (
+            squared - 2 * (crossed * scores).sum(axis=1) + ((scores @ (pull @ self.loadings)) * scores).sum(axis=1)
+        )
+        to_pairs = _squared_distances(scores @ self.whitening, self.centroids)
+        distances = np.full((n, self.n_labels), np.inf, dtype=np.float32)
+        for pair, label in enumerate(self.pair_labels):
+            np.minimum(distances[:, label], to_pairs[:, pair], out=distances[:, label])
+        to_center = (((scores - self.center) @ self.total_whitening) ** 2).sum(axis=1)
+        n_genes = len(self.sd)
+        found = distances[:, np.unique(self.pair_labels)]
+        least = found.min(axis=1).clip(1e-3)
+        features = [
+            np.log(least),
+            np.log(np.quantile(found, 0.25, axis=1).clip(1e-3) / least),
+            np.log(np.median(found, axis=1).clip(1e-3) / least),
+            np.log((residual / n_genes).clip(1e-3)),
+            np.log(to_center.clip(1e-3)),
+            np.log((totals / self.share).clip(1)),
+            np.full(n, np.log(n_genes)),
+        ]
+        return ExpressionFeatures(distances, np.stack(features, axis=1), self.share)
+
+
+def _between_studies(centroids: Doubles, labels: NDArray[np.object_]) -> Doubles:
+    """Return the covariance of the scores of a label in several studies, all such labels weighing alike."""
+    dims = centroids.shape[1]
+    covariance, n_labels = np.zeros((dims, dims)), 0
+    for rows in pd.Series(labels).groupby(labels).indices.values():
+        if len(rows) > 1:
+            apart = centroids[rows] - centroids[rows].mean(axis=0)
+            covariance += apart.T @ apart / (len(rows) - 1)
+            n_labels += 1
+    return covariance / max(n_labels, 1)
+
+
+def _whitening(covariance: Doubles) -> Doubles:
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    whitening: Doubles = vectors / np.sqrt(values.clip(values.max() * 1e-4))
+    return whitening
+
+
+def _squared_distances(A: Doubles, B: Doubles) -> Doubles:
+    distances: Doubles = (A**2).sum(axis=1)[:, None] - 2 * A @ B.T + (B**2).sum(axis=1)
+    return distances.clip(0)
+
+
+@njit_parallel
+def project(
+    indptr: Any, indices: Any, data: Any, columns: Any, target: float, weights: Any, cross_weights: Any,
+    square_weights: Any, linear_weights: Any, sums: Any, cross: Any, squares: Any, totals: Any,
+) -> None:  # fmt: skip
+    """Log-normalise each cell over the genes of the panel, and add up what its scores and its residual need."""
+    for i in prange(totals.size):
+        total = np.float32(0)
+        for q in range(indptr[i], indptr[i + 1]):
+            if columns[indices[q]] >= 0:
+                total += data[q]
+        totals[i] = total
+        if total <= 0:
+            continue
+        scale = np.float32(target) / total
+        for q in range(indptr[i], indptr[i + 1]):
+            gene = columns[indices[q]]
+            if gene < 0:
+                continue
+            value = np.log1p(scale * data[q])
+            squares[i] += value * (value * square_weights[gene] - linear_weights[gene])
+            for j in range(sums.shape[1]):
+                sums[i, j] += value * weights[gene, j]
+                cross[i, j] += value * cross_weights[gene, j]

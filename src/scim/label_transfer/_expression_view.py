@@ -1,0 +1,128 @@
+"""The expression reference of a label reference: its pairs as codes, without held-out ones, for cells of any panel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from scim.label_transfer._expression_space import ExpressionFeatures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from scim._core.types import Bools, Doubles, Floats, Ints
+    from scim.label_transfer._expression import CountSample, ExpressionReference
+    from scim.label_transfer._reference import LabelReference
+
+_WEIGHT, _MOST_WEIGHT = 0.2, 0.5  # of squared distances, beside the votes; for a small panel more (benchmarks/NOTES.md)
+_LEAST_GENES = 20  # of the gene space that a query must have measured
+_LEAST_PANEL, _LEAST_COUNTS = 200, 0.1  # genes and share of the counts that a thinned cell keeps, at least
+
+
+@dataclass(frozen=True, eq=False)
+class ExpressionView:
+    """An expression reference, and the codes of its pairs in a label reference; -1 = not in it."""
+
+    expression: ExpressionReference
+    labels: Ints
+    studies: Ints
+    n_labels: int
+
+    @classmethod
+    def of(cls, expression: ExpressionReference, reference: LabelReference) -> Self:
+        """Find labels and studies by name."""
+        labels = pd.Index(reference.tree.labels).get_indexer(pd.Index(expression.labels))
+        names = np.empty(0, dtype=object) if reference.study_names is None else reference.study_names
+        studies = pd.Index(names).get_indexer(pd.Index(expression.studies))
+        return cls(expression, labels, studies, reference.tree.n_labels)
+
+    def among(self, pairs: Bools) -> ExpressionView | None:
+        """Return the pairs of which `pairs` (n_pairs,) is true and whose label is known; `None` without any."""
+        kept = pairs & (self.labels >= 0)
+        expression = self.expression.among(kept)
+        if expression is None or kept.all():
+            return None if expression is None else self
+        return replace(self, expression=expression, labels=self.labels[kept], studies=self.studies[kept])
+
+    def with_cells(self, reference: LabelReference, ids: Ints) -> ExpressionView | None:
+        """Return the pairs that have one of the cells of `ids`."""
+        occurs = np.zeros((self.n_labels + 1, int(reference.studies.max(initial=0)) + 2), dtype=np.bool_)
+        occurs[reference.codes[ids], reference.studies[ids]] = True
+        return self.among(occurs[self.labels, self.studies])
+
+    def covers(self, genes: NDArray[np.object_]) -> bool:
+        """Return whether a panel has enough genes of the gene space."""
+        return int(pd.Index(self.expression.genes).isin(genes).sum()) >= _LEAST_GENES
+
+    def features(self, counts: sparse.csr_matrix, genes: NDArray[np.object_]) -> ExpressionFeatures:
+        """Compare cells with the labels: counts (n, n_vars), and the canonical id of the gene of each column."""
+        columns = pd.Index(self.expression.genes).get_indexer(pd.Index(genes)).astype(np.int32)
+        observed = np.zeros(len(self.expression.genes), dtype=np.bool_)
+        observed[columns[columns >= 0]] = True
+        return self.expression.space.panel(observed, self.labels, self.n_labels).features(counts, columns)
+
+    def evidence(self, features: ExpressionFeatures) -> Floats:
+        r"""Return the factors of the votes of labels, (n, n_labels).
+
+        :math:`\exp(-w (d_l - \min d) / 2)` with the squared distances :math:`d_l`; :math:`w` is 0.2 for all genes, and
+        grows as the root of the share of the counts that the panel lacks, to 0.5. A label without expression has 1.
+        """
+        distances = features.distances
+        least = distances.min(axis=1, keepdims=True)
+        weight = min(_MOST_WEIGHT, _WEIGHT / np.sqrt(max(features.share, 1e-3)))
+        apart = np.where(np.isfinite(distances), distances - least, 0)
+        factors: Floats = np.exp(-weight * apart / 2).astype(np.float32)
+        return factors
+
+
+class Evidence(NamedTuple):
+    """What the expression of cells says."""
+
+    factors: Floats  # (n, n_labels) of the votes of labels
+    novelty: Doubles  # (n, 7) novelty features
+
+
+class SampledCells:
+    """Reference cells with counts, to be compared with the labels of other cells."""
+
+    def __init__(self, view: ExpressionView, samples: Sequence[CountSample], random: np.random.Generator) -> None:
+        self.view, self._samples, self._random = view, samples, random
+        self.ids: Ints = np.unique(np.concatenate([sample.ids for sample in samples]))
+
+    def features(self, view: ExpressionView, ids: Ints, *, thinned: bool = False) -> Evidence:
+        """Compare sampled cells, ascending, with the labels of a view; `thinned`: with some of their genes and counts.
+
+        The cells of a gene panel keep 200 genes or more, and a tenth of their counts or more, drawn evenly on a
+        logarithmic scale.
+        """
+        out = Evidence(np.ones((len(ids), view.n_labels), dtype=np.float32), np.zeros((len(ids), 7)))
+        for sample in self._samples:
+            rows = np.flatnonzero(np.isin(sample.ids, ids))
+            if not len(rows):
+                continue
+            counts, genes = sample.counts[rows], sample.genes
+            if thinned:
+                counts, genes = self._thinned(counts, genes)
+            features = view.features(counts, genes)
+            at = np.searchsorted(ids, sample.ids[rows])
+            out.factors[at], out.novelty[at] = view.evidence(features), features.novelty
+        return out
+
+    def _thinned(
+        self, counts: sparse.csr_matrix, genes: NDArray[np.object_]
+    ) -> tuple[sparse.csr_matrix, NDArray[np.object_]]:
+        random = self._random
+        inside = np.flatnonzero(pd.Index(genes).isin(self.view.expression.genes))
+        least = min(_LEAST_PANEL, len(inside))
+        kept = np.sort(random.permutation(inside)[: int(np.exp(random.uniform(np.log(least), np.log(len(inside)))))])
+        panel = counts[:, kept].tocsr()
+        share = np.exp(random.uniform(np.log(_LEAST_COUNTS), 0, size=panel.shape[0]))
+        of_value = np.repeat(share, np.diff(panel.indptr))
+        panel.data = random.binomial(np.round(panel.data).astype(np.int64), of_value).astype(np.float32)
+        return panel, genes[kept]
