@@ -104,7 +104,8 @@ def test_info_adds_up(atlas):
     info = atlas.info()
     assert info["studies"] == {"one": 90, "two": 60}
     assert sum(info["labels"].values()) + info["unlabelled"] == info["cells"] == 150
-    assert set(info["bytes"]) == {"atlas.json", "commits", "index", "ledger", "model", "names", "soma"}
+    folders = {"atlas.json", "commits", "expression", "index", "ledger", "model", "names", "samples", "soma"}
+    assert set(info["bytes"]) == folders
     assert info["genes"] == fakes.cells(3).n_vars
     assert info["index"]["parts"] == {"index/v000004": 150}
     assert [version["cells"] for version in info["versions"]] == [150, 150, 90, 0]

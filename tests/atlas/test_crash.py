@@ -30,9 +30,15 @@ MOMENTS = [
     ("append_files", {"where": "pathlib:Path.rename"}),  # of a new schema
     ("append_files", {"where": _BLOCK}),
     ("append_files", {"where": "tiledbsoma:SparseNDArray.write", "call": 2}),  # obs is written, its counts are not
+    ("append_files", {"where": _WRITE, "first": "samples/"}),
+    ("append_files", {"where": _WRITE, "first": "samples/", "when": "after"}),
+    ("append_files", {"where": _WRITE, "first": "samples/", "call": 2, "when": "after"}),
+    ("append_memory", {"where": _WRITE, "first": "expression/", "when": "after"}),
     ("append_memory", {"where": "scim.atlas._index:build_part", "when": "after"}),
     ("append_memory", {"where": _WRITE, "first": "names/", "when": "after"}),
     ("build_index", {"where": "scim.atlas._index:build_part", "when": "after"}),
+    ("build_index", {"where": _WRITE, "first": "expression/", "when": "after"}),
+    ("compact_without_samples", {"where": _WRITE, "first": "commits/", "when": "after"}),
     ("reembed", {"where": "scim.atlas.soma:Writer.add_embedding", "when": "after"}),
     ("reembed", {"where": _BLOCK, "call": 3}),
     ("reembed", {"where": _WRITE, "first": "atlas.json", "when": "after"}),  # a draft, not published

@@ -96,6 +96,7 @@ CHANGES: dict[str, Callable[[Atlas, Path], object]] = {
     "publish": lambda atlas, folder: atlas.publish(),
     "remove": lambda atlas, folder: atlas.remove("tissue == 'lung'"),
     "compact": lambda atlas, folder: atlas.compact(),
+    "compact_without_samples": lambda atlas, folder: atlas.compact(samples=False),
     "vacuum": lambda atlas, folder: atlas.vacuum(),
     "refused": lambda atlas, folder: atlas.append(fakes.cells(40, seed=2), study="one"),
 }

@@ -8,12 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from scim._core import check_names, keys, logger, progress, warn
 from scim._core.cosine import normalize
 from scim.atlas._columns import arrow_type, as_type
+from scim.atlas._expression import extend_expression
 from scim.atlas._index import extend
+from scim.atlas._labels import is_copy
 from scim.atlas._names import add_names, hash_names, known_rows, shared_rows
+from scim.atlas._samples import SampleCollector, draw
 from scim.atlas._source import Source, resume_token
 from scim.atlas.commit import Counted, store_array
 from scim.atlas.soma import VAR_PATH, IntegrityChecker, Writer
@@ -29,13 +33,14 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scim.atlas.commit import Manifest, Transaction
+    from scim.atlas.commit import IndexEntry, Manifest, StoredArray, Transaction
     from scim.model import Model
     from scim.pp import Counts, GeneMap
     from scim.pp._species import Species
 
     Data: TypeAlias = AnnData | str | os.PathLike[str]
 
+_PAIR = [keys.ATLAS_LABEL, keys.ATLAS_STUDY]
 _BLOCK_ROWS, _LEAST_ROWS = 65_536, 1024
 _EMBEDDED_ROWS = 262_144  # rows of cells that are embedded already: they are small, and few files open faster
 _BLOCK_VALUES = 12_000_000  # counts in flight at a time: about 0.6 GB on their way through TileDB
@@ -49,6 +54,7 @@ class Chosen(NamedTuple):
     hashes: NDArray[np.uint64]
     genes: GeneMap | None  # onto those of the model
     stored: GeneMap | None = None  # onto those of the store, if counts are stored
+    drawn: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)  # rows whose counts are sampled
 
     @property
     def n_new(self) -> int:
@@ -120,15 +126,17 @@ def append(
         maps = [part.genes for part in chosen if part.genes is not None]  # of all: `_check` refuses others
         union = writer.grow_counts(last, np.concatenate([genes.names for genes in maps]))
         chosen = [part._replace(stored=genes.onto(union)) for part, genes in zip(chosen, maps, strict=True)]
-    _write(transaction, writer, chosen, types, model)
+    chosen = _with_samples(chosen)
+    samples = _write(transaction, writer, chosen, types, model)
 
     published = replace(manifest.published, n_rows=last)
     if published.index is not None and published.index.n_rows == first:
-        published = replace(published, index=extend(transaction, last))
+        published = replace(published, index=_extended(transaction, chosen, samples, last))
     hashes = np.concatenate([part.hashes[part.keep] for part in chosen])
     names = add_names(storage, manifest.names, hashes, first, transaction.number)
     counted, n_obs = _counted(transaction, chosen), manifest.n_obs + n_new
-    committed = transaction.commit(n_rows=last, n_obs=n_obs, published=published, names=names, counted=counted)
+    changes = {"published": published, "names": names, "counted": counted, "samples": (*manifest.samples, *samples)}
+    committed = transaction.commit(n_rows=last, n_obs=n_obs, **changes)
     logger.info("appended %d cells; the atlas has %d", n_new, committed.n_obs)
     return committed, n_new
 
@@ -190,22 +198,45 @@ def _choose(
     return chosen
 
 
+def _with_samples(chosen: Sequence[Chosen]) -> list[Chosen]:
+    """Draw the cells whose counts are sampled: labelled ones that have counts and are no copies of others."""
+    obs = pd.concat([part.source.obs[_PAIR].astype(object) for part in chosen], ignore_index=True)
+    pairs = obs.groupby(_PAIR, sort=False).ngroup().fillna(-1).to_numpy(dtype=np.int64)
+    sampled = np.concatenate([part.keep & (part.genes is not None) & ~_copies(part.source.obs) for part in chosen])
+    stops = np.cumsum([part.source.n_obs for part in chosen])
+    rows = np.split(draw(np.where(sampled, pairs, -1)), stops[:-1])
+    return [part._replace(drawn=drawn) for part, drawn in zip(chosen, rows, strict=True)]
+
+
+def _copies(obs: pd.DataFrame) -> NDArray[np.bool_]:
+    return np.asarray(is_copy(obs)) if keys.ATLAS_PRIMARY in obs else np.zeros(len(obs), dtype=np.bool_)
+
+
 def _write(
     transaction: Transaction, writer: Writer, chosen: Sequence[Chosen], types: dict[str, Any], model: Model | None
-) -> None:
-    """Write block by block, beginning behind the rows that an interrupted attempt has written."""
+) -> list[StoredArray]:
+    """Write block by block, beginning behind the rows that an interrupted attempt has written; return the samples.
+
+    The samples of rows that are written already are read again.
+    """
     name, first = transaction.manifest.published.name, transaction.manifest.n_rows
     total, n_read, n_empty = sum(part.source.n_obs for part in chosen), 0, 0
+    samples = []
     with progress(total=total, initial=transaction.n_done, desc="append", unit="cell") as bar:
-        for part in chosen:
+        for number, part in enumerate(chosen):
+            collector = None if part.genes is None else SampleCollector(part.genes)
             for rows in _blocks(part.source):
                 keep = part.keep[rows]
                 n_read += len(keep)
                 ids = np.arange(first, first + int(keep.sum()))
                 first += len(ids)
-                if n_read <= transaction.n_done or len(ids) == 0:
+                drawn = np.flatnonzero(part.drawn[rows][keep])
+                is_written = n_read <= transaction.n_done or len(ids) == 0
+                counts = _counts(part.source, rows, keep) if len(drawn) or not is_written else None
+                if collector is not None and counts is not None and len(drawn):
+                    collector.add(ids[drawn], counts.matrix[drawn])
+                if is_written:
                     continue
-                counts = _counts(part.source, rows, keep)
                 embedding = _embed(part, rows, counts, model)
                 n_empty += int((~embedding.any(axis=1)).sum())
                 obs = part.source.obs.iloc[rows][keep]
@@ -217,8 +248,12 @@ def _write(
                 )
                 transaction.reached(n_read)
                 bar.update(len(keep))
+            if collector is not None and collector.n_cells:
+                file = f"samples/{transaction.number:06d}-{number}.npz"
+                samples.append(collector.write(transaction.storage, file))
     if n_empty:
         warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is zero and has no meaning.")
+    return samples
 
 
 def _blocks(source: Source) -> Iterator[slice]:
@@ -250,6 +285,17 @@ def _embed(part: Chosen, rows: slice, counts: Counts | None, model: Model | None
         msg = f"The embedding has NaN or infinite values in {n_wrong} of {where}; leave them out."
         raise ValueError(msg)
     return normalize(given)
+
+
+def _extended(
+    transaction: Transaction, chosen: Sequence[Chosen], samples: Sequence[StoredArray], last: int
+) -> IndexEntry | None:
+    """Return the index of the atlas with the appended cells, and with the expression of their labels."""
+    entry = extend(transaction, last)
+    if entry is None or entry.expression is None or not samples:
+        return entry
+    obs = pd.concat([part.source.obs.loc[part.keep, _PAIR] for part in chosen])
+    return replace(entry, expression=extend_expression(transaction, entry.expression, samples, obs))
 
 
 def _counted(transaction: Transaction, chosen: Sequence[Chosen]) -> tuple[Counted, ...]:

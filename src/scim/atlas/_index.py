@@ -16,7 +16,8 @@ from pandas.api.types import is_bool_dtype
 from scim import index as knn
 from scim._core import FormatError, keys, logger
 from scim.atlas._columns import TEXT
-from scim.atlas._labels import fit_label_transfer, measure_label_radius
+from scim.atlas._expression import measure_expression, restrict_expression, write_expression
+from scim.atlas._labels import LabelledCells, fit_label_transfer, measure_label_radius
 from scim.atlas.commit import IndexEntry, IndexPart
 from scim.atlas.soma import (
     IntegrityChecker,
@@ -65,7 +66,7 @@ def build_entry(
     """Build the index of an embedding over all cells of the store, as one part.
 
     Label radius and calibration are those of `measured`, an index of the same cells, so that compaction changes no
-    prediction; without it they are measured.
+    prediction; without it they are measured, and so is the expression of the labels.
     """
     storage, stop = transaction.storage, transaction.manifest.n_rows
     _check_stored(transaction, embedding)
@@ -75,12 +76,21 @@ def build_entry(
         cells_of(storage, experiment, embedding, 0, stop) as cells,
     ):
         part, index = build_part(storage, cells, 0, stop, transaction.number, kind=kind, recall=recall, seed=seed)
-        if measured is not None:
-            return replace(measured, parts=(part,), kind=kind, recall=recall)
         frame = _labels_and_studies(cells, experiment)
+        labelled = LabelledCells.of(frame, stop, keys.ATLAS_LABEL)
+        if measured is not None:
+            expression = restrict_expression(transaction, measured.expression, labelled)
+            return replace(measured, parts=(part,), kind=kind, recall=recall, expression=expression)
         radius = measure_label_radius(index, cells, frame, seed)
-        transfer = fit_label_transfer(index, frame, stop, keys.ATLAS_LABEL, seed=seed)
-        return IndexEntry((part,), radius, kind, recall, None if transfer is None else transfer.calibration)
+        reference, samples = measure_expression(transaction, experiment, labelled)
+        calibration = None
+        if reference is not None and not samples:  # the calibration that was measured with it stays
+            calibration = None if embedding.index is None else embedding.index.confidence
+            reference = None if calibration is None else reference
+        transfer = fit_label_transfer(index, labelled, calibration, seed, reference, samples)
+        calibration = None if transfer is None else transfer.calibration
+        expression = None if reference is None else write_expression(transaction, reference)
+        return IndexEntry((part,), radius, kind, recall, calibration, expression)
 
 
 def _check_stored(transaction: Transaction, embedding: EmbeddingVersion) -> None:

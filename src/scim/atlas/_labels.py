@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,13 @@ from scim.label_transfer import LabelReference, LabelTransfer, LabelTree
 from scim.label_transfer._calibration import calibrate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from scim.atlas._index import Cells
     from scim.index import Index
-    from scim.label_transfer import Calibration
+    from scim.label_transfer import Calibration, CountSample, ExpressionReference
 
 _MAX_LABELS = 5_000  # a label tree has a matrix of all pairs of them
 _SAMPLE = 10_000  # cells of which the radius is measured
@@ -36,6 +38,37 @@ class Labels(NamedTuple):
 
     ids: NDArray[np.object_]
     """(n_labels,) Cell Ontology ids; empty text where a name has none."""
+
+
+class LabelledCells(NamedTuple):
+    """Label and study of all cells of an atlas, by `soma_joinid`."""
+
+    labels: Labels
+    studies: NDArray[np.int32]  # (n_rows,) position in `study_names`; 0 where there is no cell
+    study_names: NDArray[np.object_]
+    duplicates: NDArray[np.bool_] | None  # (n_rows,) which cells are marked as copies of others; `None`: no marks
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, n_rows: int, label_key: str) -> Self:
+        """Read them from categorical columns of all cells, as :func:`labels_of`; `is_primary_data` marks copies."""
+        study, duplicates = frame[keys.ATLAS_STUDY].cat, None
+        if keys.ATLAS_PRIMARY in frame:
+            duplicates = _by_id(is_copy(frame).astype(np.int32), n_rows, 0) == 1
+        names = np.array([str(name) for name in study.categories], dtype=object)
+        return cls(labels_of(frame, n_rows, label_key), _by_id(study.codes, n_rows, 0).clip(0), names, duplicates)
+
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """(n_rows,) the pair of label and study of each cell, as a number; -1 = unlabelled, a copy, or no cell."""
+        codes = self.labels.codes.astype(np.int64)
+        pairs = np.where(codes < 0, -1, codes * max(1, len(self.study_names)) + self.studies)
+        return pairs if self.duplicates is None else np.where(self.duplicates, -1, pairs)
+
+
+def is_copy(frame: pd.DataFrame) -> pd.Series:
+    """Return which cells of obs are marked as copies of others: `is_primary_data` is false, not missing."""
+    primary = frame[keys.ATLAS_PRIMARY]
+    return (primary.astype(object) == False) & primary.notna()  # noqa: E712
 
 
 def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
@@ -60,28 +93,26 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
 
 def fit_label_transfer(
     index: Index,
-    frame: pd.DataFrame,
-    n_rows: int,
-    label_key: str,
+    cells: LabelledCells,
     calibration: Calibration | None = None,
     seed: int = 0,
+    expression: ExpressionReference | None = None,
+    samples: Sequence[CountSample] = (),
 ) -> LabelTransfer | None:
-    """Return the label transfer of a column, as for :func:`labels_of`; `None` if no cell has a value.
+    """Return the label transfer of labelled cells, which use their expression too if it is given; `None` without any.
 
-    Cells of which a column `is_primary_data` is false are duplicates. Without a calibration it is measured on a sample
-    of the cells, drawn with `seed`.
+    Without a calibration it is measured on a sample of the cells, drawn with `seed`, and on their counts, `samples`.
     """
-    labels = labels_of(frame, n_rows, label_key)
+    labels = cells.labels
     if not len(labels.names):
         return None
     tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
-    studies = _by_id(frame[keys.ATLAS_STUDY].cat.codes, n_rows, 0).clip(0)
-    duplicates = None
-    if keys.ATLAS_PRIMARY in frame:
-        secondary = frame[keys.ATLAS_PRIMARY].astype(object) == False  # noqa: E712  (a missing value is not)
-        duplicates = _by_id(secondary.astype(np.int32), n_rows, 0) == 1
-    reference = LabelReference.of(index, labels.codes, studies, tree, duplicates)
-    return LabelTransfer(reference, calibration or calibrate(reference, index, seed), index)
+    reference = LabelReference.of(
+        index, labels.codes, cells.studies, tree, cells.duplicates, study_names=cells.study_names
+    )
+    if calibration is None:
+        calibration = calibrate(reference, index, seed, expression, samples)
+    return LabelTransfer(reference, calibration, index, expression)
 
 
 def _by_id(column: pd.Series, n_rows: int, missing: int) -> NDArray[np.int32]:

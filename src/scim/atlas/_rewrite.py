@@ -12,6 +12,7 @@ from scim._core import keys, logger, progress
 from scim.atlas._index import build_entry
 from scim.atlas._models import save_model
 from scim.atlas._names import hash_names, write_names
+from scim.atlas._samples import without_removed
 from scim.atlas.commit import (
     COMMITS,
     INVENTORY,
@@ -131,8 +132,8 @@ def publish(transaction: Transaction) -> Manifest:
     return transaction.commit(published=draft, draft=None)
 
 
-def compact(transaction: Transaction, ids: NDArray[np.int64]) -> Manifest:
-    """Write the cells of `ids` again in few large fragments, build their index, and commit."""
+def compact(transaction: Transaction, ids: NDArray[np.int64], *, samples: bool) -> Manifest:
+    """Write the cells of `ids` again in few large fragments, build their index, and commit; with or without samples."""
     manifest, storage = transaction.manifest, transaction.storage
     if len(ids) == 0:
         msg = f"The atlas at {storage.uri!r} has no cells; there is nothing to compact."
@@ -163,7 +164,10 @@ def compact(transaction: Transaction, ids: NDArray[np.int64]) -> Manifest:
         published = replace(published, index=index)
     hashes, named_ids = (np.concatenate(part) for part in zip(*names, strict=True))
     written = write_names(storage, hashes, named_ids, transaction.number)
-    return transaction.commit(published=published, names=(written,), base=base)
+    present = np.zeros(manifest.n_rows, dtype=np.bool_)
+    present[ids] = True
+    kept = without_removed(storage, manifest.samples if samples else (), present, transaction.number)
+    return transaction.commit(published=published, names=(written,), base=base, samples=kept)
 
 
 def _copy_obs(
@@ -197,7 +201,7 @@ def vacuum(transaction: Transaction) -> tuple[Manifest, int]:
     manifest = transaction.commit()
     # From here on a crash leaves too much, never too little: the next vacuum deletes it.
     needed = _needed(manifest)
-    folders = ("names", "removed", "panels", COMMITS, INVENTORY)
+    folders = ("names", "removed", "panels", "samples", "expression", COMMITS, INVENTORY)
     storage.delete(file.name for folder in folders for file in storage.files(folder) if file.name not in needed)
     for folder in ("index", "models"):
         for name in storage.folders(folder):
@@ -224,6 +228,8 @@ def _needed(manifest: Manifest) -> set[str]:
         manifest.inventory.name,
         *(entry.name for entry in manifest.names),
         *(cells.panel.name for cells in manifest.counted),
+        *(sample.name for sample in manifest.samples),
+        *(entry.name for embedding in embeddings if (entry := embedding.expression) is not None),
         *([] if manifest.removed is None else [manifest.removed.name]),
         *(embedding.folder for embedding in embeddings if embedding.folder is not None),
         *(part.folder for embedding in embeddings if embedding.index is not None for part in embedding.index.parts),

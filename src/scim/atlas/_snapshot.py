@@ -14,8 +14,9 @@ import pyarrow as pa
 from scim._core import FormatError, check_names, keys, logger, refuse_absent
 from scim._core.numba import threads
 from scim.atlas._columns import TEXT, as_stored
+from scim.atlas._expression import existing, read_expression
 from scim.atlas._index import open_parts
-from scim.atlas._labels import fit_label_transfer, labels_of
+from scim.atlas._labels import LabelledCells, fit_label_transfer, labels_of
 from scim.atlas._models import load_model
 from scim.atlas.commit import commit_file, commits, load_array, read_manifest
 from scim.atlas.soma import (
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from scim.atlas.commit import Counted, EmbeddingVersion, Manifest
     from scim.atlas.storage import Storage
     from scim.index import Index
-    from scim.label_transfer import LabelTransfer
+    from scim.label_transfer import ExpressionReference, LabelTransfer
     from scim.model import Model
 
 
@@ -266,7 +267,8 @@ class Snapshot:
         """Return the label transfer of a column of obs: its labelled cells and the calibration of confidences.
 
         For `label` the calibration was measured when the index was built, for another column it is on the first call:
-        seconds, for up to 10,000 cells that are held out twice.
+        seconds, for up to 10,000 cells that are held out twice. That of `label` also compares the genes of queries with
+        the expression of the labels, where the atlas has it.
 
         Parameters
         ----------
@@ -292,15 +294,23 @@ class Snapshot:
         calibration = None if entry is None or label_key != keys.ATLAS_LABEL else entry.confidence
         if calibration is None:
             logger.info("calibrating the confidence of labels of %r", label_key)
-        frame = self._categories(names)
-        transfer = fit_label_transfer(self.index, frame, self.manifest.n_rows, label_key, calibration)
+        cells = LabelledCells.of(self._categories(names), self.manifest.n_rows, label_key)
+        expression = None
+        if calibration is not None and self._expression is not None:
+            expression = existing(self._expression, cells)
+        transfer = fit_label_transfer(self.index, cells, calibration, expression=expression)
         if transfer is None:
             msg = f"The atlas has no labelled cell: no cell has a value of {label_key!r}."
             raise ValueError(msg)
         return self._label_transfers.setdefault(label_key, transfer)
 
     def info(self) -> dict[str, Any]:
-        """Return a summary: cells, studies, labels, genes, columns, model, index, bytes, versions."""
+        """Return a summary: cells, studies, labels, tissues, genes, columns, model, index, bytes, versions.
+
+        `tissues` are the cells of each value of a column `tissue`, empty without one. `expression` describes the mean
+        expression of the labels, which label transfer compares queries with: its genes, its pairs of a label and a
+        study, and its bytes; `None`: there is none, as no counts were seen.
+        """
         codes, names, _ = self.labels
         labels = pd.Series(np.append(names, [None])[codes[self.ids]], dtype=object)
         manifest, draft, entry = self.manifest, self.manifest.draft, self.embedding.index
@@ -308,9 +318,12 @@ class Snapshot:
         for file in self.storage.files():
             sizes[file.name.split("/")[0]] += file.n_bytes
         index: dict[str, Any] | None = None
+        expression: dict[str, int] | None = None
         if entry is not None:
             parts = {part.folder: part.stop - part.start for part in entry.parts}
             index = {"cells": entry.n_rows, "reach": entry.label_radius, "parts": parts}
+            if (kept := self._expression) is not None:
+                expression = {"genes": len(kept.genes), "pairs": len(kept.labels), "bytes": kept.n_bytes}
         numbers = [number for number in commits(self.storage) if number <= manifest.number]
         last = [read_manifest(self.storage, commit_file(number)) for number in numbers[-10:]]
         return {
@@ -320,15 +333,26 @@ class Snapshot:
             "studies": self.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY].value_counts().to_dict(),
             "labels": labels.value_counts().to_dict(),
             "unlabelled": int(labels.isna().sum()),
+            "tissues": self._tissues(),
             "columns": self.columns,
             "genes": int(self.experiment.ms[MEASUREMENT].var.count),
             "counts": sum(len(self.ids[cells.among(self.ids)]) for cells in manifest.counted),
             "model": self.embedding.model,
             "dim": self.embedding.dim,
             "index": index,
+            "expression": expression,
             "draft": None if draft is None else {"model": draft.model, "cells": draft.n_rows},
             "bytes": dict(sorted(sizes.items())),
             "versions": [{"version": v.number, "made": v.made, "what": v.what, "cells": v.n_obs} for v in last[::-1]],
+        }
+
+    def _tissues(self) -> dict[str, int]:
+        if self._types.get(keys.ATLAS_TISSUE) != TEXT:
+            return {}
+        return {
+            str(name): int(n)
+            for name, n in self.obs(columns=[keys.ATLAS_TISSUE])[keys.ATLAS_TISSUE].value_counts().items()
+            if n
         }
 
     @functools.cached_property
@@ -338,6 +362,12 @@ class Snapshot:
         # Closed with the snapshot: TileDB's objects that are left open to the garbage collector can crash the process.
         weakref.finalize(self, experiment.close)
         return experiment
+
+    @functools.cached_property
+    def _expression(self) -> ExpressionReference | None:
+        """Expression of each label in each study; `None`: no counts were sampled."""
+        entry = self.embedding.expression
+        return None if entry is None else read_expression(self.storage, entry)
 
     @functools.cached_property
     def _removed(self) -> NDArray[np.int64] | None:

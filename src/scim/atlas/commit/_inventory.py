@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import re
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from scim._core import FormatError
 from scim.atlas.commit._manifest import StoredArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 SOMA = "soma"
 INVENTORY = "ledger"
 
+_DEFLATE = 6
 _CELLS = re.compile(rf"{SOMA}/(obs|ms/[^/]+/(X|obsm)/[^/]+)/__(fragments|commits)/")
 _EMBEDDING = re.compile(rf"{SOMA}/ms/[^/]+/obsm/(?!__)([^/]+)/")
 # TileDB names what it writes by the SOMA time and a UUID: `__1700000000000_1700000000000_<uuid>_22.wrt`.
@@ -136,9 +139,30 @@ def restore_array(storage: Storage, entry: StoredArray, array: NDArray[Any]) -> 
 
 def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:
     """Read an array; `FormatError` if it is missing, or does not have its checksum."""
-    raw = _read(storage, entry, "scim.atlas.verify(uri, repair=True) makes it again")
-    array: NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
-    return array
+    return _parse_npy(read_stored(storage, entry))
+
+
+def store_arrays(storage: Storage, name: str, arrays: Mapping[str, NDArray[Any]], n: int) -> StoredArray:
+    """Write arrays by name as one compressed file, of `n` entries; the same arrays make the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE) as archive:
+        for key, array in arrays.items():  # as np.savez does, but without the time of day
+            archive.writestr(zipfile.ZipInfo(f"{key}.npy"), _npy(array), zipfile.ZIP_DEFLATED)
+    raw = buffer.getvalue()
+    storage.write(name, raw)
+    return StoredArray(name, hashlib.sha256(raw).hexdigest(), n)
+
+
+def load_arrays(storage: Storage, entry: StoredArray, *names: str) -> dict[str, NDArray[Any]]:
+    """Read what :func:`store_arrays` wrote, or only arrays of these names; errors as of :func:`load_array`."""
+    with zipfile.ZipFile(io.BytesIO(read_stored(storage, entry))) as archive:
+        present = [file.removesuffix(".npy") for file in archive.namelist()]
+        return {name: _parse_npy(archive.read(f"{name}.npy")) for name in names or present}
+
+
+def read_stored(storage: Storage, entry: StoredArray) -> bytes:
+    """Return the content of a file of arrays; `FormatError` if it is missing, or does not have its checksum."""
+    return _read(storage, entry, "scim.atlas.verify(uri, repair=True) names the remedy")
 
 
 def _read(storage: Storage, entry: StoredArray, remedy: str) -> bytes:
@@ -164,6 +188,18 @@ def _npy(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _parse_npy(raw: bytes) -> NDArray[Any]:
+    """Return the array in the content of an npy file; its size is checked before memory is allocated for it."""
+    stream = io.BytesIO(raw)
+    np.lib.format.read_magic(stream)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(raw) - stream.tell():
+        msg = f"An array of {dtype} of shape {shape} has {len(raw) - stream.tell()} bytes."
+        raise FormatError(msg)
+    stream.seek(0)
+    return np.asarray(np.load(stream, allow_pickle=False))
 
 
 def _content(storage: Storage, files: Sequence[StoreFile], before: Inventory) -> bytes:

@@ -55,6 +55,7 @@ class IndexEntry:
     kind: IndexKind
     recall: float  # parameters of `scim.index.build`, for the next build
     confidence: Calibration | None = None  # of label transfer; `None`: no cell had a label when it was built
+    expression: StoredArray | None = None  # mean expression of each label in each study, if counts were sampled
 
     @property
     def n_rows(self) -> int:
@@ -77,6 +78,11 @@ class EmbeddingVersion:
     def parts(self) -> tuple[IndexPart, ...]:
         """The parts of the index, none without one."""
         return () if self.index is None else self.index.parts
+
+    @property
+    def expression(self) -> StoredArray | None:
+        """The expression reference of the index, if there is one."""
+        return None if self.index is None else self.index.expression
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ class Manifest:
     names: tuple[StoredArray, ...] = ()  # hashes of studies and cell names
     removed: StoredArray | None = None  # ids of removed cells, ascending
     base: int = 0  # SOMA time of the last compaction: earlier fragments hold nothing that later ones do not
+    samples: tuple[StoredArray, ...] = ()  # counts of some cells of each label in each study, in the order of their ids
 
     @property
     def embeddings(self) -> list[EmbeddingVersion]:
@@ -198,11 +205,11 @@ def _contradiction(manifest: Manifest) -> str | None:
 
 _RECORDS: dict[str, Any] = {
     **dict.fromkeys(("space", "draft"), EmbeddingVersion),
-    **dict.fromkeys(("ledger", "names", "removed", "panel"), StoredArray),
+    **dict.fromkeys(("ledger", "names", "removed", "panel", "samples", "expression"), StoredArray),
     "counted": Counted,
     "index": IndexEntry,
     "parts": IndexPart,
-    "confidence": Calibration,
+    **dict.fromkeys(("confidence", "with_expression"), Calibration),
 }
 """Types of the objects in the file, by their keys."""
 

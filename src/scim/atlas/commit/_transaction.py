@@ -28,7 +28,7 @@ JOURNAL = "journal.json"
 UNREADABLE = -1  # stands for the commit that a write builds on when its journal cannot be read
 
 # Folders with entries that bear the number of the commit that made them.
-NUMBERED = ("index", "names", "removed", "panels", "models", COMMITS, INVENTORY)
+NUMBERED = ("index", "names", "removed", "panels", "samples", "expression", "models", COMMITS, INVENTORY)
 _NUMBER = re.compile(r"v?(\d+)(-\d+)?(\.\w+)?")
 _MAX_CLOCK_SKEW_MS = 5_000  # how far ahead of this machine's clock the last commit may be to wait until it is past
 

@@ -291,5 +291,6 @@ def _same_text(stored: pa.ChunkedArray, indexed: pd.Series) -> NDArray[np.bool_]
 def _same_numbers(stored: pa.ChunkedArray, indexed: pd.Series) -> NDArray[np.bool_]:
     missing, not_indexed = np.asarray(pc.is_null(stored, nan_is_null=True)), indexed.isna().to_numpy()
     values = pc.if_else(pa.array(missing), pa.scalar(0).cast(stored.type), stored).to_numpy()
-    equal = values == indexed.to_numpy(dtype=values.dtype, na_value=0)
-    return np.where(missing | not_indexed, missing & not_indexed, equal)
+    known = np.zeros_like(values)
+    known[~not_indexed] = indexed[~not_indexed].to_numpy(dtype=values.dtype)
+    return np.where(missing | not_indexed, missing & not_indexed, values == known)

@@ -18,11 +18,11 @@ from scim.atlas.commit import (
     commit_file,
     commits,
     is_older_copy,
-    load_array,
     needed_files,
     read_inventory,
     read_journal,
     read_manifest,
+    read_stored,
     uncommitted,
 )
 from scim.atlas.verify._problem import Part, Problem, is_damaged, run_check
@@ -125,8 +125,10 @@ def check_beside(storage: Storage, manifest: Manifest, problems: Sequence[Proble
     arrays: dict[StoredArray, Part] = dict.fromkeys(manifest.names, "names")
     arrays |= {} if manifest.removed is None else {manifest.removed: "removed"}
     arrays |= {counted.panel: "store" for counted in manifest.counted}
+    arrays |= dict.fromkeys(manifest.samples, "samples")
+    arrays |= {version.expression: "index" for version in manifest.embeddings if version.expression is not None}
     for entry, part in arrays.items():
-        yield from _try_to_read(part, entry.name, load_array, storage, entry)
+        yield from _try_to_read(part, entry.name, read_stored, storage, entry)
     for version in manifest.embeddings:
         if version.folder is not None and not is_damaged(problems, version.folder):
             yield from _try_to_read("model", version.folder, load_model, storage, manifest.uid, version)
@@ -203,7 +205,7 @@ def _check_version(storage: Storage, earlier: Manifest, known: set[str]) -> Iter
     for entry in _arrays_of(earlier):
         if entry.name not in known:
             known.add(entry.name)
-            yield from _try_to_read("earlier version", entry.name, load_array, storage, entry)
+            yield from _try_to_read("earlier version", entry.name, read_stored, storage, entry)
     for part in (part for version in earlier.embeddings for part in version.parts):
         if part.folder not in known:
             known.add(part.folder)
@@ -214,7 +216,9 @@ def _check_version(storage: Storage, earlier: Manifest, known: set[str]) -> Iter
 def _arrays_of(manifest: Manifest) -> list[StoredArray]:
     """Return the arrays beside the store that a version has."""
     removed = [] if manifest.removed is None else [manifest.removed]
-    return [*manifest.names, *removed, *(counted.panel for counted in manifest.counted)]
+    panels = [counted.panel for counted in manifest.counted]
+    expression = [version.expression for version in manifest.embeddings if version.expression is not None]
+    return [*manifest.names, *removed, *panels, *manifest.samples, *expression]
 
 
 def names_of(manifest: Manifest, inventory: Inventory) -> set[str]:

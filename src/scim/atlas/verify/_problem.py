@@ -10,7 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 Part = Literal[
-    "manifest", "leftover", "inventory", "foreign", "store", "model", "names", "removed", "index", "earlier version"
+    "manifest",
+    "leftover",
+    "inventory",
+    "foreign",
+    "store",
+    "model",
+    "names",
+    "removed",
+    "samples",
+    "index",
+    "earlier version",
 ]
 
 _REPAIR = "verify(uri, repair=True)"
@@ -23,6 +33,7 @@ _REMEDIES: dict[str, str] = {
     "model": "put the file back from a copy of the atlas, or of the model",
     "names": f"{_REPAIR} rebuilds it from the store",
     "removed": f"{_REPAIR} rebuilds it from the store",
+    "samples": f"{_REPAIR} leaves it out, and what was measured with it stays",
     "index": f"{_REPAIR} builds it again",
     "earlier version": "the present version does not need it; Atlas.vacuum() drops all earlier ones",
 }
@@ -33,8 +44,8 @@ class Problem(NamedTuple):
 
     part: Part
     """Which part of the atlas: `manifest`, `leftover` (of a write that ended early), `inventory` (of files), `foreign`
-    (a file of the store that was never committed), `store`, `model`, `names`, `removed`, `index`, or an
-    `earlier version`."""
+    (a file of the store that was never committed), `store`, `model`, `names`, `removed`, `samples` (of counts), `index`
+    (and the expression of the labels), or an `earlier version`."""
     where: str
     """The file or array, relative to the atlas."""
     what: str
@@ -49,7 +60,7 @@ class Problem(NamedTuple):
     @property
     def repairable(self) -> bool:
         """Whether `repair=True` can repair it: it is not data, or can be rebuilt from data."""
-        data = self.where.split("/")[0] in ("soma", "model", "models", "panels", "commits")
+        data = self.where.split("/")[0] in ("soma", "model", "models", "panels", "samples", "expression", "commits")
         return self.part not in ("store", "model") and not (self.part == "earlier version" and data)
 
     @property

@@ -64,8 +64,9 @@ def verify(uri: str | os.PathLike[str], *, repair: bool = False, timeout: float 
         Its folder, or `s3://bucket/prefix`.
     repair
         Whether to repair what can be: remove what was never committed, restore a damaged `atlas.json` from the copy
-        of its commit, and rebuild derived data (names, index) from the store. A damaged store is not repaired: a copy
-        of the atlas has it, or an earlier version, or the studies can be removed and appended again.
+        of its commit, rebuild derived data (names, index) from the store, and leave out damaged samples of counts. A
+        damaged store is not repaired: a copy of the atlas has it, or an earlier version, or the studies can be removed
+        and appended again.
     timeout
         Seconds to wait for another writer, with `repair`.
 
@@ -173,6 +174,9 @@ def _repair_contents(transaction: Transaction, problems: Sequence[Problem]) -> N
         storage.delete(name for name in names if name not in inventory)
     elif broken & {"names", "removed"} and sound:
         transaction.commit(**_names_and_removed(transaction))
+    elif "samples" in broken:
+        damaged = {problem.where for problem in problems if problem.part == "samples"}
+        transaction.commit(samples=tuple(entry for entry in manifest.samples if entry.name not in damaged))
     elif "index" in broken and sound:
         _repair_index(transaction, problems)
 
@@ -202,6 +206,11 @@ def _repair_index(transaction: Transaction, problems: Sequence[Problem]) -> None
     for name, version in (("published", manifest.published), ("draft", manifest.draft)):
         if version is None or is_damaged(of_store, f"{SOMA}/{embedding_path(version.name)}"):
             continue
+        if version.index is not None and version.expression and is_damaged(of_index, version.expression.name):
+            # Measured again with its index: the calibration must fit it.
+            index = build_entry(transaction, version, kind=version.index.kind, recall=version.index.recall)
+            transaction.commit(**{name: replace(version, index=index)})
+            return
         for i, part in enumerate(version.parts):
             if is_damaged(of_index, part.folder):
                 transaction.commit(**{name: _with_rebuilt_part(transaction, version, i)})
