@@ -66,6 +66,18 @@ def empty_groups(adata):
     adata.obs["empty"] = pd.Categorical([None] * adata.n_obs)
 
 
+def annotated(adata):
+    adata.obsm["scim_label_shares"] = np.ones((adata.n_obs, 1), np.float32)
+    adata.obsm["scim_label_codes"] = np.zeros((adata.n_obs, 1), np.int32)
+    adata.obs["scim_label_novelty"] = np.float32(1)
+    adata.uns["scim_label"] = {"labels": np.array(["T cell"]), "params": {"use_rep": "X_scim", "label_key": "label"}}
+
+
+def old(adata):
+    annotated(adata)
+    del adata.obs["scim_label_novelty"]
+
+
 def searched(adata, atlas):
     scim.tl.search(adata, atlas, k=2)
     return adata
@@ -123,6 +135,16 @@ CASES = [
     ("a level of true", nothing, lambda a, t: scim.tl.annotate(a, t, level=True), TypeError, "level must be a whole number, got True"),
     ("a level of nothing", nothing, lambda a, t: scim.tl.annotate(a, t, level=[]), ValueError, "level='' names no label of the reference nor a term above one"),
     ("a level elsewhere", nothing, lambda a, t: scim.tl.annotate(a, t, level="neuron"), ValueError, "level='neuron' names no label of the reference"),
+    ("a tissue misspelt", nothing, lambda a, t: scim.tl.annotate(a, t, tissue="lungs"), ValueError, r"tissue=\['lungs'\] are no tissues of the atlas. Present: \['blood', 'lung'\]"),
+    ("novel cells before an annotation", nothing, lambda a, t: scim.tl.novel(a, t), KeyError, r"holds no annotation; run scim.tl.annotate\(adata\) first"),
+    ("a novelty above 1", annotated, lambda a, t: scim.tl.novel(a, t, threshold=50), ValueError, "threshold must be between 0 and 1, got 50"),
+    ("no cells in a cluster", annotated, lambda a, t: scim.tl.novel(a, t, min_cells=0), ValueError, "min_cells must be at least 1"),
+    ("no gene of a cluster", annotated, lambda a, t: scim.tl.novel(a, t, n_genes=0), ValueError, "n_genes must be at least 1"),
+    ("clusters that are not there", annotated, lambda a, t: scim.tl.novel(a, t, groupby="leiden"), KeyError, r"obs\['leiden'\] not found. Present:"),
+    ("the name of the labels for novel cells", annotated, lambda a, t: scim.tl.novel(a, t, key_added="scim_label"), ValueError, "scim keeps something else there"),
+    ("an annotation without novelty", old, lambda a, t: scim.tl.novel(a, t), KeyError, r"obs\['scim_label_novelty'\] not found"),
+    ("genes of novel cells before they are found", nothing, lambda a, t: scim.get.novel(a), KeyError, r"holds no clusters of novel cells; run scim.tl.novel\(adata\) first"),
+    ("a picture of novelty before an annotation", nothing, lambda a, t: scim.pl.novelty(a), KeyError, r"run scim.tl.annotate\(adata\) first"),
     ("groups that are not there", nothing, lambda a, t: scim.tl.annotate(a, t, groupby="leiden"), KeyError, r"obs\['leiden'\] not found. Present:"),
     ("distance of -1", nothing, lambda a, t: scim.tl.annotate(a, t, max_distance=-1), ValueError, "max_distance must be between 0 and 2"),
     ("true as distance", nothing, lambda a, t: scim.tl.search(a, t, max_distance=True), TypeError, "max_distance must be a number between 0 and 2, got True"),

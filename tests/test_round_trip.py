@@ -9,6 +9,13 @@ import pytest
 
 import scim
 
+
+def novel(adata, atlas, **arguments):
+    """Annotate, then find clusters among the cells: all of them are novel enough."""
+    scim.tl.annotate(adata, atlas, tissue=["blood", "lung"])
+    scim.tl.novel(adata, atlas, groupby="cell_type", **arguments)
+
+
 STEPS = {
     "embed": lambda adata, atlas: scim.tl.embed(adata, atlas, key_added="X_again"),
     "annotate": scim.tl.annotate,
@@ -16,6 +23,8 @@ STEPS = {
         adata, atlas, groupby="sample", level=5, allow=["T cell", "B cell"]
     ),
     "annotate, all unknown": lambda adata, atlas: scim.tl.annotate(adata, atlas, max_distance=0.0),
+    "novel": lambda adata, atlas: novel(adata, atlas, threshold=0.0),
+    "novel, none": lambda adata, atlas: novel(adata, atlas, threshold=1.0),
     "search cells": lambda adata, atlas: scim.tl.search(adata, atlas, k=5),
     "search, too few pass": lambda adata, atlas: scim.tl.search(adata, atlas, k=5, where="n < 2"),
     "search, too far": lambda adata, atlas: scim.tl.search(adata, atlas, k=5, max_distance=0.01, duplicates="keep"),

@@ -65,6 +65,17 @@ def test_a_draft_is_published(atlas, tmp_path, capsys):
     assert "has no draft" in capsys.readouterr().err
 
 
+def test_tissues_and_labels_of_few_cells_are_shown(atlas, atlas_path, capsys):
+    assert run(["atlas", "info", str(atlas_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "\ntissue    cells\nblood        75\nlung         75\n" in printed
+    assert "labels of fewer than" not in printed
+    assert run(["atlas", "info", atlas]) == 0
+    printed = capsys.readouterr().out
+    assert "tissue" not in printed
+    assert "labels of fewer than 30 cells: T cell, B cell, classical monocyte" in printed
+
+
 def test_earlier_versions_are_shown(atlas, capsys):
     assert run(["atlas", "info", atlas, "--at", "2"]) == 0
     assert "my.scim: 20 cells\n" in capsys.readouterr().out

@@ -30,6 +30,19 @@ def test_annotate_writes_cells(query, atlas_path, tmp_path, capsys):
     assert f"wrote {out}" in printed
 
 
+def test_annotate_with_a_tissue_and_cells_that_the_atlas_lacks(query, atlas_path, tmp_path, capfd):
+    out = tmp_path / "out.h5ad"
+    arguments = ["annotate", str(query), "-o", str(out), "--atlas", str(atlas_path), "--no-expression"]
+    assert run([*arguments, "--tissue", "blood", "--tissue", "lung", "--where", "label == 'T cell'"]) == 0
+    params = anndata.read_h5ad(out).uns["scim_label"]["params"]
+    assert (params["tissue"], bool(params["expression"])) == ("blood, lung", False)
+    printed = capfd.readouterr()
+    assert "mean novelty" in printed.out
+    assert printed.err.count("of the cells are unlike every reference cell") == 1
+    assert run([*arguments, "--tissue", "liver", "--overwrite"]) == 1
+    assert "tissue=['liver'] are no tissues of the atlas" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_annotate_writes_tables(query, atlas_path, tmp_path, suffix):
     out = tmp_path / f"out.{suffix}"
@@ -37,7 +50,7 @@ def test_annotate_writes_tables(query, atlas_path, tmp_path, suffix):
     read = {"csv": pd.read_csv, "tsv": lambda path: pd.read_csv(path, sep="\t"), "parquet": pd.read_parquet}[suffix]
     table = read(out)
     assert table["cell"].tolist() == fakes.cells(30, seed=9).obs_names.tolist()
-    assert {"scim_label", "scim_label_id", "scim_label_confidence"} <= set(table)
+    assert {"scim_label", "scim_label_id", "scim_label_confidence", "scim_label_novelty"} <= set(table)
 
 
 def test_search_writes_hits(query, atlas_path, tmp_path, capsys):
@@ -178,3 +191,4 @@ def test_the_demo_runs(tmp_path, capsys):
     printed = capsys.readouterr().out
     share = float(printed.split("dendritic / CD34+, ")[1].split("%")[0])
     assert share >= 84
+    assert "The same cells, if the atlas has no blood and no lymphoid organ but only " in printed

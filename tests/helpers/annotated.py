@@ -24,6 +24,7 @@ CELLS = [  # the true label, the annotated one, confidence, runner-up, shares of
     ("my cells", "my cells", 0.25, -1, (1.0, 0.0)),
     (None, "B cell", 0.5, -1, (1.0, 0.0)),  # no true label
 ]
+NOVELTY = [0.0, 0.1, 0.2, 0.0, 0.05, 0.3, 0.2, 0.5, 0.7, 0.95]
 GROUPS = ["a", "a", "a", "b", "b", "c", "c", "c", "b", None]
 
 
@@ -37,11 +38,17 @@ def annotated() -> anndata.AnnData:
     ids = dict(zip(LABELS, IDS, strict=True))
     obs["scim_label_id"] = pd.Categorical([ids.get(name) or None for name in label])
     obs["scim_label_confidence"] = np.array(confidence, np.float32)
+    obs["scim_label_novelty"] = np.array(NOVELTY, np.float32)
     adata = anndata.AnnData(obs=obs)
     best = [LABELS.index(name) if name else MONOCYTE for name in label]
     adata.obsm["scim_label_codes"] = np.array([best, second], np.int32).T.copy()
     adata.obsm["scim_label_shares"] = np.array(shares, np.float32)
-    adata.uns["scim_label"] = {"params": {}, "labels": np.array(LABELS), "label_ids": np.array(IDS), "atlas": {}}
+    adata.uns["scim_label"] = {
+        "params": {"novel": 0.5},
+        "labels": np.array(LABELS),
+        "label_ids": np.array(IDS),
+        "atlas": {},
+    }
     return adata
 
 

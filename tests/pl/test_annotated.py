@@ -216,7 +216,43 @@ def test_consensus_without_groups():
         scim.pl.consensus(annotated(), key="other")
 
 
+def test_novelty_has_bars_dots_and_shares_of_groups_most_novel_first(adata):
+    (ax,) = scim.pl.novelty(adata, "group").axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["b (3)", "c (3)", "a (3)"]  # equals as they were
+    widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in ax.containers}
+    third = pytest.approx(1 / 3)
+    assert widths["novel"] == [third, third, 0]
+    assert widths["unknown"] == [0, 0, 0]  # the unknown cell of c is novel
+    assert widths["labelled"] == pytest.approx([2 / 3, 2 / 3, 1])
+    assert [bar.get_x() for bar in ax.containers[2]] == pytest.approx([1 / 3, 1 / 3, 0])
+    (dots,) = ax.collections
+    confidence = [(1.0 + 0.93 + 0.25) / 3, (0.7 + 0.75 + 0.4) / 3, (0.95 + 0.95 + 0.91) / 3]
+    np.testing.assert_allclose(dots.get_offsets(), np.stack([confidence, [0, 1, 2]], axis=1), rtol=1e-6)
+    assert texts(ax) == ["33%", "33%", "0%"]
+    adata.obs["scim_label_novelty"] = np.float32(0.2)
+    (ax,) = scim.pl.novelty(adata, "group").axes
+    assert [bar.get_width() for bar in ax.containers[1]] == [0, 0, third]
+
+
+def test_novelty_of_all_cells_is_a_histogram(adata):
+    (ax,) = scim.pl.novelty(adata).axes
+    counts = np.histogram(adata.obs["scim_label_novelty"], bins=20, range=(0, 1))[0]
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx(counts / 10)
+    assert ax.get_title(loc="left") == "30% of 10 cells are novel"
+    first, last = ax.patches[9].get_facecolor(), ax.patches[10].get_facecolor()
+    assert first == ax.patches[0].get_facecolor() != last == ax.patches[19].get_facecolor()
+    assert ax.patches[10].get_x() == pytest.approx(0.5)
+
+
+def test_novelty_of_an_annotation_without_it(adata):
+    del adata.obs["scim_label_novelty"]
+    with pytest.raises(KeyError, match=r"obs\['scim_label_novelty'\] not found"):
+        scim.pl.novelty(adata)
+
+
 PICTURES = {
+    "novelty": (lambda adata, ax: scim.pl.novelty(adata, ax=ax), 1),
+    "novelty of groups": (lambda adata, ax: scim.pl.novelty(adata, "group", ax=ax), 1),
     "reliability": (lambda adata, ax: scim.pl.reliability(adata, "truth", ax=ax), 3),
     "confusion": (lambda adata, ax: scim.pl.confusion(adata, "truth", ax=ax), 1),
     "votes": (lambda adata, ax: scim.pl.votes(adata, "group", ax=ax), 1),

@@ -39,7 +39,7 @@ def oracle(adata, atlas, k, *, balanced):
 @pytest.mark.parametrize("weights", ["balanced", "distance"])
 def test_labels_and_shares_are_those_of_a_plain_vote(adata, atlas_path, k, weights):
     with scim.atlas.open(atlas_path) as atlas:
-        scim.tl.annotate(adata, atlas, k=k, max_error=1, weights=weights)
+        scim.tl.annotate(adata, atlas, k=k, max_error=1, weights=weights, expression=False)
         winners, shares = oracle(adata, atlas, k, balanced=weights == "balanced")
     assert adata.obs["scim_label"].astype(str).tolist() == winners.tolist()
     np.testing.assert_allclose(adata.obsm["scim_label_shares"][:, 0], shares, rtol=2e-3)
@@ -83,7 +83,7 @@ def test_one_cell_is_labelled_as_among_others(adata, atlas_path):
 
 
 def test_where_restricts_the_eligible_cells(adata, atlas_path):
-    scim.tl.annotate(adata, atlas_path, where="label == 'T cell'", max_error=1)
+    scim.tl.annotate(adata, atlas_path, where="label == 'T cell'", max_error=1, expression=False)
     assert adata.obs["scim_label"].cat.categories.tolist() == ["T cell"]
     assert (adata.obsm["scim_label_shares"][:, 0] == 1).all()
     others = adata.obs["cell_type"].astype(str) != "T cell"
@@ -247,8 +247,8 @@ def test_a_small_study_has_centroids_too(adata, tmp_path):
         for i in range(8):
             atlas.append(fakes.cells(60 if i < 7 else 30, seed=20 + i), study=f"s{i}", label_key="cell_type")
         atlas.build_index()
-        scim.tl.annotate(adata, atlas, where="study == 's7'", key_added="one")
-        scim.tl.annotate(adata, atlas, where="study == 's1'", key_added="other")
+        scim.tl.annotate(adata, atlas, where="study == 's7'", key_added="one", expression=False)
+        scim.tl.annotate(adata, atlas, where="study == 's1'", key_added="other", expression=False)
     assert adata.obs["one_confidence"].mean() > 0.4
     assert abs(adata.obs["one_confidence"].mean() - adata.obs["other_confidence"].mean()) < 0.15
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from scim._core import IndexKind, SpeciesName
+from scim._core import IndexKind, SpeciesName, keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scim.atlas import Atlas
 
-_DEFAULT = "Default: SCIM_ATLAS, else the packaged atlas of blood and pancreas."
+_DEFAULT = "Default: SCIM_ATLAS, else the packaged atlas."
 Uri = Annotated[str, Parameter(help="Folder of the atlas, or s3://bucket/prefix.")]
 UriOrDefault = Annotated[str | None, Parameter(help=f"Folder of an atlas, or s3://bucket/prefix. {_DEFAULT}")]
 Timeout = Annotated[float, Parameter(help="Seconds to wait while another writer has the lease.")]
@@ -25,12 +25,14 @@ GeneKey = Annotated[str | None, Parameter(help="Column of var with the gene name
 LabelKey = Annotated[str | None, Parameter(help="Column of obs with the cell types.")]
 Species = Annotated[SpeciesName, Parameter(help="Species of the genes; mouse genes are mapped to human orthologs.")]
 
+_FEW_CELLS = 30  # of a label: its confidence is calibrated on few
+
 app = App(name="atlas", help="Make, extend, check and inspect atlases.")
 
 
 @app.command
 def info(atlas: UriOrDefault = None, /, *, at: str | None = None) -> None:
-    """Show the cells, model, index, versions, studies and labels of an atlas.
+    """Show the cells, model, index, versions, studies, tissues and labels of an atlas.
 
     Parameters
     ----------
@@ -40,7 +42,8 @@ def info(atlas: UriOrDefault = None, /, *, at: str | None = None) -> None:
     import scim
 
     with scim.atlas.open(atlas, at=int(at) if at is not None and at.isdigit() else at) as opened:
-        facts = opened.info()
+        facts, tissue = opened.info(), keys.ATLAS_TISSUE
+        tissues = opened.obs(columns=[tissue])[tissue].value_counts().to_dict() if tissue in opened.columns else {}
     removed = f", {facts['removed']:,} removed" if facts["removed"] else ""
     print(f"{facts['path']}: {_cells(facts['cells'])}{removed}")
     print(f"model:   {facts['model'] or 'none; the embedding was made elsewhere'}, {facts['dim']} dimensions")
@@ -55,7 +58,12 @@ def info(atlas: UriOrDefault = None, /, *, at: str | None = None) -> None:
     print("\nversion  made                      cells")
     for version in facts["versions"]:
         print(f"{version['version']:>7}  {version['made'][:19]}Z  {version['cells']:>9,}  {version['what']}")
-    print(f"\n{_counts('study', facts['studies'])}\n\n{_counts('label', facts['labels'])}")
+    tables = {"study": facts["studies"], "tissue": tissues, "label": facts["labels"]}
+    for title, counts in tables.items():
+        if counts:
+            print(f"\n{_counts(title, counts)}")
+    if few := [name for name, n in facts["labels"].items() if n < _FEW_CELLS]:
+        print(f"\nlabels of fewer than {_FEW_CELLS} cells: {', '.join(few)}")
     if facts["unlabelled"]:
         print(f"\n{facts['unlabelled']:,} cells have no label")
 

@@ -11,9 +11,13 @@ from scim.cli._query import label_table
 if TYPE_CHECKING:
     from anndata import AnnData
 
+_BLOOD = {"blood", "bone marrow", "lymph node", "spleen", "thymus", "tonsil"}
+
 
 def demo(output: Path = Path("scim-demo")) -> None:
     """Embed, annotate and search 700 blood cells with the packaged atlas; needs no files and no network.
+
+    Annotates them again without the blood and lymphoid organs of the atlas, as cells of a tissue that it lacks.
 
     Parameters
     ----------
@@ -29,6 +33,7 @@ def demo(output: Path = Path("scim-demo")) -> None:
     print(f"{adata.n_obs} cells of scanpy's pbmc68k_reduced, labelled with the packaged atlas:\n")
     print(label_table(adata).to_string(index=False))
     print(f"\n{_agreement(adata)}")
+    print(f"\n{_without_blood(adata)}")
     _write(adata, output)
 
 
@@ -44,6 +49,26 @@ def _agreement(adata: AnnData) -> str:
         level_1[term] = short.get(above[0], above[0]) if above else "other"
     same = (ids.map(level_1) == adata.obs["bulk_level_1"].astype(object)).mean()
     return f"At the level B / T / NK / monocyte / dendritic / CD34+, {same:.0%} agree with the authors' bulk labels."
+
+
+def _without_blood(adata: AnnData) -> str:
+    """Return what scim says of the same cells if the atlas has neither blood nor lymphoid organs."""
+    import scim
+
+    with scim.atlas.open(scim.atlas.PACKAGED) as atlas:
+        tissues = atlas.obs(columns=["tissue"])["tissue"].dropna().unique()
+        left = sorted(set(tissues) - _BLOOD)
+        cells = adata.copy()
+        scim.tl.annotate(cells, atlas, where=f"tissue in {left!r}", key_added="without_blood")
+    labels, novelty = cells.obs["without_blood"], cells.obs["without_blood_novelty"]
+    most = labels.value_counts().head(3)
+    answered = ", ".join(f"{name} {n}" for name, n in most[most > 0].items())
+    return (
+        f"The same cells, if the atlas has no blood and no lymphoid organ but only {', '.join(left)}:\n"
+        f"{labels.isna().mean():.0%} are unknown, mean novelty {novelty.mean():.2f}"
+        f" (with blood: {adata.obs['scim_label'].isna().mean():.0%}, {adata.obs['scim_label_novelty'].mean():.2f})"
+        + (f"; most frequent labels: {answered}." if answered else ".")
+    )
 
 
 def _write(adata: AnnData, output: Path) -> None:

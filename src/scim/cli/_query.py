@@ -36,6 +36,8 @@ def annotate(
     where: Where = None,
     groupby: str | None = None,
     level: list[str] | None = None,
+    tissue: list[str] | None = None,
+    expression: bool = True,
     max_error: float = 0.1,
     max_distance: float = 2.0,
     duplicates: DuplicateCells = "collapse",
@@ -67,6 +69,10 @@ def annotate(
     level
         Allowed terms: "label" for labels of the atlas only, a term of the Cell Ontology (repeat for more), or a number
         of steps below its root. Default: the most specific term that is probable enough.
+    tissue
+        Tissue of the cells, as the atlas names it (repeat for more): labels of other tissues weigh less.
+    expression
+        Use the expression of the genes beside the embedding, where the atlas has statistics of it.
     max_error
         Share of the labels that may be wrong (0 to 1); less certain cells are left unknown.
     max_distance
@@ -87,6 +93,8 @@ def annotate(
         where=where,
         groupby=groupby,
         level=_level(level),
+        tissue=tissue,
+        expression=expression,
         max_error=max_error,
         max_distance=max_distance,
         duplicates=duplicates,
@@ -163,10 +171,10 @@ def search(
 
 
 def label_table(adata: AnnData) -> pd.DataFrame:
-    """Return the number of cells, share and mean confidence of each label."""
+    """Return the number of cells, share, mean confidence and mean novelty of each label."""
     labels = adata.obs["scim_label"].astype(object).fillna("(unknown)")
-    confidence = adata.obs["scim_label_confidence"].groupby(labels).mean().round(2)
     table: pd.DataFrame = labels.value_counts().rename("cells").to_frame()
     table["share"] = (table["cells"] / adata.n_obs).round(3)
-    table["mean confidence"] = confidence.reindex(table.index)
+    for name in ("confidence", "novelty"):
+        table[f"mean {name}"] = adata.obs[f"scim_label_{name}"].groupby(labels).mean().round(2).reindex(table.index)
     return table.rename_axis("label").reset_index()

@@ -4,6 +4,7 @@ from scim.get._attribution import attribution
 from scim.get._compare_labels import confusion
 from scim.get._enrichment import enrichment
 from scim.get._hits import composition, hits
+from scim.get._novel import novel
 from scim.get._reliability import reliability, selective_risk
 from scim.get._votes import vote_shares, votes
 
@@ -13,6 +14,7 @@ __all__ = [
     "confusion",
     "enrichment",
     "hits",
+    "novel",
     "reliability",
     "selective_risk",
     "vote_shares",

@@ -6,6 +6,7 @@ from scim.pl._consensus import consensus
 from scim.pl._enrichment import enrichment
 from scim.pl._hits import composition, hits
 from scim.pl._labels import labels, votes
+from scim.pl._novelty import novelty
 from scim.pl._reliability import reliability
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "enrichment",
     "hits",
     "labels",
+    "novelty",
     "ranked_genes",
     "reliability",
     "votes",

@@ -4,7 +4,8 @@ from scim.tl._annotate import annotate
 from scim.tl._embed import embed
 from scim.tl._enrichment import enrichment
 from scim.tl._explain import explain
+from scim.tl._novel import novel
 from scim.tl._search import search
 from scim.tl._similarity import score_similarity
 
-__all__ = ["annotate", "embed", "enrichment", "explain", "score_similarity", "search"]
+__all__ = ["annotate", "embed", "enrichment", "explain", "novel", "score_similarity", "search"]

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import check_adata, check_key, check_writable, keys, logger
+from scim._core import check_adata, check_key, check_names, check_writable, keys, logger
 from scim._core.adata import groups_of
 from scim.atlas._open import opened, origin
-from scim.tl._inputs import primary_condition, query_embedding, query_filter
+from scim.label_transfer._decision import NOVEL
+from scim.ontology import related
+from scim.tl._expression import query_expression
+from scim.tl._inputs import primary_condition, query_embedding, query_filter, tissues
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +21,15 @@ if TYPE_CHECKING:
 
     from scim._core import Duplicates, Weights
     from scim._core.adata import Groups
-    from scim._core.types import Bools
+    from scim._core.types import Bools, Doubles
     from scim.atlas import Atlas
     from scim.label_transfer import LabelTransfer, Prediction
     from scim.label_transfer._tree import Level
     from scim.tl._inputs import AtlasLike
+
+_ELSEWHERE = 0.1  # weight of a label that the atlas lacks in a tissue: ten times the evidence still overrules it
+_MANY_NOVEL = 0.1  # share of the cells from which on novel ones are worth a line
+_N_NAMED = 5  # groups that the line names
 
 
 def annotate(
@@ -37,6 +44,8 @@ def annotate(
     where: str | None = None,
     groupby: str | None = None,
     level: Level = None,
+    tissue: Sequence[str] | str | None = None,
+    expression: bool = True,
     max_error: float = 0.1,
     max_distance: float = 2.0,
     top: int = 3,
@@ -47,9 +56,13 @@ def annotate(
 ) -> AnnData | None:
     r"""Label cells by their nearest labelled cells in an atlas, with the probability that the label is right.
 
-    The confidence is calibrated on the atlas itself: each study is predicted from the others (leave-one-study-out),
-    once as they are, once without the type of the cell. Cells with a label that is too likely to be wrong get a term of
-    the Cell Ontology above it that is not, or are unknown; see :class:`scim.label_transfer.LabelTransfer`.
+    Two views of a cell are used: its neighbours in the embedding, and its counts, compared with the expression of each
+    label over the genes that were measured. The confidence, and the novelty, which is the probability that the type of
+    the cell is not in the atlas, are calibrated on the atlas itself: each study is predicted from the others
+    (leave-one-study-out), once as they are, once without the type of the cell. Cells with a label that is too likely to
+    be wrong get a term of the Cell Ontology above it that is not, or are unknown; see
+    :class:`scim.label_transfer.LabelTransfer`. If a tenth of the cells or more are novel, a line of the log names the
+    groups they are in.
 
     Parameters
     ----------
@@ -80,6 +93,14 @@ def annotate(
         Terms that may be predicted. `None`: labels of the atlas and terms of the Cell Ontology that join some of them.
         `"label"`: labels of the atlas only. A number: terms so many steps below the root of the ontology
         (:func:`scim.ontology.depth`), and labels less deep. Names or ids of terms: these only.
+    tissue
+        Tissue of the cells, one or several values of the column `tissue` of the atlas. Labels of which the atlas has
+        no cell there, nor of a label above or below, weigh a tenth. No cell of the atlas is left out, as it is with
+        `where="tissue == 'liver'"`.
+    expression
+        Whether to use the expression of the genes beside the embedding. The counts are found again as
+        :func:`scim.tl.embed` found them; without them, or if the atlas has no expression statistics, labels are
+        predicted by the embedding alone, and a line of the log states it.
     max_error
         Share of the labels that may be wrong, 0 to 1, in a study with one cell in ten of a type that the atlas lacks:
         cells with less sure labels are unknown. 1: every cell gets a label that `level` and `max_distance` allow.
@@ -109,6 +130,9 @@ def annotate(
         Probability that the label is right, 0 to 1: that the type which an annotator of another study would give the
         cell is the label, or above or below it; calibrated for the balanced vote of 50 neighbours among all cells.
         Of an unknown cell, that of the most specific term that `level` allows; 0 beyond `max_distance`.
+    `adata.obs["scim_label_novelty"]` : float32
+        Probability that the type of the cell is not in the atlas, 0 to 1, calibrated. Cells of .5 and more are called
+        novel; :func:`scim.tl.novel` finds their clusters and genes.
     `adata.obs["scim_label_distance"]` : float32
         Cosine distance to the nearest neighbour, 0 to 2.
     `adata.obs["scim_label_studies"]` : int32
@@ -124,14 +148,15 @@ def annotate(
     group: `group`, `n_cells`, `label`, `label_id`, `confidence` (the share of its cells that is expected to be of the
     label, 0 to 1), `share` (of its cells that have the label or one below it), `runner_up` and `runner_up_share` (the
     label most frequent among its other cells that is neither above nor below), `unknown` (share of unknown cells),
-    `mixed` (whether the runner-up has a quarter of the cells or more).
+    `mixed` (whether the runner-up has a quarter of the cells or more), `novelty` (mean) and `novel` (share of novel
+    cells).
 
     Raises
     ------
     KeyError
         There is no embedding (run `scim.tl.embed` first), or a column does not exist.
     ValueError
-        Another model made the embedding, no cell of the atlas is eligible, or a label or term is unknown.
+        Another model made the embedding, no cell of the atlas is eligible, or a label, term or tissue is unknown.
     FilterError
         `where` cannot be read, or names an unknown column or value.
 
@@ -157,6 +182,7 @@ def annotate(
         if where is not None:
             eligible = np.zeros(len(transfer.reference.codes), dtype=np.bool_)
             eligible[source.select(where)] = True
+        query = query_expression(adata, transfer, use_rep) if expression else None
         prediction = transfer.predict(
             X,
             k=k,
@@ -170,15 +196,23 @@ def annotate(
             groups=groups,
             eligible=eligible,
             duplicates=duplicates,
+            counts=query,
+            genes=None if query is None else query.names,
+            prior=None if tissue is None else _tissue_prior(source, transfer, tissue),
             search=_search_arguments(source, transfer, label_key, tree.choose(allow, block), where, primary),
         )
         provenance = origin(source)
+        if query is not None and not prediction.uses_expression:
+            logger.info("the expression of the genes is not used: too few genes, or the atlas has a single study of it")
+        if len(X) and (prediction.novelty >= NOVEL).mean() >= _MANY_NOVEL:
+            logger.warning("%s", _novel_line(prediction, groupby, _covered(source, transfer, eligible)))
 
     adata = adata.copy() if copy else adata
     params: dict[str, Any] = {"use_rep": use_rep, "label_key": label_key, "k": k, "weights": weights, "top": top}
     params |= {"allow": _as_text(allow), "block": _as_text(block), "where": where or "", "level": _as_text(level)}
     params |= {"max_error": float(max_error), "threshold": prediction.threshold, "max_distance": float(max_distance)}
-    params |= {"duplicates": duplicates, "groupby": groupby or ""}
+    params |= {"duplicates": duplicates, "groupby": groupby or "", "tissue": _as_text(tissue)}
+    params |= {"expression": prediction.uses_expression, "novel": NOVEL}
     adata.uns[key_added] = {"params": params, "atlas": provenance}
     _write(adata, key_added, prediction, groups)
     n_labelled = int((prediction.terms >= 0).sum())
@@ -203,12 +237,46 @@ def _search_arguments(
     return search | query_filter(atlas, *conditions)
 
 
+def _tissue_prior(atlas: Atlas, transfer: LabelTransfer, tissue: Sequence[str] | str) -> Doubles:
+    """Return the weight of each label: 1 if it, or one above or below it, is in the tissues, else a tenth."""
+    names, of_cell = check_names("tissue", tissue), tissues(atlas)
+    present = of_cell.cat.categories.tolist()
+    if absent := [name for name in names if name not in present]:
+        msg = f"tissue={absent} are no tissues of the atlas. Present: {present}."
+        raise ValueError(msg)
+    codes = transfer.reference.codes[of_cell.index[of_cell.isin(names)]]
+    there = np.unique(codes[codes >= 0])
+    return np.where(related(transfer.labels.tolist())[:, there].any(axis=1), 1.0, _ELSEWHERE)
+
+
+def _covered(atlas: Atlas, transfer: LabelTransfer, eligible: Bools | None) -> list[str]:
+    """Return the tissues of the reference cells that take part."""
+    labelled = transfer.reference.eligible() if eligible is None else transfer.reference.eligible() & eligible
+    return [str(name) for name in tissues(atlas, np.flatnonzero(labelled)).cat.categories]
+
+
+def _novel_line(prediction: Prediction, groupby: str | None, covered: list[str]) -> str:
+    """Return what to say of a query with many novel cells: their share, the groups they are in, what the atlas has."""
+    line = f"{(prediction.novelty >= NOVEL).mean():.0%} of the cells are unlike every reference cell"
+    if prediction.groups is None:
+        line += "; scim.tl.novel(adata) finds their clusters and genes"
+    else:
+        frame = prediction.groups.assign(n_novel=prediction.groups["novel"] * prediction.groups["n_cells"])
+        frame = frame[frame["novel"] > 0.5].sort_values("n_novel", ascending=False, kind="stable")
+        names = frame["group"].tolist()
+        if names:
+            more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
+            line += f", mostly in groups {', '.join(names[:_N_NAMED])}{more} of obs[{groupby!r}]"
+    return f"{line}. The atlas covers: {', '.join(covered)}." if covered else f"{line}."
+
+
 def _write(adata: AnnData, key: str, prediction: Prediction, groups: Groups | None) -> None:
     """Write the labels of cells, the frame of groups, and the label of its group to each cell."""
     tree = prediction.tree
     adata.uns[key] |= {"labels": tree.labels.astype(str), "label_ids": tree.label_ids.astype(str)}
     adata.obs[key], adata.obs[f"{key}_id"] = tree.as_categories(prediction.terms)
     adata.obs[f"{key}_confidence"] = prediction.confidence
+    adata.obs[f"{key}_novelty"] = prediction.novelty
     adata.obs[f"{key}_distance"] = prediction.distance
     adata.obs[f"{key}_studies"] = prediction.n_studies
     adata.obsm[f"{key}_codes"] = prediction.top_codes

@@ -107,6 +107,17 @@ def query_filter(atlas: Atlas, *conditions: str | None) -> dict[str, Any]:
     return {"where": where} if atlas.indexes(sorted(columns)) else {"allowed": atlas.select(where)}
 
 
+def tissues(atlas: Atlas, ids: Ints | None = None) -> pd.Series:
+    """Return the tissue of cells as categories, by id; all missing if the atlas has no such column."""
+    ids = atlas.ids if ids is None else ids
+    names = [keys.ATLAS_TISSUE]
+    if names[0] not in atlas.columns:
+        return pd.Series(pd.Categorical([None] * len(ids)), index=ids)
+    rows = atlas.index.obs(ids, names) if atlas.indexes(names) else atlas.obs(ids, columns=names)
+    tissue: pd.Series = rows[names[0]].astype("category")
+    return tissue.cat.remove_unused_categories()
+
+
 class AtlasSamples(NamedTuple):
     """Samples of cells of an atlas: the combinations of values of columns that occur among them."""
 

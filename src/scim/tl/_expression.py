@@ -1,0 +1,92 @@
+"""Read the expression of query cells, over the genes that an atlas keeps statistics of."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from scim._core import CountsError, GeneOverlapError, ScimWarning, logger
+from scim.pp import align, find_counts, match_genes
+from scim.tl._inputs import embedding_record
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from scim.label_transfer import ExpressionReference, LabelTransfer
+    from scim.pp import Counts, GeneMap
+
+
+class QueryExpression(NamedTuple):
+    """Counts of query cells, whose columns are brought into the order of the genes of the atlas."""
+
+    counts: Counts
+    """The counts as they are in the AnnData."""
+
+    genes: GeneMap
+    """Their columns as genes of the atlas's expression statistics."""
+
+    reference: ExpressionReference
+    """The statistics."""
+
+    @property
+    def names(self) -> NDArray[np.object_]:
+        """(n_genes,) canonical id of each gene of the statistics; empty text where the query did not measure it."""
+        return np.where(self.genes.observed, self.reference.genes, "")
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return self.counts.n_obs
+
+    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return counts of cells `start` to `stop`, (n, n_genes)."""
+        part = self.counts.rows(start, stop)
+        return align(part if self.counts.kind == "counts" else whole_counts(part), self.genes)
+
+
+def query_expression(adata: AnnData, transfer: LabelTransfer, use_rep: str) -> QueryExpression | None:
+    """Find the counts again that `tl.embed` read; `None`, and a line of the log with the reason, without them.
+
+    Counts that were log-normalised in place since then are used with the logarithm undone.
+    """
+    found = _found(adata, transfer.expression, embedding_record(adata, use_rep))
+    if isinstance(found, str):
+        logger.info("the expression of the genes is not used: %s", found)
+        return None
+    n_genes = found.genes.observed.size
+    logger.info("expression: %d of the %d genes of the atlas's statistics", found.genes.n_matched, n_genes)
+    return found
+
+
+def _found(adata: AnnData, reference: ExpressionReference | None, record: dict[str, Any]) -> QueryExpression | str:
+    """Return the counts of the cells, or the reason why there are none."""
+    species = record.get("species", "human")
+    if reference is None:
+        return "the atlas has no expression statistics"
+    if not record:
+        return "the embedding was not made by scim.tl.embed"
+    if species == "mapping":
+        return "scim.tl.embed was given a mapping of genes, which is not kept"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScimWarning)  # tl.embed gave them
+        try:
+            counts = find_counts(adata, record.get("layer") or None)
+            gene_key = record.get("gene_key") or None
+            genes = match_genes(counts.var, reference.genes, gene_key=gene_key, species=species)
+        except (CountsError, GeneOverlapError, KeyError) as error:
+            return str(error.args[0])
+    return QueryExpression(counts, genes, reference)
+
+
+def whole_counts(X: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return relative counts of cells as counts: the smallest of a cell is most likely a count of one."""
+    positive = np.where(X.data > 0, X.data, np.inf)
+    filled = np.flatnonzero(np.diff(X.indptr))
+    least = np.ones(X.shape[0], dtype=np.float32)
+    least[filled] = np.minimum.reduceat(positive, X.indptr[filled]) if filled.size else 1
+    data = X.data / np.repeat(np.where(np.isfinite(least), least, 1), np.diff(X.indptr))
+    return sparse.csr_matrix((data.astype(np.float32), X.indices, X.indptr), shape=X.shape)

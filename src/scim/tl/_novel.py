@@ -1,0 +1,327 @@
+"""Find clusters of cells that are unlike the atlas, and the genes that set them apart from their nearest label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from scim._core import (
+    check_adata,
+    check_count,
+    check_key,
+    check_obs_key,
+    check_range,
+    check_rep,
+    check_writable,
+    keys,
+    logger,
+)
+from scim._core.adata import Groups, annotation_record, groups_of
+from scim.atlas._open import opened_again
+from scim.label_transfer._expression_space import TARGET_SUM
+from scim.tl._expression import query_expression
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from scim._core.types import Bools, Doubles, Floats
+    from scim.label_transfer import ExpressionReference
+    from scim.tl._expression import QueryExpression
+    from scim.tl._inputs import AtlasLike
+
+_ROWS = 4096  # of counts that are read at a time
+_FEW_KNOWN = 10  # cells that are not novel; fewer do not show what is technical
+_N_NEIGHBORS = 15  # of the graph, as in scanpy
+
+
+def novel(
+    adata: AnnData,
+    atlas: AtlasLike = None,
+    *,
+    groupby: str | None = None,
+    key: str = keys.LABEL,
+    threshold: float = 0.5,
+    n_genes: int = 25,
+    min_cells: int = 10,
+    resolution: float = 1.0,
+    rng: int | np.random.Generator | None = 0,
+    key_added: str = keys.NOVEL,
+    copy: bool = False,
+) -> AnnData | None:
+    r"""Find clusters of cells that are unlike the atlas, and their genes against the nearest reference label.
+
+    The novel cells, those with a novelty of at least `threshold`, are clustered in the embedding (Leiden, on the graph
+    of their 15 nearest neighbours), or taken as the groups that `groupby` gives. The nearest label of a cluster is that
+    with the largest mean share of the vote. With the cells :math:`i` of a cluster, counts :math:`x`, the genes
+    :math:`G` that query and atlas share, and the mean :math:`m` that the atlas keeps of the label, the log fold change
+    of gene :math:`g` is
+
+    .. math::
+
+        \frac{1}{n} \sum_i \log\Bigl(1 + \frac{s \, x_{ig}}{\sum_{h \in G} x_{ih}}\Bigr) - m_g,
+
+    where :math:`s` is :math:`10^4` times the share of the genes :math:`G` in the counts of a typical cell of the atlas,
+    and :math:`m_g` is 0 for genes that the atlas keeps no mean of, because hardly any of its cells express them. What
+    the cells of the query that are not novel express more of than their own labels do is technical, and subtracted.
+
+    Parameters
+    ----------
+    adata
+        Cells annotated by :func:`scim.tl.annotate`.
+    atlas
+        The atlas, open or by its present path. Default: the path at which the cells were annotated.
+    groupby
+        Column of obs with clusters, such as `"leiden"`: those with most cells novel are taken, their novel cells alone.
+        Default: novel cells are clustered here.
+    key
+        `key_added` of the annotation.
+    threshold
+        Least novelty of a novel cell, 0 to 1.
+    n_genes
+        Number of genes for each cluster.
+    min_cells
+        Least number of novel cells of a cluster.
+    resolution
+        Of Leiden: more gives more and smaller clusters.
+    rng
+        Seed or generator of neighbours and clusters.
+    key_added
+        Name under which the result is written.
+    copy
+        Whether to return a new AnnData and leave this one alone.
+
+    Returns
+    -------
+    `None`, or with `copy=True` the new AnnData. Writes, with `key_added="scim_novel"`:
+
+    `adata.obs["scim_novel"]` : categorical
+        The cluster of each novel cell, largest first; missing = not novel, or of no cluster of `min_cells`.
+    `adata.uns["scim_novel"]["clusters"]` : DataFrame
+        A row for each cluster: `cluster`, `n_cells`, `nearest_label`, `nearest_label_id`, and the mean `novelty` and
+        `confidence` of its cells.
+    `adata.uns["scim_novel"]["genes"]` : DataFrame
+        Up to `n_genes` rows for each cluster, the largest log fold change first, all above 0: `cluster`, `gene` (as in
+        `adata.var_names`), `log_fold_change`, and `share` of the cells of the cluster that express it. Empty, with a
+        line of the log, if the atlas has no expression statistics or the counts are gone.
+    `adata.uns["scim_novel"]["params"]` : dict
+
+    :func:`scim.get.novel` returns a table of the genes, :func:`scim.pl.novelty` draws where novel cells are.
+
+    Raises
+    ------
+    KeyError
+        There is no annotation of this name (run `scim.tl.annotate` first), or no column `groupby`.
+    ValueError
+        The atlas is not the one that the cells were annotated with.
+
+    Examples
+    --------
+    >>> import scim
+    >>> adata = scim.datasets.toy()
+    >>> scim.tl.embed(adata)
+    >>> scim.tl.annotate(adata, where="tissue == 'pancreas'")  # an atlas without blood
+    >>> scim.tl.novel(adata, groupby="cell_type")
+    >>> scim.get.novel(adata).columns.tolist()
+    ['cluster', 'n_cells', 'nearest_label', 'gene', 'log_fold_change', 'share']
+    """
+    check_adata(adata)
+    check_writable(adata, copy=copy)
+    check_key(key_added, taken=(keys.EMBED_PARAMS, keys.LABEL, keys.SEARCH))
+    check_range("threshold", threshold, 1.0)
+    check_count("n_genes", n_genes)
+    check_count("min_cells", min_cells)
+    record = annotation_record(adata, key)
+    check_obs_key(adata, f"{key}_novelty")
+    is_novel = adata.obs[f"{key}_novelty"].to_numpy() >= threshold
+    use_rep = record["params"]["use_rep"]
+    if groupby is None:
+        clusters = _leiden(check_rep(adata, use_rep), is_novel, min_cells, resolution, np.random.default_rng(rng))
+    else:
+        clusters = _novel_groups(groups_of(adata, groupby), is_novel, min_cells)
+    table = _cluster_table(adata, clusters, record, key)
+    with opened_again(record["atlas"], atlas) as source:
+        transfer = source.label_transfer(record["params"]["label_key"])
+        query = query_expression(adata, transfer, use_rep) if len(table) else None
+        genes = _gene_table(clusters, _by_label(adata, record, key, ~is_novel), table["nearest_label"], query, n_genes)
+
+    adata = adata.copy() if copy else adata
+    params = {"key": key, "groupby": groupby or "", "threshold": float(threshold), "min_cells": min_cells}
+    params |= {"n_genes": n_genes, "resolution": float(resolution), "rng": rng if isinstance(rng, int) else ""}
+    adata.obs[key_added] = pd.Categorical.from_codes(clusters.codes, pd.Index(clusters.names, dtype=object))
+    adata.uns[key_added] = {"params": params, "atlas": dict(record["atlas"]), "clusters": table, "genes": genes}
+    n_found, what = int((clusters.codes >= 0).sum()), f"{len(table)} clusters"
+    logger.info("wrote obs[%r]: %s of %d of %d novel cells", key_added, what, n_found, int(is_novel.sum()))
+    return adata if copy else None
+
+
+def _leiden(X: Floats, is_novel: Bools, min_cells: int, resolution: float, rng: np.random.Generator) -> Groups:
+    """Return clusters of the novel cells by the graph of their neighbours, largest first."""
+    rows, codes = np.flatnonzero(is_novel), np.full(len(X), -1)
+    if rows.size < max(min_cells, 3):  # a graph needs three cells
+        return Groups(np.empty(0, dtype=object), codes)
+    import anndata  # noqa: PLC0415  (the import of scim is light)
+    import scanpy as sc  # noqa: PLC0415  (takes seconds to load)
+
+    cells = anndata.AnnData(obs=pd.DataFrame(index=rows.astype(str)), obsm={"X": X[rows]})
+    seed = int(rng.integers(2**31))
+    sc.pp.neighbors(cells, min(_N_NEIGHBORS, rows.size - 1), use_rep="X", random_state=seed)
+    arguments: dict[str, Any] = {"flavor": "igraph", "n_iterations": 2, "directed": False}
+    sc.tl.leiden(cells, resolution=resolution, random_state=seed, **arguments)
+    codes[rows] = cells.obs["leiden"].cat.codes
+    n = int(codes.max()) + 1
+    found = _largest(Groups(np.arange(n).astype(object), codes), np.ones(n, dtype=np.bool_), min_cells)
+    return found._replace(names=np.arange(len(found.names)).astype(str).astype(object))
+
+
+def _novel_groups(groups: Groups, is_novel: Bools, min_cells: int) -> Groups:
+    """Return the novel cells of the groups with most cells novel, largest first."""
+    n_groups, member = len(groups.names), groups.codes >= 0
+    n_cells = np.bincount(groups.codes[member], minlength=n_groups)
+    n_novel = np.bincount(groups.codes[member & is_novel], minlength=n_groups)
+    cells = Groups(groups.names, np.where(is_novel, groups.codes, -1))
+    return _largest(cells, 2 * n_novel > n_cells, min_cells)
+
+
+def _largest(groups: Groups, kept: Bools, min_cells: int) -> Groups:
+    """Return the groups that are kept and have enough cells, largest first."""
+    size = np.bincount(groups.codes[groups.codes >= 0], minlength=len(groups.names))
+    order = np.argsort(-size, kind="stable")
+    order = order[kept[order] & (size[order] >= min_cells)]
+    place = np.full(len(groups.names) + 1, -1)  # the last is that of code -1
+    place[order] = np.arange(len(order))
+    return Groups(groups.names[order], place[groups.codes])
+
+
+def _cluster_table(adata: AnnData, clusters: Groups, record: dict[str, Any], key: str) -> pd.DataFrame:
+    """Return a row for each cluster."""
+    n, rows = len(clusters.names), np.flatnonzero(clusters.codes >= 0)
+    codes, size = clusters.codes[rows], np.bincount(clusters.codes[rows], minlength=n)
+    tops, shares = (np.asarray(adata.obsm[f"{key}_{name}"])[rows] for name in ("codes", "shares"))
+    total = np.zeros((n, len(record["labels"])))
+    cell, rank = np.nonzero(tops >= 0)
+    np.add.at(total, (codes[cell], tops[cell, rank]), shares[cell, rank])
+    nearest = total.argmax(axis=1)
+    means = {name: adata.obs[f"{key}_{name}"].to_numpy()[rows] for name in ("novelty", "confidence")}
+    return pd.DataFrame(
+        {
+            "cluster": clusters.names.astype(object),
+            "n_cells": size,
+            "nearest_label": np.asarray(record["labels"], dtype=object)[nearest],
+            "nearest_label_id": np.asarray(record["label_ids"], dtype=object)[nearest],
+        }
+        | {name: (np.bincount(codes, values, n) / size).astype(np.float32) for name, values in means.items()},
+        index=[str(i) for i in range(n)],
+    )
+
+
+def _by_label(adata: AnnData, record: dict[str, Any], key: str, which: Bools) -> Groups:
+    """Return some cells by the label with most votes."""
+    codes = np.where(which, np.asarray(adata.obsm[f"{key}_codes"])[:, 0], -1)
+    return Groups(np.asarray(record["labels"], dtype=object), codes.astype(np.int64))
+
+
+def _gene_table(
+    clusters: Groups, known: Groups, nearest: pd.Series, query: QueryExpression | None, n_genes: int
+) -> pd.DataFrame:
+    """Return the genes of each cluster that exceed the mean of its nearest label most."""
+    columns: dict[str, list[Any]] = {"cluster": [], "gene": [], "log_fold_change": [], "share": []}
+    if query is not None:
+        expression = _measure(clusters, known, query)
+        for i, (cluster, label) in enumerate(zip(clusters.names, nearest, strict=True)):
+            change = expression.change(i, label)
+            top = np.argsort(-np.nan_to_num(change, nan=-np.inf), kind="stable")[:n_genes]
+            top = top[change[top] > 0]
+            columns["cluster"] += [cluster] * len(top)
+            columns["gene"] += expression.names[top].tolist()
+            columns["log_fold_change"] += change[top].tolist()
+            columns["share"] += expression.shares[i, top].tolist()
+    frame = pd.DataFrame(columns, index=[str(i) for i in range(len(columns["gene"]))])
+    return frame.astype({"cluster": object, "gene": object, "log_fold_change": np.float32, "share": np.float32})
+
+
+class _Expression(NamedTuple):
+    """Expression of clusters, over the genes of the atlas's statistics and all others of the query."""
+
+    names: NDArray[np.object_]
+    """(n_genes,) names of the genes in the query; empty text for one that it did not measure."""
+
+    means: Doubles
+    """(n_clusters, n_genes) means of the log-normalised counts."""
+
+    shares: Doubles
+    """(n_clusters, n_genes) shares of the cells that express a gene, 0 to 1."""
+
+    shift: Doubles | float
+    """(n_genes,) mean of the known cells of the query less that of their labels in the atlas, where it is above 0."""
+
+    reference: ExpressionReference
+
+    def change(self, cluster: int, label: str) -> Doubles:
+        """Return the log fold changes of a cluster, (n_genes,); NaN where query or label did not measure a gene."""
+        change = self.means[cluster] - _label_mean(self.reference, label, len(self.names)) - self.shift
+        return np.where(self.names != "", change, np.nan)
+
+
+def _label_mean(reference: ExpressionReference, label: str, n_genes: int) -> Doubles:
+    """Return the mean of a label, and 0 for genes that the statistics leave out: hardly a label expresses them."""
+    mean = np.zeros(n_genes)
+    mean[: len(reference.genes)] = reference.mean(label)
+    return mean
+
+
+def _measure(clusters: Groups, known: Groups, query: QueryExpression) -> _Expression:
+    """Return the expression of clusters on the scale of the atlas's statistics, and what sets known cells apart."""
+    reference, names = query.reference, pd.Index(query.genes.names)
+    genes = np.append(reference.genes, names[~names.isin(reference.genes)].unique())
+    target = TARGET_SUM * float(reference.share[query.genes.observed].sum())
+    query = query._replace(genes=query.genes.onto(genes))
+    n = len(clusters.names)
+    has_mean = np.append(np.isin(known.names, reference.labels), False)  # the last is that of code -1
+    known = known._replace(codes=np.where(has_mean[known.codes], known.codes, -1))
+    codes = np.where(known.codes >= 0, n, clusters.codes)  # all known cells are the last group
+    sums, n_expressing = (np.zeros((n + 1, len(genes))) for _ in range(2))
+    for start in range(0, query.n_obs, _ROWS):
+        part = codes[start : start + _ROWS]
+        rows = np.flatnonzero(part >= 0)
+        if rows.size:
+            X = _lognorm(query.rows(start, start + len(part))[rows], len(reference.genes), target)
+            ones = np.ones(rows.size, dtype=np.float32)
+            members = sparse.csr_matrix((ones, (part[rows], np.arange(rows.size))), shape=(n + 1, rows.size))
+            sums += (members @ X).toarray()
+            n_expressing += (members @ (X > 0)).toarray()
+    size = np.bincount(codes[codes >= 0], minlength=n + 1)[:, None].clip(1)
+    means, shares = sums / size, n_expressing / size
+    shift = _shift(means[n], known, reference)
+    return _Expression(_own_names(query), means[:n], shares[:n], shift, reference)
+
+
+def _shift(mean: Doubles, known: Groups, reference: ExpressionReference) -> Doubles | float:
+    """Return how much more the known cells express each gene than their labels do, such as nuclei some RNA."""
+    n_cells = np.bincount(known.codes[known.codes >= 0], minlength=len(known.names))
+    if n_cells.sum() < _FEW_KNOWN:
+        return 0.0
+    expected, weight = np.zeros(len(mean)), np.zeros(len(mean))
+    for code in np.flatnonzero(n_cells):
+        of_label = _label_mean(reference, known.names[code], len(mean))
+        weight += n_cells[code] * ~np.isnan(of_label)
+        expected += n_cells[code] * np.nan_to_num(of_label)
+    return np.where(weight > 0, mean - expected / weight.clip(1), 0).clip(0)
+
+
+def _lognorm(X: sparse.csr_matrix, n_space: int, target: float) -> sparse.csr_matrix:
+    """Return log(1 + x) of cells that are scaled to a total of `target` in the first `n_space` genes."""
+    totals = np.asarray(X[:, :n_space].sum(axis=1)).ravel()
+    data = np.log1p(X.data * np.repeat(target / np.maximum(totals, 1), np.diff(X.indptr)))
+    return sparse.csr_matrix((data, X.indices, X.indptr), shape=X.shape)
+
+
+def _own_names(query: QueryExpression) -> NDArray[np.object_]:
+    """Return for each gene the name of the first column of the query that is it."""
+    names = np.full(query.genes.observed.size, "", dtype=object)
+    columns = np.flatnonzero(query.genes.columns >= 0)[::-1]
+    names[query.genes.columns[columns]] = query.counts.var.index.to_numpy(dtype=object)[columns]
+    return names
