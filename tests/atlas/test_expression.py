@@ -223,13 +223,14 @@ def test_damage_is_named_and_repaired(built, name, damage):
     else:
         file.unlink()
     part = "samples" if name.startswith("samples") else "index"
-    problems = [problem for problem in scim.atlas.verify(built.path) if problem.part != "earlier version"]
+    problems = scim.atlas.verify(built.path)
     assert [(problem.part, problem.where) for problem in problems] == [(part, name)]
     what = "is missing" if damage == "missing" else "has changed since it was written"
     assert what in str(problems[0])
     with scim.atlas.open(built.path, "w") as atlas, pytest.raises(FormatError, match=f"{name} {what}"):
         atlas.label_transfer() if part == "index" else atlas.build_index()
-    assert [p.part for p in scim.atlas.verify(built.path, repair=True) if p.part != "earlier version"] == []
+    left = scim.atlas.verify(built.path, repair=True)
+    assert [problem.part for problem in left] == ["earlier version"] * (part == "index")
     built.refresh()
     after = built.snapshot.manifest
     if part == "samples":

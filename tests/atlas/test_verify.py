@@ -25,6 +25,8 @@ FILES = {
     "names": ("names/000004.npy", "names", True),
     "removed": ("removed/*", "removed", True),
     "measured genes": ("panels/*", "store", False),
+    "samples": ("samples/000002-0.npz", "samples", True),
+    "earlier expression": ("expression/000003.npz", "earlier version", False),
     "model: config": ("model/config.json", "model", False),
     "model: genes": ("model/genes.tsv", "model", False),
     "model: labels": ("model/labels.tsv", "model", False),

@@ -66,7 +66,7 @@ def _cells_of(atlas: Atlas) -> State:
     counts = read_counts(experiment, 0, manifest.n_rows).toarray() if manifest.counted else np.empty(0)
     counted = [np.arange(cells.start, cells.stop) for cells in manifest.counted]
     info = atlas.info()
-    expression = atlas.snapshot._expression
+    expression = atlas.snapshot.expression
     return {
         "samples": [(entry.sha256, entry.n) for entry in manifest.samples],
         "expression": [] if expression is None else [expression.labels.tolist(), expression.studies.tolist()],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from scim.atlas._expression import existing, read_expression
 from scim.atlas._index import open_parts
 from scim.atlas._labels import LabelledCells, fit_label_transfer, labels_of
 from scim.atlas._models import load_model
-from scim.atlas.commit import commit_file, commits, load_array, read_manifest
+from scim.atlas._summary import summarize
+from scim.atlas.commit import load_array
 from scim.atlas.soma import (
     COUNTS,
     COUNTS_PATH,
@@ -94,7 +94,7 @@ class Snapshot:
     @property
     def columns(self) -> list[str]:
         """Names of the obs columns."""
-        return [*self._types]
+        return [*self.types]
 
     @functools.cached_property
     def labels(self) -> Labels:
@@ -105,7 +105,7 @@ class Snapshot:
     @property
     def marks_primary(self) -> bool:
         """Whether a column of true and false, `is_primary_data`, marks one of the duplicates of a cell."""
-        return bool(self._types.get(keys.ATLAS_PRIMARY) == pa.bool_())
+        return bool(self.types.get(keys.ATLAS_PRIMARY) == pa.bool_())
 
     @functools.cached_property
     def model(self) -> Model:
@@ -124,6 +124,12 @@ class Snapshot:
             msg = f"The atlas at {self.storage.uri!r} has {has}; open it with mode='w' and call build_index()."
             raise ValueError(msg)
         return open_parts(self.storage, self.manifest.uid, entry, self._removed)
+
+    @functools.cached_property
+    def expression(self) -> ExpressionReference | None:
+        """Expression of each label in each study; `None`: no index, or no counts when it was built."""
+        entry = self.embedding.expression
+        return None if entry is None else read_expression(self.storage, entry)
 
     def indexes(self, columns: Sequence[str]) -> bool:
         """Return whether the search index covers all cells and keeps all of these columns of obs."""
@@ -164,7 +170,7 @@ class Snapshot:
             msg = "Expected ids or where, got both; select(where) returns ids."
             raise ValueError(msg)
         names = self.columns if columns is None else check_names("columns", columns)
-        if absent := [name for name in names if name not in self._types]:
+        if absent := [name for name in names if name not in self.types]:
             msg = f"The atlas has no column {absent}. Present: {self.columns}."
             raise KeyError(msg)
         rows = self.select(where) if where is not None else None if ids is None else self._check_ids(ids)
@@ -174,7 +180,7 @@ class Snapshot:
             return self._read_obs(rows, stored)
         ids = self.ids if rows is None else rows
         coded = self.index.obs(ids, indexed)
-        found = {name: as_stored(coded[name], self._types[name]) for name in indexed}
+        found = {name: as_stored(coded[name], self.types[name]) for name in indexed}
         frame = pd.DataFrame(found, index=pd.Index(ids, name="soma_joinid"))
         return pd.concat([self._read_obs(rows, stored), frame], axis=1)[names] if stored else frame
 
@@ -285,7 +291,7 @@ class Snapshot:
         if label_key in self._label_transfers:
             return self._label_transfers[label_key]
         refuse_absent([label_key], self.columns, of="the atlas")
-        if self._types[label_key] != TEXT:
+        if self.types[label_key] != TEXT:
             msg = f"label_key={label_key!r} must be a column of text, as 'label'; give groups of numbers names."
             raise ValueError(msg)
         primary = [keys.ATLAS_PRIMARY] * self.marks_primary
@@ -296,8 +302,8 @@ class Snapshot:
             logger.info("calibrating the confidence of labels of %r", label_key)
         cells = LabelledCells.of(self._categories(names), self.manifest.n_rows, label_key)
         expression = None
-        if calibration is not None and self._expression is not None:
-            expression = existing(self._expression, cells)
+        if calibration is not None and self.expression is not None:
+            expression = existing(self.expression, cells)
         transfer = fit_label_transfer(self.index, cells, calibration, expression=expression)
         if transfer is None:
             msg = f"The atlas has no labelled cell: no cell has a value of {label_key!r}."
@@ -311,49 +317,7 @@ class Snapshot:
         expression of the labels, which label transfer compares queries with: its genes, its pairs of a label and a
         study, and its bytes; `None`: there is none, as no counts were seen.
         """
-        codes, names, _ = self.labels
-        labels = pd.Series(np.append(names, [None])[codes[self.ids]], dtype=object)
-        manifest, draft, entry = self.manifest, self.manifest.draft, self.embedding.index
-        sizes = Counter[str]()
-        for file in self.storage.files():
-            sizes[file.name.split("/")[0]] += file.n_bytes
-        index: dict[str, Any] | None = None
-        expression: dict[str, int] | None = None
-        if entry is not None:
-            parts = {part.folder: part.stop - part.start for part in entry.parts}
-            index = {"cells": entry.n_rows, "reach": entry.label_radius, "parts": parts}
-            if (kept := self._expression) is not None:
-                expression = {"genes": len(kept.genes), "pairs": len(kept.labels), "bytes": kept.n_bytes}
-        numbers = [number for number in commits(self.storage) if number <= manifest.number]
-        last = [read_manifest(self.storage, commit_file(number)) for number in numbers[-10:]]
-        return {
-            "path": self.storage.uri,
-            "cells": manifest.n_obs,
-            "removed": manifest.n_rows - manifest.n_obs,
-            "studies": self.obs(columns=[keys.ATLAS_STUDY])[keys.ATLAS_STUDY].value_counts().to_dict(),
-            "labels": labels.value_counts().to_dict(),
-            "unlabelled": int(labels.isna().sum()),
-            "tissues": self._tissues(),
-            "columns": self.columns,
-            "genes": int(self.experiment.ms[MEASUREMENT].var.count),
-            "counts": sum(len(self.ids[cells.among(self.ids)]) for cells in manifest.counted),
-            "model": self.embedding.model,
-            "dim": self.embedding.dim,
-            "index": index,
-            "expression": expression,
-            "draft": None if draft is None else {"model": draft.model, "cells": draft.n_rows},
-            "bytes": dict(sorted(sizes.items())),
-            "versions": [{"version": v.number, "made": v.made, "what": v.what, "cells": v.n_obs} for v in last[::-1]],
-        }
-
-    def _tissues(self) -> dict[str, int]:
-        if self._types.get(keys.ATLAS_TISSUE) != TEXT:
-            return {}
-        return {
-            str(name): int(n)
-            for name, n in self.obs(columns=[keys.ATLAS_TISSUE])[keys.ATLAS_TISSUE].value_counts().items()
-            if n
-        }
+        return summarize(self)
 
     @functools.cached_property
     def _experiment(self) -> Any:
@@ -364,17 +328,11 @@ class Snapshot:
         return experiment
 
     @functools.cached_property
-    def _expression(self) -> ExpressionReference | None:
-        """Expression of each label in each study; `None`: no counts were sampled."""
-        entry = self.embedding.expression
-        return None if entry is None else read_expression(self.storage, entry)
-
-    @functools.cached_property
     def _removed(self) -> NDArray[np.int64] | None:
         return None if self.manifest.removed is None else load_array(self.storage, self.manifest.removed)
 
     @functools.cached_property
-    def _types(self) -> dict[str, pa.DataType]:
+    def types(self) -> dict[str, pa.DataType]:
         """Types of the obs columns."""
         with named_damage(self.storage):
             schema = self.experiment.obs.schema

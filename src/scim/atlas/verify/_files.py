@@ -214,11 +214,11 @@ def _check_version(storage: Storage, earlier: Manifest, known: set[str]) -> Iter
 
 
 def _arrays_of(manifest: Manifest) -> list[StoredArray]:
-    """Return the arrays beside the store that a version has."""
+    """Return the arrays beside the store that a version has, without samples: only the next build reads them."""
     removed = [] if manifest.removed is None else [manifest.removed]
     panels = [counted.panel for counted in manifest.counted]
     expression = [version.expression for version in manifest.embeddings if version.expression is not None]
-    return [*manifest.names, *removed, *panels, *manifest.samples, *expression]
+    return [*manifest.names, *removed, *panels, *expression]
 
 
 def names_of(manifest: Manifest, inventory: Inventory) -> set[str]:

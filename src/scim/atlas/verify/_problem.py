@@ -60,7 +60,7 @@ class Problem(NamedTuple):
     @property
     def repairable(self) -> bool:
         """Whether `repair=True` can repair it: it is not data, or can be rebuilt from data."""
-        data = self.where.split("/")[0] in ("soma", "model", "models", "panels", "samples", "expression", "commits")
+        data = self.where.split("/")[0] in ("soma", "model", "models", "panels", "expression", "commits")
         return self.part not in ("store", "model") and not (self.part == "earlier version" and data)
 
     @property
