@@ -72,7 +72,7 @@ def test_tissues_and_labels_of_few_cells_are_shown(atlas, atlas_path, capsys):
     assert "labels of fewer than" not in printed
     assert run(["atlas", "info", atlas]) == 0
     printed = capsys.readouterr().out
-    assert "tissue" not in printed
+    assert "\ntissue " not in printed
     assert "labels of fewer than 30 cells: T cell, B cell, classical monocyte" in printed
 
 
