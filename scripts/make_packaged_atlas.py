@@ -127,7 +127,7 @@ def build(model: scim.model.Model, cells: list[AnnData], target: Path) -> None:
     with scim.atlas.create(target, model=model, overwrite=True) as atlas:
         atlas.append(cells, study_key="study", label_key="cell_type", obs_columns=columns)
         atlas.build_index(seed=SEED)
-        atlas.compact()
+        atlas.compact(samples=False)  # the expression of the labels stays
         atlas.vacuum()
 
 

@@ -31,12 +31,13 @@ _K = 50  # neighbours, the default of LabelTransfer.predict
 _N_CELLS = 10_000  # that are held out at most: the curves have six parameters
 _N_STUDIES = 50  # that are held out at most
 _N_TYPES = 100  # that are taken out of the reference at most, over all studies
+_N_TYPES_EXPRESSION = 50  # the same with the expression of the genes, whose space is fitted again for each
 _N_FOLDS = 5  # of the cells of a reference of one study
 _SAME = 1e-5  # distance within which two cells are the same cell
 _FAR = 0.99  # quantile of the distances of held-out cells that stands for nearly all
 _NOVEL_SHARE = 0.1  # of cells of novel types for which error rates are stated
 _NOVEL_WEIGHT = 0.2  # of all novel cells relative to all others, when the curves are fitted
-_NOVEL_WEIGHT_EXPRESSION = 0.5  # the same of the curves with the expression of the genes
+_NOVEL_WEIGHT_EXPRESSION = 0.35  # the same of the curves with the expression of the genes
 _RIDGE = 1e-3  # of the squared slopes, relative to the mean loss: it decides only where the cells do not
 
 
@@ -210,7 +211,8 @@ def _hold_out(
     tree, codes = reference.tree, reference.codes
     drawn = _draw(cells if source is None else np.intersect1d(cells, source.ids), folds, random)
     pairs = np.unique(np.stack([folds[drawn], codes[drawn]]), axis=1).T
-    taken_out = set(map(tuple, pairs[random.permutation(len(pairs))[:_N_TYPES]].tolist()))
+    n_types = _N_TYPES if source is None else _N_TYPES_EXPRESSION
+    taken_out = set(map(tuple, pairs[random.permutation(len(pairs))[:n_types]].tolist()))
     for fold in np.unique(folds[drawn]):
         others = cells[folds[cells] != fold]
         if not len(others):
@@ -322,11 +324,13 @@ def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree:
     than those of a new study. Cells of novel types are wrong as measured, and no farther away in a new study.
     """
     novelty = held_out.novelty if held_out.novelty.shape[1] > 1 else None
-    _, at_distance, _ = curves.probabilities(held_out.votes, tree, novelty, distance_shift=1.0)
+    _, at_distance, novel = curves.probabilities(held_out.votes, tree, novelty, distance_shift=1.0)
     _, shifted, _ = curves.probabilities(held_out.votes, tree, novelty)
     known = held_out.known[:, None]
     p = np.where(known, at_distance, shifted)
-    wrong = np.where(known, 1 - at_distance, ~is_right)
+    # The expression of a held-out study is new to the novelty curve: of known cells, that the type is known is given.
+    implied = at_distance if novelty is None else at_distance / np.maximum(1 - novel, _MIN_SHARE)[:, None]
+    wrong = np.where(known, 1 - np.minimum(implied, 1), ~is_right)
     n_known, n_novel = max(held_out.known.sum(), 1), max((~held_out.known).sum(), 1)
     weights = np.where(held_out.known, (1 - _NOVEL_SHARE) / n_known, _NOVEL_SHARE / n_novel)
     errors: list[float] = []
@@ -342,8 +346,8 @@ def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree:
 def fit_logistic(X: Doubles, y: Bools, weights: Doubles, *, rising: bool | None) -> tuple[float, ...]:
     """Return intercept and slopes of the weighted logistic regression of `y` (n,) on `X` (n, n_features).
 
-    With `rising` no slope is below 0, with false none is above; `None`: any may be. One row of each outcome at the mean of the features is
-    added, with the weight of an average row, so that one outcome alone gives no certainty.
+    With `rising` no slope is below 0, with false none is above; `None`: any may be. One row of each outcome at the
+    mean of the features is added, with the weight of an average row, so that one outcome alone gives no certainty.
     """
     mean = np.average(X, axis=0, weights=weights)
     rows = np.hstack([np.ones((len(X) + 2, 1)), np.vstack([X, mean, mean])])

@@ -235,7 +235,7 @@ def _pair_means(X: sparse.csr_matrix, pair: Ints, n_pairs: int) -> Floats:
 
 
 def _variable(means: Floats, measured: Bools) -> Ints:
-    """Return the positions of the genes whose means differ most between pairs, of those that enough studies measured."""
+    """Return the positions of the genes that differ most between pairs, of those that enough studies measured."""
     n_measured = measured.sum(axis=0)
     enough = n_measured >= 0.5 * n_measured.max()
     mean = means.sum(axis=0) / n_measured.clip(1)
@@ -275,6 +275,6 @@ def _within(X: sparse.csr_matrix, pair: Ints, means: Floats, measured: Bools) ->
 
 def _principal(rows: Floats, rank: int) -> Floats:
     """Return as many rows, orthogonal, with the largest part of the same sum of outer products."""
-    values, vectors = np.linalg.eigh(rows @ rows.T)
+    vectors = np.linalg.eigh(rows @ rows.T)[1]
     factor: Floats = vectors[:, ::-1][:, :rank].T @ rows
     return factor

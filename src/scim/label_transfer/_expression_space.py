@@ -66,7 +66,7 @@ class ExpressionSpace:
         labels: NDArray[np.object_],
     ) -> Self:
         """Fit the space to the arrays of an :class:`ExpressionReference`."""
-        M, F = means.astype(np.float64), factor.astype(np.float64)
+        M, F = means.astype(np.float32), factor.astype(np.float32)
         n_measured = measured.sum(axis=0).clip(1)
         mean = M.sum(axis=0) / n_measured
         between = np.where(measured, M - mean, 0)
@@ -77,13 +77,15 @@ class ExpressionSpace:
         rows = np.vstack([standardized / np.sqrt(len(M)), F / sd])
         dims = min(_DIMS, *rows.shape)
         values, vectors = np.linalg.eigh(rows @ rows.T)  # fewer rows than genes
-        values, vectors = values[::-1][:dims].clip(1e-12), vectors[:, ::-1][:, :dims]
+        values, vectors = values[::-1][:dims].clip(1e-9), vectors[:, ::-1][:, :dims]
         loadings = (rows.T @ vectors) / np.sqrt(values)
         own = np.maximum(variance / sd**2 - (loadings**2) @ values, _LEAST_NOISE * variance / sd**2).clip(1e-9)
         centroids = np.empty((len(M), dims))
-        panels, of_pair = np.unique(measured, axis=0, return_inverse=True)
-        for number, panel in enumerate(panels):
-            at = np.flatnonzero(of_pair.ravel() == number)
+        of_panel: dict[bytes, list[int]] = {}
+        for pair, bits in enumerate(np.packbits(measured, axis=1)):
+            of_panel.setdefault(bits.tobytes(), []).append(pair)
+        for at in of_panel.values():
+            panel = measured[at[0]]
             gram = loadings[panel].T @ loadings[panel] + _RIDGE * np.eye(dims)
             centroids[at] = np.linalg.solve(gram, (standardized[at][:, panel] @ loadings[panel]).T).T
         projected = (F / sd) @ loadings
@@ -168,8 +170,7 @@ class ExpressionPanel(NamedTuple):
         )
         to_pairs = _squared_distances(scores @ self.whitening, self.centroids)
         distances = np.full((n, self.n_labels), np.inf, dtype=np.float32)
-        for pair, label in enumerate(self.pair_labels):
-            np.minimum(distances[:, label], to_pairs[:, pair], out=distances[:, label])
+        np.minimum.at(distances.T, self.pair_labels, to_pairs.T.astype(np.float32))
         to_center = (((scores - self.center) @ self.total_whitening) ** 2).sum(axis=1)
         n_genes = len(self.sd)
         found = distances[:, np.unique(self.pair_labels)]
