@@ -138,6 +138,11 @@ class _HeldOut(NamedTuple):
     novelty: Doubles  # (n, n_features) novelty features: of the embedding, or of the expression of the genes
     thinned: Bools  # whether the novelty features are those of some of the genes and counts of the cell
 
+    def at(self, rows: Bools) -> _HeldOut:
+        """Return some of the cells."""
+        votes = Votes(**{name: part[rows] for name, part in self.votes._asdict().items()})
+        return _HeldOut(votes, **{name: part[rows] for name, part in self._asdict().items() if name != "votes"})
+
 
 def calibrate(
     reference: LabelReference,
@@ -187,12 +192,12 @@ def _fit(parts: list[_HeldOut], tree: LabelTree, n_studies: int, novel_weight: f
     rising = None if held_out.novelty.shape[1] > 1 else False
     known = fit_logistic(held_out.novelty, held_out.known, weights, rising=rising)
     whole = ~held_out.thinned
-    held_out, weights = _HeldOut(_at(held_out.votes, whole), *(part[whole] for part in held_out[1:])), weights[whole]
+    held_out, weights = held_out.at(whole), weights[whole]
     is_right = _is_right(held_out, tree)
     fitted = held_out.known & (held_out.votes.codes[:, 0] >= 0)
     right: tuple[float, ...] = (0.0,) * 4
     if fitted.any():
-        features = agreement_features(_at(held_out.votes, fitted))[:, 0]
+        features = agreement_features(held_out.at(fitted).votes)[:, 0]
         right = fit_logistic(features, is_right[fitted, 0], weights[fitted], rising=True)
     n_folds = len(np.unique(held_out.fold)) if n_studies > 1 else 0
     curves = Calibration(known, right, (0.0,) * (STEPS + 1), n_folds)
@@ -268,16 +273,12 @@ def _predict_from(
     factors = None if evidence is None or view is None else evidence.factors
     votes = count_votes(distances, found, restricted, restricted.centroid_distances(X), evidence=factors)
     novelty = novelty_feature(votes)[:, :1] if evidence is None else evidence.novelty
-    same = np.full(len(queries), fold)
+    same = np.full(len(queries), fold, dtype=np.int64)
     whole = np.zeros(len(queries), dtype=np.bool_)
     yield _HeldOut(votes, reference.codes[queries], same, known, novelty, whole)
     if source is not None and view is not None:
         thinned = source.features(view, queries, thinned=True).novelty
         yield _HeldOut(votes, reference.codes[queries], same, known, thinned, ~whole)
-
-
-def _at(votes: Votes, rows: Bools) -> Votes:
-    return Votes(*(part[rows] for part in votes))
 
 
 def _joined(parts: list[_HeldOut]) -> _HeldOut:

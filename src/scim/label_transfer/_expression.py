@@ -115,10 +115,17 @@ class ExpressionReference:
             genes = genes[_variable(means, measured)]
         means, measured, share, X = _measure(samples, pair, len(pairs), genes)
         factor, noise = _within(X, pair, means, measured)
-        names = [np.array([names[level] for names in pairs], dtype=object) for level in (0, 1)]
-        n_cells = np.bincount(pair[pair >= 0], minlength=len(pairs)).astype(np.int32)
-        half = [array.astype(np.float16) for array in (means, factor)]
-        return cls(genes, share, *names, n_cells, half[0], measured, half[1], noise)
+        return cls(
+            genes=genes,
+            share=share,
+            labels=np.array([label for label, _ in pairs], dtype=object),
+            studies=np.array([study for _, study in pairs], dtype=object),
+            n_cells=np.bincount(pair[pair >= 0], minlength=len(pairs)).astype(np.int32),
+            means=means.astype(np.float16),
+            measured=measured,
+            factor=factor.astype(np.float16),
+            noise=noise,
+        )
 
     def merged(self, other: ExpressionReference) -> ExpressionReference:
         """Return the pairs of both, on the gene space of this one, which `other` has too; equal pairs are its own."""
@@ -268,9 +275,9 @@ def _within(X: sparse.csr_matrix, pair: Ints, means: Floats, measured: Bools) ->
     compressed = (cells.T @ basis - means.T @ (members.T @ basis)).T
     factor = _principal(compressed, rank)
     scale = 1 / np.sqrt(np.maximum(n_cells_measured, 1e-3))
-    factor = factor * scale
-    noise = np.maximum(total * scale**2 - (factor**2).sum(axis=0), 1e-3)
-    return factor.astype(np.float32), noise.astype(np.float32)
+    scaled = factor * scale
+    noise = np.maximum(total * scale**2 - (scaled**2).sum(axis=0), 1e-3)
+    return scaled.astype(np.float32), noise.astype(np.float32)
 
 
 def _principal(rows: Floats, rank: int) -> Floats:

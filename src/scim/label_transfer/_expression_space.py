@@ -109,7 +109,7 @@ class ExpressionSpace:
         columns[observed] = np.arange(int(observed.sum()))
         weights = (W / self.sd[observed][:, None]).astype(np.float32)
         return ExpressionPanel(
-            columns, weights, (self.mean / self.sd)[observed], self.sd[observed], W, D, inverse,
+            columns, weights, (self.mean / self.sd)[observed], self.sd[observed], W, D, inverse.astype(np.float64),
             float(self.share[observed].sum()), whitened, self.centroids @ whitened,
             center, _whitening(covariance + spread), pair_labels, n_labels,
         )  # fmt: skip

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from scim.label_transfer._expression_space import ExpressionFeatures
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 
     from scim._core.types import Bools, Doubles, Floats, Ints
     from scim.label_transfer._expression import CountSample, ExpressionReference
+    from scim.label_transfer._expression_space import ExpressionFeatures
     from scim.label_transfer._reference import LabelReference
 
 _WEIGHT, _MOST_WEIGHT = 0.2, 0.5  # of squared distances, beside the votes; for a small panel more (benchmarks/NOTES.md)

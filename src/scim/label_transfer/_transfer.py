@@ -196,7 +196,8 @@ class LabelTransfer:
         if not len(names):
             msg = "No cell has a label; expected at least one that is not missing."
             raise ValueError(msg)
-        if (counts is None) != (genes is None) or (counts is not None and counts.shape != (len(codes), len(genes))):
+        shape = None if genes is None else (len(codes), len(genes))
+        if (None if counts is None else counts.shape) != shape:
             msg = f"Expected counts of {len(codes)} cells and a gene for each of their columns, or neither."
             raise ValueError(msg)
         kept = np.arange(len(codes))
@@ -205,19 +206,18 @@ class LabelTransfer:
             kept = _distinct(rows, np.flatnonzero(codes >= 0))
             index = RowIndex(rows[kept])
         codes = codes[kept]
-        study_codes, study_names = pd.factorize(study_of[kept], use_na_sentinel=False)
-        study_names = study_names.astype(str).astype(object)
+        study_codes, distinct = pd.factorize(study_of[kept], use_na_sentinel=False)
+        study_names = np.array([str(study) for study in distinct], dtype=object)
         tree = LabelTree.of(list(names), [ontology.term_id(name) or "" for name in names])
         reference = LabelReference.of(
             index, codes.astype(np.int32), study_codes.astype(np.int32), tree, study_names=study_names
         )
         expression, samples = None, []
         if counts is not None and genes is not None:
-            labels_of = np.append(names.to_numpy(dtype=object), [None])[codes]
-            of_cells = study_names[study_codes]
-            ids = sample_rows(labels_of, of_cells)
+            cell_labels, cell_studies = np.append(tree.labels, [None])[codes], study_names[study_codes]
+            ids = sample_rows(cell_labels, cell_studies)
             samples = [CountSample(ids, counts[kept[ids]], np.asarray(genes, dtype=object))]
-            expression = ExpressionReference.of(samples, labels_of, of_cells)
+            expression = ExpressionReference.of(samples, cell_labels, cell_studies)
         return cls(reference, calibrate(reference, index, rng, expression, samples), index, expression)
 
     @property
