@@ -6,6 +6,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import scim
 from helpers import fakes
@@ -57,6 +58,33 @@ def test_only_five_groups_are_named(atlas_path, caplog):
     cells.obs["cluster"] = np.repeat(list("abcdefgh"), 10)
     scim.tl.annotate(cells, atlas_path, groupby="cluster")
     assert " and 3 more of obs['cluster']" in caplog.text
+
+
+def test_expression_is_used_where_there_are_counts(adata, atlas_path, tmp_path, caplog):
+    scim.tl.annotate(adata, atlas_path, key_added="both")
+    scim.tl.annotate(adata, atlas_path, key_added="alone", expression=False)
+    assert adata.uns["both"]["params"]["expression"] is True
+    assert adata.uns["alone"]["params"]["expression"] is False
+    assert not np.array_equal(adata.obs["both_confidence"], adata.obs["alone_confidence"])
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    scim.tl.annotate(backed, atlas_path, key_added="again")
+    np.testing.assert_array_equal(backed.obs["again_novelty"], adata.obs["both_novelty"])
+    backed.file.close()
+    bare = anndata.AnnData(obs=adata.obs, obsm=dict(adata.obsm), uns=dict(adata.uns))
+    with caplog.at_level("INFO", logger="scim"):
+        scim.tl.annotate(bare, atlas_path, key_added="bare")
+    assert "the expression of the genes is not used: Expected cells and genes" in caplog.text
+    np.testing.assert_array_equal(bare.obs["bare_confidence"], adata.obs["alone_confidence"])
+
+
+def test_counts_that_were_lognormalised_since_give_the_same_labels(adata, atlas_path):
+    scim.tl.annotate(adata, atlas_path, key_added="before")
+    adata.X = sparse.csr_matrix(np.log1p(adata.X.toarray() * 1e4 / adata.X.sum(axis=1)))
+    scim.tl.annotate(adata, atlas_path, key_added="after")
+    assert adata.uns["after"]["params"]["expression"] is True
+    np.testing.assert_allclose(adata.obs["after_novelty"], adata.obs["before_novelty"], atol=1e-3)
+    assert adata.obs["after"].equals(adata.obs["before"].rename("after"))
 
 
 @pytest.fixture(scope="module")

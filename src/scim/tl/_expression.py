@@ -1,4 +1,4 @@
-"""Read the expression of query cells, over the genes that an atlas keeps statistics of."""
+"""Find the counts of query cells again, for the genes that an atlas keeps expression statistics of."""
 
 from __future__ import annotations
 
@@ -21,31 +21,39 @@ if TYPE_CHECKING:
 
 
 class QueryExpression(NamedTuple):
-    """Counts of query cells, whose columns are brought into the order of the genes of the atlas."""
+    """Counts of query cells, and the genes of an atlas's expression statistics among their columns."""
 
     counts: Counts
     """The counts as they are in the AnnData."""
 
     genes: GeneMap
-    """Their columns as genes of the atlas's expression statistics."""
+    """Their columns as genes of the statistics."""
 
     reference: ExpressionReference
     """The statistics."""
 
-    @property
-    def names(self) -> NDArray[np.object_]:
-        """(n_genes,) canonical id of each gene of the statistics; empty text where the query did not measure it."""
-        return np.where(self.genes.observed, self.reference.genes, "")
+    is_repeated: bool
+    """Whether several columns are one gene of the statistics, as orthologs of mouse genes may be."""
 
     @property
     def n_obs(self) -> int:
         """Number of cells."""
         return self.counts.n_obs
 
+    @property
+    def names(self) -> NDArray[np.object_]:
+        """Canonical id of the gene of each column of :meth:`rows`; empty text for genes that were not measured."""
+        return np.where(self.genes.observed, self.reference.genes, "") if self.is_repeated else self.genes.names
+
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Return counts of cells `start` to `stop`, (n, n_genes)."""
+        """Return counts of cells `start` to `stop`, in which each gene has one column."""
+        part = self.whole_rows(start, stop)
+        return align(part, self.genes) if self.is_repeated else part
+
+    def whole_rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return counts of cells `start` to `stop`, (n, n_vars)."""
         part = self.counts.rows(start, stop)
-        return align(part if self.counts.kind == "counts" else whole_counts(part), self.genes)
+        return part if self.counts.kind == "counts" else whole_counts(part)
 
 
 def query_expression(adata: AnnData, transfer: LabelTransfer, use_rep: str) -> QueryExpression | None:
@@ -79,7 +87,8 @@ def _found(adata: AnnData, reference: ExpressionReference | None, record: dict[s
             genes = match_genes(counts.var, reference.genes, gene_key=gene_key, species=species)
         except (CountsError, GeneOverlapError, KeyError) as error:
             return str(error.args[0])
-    return QueryExpression(counts, genes, reference)
+    used = genes.columns[genes.columns >= 0]
+    return QueryExpression(counts, genes, reference, is_repeated=len(used) > genes.n_matched)
 
 
 def whole_counts(X: sparse.csr_matrix) -> sparse.csr_matrix:

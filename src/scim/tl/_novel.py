@@ -22,6 +22,7 @@ from scim._core import (
 from scim._core.adata import Groups, annotation_record, groups_of
 from scim.atlas._open import opened_again
 from scim.label_transfer._expression_space import TARGET_SUM
+from scim.pp import align
 from scim.tl._expression import query_expression
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from scim._core.types import Bools, Doubles, Floats
     from scim.label_transfer import ExpressionReference
+    from scim.pp import GeneMap
     from scim.tl._expression import QueryExpression
     from scim.tl._inputs import AtlasLike
 
@@ -278,7 +280,7 @@ def _measure(clusters: Groups, known: Groups, query: QueryExpression) -> _Expres
     reference, names = query.reference, pd.Index(query.genes.names)
     genes = np.append(reference.genes, names[~names.isin(reference.genes)].unique())
     target = TARGET_SUM * float(reference.share[query.genes.observed].sum())
-    query = query._replace(genes=query.genes.onto(genes))
+    wide = query.genes.onto(genes)
     n = len(clusters.names)
     has_mean = np.append(np.isin(known.names, reference.labels), False)  # the last is that of code -1
     known = known._replace(codes=np.where(has_mean[known.codes], known.codes, -1))
@@ -288,7 +290,8 @@ def _measure(clusters: Groups, known: Groups, query: QueryExpression) -> _Expres
         part = codes[start : start + _ROWS]
         rows = np.flatnonzero(part >= 0)
         if rows.size:
-            X = _lognorm(query.rows(start, start + len(part))[rows], len(reference.genes), target)
+            counts = align(query.whole_rows(start, start + len(part))[rows], wide)
+            X = _lognorm(counts, len(reference.genes), target)
             ones = np.ones(rows.size, dtype=np.float32)
             members = sparse.csr_matrix((ones, (part[rows], np.arange(rows.size))), shape=(n + 1, rows.size))
             sums += (members @ X).toarray()
@@ -296,7 +299,7 @@ def _measure(clusters: Groups, known: Groups, query: QueryExpression) -> _Expres
     size = np.bincount(codes[codes >= 0], minlength=n + 1)[:, None].clip(1)
     means, shares = sums / size, n_expressing / size
     shift = _shift(means[n], known, reference)
-    return _Expression(_own_names(query), means[:n], shares[:n], shift, reference)
+    return _Expression(_own_names(query.counts.var.index, wide), means[:n], shares[:n], shift, reference)
 
 
 def _shift(mean: Doubles, known: Groups, reference: ExpressionReference) -> Doubles | float:
@@ -319,9 +322,9 @@ def _lognorm(X: sparse.csr_matrix, n_space: int, target: float) -> sparse.csr_ma
     return sparse.csr_matrix((data, X.indices, X.indptr), shape=X.shape)
 
 
-def _own_names(query: QueryExpression) -> NDArray[np.object_]:
-    """Return for each gene the name of the first column of the query that is it."""
-    names = np.full(query.genes.observed.size, "", dtype=object)
-    columns = np.flatnonzero(query.genes.columns >= 0)[::-1]
-    names[query.genes.columns[columns]] = query.counts.var.index.to_numpy(dtype=object)[columns]
+def _own_names(var_names: pd.Index, genes: GeneMap) -> NDArray[np.object_]:
+    """Return for each gene the name of the first column that is it; empty text where none is."""
+    names = np.full(genes.observed.size, "", dtype=object)
+    columns = np.flatnonzero(genes.columns >= 0)[::-1]
+    names[genes.columns[columns]] = var_names.to_numpy(dtype=object)[columns]
     return names
