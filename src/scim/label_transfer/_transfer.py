@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
@@ -13,24 +10,14 @@ import pandas as pd
 from scipy import sparse
 
 from scim import ontology
-from scim._core import (
-    Duplicates,
-    FormatError,
-    Weights,
-    check_choice,
-    check_count,
-    check_range,
-    new_folder,
-    progress,
-    read_json,
-    write_json,
-)
+from scim._core import Duplicates, Weights, check_choice, check_count, check_range, progress
 from scim._core.adata import Groups, group_values
 from scim._core.cosine import unit_rows
 from scim.label_transfer._calibration import Calibration, calibrate
 from scim.label_transfer._decision import choose_terms, group_consensus
 from scim.label_transfer._expression import CountSample, ExpressionReference, sample_rows
 from scim.label_transfer._expression_view import ExpressionView
+from scim.label_transfer._files import read_folder, write_folder
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex
 from scim.label_transfer._tree import LabelTree
 from scim.label_transfer._votes import count_votes
@@ -54,9 +41,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
 _MAJORITY = 0.5  # share of its cells that a group with a label is expected to have of it
-_FILE, _FORMAT, _VERSION = "label_transfer.json", "scim-label-transfer", 1
-_EXPRESSION = "expression_"  # before the names of the arrays of the expression reference
-_ARRAYS = ("codes", "studies", "label_weights", "centroids", "centroid_labels", "centroid_studies")
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,20 +279,18 @@ class LabelTransfer:
         query = {"distinct": duplicates == "collapse", **(search or {})}
         if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
-        view = self._view(ids, genes) if counts is not None and genes is not None else None
-        calibration = self.calibration.with_expression if view is not None else self.calibration
-        if calibration is None:  # no study could be held out with its expression
-            view, calibration = None, self.calibration
+        view = None if counts is None or genes is None else self._view(ids, genes)
+        calibration = self.calibration if view is None else self.calibration.with_expression or self.calibration
         parts = []
         for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
             chunk = rows[start : start + _CHUNK]
             distances, neighbours = self.index.query(chunk, min(k, len(ids)), **query)
-            near = reference.centroid_distances(chunk)
-            factors, novelty = None if prior is None else np.tile(np.asarray(prior, np.float32), (len(chunk), 1)), None
+            factors = None if prior is None else np.tile(np.asarray(prior, dtype=np.float32), (len(chunk), 1))
+            novelty = None
             if view is not None and counts is not None and genes is not None:
                 features = view.features(_rows(counts, start, start + len(chunk)), genes)
-                factors = view.evidence(features) * (1 if factors is None else factors)
-                novelty = features.novelty
+                factors, novelty = view.evidence(features) * (1 if factors is None else factors), features.novelty
+            near = reference.centroid_distances(chunk)
             votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, evidence=factors)
             probable = calibration.probabilities(votes, reference.tree, novelty)
             parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
@@ -328,8 +310,8 @@ class LabelTransfer:
         )  # fmt: skip
 
     def _view(self, ids: Ints, genes: NDArray[np.object_]) -> ExpressionView | None:
-        """Return the expression of the labels of eligible cells, if there is one, and the queries have enough genes."""
-        if self.expression is None:
+        """Return the expression of the labels of eligible cells; `None` if it was not calibrated, or for few genes."""
+        if self.expression is None or self.calibration.with_expression is None:
             return None
         if self._whole_view is None:
             self._whole_view = ExpressionView.of(self.expression, self.reference)
@@ -361,27 +343,7 @@ class LabelTransfer:
         FileExistsError
             `path` exists and `overwrite` is false, or it is something else.
         """
-        arrays = {name: getattr(self.reference, name) for name in _ARRAYS}
-        if self.reference.duplicates is not None:
-            arrays["duplicates"] = self.reference.duplicates
-        if isinstance(self.index, RowIndex):
-            arrays["X"] = self.index.X
-        if self.expression is not None:
-            arrays |= {f"{_EXPRESSION}{name}": array for name, array in self.expression.to_arrays().items()}
-        with new_folder(path, marker=_FILE, overwrite=overwrite) as folder:
-            for name, array in arrays.items():
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
-            content = {
-                "format": _FORMAT,
-                "version": _VERSION,
-                "labels": self.labels.tolist(),
-                "label_ids": self.reference.tree.label_ids.tolist(),
-                "n_rows": self.index.n_rows,
-                "study_names": None if self.reference.study_names is None else self.reference.study_names.tolist(),
-                "calibration": asdict(self.calibration),
-                "arrays": {name: _checksum((folder / f"{name}.npy").read_bytes()) for name in arrays},
-            }
-            write_json(folder / _FILE, content | {"sha256": _checksum(json.dumps(content, sort_keys=True).encode())})
+        write_folder(path, self, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, index: NeighbourIndex | None = None) -> Self:
@@ -396,33 +358,7 @@ class LabelTransfer:
         ValueError
             `index` is needed, or has another number of cells.
         """
-        folder = Path(path)
-        content = read_json(folder / _FILE, kind="label transfer")
-        if content.get("format") != _FORMAT or content.get("version") != _VERSION:
-            msg = f"{str(folder / _FILE)!r} is no label transfer of version {_VERSION}; a newer scim may read it."
-            raise FormatError(msg)
-        if content.pop("sha256", None) != _checksum(json.dumps(content, sort_keys=True).encode()):
-            msg = f"{str(folder / _FILE)!r} is damaged: its checksum is another."
-            raise FormatError(msg)
-        arrays = {name: _read_array(folder / f"{name}.npy", checksum) for name, checksum in content["arrays"].items()}
-        rows = arrays.pop("X", None)
-        if index is None:
-            if rows is None:
-                msg = f"{str(folder)!r} was saved without embeddings; pass index=, as to fit()."
-                raise ValueError(msg)
-            index = RowIndex(rows)
-        expressed = {
-            name.removeprefix(_EXPRESSION): arrays.pop(name) for name in [*arrays] if name.startswith(_EXPRESSION)
-        }
-        expression = ExpressionReference.from_arrays(expressed) if expressed else None
-        names = None if content.get("study_names") is None else np.array(content["study_names"], dtype=object)
-        tree = LabelTree.of(content["labels"], content["label_ids"])
-        reference = LabelReference(tree=tree, study_names=names, **arrays)
-        n_rows, dim = content["n_rows"], reference.centroids.shape[1]
-        if (index.n_rows, index.dim) != (n_rows, dim):
-            msg = f"index has {index.n_rows} cells of {index.dim} numbers, the label transfer {n_rows} of {dim}."
-            raise ValueError(msg)
-        return cls(reference, Calibration.from_dict(content["calibration"]), index, expression)
+        return cls(*read_folder(path, index))
 
 
 def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | None = None) -> Floats:
@@ -450,14 +386,3 @@ def _distinct(rows: Floats, labelled: Ints) -> Ints:
     rounded = np.round(rows[labelled], 4) + 0.0  # no -0.0
     first: Ints = np.unique(rounded, axis=0, return_index=True)[1]
     return labelled[np.sort(first)]
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _read_array(file: Path, checksum: str) -> NDArray[Any]:
-    if not file.exists() or _checksum(file.read_bytes()) != checksum:
-        msg = f"{str(file)!r} is damaged or missing; save the label transfer again."
-        raise FormatError(msg)
-    return np.asarray(np.load(file, allow_pickle=False))
