@@ -138,22 +138,24 @@ def votes_with(winner=1, **changes):
 
 
 def test_the_probability_by_hand():
-    terms, right = CURVES.probabilities(votes_with(), TREE)
+    terms, right, novelty = CURVES.probabilities(votes_with(), TREE)
     assert terms.tolist() == [[1, 0]]
     known = expit(-4 - 3 * ((np.log(0.1) + np.log(0.05)) / 2 - np.log(1.5)))
     leaf = known * expit((0.5 + 0.3 * np.log(0.6 / 0.4) + np.log(2)) / 1.5)
     above = known * expit((0.5 + 0.3 * np.log(0.9 / 0.1) + np.log(4) + 0.2 * np.log(2)) / 1.5)
     np.testing.assert_allclose(right, [[leaf, above]], rtol=1e-5)
+    np.testing.assert_allclose(novelty, [1 - known], rtol=1e-5)
 
 
 def test_a_term_is_at_least_as_probable_as_its_descendants():
-    _, right = CURVES.probabilities(votes_with(term_share=[[0.9, 0.1]], rival_distance=[[0.4, 0.1]]), TREE)
+    _, right, _ = CURVES.probabilities(votes_with(term_share=[[0.9, 0.1]], rival_distance=[[0.4, 0.1]]), TREE)
     assert right[0, 1] == right[0, 0] > 0.3
 
 
 def test_without_neighbours_the_probability_is_zero():
-    terms, right = CURVES.probabilities(votes_with(winner=-1), TREE)
+    terms, right, novelty = CURVES.probabilities(votes_with(winner=-1), TREE)
     assert (right == 0).all()
+    assert novelty.tolist() == [1]
     assert (terms == -1).all()
 
 

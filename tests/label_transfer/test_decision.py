@@ -57,7 +57,8 @@ def test_a_consensus_by_hand():
     )  # fmt: skip
     groups = Groups(np.array(["a", "b", "c"], object), np.array([0, 0, 0, 0, 1, 1, 1, 2, -1]))
     predicted, _ = choose_terms(terms, right, 0.2, ALL)
-    frame = group_consensus(groups, terms, right, predicted, TREE, 0.6, ALL)
+    novelty = np.array([0.1, 0.5, 0.6, 0.2, 0, 0, 0.3, 0.9, 1], np.float32)
+    frame = group_consensus(groups, terms, right, predicted, TREE, 0.6, ALL, novelty)
     # of group 0, CD4 expects (.9 + .7) / 4 = .4, its parent (.95 + .85 + .9) / 4 = .675
     assert frame["label"].astype(object).tolist()[:2] == ["mature alpha-beta T cell", "B cell"]
     assert frame["label"].isna().tolist() == [False, False, True]
@@ -70,4 +71,6 @@ def test_a_consensus_by_hand():
     assert frame["runner_up"].isna().tolist() == [False, True, True]
     np.testing.assert_allclose(frame["runner_up_share"], [0.25, 0, 0])
     np.testing.assert_allclose(frame["unknown"], [0, 0, 1])
+    np.testing.assert_allclose(frame["novelty"], [0.35, 0.1, 0.9], rtol=1e-6)
+    np.testing.assert_allclose(frame["novel"], [0.5, 0, 1])  # novelty of .5 and more
     assert frame["mixed"].tolist() == [True, False, False]

@@ -233,7 +233,7 @@ def test_labels_are_those_of_tl_annotate(atlas, k, max_error):
     query.X.data[query.X.indptr[3] : query.X.indptr[4]] = 0  # a cell without counts
     with pytest.warns(UserWarning, match="no count"):
         scim.tl.embed(query, atlas)
-    scim.tl.annotate(query, atlas, k=k, max_error=max_error)
+    scim.tl.annotate(query, atlas, k=k, max_error=max_error, expression=False)
     with scim.atlas.open(atlas) as opened:
         obs = opened.obs()
         X = opened.embeddings(obs.index.to_numpy())

@@ -73,7 +73,7 @@ def extend_expression(
     appended = [part._replace(ids=part.ids - first) for part in parts]
     labels, studies = (obs[name].to_numpy(dtype=object) for name in (keys.ATLAS_LABEL, keys.ATLAS_STUDY))
     before = read_expression(storage, entry)
-    new = ExpressionReference.of(appended, labels, studies, before.genes)
+    new = ExpressionReference.of(appended, labels, studies, before.genes, before.share)
     return entry if new is None else write_expression(transaction, before.merged(new))
 
 
@@ -96,7 +96,7 @@ def measure_expression(
         covered = _with_cells(before, cells, np.unique(np.concatenate([np.empty(0, dtype=np.int64), *sampled])))
     if before is None or covered.all():
         return ExpressionReference.of(samples, labels, studies), samples
-    measured = ExpressionReference.of(samples, labels, studies, before.genes)
+    measured = ExpressionReference.of(samples, labels, studies, before.genes, before.share)
     if measured is None:
         return before, []
     left = before.among(~covered)

@@ -23,6 +23,7 @@ _MAX_GENES = 8_000  # of the gene space, those that differ most between labels
 _STUDIES = 4  # of a label that have a mean, those with most cells
 _RANK, _OVERSAMPLING, _POWER = 60, 20, 2  # of the covariance within labels, beside its diagonal
 _CELLS = 4_000  # of which the covariance within labels is measured
+LEAST_GENES = 20  # of the gene space that a study, or a query, must have measured
 _LARGE_PANEL = 0.9  # of the genes of the largest panel: such panels give the shares of the genes in a cell
 _SEED = 0
 
@@ -69,7 +70,9 @@ class ExpressionReference:
     """(n_pairs,) number of cells of the mean."""
 
     means: NDArray[np.float16]
-    """(n_pairs, n_genes) mean of log(1 + x); 0 where the study did not measure the gene."""
+    """(n_pairs, n_genes) mean of log(1 + x); 0 where the study did not measure the gene.
+
+    Of a study of several panels, a gene that a cell's panel lacks counts as 0 in that cell."""
 
     measured: NDArray[np.bool_]
     """(n_pairs, n_genes) whether the study measured the gene."""
@@ -87,8 +90,9 @@ class ExpressionReference:
         labels: NDArray[np.object_],
         studies: NDArray[np.object_],
         genes: NDArray[np.object_] | None = None,
-    ) -> Self | None:
-        """Measure labelled cells; `None` without one that has counts.
+        share: NDArray[np.float32] | None = None,
+    ) -> ExpressionReference | None:
+        """Measure labelled cells; `None` if none has counts of enough genes, or no gene differs between labels.
 
         Parameters
         ----------
@@ -96,8 +100,9 @@ class ExpressionReference:
             Counts of cells, a sample for each gene panel.
         labels, studies
             Label and study of each id, (n_ids,); `None` = unlabelled.
-        genes
-            The gene space. Default: the genes that differ most between labels, at most 8,000.
+        genes, share
+            Gene space, and share of each gene in a typical cell, of the reference that the result is merged with.
+            Default: the genes that differ most between labels, at most 8,000, and their shares in these cells.
         """
         samples = [sample.among(pd.notna(labels)) for sample in samples]
         samples = [sample for sample in samples if len(sample.ids)]
@@ -113,9 +118,11 @@ class ExpressionReference:
             genes = pd.unique(np.concatenate([sample.genes for sample in samples]))
             means, measured, _, _ = _measure(samples, pair, len(pairs), genes)
             genes = genes[_variable(means, measured)]
-        means, measured, share, X = _measure(samples, pair, len(pairs), genes)
+        if not len(genes):
+            return None
+        means, measured, share, X = _measure(samples, pair, len(pairs), genes, share)
         factor, noise = _within(X, pair, means, measured)
-        return cls(
+        reference = cls(
             genes=genes,
             share=share,
             labels=np.array([label for label, _ in pairs], dtype=object),
@@ -126,6 +133,7 @@ class ExpressionReference:
             factor=factor.astype(np.float16),
             noise=noise,
         )
+        return reference.among(measured.sum(axis=1) >= min(LEAST_GENES, len(genes)))
 
     def merged(self, other: ExpressionReference) -> ExpressionReference:
         """Return the pairs of both, on the gene space of this one, which `other` has too; equal pairs are its own."""
@@ -199,7 +207,11 @@ def _largest(labels: NDArray[np.object_], size: Ints) -> Ints:
 
 
 def _measure(
-    samples: Sequence[CountSample], pair: Ints, n_pairs: int, genes: NDArray[np.object_]
+    samples: Sequence[CountSample],
+    pair: Ints,
+    n_pairs: int,
+    genes: NDArray[np.object_],
+    share: NDArray[np.float32] | None = None,
 ) -> tuple[Floats, Bools, Floats, sparse.csr_matrix]:
     """Return the means of pairs and whether genes were measured, the share of each gene, and the cells, normalised."""
     positions = [pd.Index(genes).get_indexer(pd.Index(sample.genes)) for sample in samples]
@@ -213,27 +225,31 @@ def _measure(
     for at_pair, at_panel in np.unique(np.stack([pair, panel], axis=1)[pair >= 0], axis=0):
         measured[at_pair] |= observed[at_panel]
     totals = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
-    shares = _pair_means(_scaled(counts, 1 / totals), pair, n_pairs)
-    large = measured.sum(axis=1) >= _LARGE_PANEL * measured.sum(axis=1).max()
-    share = shares[large].mean(axis=0)
-    share = (share / share.sum()).astype(np.float32)
+    if share is None:
+        shares = _pair_means(_scaled(counts, 1 / totals), pair, n_pairs)
+        large = measured.sum(axis=1) >= _LARGE_PANEL * measured.sum(axis=1).max()
+        share = shares[large].mean(axis=0)
+        share = (share / max(share.sum(), 1e-12)).astype(np.float32)
     X = _scaled(counts, TARGET_SUM * (observed @ share)[panel] / totals)
     np.log1p(X.data, out=X.data)
     return _pair_means(X, pair, n_pairs), measured, share, X
 
 
 def _aligned(counts: sparse.csr_matrix, positions: Ints, n_genes: int) -> sparse.csr_matrix:
+    """Move each column to its position, (n, n_genes); columns at -1 are left out."""
     kept = np.flatnonzero(positions >= 0)
     ones = np.ones(len(kept), dtype=np.float32)
     return counts @ sparse.csr_matrix((ones, (kept, positions[kept])), shape=(counts.shape[1], n_genes))
 
 
 def _scaled(X: sparse.csr_matrix, factors: Doubles) -> sparse.csr_matrix:
+    """Multiply each row by its factor."""
     data = (X.data * np.repeat(factors, np.diff(X.indptr))).astype(np.float32)
     return sparse.csr_matrix((data, X.indices, X.indptr), shape=X.shape)
 
 
 def _pair_means(X: sparse.csr_matrix, pair: Ints, n_pairs: int) -> Floats:
+    """Return the mean of the rows of each pair, (n_pairs, n_genes); rows of pair -1 are in none."""
     rows = np.flatnonzero(pair >= 0)
     weights = 1 / np.bincount(pair[rows], minlength=n_pairs)[pair[rows]]
     members = sparse.csr_matrix((weights.astype(np.float32), (pair[rows], rows)), shape=(n_pairs, X.shape[0]))
@@ -259,8 +275,8 @@ def _within(X: sparse.csr_matrix, pair: Ints, means: Floats, measured: Bools) ->
     rows = np.sort(random.permutation(rows)[:_CELLS])
     of_pair = pair[rows]
     n_cells = np.bincount(of_pair, minlength=len(means))
-    weights = 1 / np.sqrt(n_cells[of_pair])
-    weights /= weights.sum()
+    weights = np.where(n_cells[of_pair] > 1, 1 / np.sqrt(n_cells[of_pair]), 0)  # one cell varies about no mean
+    weights /= max(weights.sum(), 1e-12)
     unbiased = np.sqrt(n_cells / np.maximum(n_cells - 1, 1))[of_pair] * np.sqrt(weights)
     cells = _scaled(X[rows], unbiased)
     members = sparse.csr_matrix((unbiased, (np.arange(len(rows)), of_pair)), shape=(len(rows), len(means)))

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from scim._core.types import Bools, Doubles, Floats, Ints
 
 TARGET_SUM = 1e4  # counts of a cell that all genes of the space were measured in
+_FEW = 32  # counts whose logarithms are computed once for a cell
+_LEAST_DISTANCE = 1e-3
 _DIMS = 50  # principal components
 _RIDGE = 1e-2  # added to the squared loadings of a panel, so that few genes give no large score
 _LEAST_NOISE = 0.05  # share of the variance of a gene that is its own, at least
 _LEAST_SD = 0.05
 _LEAST_RELIABILITY = 1e-3
+_LEAST_SHARE = 1e-6  # of the counts of a typical cell that a panel has, so that counts can be divided by it
 
 
 class ExpressionFeatures(NamedTuple):
@@ -92,97 +95,111 @@ class ExpressionSpace:
         within = projected.T @ projected + (loadings.T * (noise / sd**2)) @ loadings
         return cls(mean, sd, loadings, own, share, centroids, within, _between_studies(centroids, labels))
 
-    def panel(self, observed: Bools, pair_labels: Ints, n_labels: int) -> ExpressionPanel:
+    def panel(self, columns: NDArray[np.int32], pair_labels: Ints, n_labels: int) -> ExpressionPanel:
         """Restrict the space to the genes of a panel, in closed form.
 
         The scores of a cell are the least squares fit of the loadings of its genes. Their error, which grows as the
         panel gets smaller, adds to the covariance within labels and to that between studies.
+
+        Parameters
+        ----------
+        columns
+            (n_vars,) position of each column of the counts in the gene space, each at most once; -1 = not in it.
+        pair_labels
+            (n_pairs,) label of each mean.
+        n_labels
+            Number of labels.
         """
-        W, D = self.loadings[observed], self.noise[observed]
+        used = columns >= 0
+        at = np.where(used, np.cumsum(used) - 1, -1).astype(np.int32)
+        W, D, sd = (array[columns[used]] for array in (self.loadings, self.noise, self.sd))
+        offset = self.mean[columns[used]] / sd
         inverse = np.linalg.inv(W.T @ W + _RIDGE * np.eye(W.shape[1]))
         error = inverse @ (W.T * D) @ W @ inverse - (self.loadings.T * self.noise) @ self.loadings
         covariance = self.within + self.batch + error
-        whitened = _whitening(covariance)
         center = self.centroids.mean(axis=0)
         spread = (self.centroids - center).T @ (self.centroids - center) / len(self.centroids)
-        columns = np.full(len(observed), -1, dtype=np.int32)
-        columns[observed] = np.arange(int(observed.sum()))
-        weights = (W / self.sd[observed][:, None]).astype(np.float32)
+        whitening, total = _whitening(covariance), _whitening(covariance + spread)
+        weighted = W / D[:, None]
+        order = np.argsort(pair_labels, kind="stable")
+        labels, first = np.unique(pair_labels[order], return_index=True)
         return ExpressionPanel(
-            columns, weights, (self.mean / self.sd)[observed], self.sd[observed], W, D, inverse.astype(np.float64),
-            float(self.share[observed].sum()), whitened, self.centroids @ whitened,
-            center, _whitening(covariance + spread), pair_labels, n_labels,
-        )  # fmt: skip
+            columns=at,
+            share=max(float(self.share[columns[used]].sum()), _LEAST_SHARE),
+            n_genes=int(used.sum()),
+            weights=(np.hstack([W, weighted]) / sd[:, None]).astype(np.float32),
+            square_weights=(1 / (sd**2 * D)).astype(np.float32),
+            linear_weights=(2 * offset / (sd * D)).astype(np.float32),
+            offset=np.concatenate([offset @ W, offset @ weighted]),
+            square_offset=float((offset**2 / D).sum()),
+            inverse=inverse,
+            gram=W.T @ weighted,
+            whitening=whitening,
+            centroids=self.centroids[order] @ whitening,
+            labels=labels,
+            first=first,
+            n_labels=n_labels,
+            total_whitening=total,
+            center=center @ total,
+        )
 
 
-class ExpressionPanel(NamedTuple):
-    """An :class:`ExpressionSpace` restricted to a gene panel."""
+@dataclass(frozen=True, eq=False)
+class ExpressionPanel:
+    """An :class:`ExpressionSpace` restricted to the genes of the columns of a data set."""
 
-    columns: NDArray[np.int32]
-    weights: Floats
-    offset: Doubles
-    sd: Doubles
-    loadings: Doubles
-    noise: Doubles
-    inverse: Doubles
-    share: float
-    whitening: Doubles
-    centroids: Doubles
-    center: Doubles
-    total_whitening: Doubles
-    pair_labels: Ints
+    columns: NDArray[np.int32]  # (n_vars,) position of each column among the genes of the panel; -1 = none of them
+    share: float  # of the counts of a typical cell that the panel has
+    n_genes: int
+    weights: Floats  # (n_genes, 2 dims) loadings over standard deviations, and the same over the noise
+    square_weights: Floats  # (n_genes,)
+    linear_weights: Floats  # (n_genes,)
+    offset: Doubles  # (2 dims,) the products of the means with the weights
+    square_offset: float
+    inverse: Doubles  # (dims, dims) of the squared loadings
+    gram: Doubles  # (dims, dims) squared loadings over the noise
+    whitening: Doubles  # (dims, dims) of the scores of cells about the means of their labels
+    centroids: Doubles  # (n_pairs, dims) whitened, in the order of the labels
+    labels: Ints  # that have a mean, ascending
+    first: Ints  # position of the first mean of each of them
     n_labels: int
+    total_whitening: Doubles  # (dims, dims) of the scores of all cells
+    center: Doubles  # (dims,) of all means, whitened so
 
-    def features(self, counts: sparse.csr_matrix, columns: NDArray[np.int32]) -> ExpressionFeatures:
-        r"""Compare cells with the labels.
+    def features(self, counts: sparse.csr_matrix) -> ExpressionFeatures:
+        r"""Compare cells (n, n_vars) with the labels.
 
         With the squared Mahalanobis distances :math:`d_l` of a cell to the labels, the novelty features are
         :math:`\log \min d`, the logarithms of the quartile and of the median of :math:`d_l / \min d`, the logarithms
         of the mean squared residual of the genes over their noise, of the squared distance to the center of all labels,
         of the counts that a cell would have in all genes, and of the number of genes of the panel.
-
-        Parameters
-        ----------
-        counts
-            Cells (n, n_vars).
-        columns
-            (n_vars,) position of each column in the gene space, each at most once; -1 = not in it.
         """
-        at = np.where(columns >= 0, self.columns[columns], -1).astype(np.int32)
-        n, dims = counts.shape[0], self.weights.shape[1]
-        sums, totals = np.zeros((n, dims), dtype=np.float32), np.zeros(n, dtype=np.float32)
-        squares = np.zeros(n, dtype=np.float32)
-        square_weights = (1 / (self.sd**2 * self.noise)).astype(np.float32)
-        linear_weights = (2 * self.offset / (self.sd * self.noise)).astype(np.float32)
-        cross_weights = (self.loadings / (self.sd * self.noise)[:, None]).astype(np.float32)
-        cross = np.zeros((n, dims), dtype=np.float32)
+        n, dims = counts.shape[0], len(self.inverse)
+        sums = np.zeros((n, 2 * dims), dtype=np.float32)
+        squares, totals = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
         with threads():
             project(
-                counts.indptr, counts.indices, counts.data.astype(np.float32, copy=False), at, self.share * TARGET_SUM,
-                self.weights, cross_weights, square_weights, linear_weights, sums, cross, squares, totals,
+                counts.indptr, counts.indices, counts.data.astype(np.float32, copy=False), self.columns,
+                self.share * TARGET_SUM, self.weights, self.square_weights, self.linear_weights, sums, squares, totals,
             )  # fmt: skip
-        scores = (sums - self.offset @ self.loadings) @ self.inverse
-        pull = self.loadings.T / self.noise
-        crossed = cross - pull @ self.offset
-        squared = squares + (self.offset**2 / self.noise).sum()
-        residual = (
-            squared - 2 * (crossed * scores).sum(axis=1) + ((scores @ (pull @ self.loadings)) * scores).sum(axis=1)
-        )
+        scores = (sums[:, :dims] - self.offset[:dims]) @ self.inverse
+        explained = 2 * (sums[:, dims:] - self.offset[dims:]) - scores @ self.gram
+        residual = squares + self.square_offset - (explained * scores).sum(axis=1)
         to_pairs = _squared_distances(scores @ self.whitening, self.centroids)
+        to_center = ((scores @ self.total_whitening - self.center) ** 2).sum(axis=1)
+        found = np.minimum.reduceat(to_pairs, self.first, axis=1)
         distances = np.full((n, self.n_labels), np.inf, dtype=np.float32)
-        np.minimum.at(distances.T, self.pair_labels, to_pairs.T.astype(np.float32))
-        to_center = (((scores - self.center) @ self.total_whitening) ** 2).sum(axis=1)
-        n_genes = len(self.sd)
-        found = distances[:, np.unique(self.pair_labels)]
-        least = found.min(axis=1).clip(1e-3)
+        distances[:, self.labels] = found
+        last = len(self.labels) - 1
+        ranked = np.partition(found, sorted({0, last // 4, last // 2}), axis=1).clip(_LEAST_DISTANCE)
         features = [
-            np.log(least),
-            np.log(np.quantile(found, 0.25, axis=1).clip(1e-3) / least),
-            np.log(np.median(found, axis=1).clip(1e-3) / least),
-            np.log((residual / n_genes).clip(1e-3)),
-            np.log(to_center.clip(1e-3)),
+            np.log(ranked[:, 0]),
+            np.log(ranked[:, last // 4] / ranked[:, 0]),
+            np.log(ranked[:, last // 2] / ranked[:, 0]),
+            np.log((residual / max(self.n_genes, 1)).clip(_LEAST_DISTANCE)),
+            np.log(to_center.clip(_LEAST_DISTANCE)),
             np.log((totals / self.share).clip(1)),
-            np.full(n, np.log(n_genes)),
+            np.full(n, np.log(max(self.n_genes, 1))),
         ]
         return ExpressionFeatures(distances, np.stack(features, axis=1), self.share)
 
@@ -200,6 +217,7 @@ def _between_studies(centroids: Doubles, labels: NDArray[np.object_]) -> Doubles
 
 
 def _whitening(covariance: Doubles) -> Doubles:
+    """Return W with W @ W.T the inverse of a covariance, whose least eigenvalues are raised."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     whitening: Doubles = vectors / np.sqrt(values.clip(values.max() * 1e-4))
     return whitening
@@ -212,8 +230,8 @@ def _squared_distances(A: Doubles, B: Doubles) -> Doubles:
 
 @njit_parallel
 def project(
-    indptr: Any, indices: Any, data: Any, columns: Any, target: float, weights: Any, cross_weights: Any,
-    square_weights: Any, linear_weights: Any, sums: Any, cross: Any, squares: Any, totals: Any,
+    indptr: Any, indices: Any, data: Any, columns: Any, target: float, weights: Any, square_weights: Any,
+    linear_weights: Any, sums: Any, squares: Any, totals: Any,
 ) -> None:  # fmt: skip
     """Log-normalise each cell over the genes of the panel, and add up what its scores and its residual need."""
     for i in prange(totals.size):
@@ -225,12 +243,16 @@ def project(
         if total <= 0:
             continue
         scale = np.float32(target) / total
+        few = np.log1p(scale * np.arange(_FEW, dtype=np.float32))  # most counts are small whole numbers
+        row = sums[i]
         for q in range(indptr[i], indptr[i + 1]):
             gene = columns[indices[q]]
             if gene < 0:
                 continue
-            value = np.log1p(scale * data[q])
+            count = data[q]
+            whole = int(min(count, np.float32(_FEW - 1)))
+            value = few[whole] if whole == count else np.log1p(scale * count)
             squares[i] += value * (value * square_weights[gene] - linear_weights[gene])
-            for j in range(sums.shape[1]):
-                sums[i, j] += value * weights[gene, j]
-                cross[i, j] += value * cross_weights[gene, j]
+            gene_weights = weights[gene]
+            for j in range(row.size):
+                row[j] += value * gene_weights[j]

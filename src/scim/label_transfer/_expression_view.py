@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
+from scim.label_transfer._expression import LEAST_GENES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
 
     from scim._core.types import Bools, Doubles, Floats, Ints
     from scim.label_transfer._expression import CountSample, ExpressionReference
-    from scim.label_transfer._expression_space import ExpressionFeatures
+    from scim.label_transfer._expression_space import ExpressionFeatures, ExpressionPanel
     from scim.label_transfer._reference import LabelReference
 
 _WEIGHT, _MOST_WEIGHT = 0.2, 0.5  # of squared distances, beside the votes; for a small panel more (benchmarks/NOTES.md)
-_LEAST_GENES = 20  # of the gene space that a query must have measured
+_MOST_APART = 80.0  # of the exponent of a factor, so that single precision holds it: a prior may leave no other label
 _LEAST_PANEL, _LEAST_COUNTS = 200, 0.1  # genes and share of the counts that a thinned cell keeps, at least
 
 
@@ -57,16 +59,15 @@ class ExpressionView:
 
     def covers(self, genes: NDArray[np.object_]) -> bool:
         """Return whether a panel has enough genes of the gene space."""
-        return int(pd.Index(self.expression.genes).isin(genes).sum()) >= _LEAST_GENES
+        return int(pd.Index(self.expression.genes).isin(genes).sum()) >= LEAST_GENES
 
-    def features(self, counts: sparse.csr_matrix, genes: NDArray[np.object_]) -> ExpressionFeatures:
-        """Compare cells with the labels: counts (n, n_vars), and the canonical id of the gene of each column."""
+    def panel(self, genes: NDArray[np.object_]) -> ExpressionPanel:
+        """Return the space restricted to the genes of the columns of a data set, canonical ids (n_vars,)."""
         columns = pd.Index(self.expression.genes).get_indexer(pd.Index(genes)).astype(np.int32)
-        observed = np.zeros(len(self.expression.genes), dtype=np.bool_)
-        observed[columns[columns >= 0]] = True
-        return self.expression.space.panel(observed, self.labels, self.n_labels).features(counts, columns)
+        return self.expression.space.panel(columns, self.labels, self.n_labels)
 
-    def evidence(self, features: ExpressionFeatures) -> Floats:
+    @staticmethod
+    def evidence(features: ExpressionFeatures) -> Floats:
         r"""Return the factors of the votes of labels, (n, n_labels).
 
         :math:`\exp(-w (d_l - \min d) / 2)` with the squared distances :math:`d_l`; :math:`w` is 0.2 for all genes, and
@@ -76,7 +77,7 @@ class ExpressionView:
         least = distances.min(axis=1, keepdims=True)
         weight = min(_MOST_WEIGHT, _WEIGHT / np.sqrt(max(features.share, 1e-3)))
         apart = np.where(np.isfinite(distances), distances - least, 0)
-        factors: Floats = np.exp(-weight * apart / 2).astype(np.float32)
+        factors: Floats = np.exp(-np.minimum(weight * apart / 2, _MOST_APART)).astype(np.float32)
         return factors
 
 
@@ -88,11 +89,13 @@ class Evidence(NamedTuple):
 
 
 class SampledCells:
-    """Reference cells with counts, to be compared with the labels of other cells."""
+    """Reference cells with counts of enough genes, to be compared with the labels of other cells."""
 
     def __init__(self, view: ExpressionView, samples: Sequence[CountSample], random: np.random.Generator) -> None:
-        self.view, self._samples, self._random = view, samples, random
-        self.ids: Ints = np.unique(np.concatenate([sample.ids for sample in samples]))
+        self.view, self._random = view, random
+        self._samples = [sample for sample in samples if view.covers(sample.genes)]
+        ids = [np.empty(0, dtype=np.int64), *(sample.ids for sample in self._samples)]
+        self.ids: Ints = np.unique(np.concatenate(ids))
 
     def features(self, view: ExpressionView, ids: Ints, *, thinned: bool = False) -> Evidence:
         """Compare sampled cells, ascending, with the labels of a view; `thinned`: with some of their genes and counts.
@@ -108,8 +111,8 @@ class SampledCells:
             counts, genes = sample.counts[rows], sample.genes
             if thinned:
                 counts, genes = self._thinned(counts, genes)
-            features = view.features(counts, genes)
             at = np.searchsorted(ids, sample.ids[rows])
+            features = view.panel(genes).features(counts)
             out.factors[at], out.novelty[at] = view.evidence(features), features.novelty
         return out
 

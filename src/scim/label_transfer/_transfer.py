@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -29,11 +29,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from scim._core.types import Bools, Floats, Ints
+    from scim._core.types import Bools, Doubles, Floats, Ints
+    from scim.label_transfer._expression_space import ExpressionPanel
     from scim.label_transfer._tree import Level
 
     class CountRows(Protocol):
         """Counts that are read by rows, as :class:`scim.pp.Counts`."""
+
+        @property
+        def n_obs(self) -> int:
+            """Number of cells."""
 
         def rows(self, start: int, stop: int) -> sparse.csr_matrix:
             """Return the counts of consecutive cells."""
@@ -255,12 +260,13 @@ class LabelTransfer:
             (`names` of :func:`scim.pp.match_genes`). Without them, or without the expression of the labels in the
             reference, labels are predicted by the embedding alone.
         prior
-            (n_labels,) factors of the votes of labels, as for a tissue; default: 1.
+            (n_labels,) factors of the votes of labels, as for a tissue, 0 or more; default: 1.
 
         Raises
         ------
         ValueError
-            A label or term is unknown, no reference cell is eligible, or `X` has another width.
+            A label or term is unknown, no reference cell is eligible, `X` has another width, there are counts without
+            genes or of other cells, or `prior` is not a positive number or 0 of each label.
         """
         check_count("k", k)
         check_count("top", top)
@@ -269,27 +275,22 @@ class LabelTransfer:
         check_range("max_error", max_error, 1.0)
         check_range("max_distance", max_distance, 2.0)
         rows = _unit(X, dim=self.index.dim, what="queries")
-        members = groups if groups is None or isinstance(groups, Groups) else group_values(groups, "groups")
-        if members is not None and len(members.codes) != len(rows):
-            msg = f"Expected a group for each of {len(rows)} queries, got {len(members.codes)}."
-            raise ValueError(msg)
+        members = _members(groups, len(rows))
+        expressed = _expressed(counts, genes, len(rows))
+        factor = None if prior is None else _prior(prior, self.labels)
         tree, allowed = self.reference.tree.at_level(level)
         ids = self._eligible_ids(self.reference.tree.choose(allow, block), eligible, collapse=duplicates == "collapse")
         reference = replace(self.reference.restricted(ids, None if eligible is None else self.index), tree=tree)
         query = {"distinct": duplicates == "collapse", **(search or {})}
         if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
-        view = None if counts is None or genes is None else self._view(ids, genes)
-        calibration = self.calibration if view is None else self.calibration.with_expression or self.calibration
+        panel = None if expressed is None else self._panel(ids, expressed.genes)
+        calibration = self.calibration if panel is None else self.calibration.with_expression or self.calibration
         parts = []
         for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
             chunk = rows[start : start + _CHUNK]
             distances, neighbours = self.index.query(chunk, min(k, len(ids)), **query)
-            factors = None if prior is None else np.tile(np.asarray(prior, dtype=np.float32), (len(chunk), 1))
-            novelty = None
-            if view is not None and counts is not None and genes is not None:
-                features = view.features(_rows(counts, start, start + len(chunk)), genes)
-                factors, novelty = view.evidence(features) * (1 if factors is None else factors), features.novelty
+            factors, novelty = _evidence(panel, expressed, factor, start, start + len(chunk))
             near = reference.centroid_distances(chunk)
             votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, evidence=factors)
             probable = calibration.probabilities(votes, reference.tree, novelty)
@@ -306,17 +307,17 @@ class LabelTransfer:
             frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed, novelty_of)
         return Prediction(
             predicted, confidence, distance, novelty_of, n_studies, top_codes, top_shares, tree, threshold,
-            view is not None, frame,
+            panel is not None, frame,
         )  # fmt: skip
 
-    def _view(self, ids: Ints, genes: NDArray[np.object_]) -> ExpressionView | None:
+    def _panel(self, ids: Ints, genes: NDArray[np.object_]) -> ExpressionPanel | None:
         """Return the expression of the labels of eligible cells; `None` if it was not calibrated, or for few genes."""
         if self.expression is None or self.calibration.with_expression is None:
             return None
         if self._whole_view is None:
             self._whole_view = ExpressionView.of(self.expression, self.reference)
         view = self._whole_view.with_cells(self.reference, ids)
-        return view if view is not None and view.covers(genes) else None
+        return view.panel(genes) if view is not None and view.covers(genes) else None
 
     def _eligible_ids(
         self, labels: Bools | None, eligible: NDArray[np.bool_] | None, *, collapse: bool
@@ -377,8 +378,65 @@ def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | No
     return out
 
 
-def _rows(counts: CountRows | sparse.csr_matrix, start: int, stop: int) -> sparse.csr_matrix:
-    return counts[start:stop] if isinstance(counts, sparse.csr_matrix) else counts.rows(start, stop)
+class _Expressed(NamedTuple):
+    """Counts of queries, and the gene of each column."""
+
+    counts: CountRows | sparse.csr_matrix
+    genes: NDArray[np.object_]
+
+    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return the counts of consecutive queries."""
+        if sparse.issparse(self.counts):
+            return sparse.csr_matrix(self.counts[start:stop])
+        return self.counts.rows(start, stop)
+
+
+def _expressed(
+    counts: CountRows | sparse.csr_matrix | None, genes: NDArray[np.object_] | None, n: int
+) -> _Expressed | None:
+    """Return the counts of n queries with their genes; `None` without."""
+    if (counts is None) != (genes is None):
+        msg = "Expected counts and the gene of each of their columns, or neither."
+        raise ValueError(msg)
+    if counts is None or genes is None:
+        return None
+    n_cells = counts.shape[0] if sparse.issparse(counts) else counts.n_obs
+    if n_cells != n:
+        msg = f"Expected counts of {n} queries, got {n_cells}."
+        raise ValueError(msg)
+    if sparse.issparse(counts) and counts.shape[1] != len(genes):
+        msg = f"Expected a gene for each of {counts.shape[1]} columns of counts, got {len(genes)}."
+        raise ValueError(msg)
+    return _Expressed(counts, np.asarray(genes, dtype=object))
+
+
+def _prior(prior: NDArray[np.floating[Any]], labels: NDArray[np.object_]) -> Floats:
+    """Return checked factors of the votes of labels, (n_labels,)."""
+    factor = np.asarray(prior, dtype=np.float32)
+    if factor.shape != labels.shape or not np.isfinite(factor).all() or (factor < 0).any() or not factor.any():
+        msg = f"prior must be a positive number or 0 for each of {len(labels)} labels, not 0 for all; got {prior!r}."
+        raise ValueError(msg)
+    return factor
+
+
+def _evidence(
+    panel: ExpressionPanel | None, expressed: _Expressed | None, prior: Floats | None, start: int, stop: int
+) -> tuple[Floats | None, Doubles | None]:
+    """Return factors of the votes, (n, n_labels), and novelty features of queries; `None` = by the embedding alone."""
+    if panel is None or expressed is None:
+        return None if prior is None else np.tile(prior, (stop - start, 1)), None
+    features = panel.features(expressed.rows(start, stop))
+    factors = ExpressionView.evidence(features)
+    return factors if prior is None else factors * prior, features.novelty
+
+
+def _members(groups: ArrayLike | pd.Series[Any] | Groups | None, n: int) -> Groups | None:
+    """Return the groups of n queries."""
+    members = groups if groups is None or isinstance(groups, Groups) else group_values(groups, "groups")
+    if members is not None and len(members.codes) != n:
+        msg = f"Expected a group for each of {n} queries, got {len(members.codes)}."
+        raise ValueError(msg)
+    return members
 
 
 def _distinct(rows: Floats, labelled: Ints) -> Ints:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 CLOSEST = 1e-6  # distance to a neighbour, at least, so that the weight of an identical cell is bounded
 NEAREST_CENTROID = 1e-3  # distance to a centroid, at least
 
+NO_CENTROID = 2.0  # distance to the centroid of a label without one
+
 STUDY_POWER = 0.65  # of the votes of a study, so that several studies outweigh one (benchmarks/NOTES.md)
-SPECIFIC = (
-    0.25  # of the votes of a label, from which on the labels below it get its votes: some studies name no subtypes
-)
+SPECIFIC = 0.25  # of the votes of a label: with as many, labels below it get its votes: some studies name no subtypes
 _LEAST_SHARE = 0.01  # of the votes of a label without neighbours, so that the expression of the genes can choose it
 
 
@@ -59,8 +59,9 @@ def count_votes(
     cells of a type that lies elsewhere. `centroid_distances` are those of the reference, (n, n_labels).
 
     With `evidence` :math:`e_l` (n, n_labels), of the expression of the genes or of a prior, the votes are
-    :math:`(V_l / \sum_m V_m + 0.01) \, e_l`. Balanced votes of a label above others, as T cell above CD4 T cell, are
-    divided among those below it in proportion to their votes, if these have a quarter of its votes or more.
+    :math:`(V_l / \sum_m V_m + 0.01) \, e_l`, of labels that have a neighbour or a centroid. Balanced votes of a label
+    above others, as T cell above CD4 T cell, are divided among those below it in proportion to their votes, if these
+    have a quarter of its votes or more.
     """
     found, tree = ids >= 0, reference.tree
     at = np.where(found, ids, 0)
@@ -183,7 +184,7 @@ def rank_labels(
         if n_seen == 0:
             continue
         if evidence.size > 0:
-            n_seen = weigh_votes(evidence[i], n_seen, seen, total)
+            n_seen = weigh_votes(evidence[i], centroid_distances[i], n_seen, seen, total)
         if balanced:
             divide_votes(seen[:n_seen], total[:n_seen], inside)
         rank(seen[:n_seen], total[:n_seen], top_codes[i], top_shares[i])
@@ -214,14 +215,17 @@ def sum_labels(labels: Ints32, weights: Doubles, codes: Ints32, counts: Doubles,
 
 
 @njit
-def weigh_votes(evidence: Floats, n_seen: int, seen: Ints32, total: Doubles) -> int:
-    """Multiply the shares of all labels by their evidence; add labels without neighbours; return their number."""
+def weigh_votes(evidence: Floats, centroid_distances: Floats, n_seen: int, seen: Ints32, total: Doubles) -> int:
+    """Multiply the shares of all labels by their evidence; add labels without neighbours; return their number.
+
+    Labels without a centroid, at distance 2, have no eligible cells: evidence adds none of these.
+    """
     everything = total[:n_seen].sum()
     for at in range(n_seen):
         total[at] = (total[at] / everything + _LEAST_SHARE) * evidence[seen[at]]
     n_all = n_seen
     for label in range(evidence.size):
-        is_new = evidence[label] > 0
+        is_new = evidence[label] > 0 and centroid_distances[label] < NO_CENTROID
         for at in range(n_seen):
             is_new = is_new and seen[at] != label
         if is_new:
