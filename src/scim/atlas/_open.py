@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from scim.model import Model
 
-PACKAGED = Path(__file__).parent / "blood_pancreas.scim"
+PACKAGED = Path(__file__).parent / "human_tissues.scim"
 """The atlas that comes with the package."""
 
 _PACKAGED = "packaged"  # stands for its path in records of results: another machine has it at another path
@@ -142,7 +142,7 @@ def open_atlas(
     ----------
     uri
         Its folder, or `s3://bucket/prefix` (see `scim.settings.storage`).
-        Default: `scim.settings.atlas`, else the atlas of blood and pancreas that comes with the package.
+        Default: `scim.settings.atlas`, else the atlas of ten human tissues that comes with the package.
     mode
         `"r"` to read, `"w"` to change it too.
     at

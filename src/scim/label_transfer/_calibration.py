@@ -69,18 +69,20 @@ class Calibration:
     ) -> tuple[Ints32, Floats, Floats]:
         r"""Return the winner and the terms above it, the probability of each that the cell is of the term, and novelty.
 
-        :math:`\sigma(a_0 + a \cdot f) \, \sigma((b_0 + b \cdot g) / 1.5)` with the novelty features :math:`f`, the
-        agreement features :math:`g` and a temperature of 1.5. Without the expression of the genes, the novelty feature
-        of a term is that of the embedding, :math:`f - \log 1.5`. A term is at least as probable as any term below it.
+        :math:`\sigma(a_0 + a_1 (f - \log 1.5)) \, \sigma((b_0 + b \cdot g) / 1.5)` with the novelty feature :math:`f`
+        of the embedding, the agreement features :math:`g` and a temperature of 1.5; with the expression of the genes
+        times :math:`\sigma(c_0 + c \cdot h)` with its novelty features :math:`h`, because either view may miss a novel
+        type. A term is at least as probable as any term below it.
 
         Terms and probabilities are (n, width), in the order of the path; -1 and 0 behind its end. Novelty, (n,), is the
         probability that the type of the cell is not in the reference.
         """
-        if novelty is None:
-            known = expit(self.known[0] + self.known[1] * (novelty_feature(votes) - np.log(distance_shift)))
-        else:
-            known = expit(self.known[0] + novelty @ np.array(self.known[1:]))[:, None]
-        right = expit((self.right[0] + agreement_features(votes) @ np.array(self.right[1:])) / TEMPERATURE)
+        known = expit(self.known[0] + self.known[1] * (novelty_feature(votes) - np.log(distance_shift)))
+        curves = self
+        if novelty is not None and self.with_expression is not None:
+            curves = self.with_expression
+            known = known * expit(curves.known[0] + novelty @ np.array(curves.known[1:]))[:, None]
+        right = expit((curves.right[0] + agreement_features(votes) @ np.array(curves.right[1:])) / TEMPERATURE)
         winners = votes.codes[:, 0]
         terms = tree.paths[np.maximum(winners, 0)].copy()
         terms[winners < 0] = -1
@@ -177,12 +179,17 @@ def calibrate(
     held_out = list(_hold_out(reference, index, cells, folds, random, source))
     if not any(part.known.any() for part in held_out) or all(part.known.all() for part in held_out):
         return curves
-    fitted = _fit(held_out, reference.tree, n_studies, _NOVEL_WEIGHT_EXPRESSION)
-    return replace(curves, with_expression=fitted)
+    return replace(curves, with_expression=_fit(held_out, reference.tree, n_studies, _NOVEL_WEIGHT_EXPRESSION, curves))
 
 
-def _fit(parts: list[_HeldOut], tree: LabelTree, n_studies: int, novel_weight: float) -> Calibration:
-    """Fit both curves to held-out cells, and state their error rates."""
+def _fit(
+    parts: list[_HeldOut],
+    tree: LabelTree,
+    n_studies: int,
+    novel_weight: float,
+    by_embedding: Calibration | None = None,
+) -> Calibration:
+    """Fit both curves to held-out cells, and state their error rates; those with expression beside `by_embedding`."""
     if not parts:
         return Calibration((0.0, 0.0), (0.0,) * 4, (1.0,) * (STEPS + 1), 0)
     held_out = _joined(parts)
@@ -201,7 +208,8 @@ def _fit(parts: list[_HeldOut], tree: LabelTree, n_studies: int, novel_weight: f
         right = fit_logistic(features, is_right[fitted, 0], weights[fitted], rising=True)
     n_folds = len(np.unique(held_out.fold)) if n_studies > 1 else 0
     curves = Calibration(known, right, (0.0,) * (STEPS + 1), n_folds)
-    return replace(curves, errors=_error_rates(held_out, is_right, curves, tree))
+    whole_curves = curves if by_embedding is None else replace(by_embedding, with_expression=curves)
+    return replace(curves, errors=_error_rates(held_out, is_right, whole_curves, tree))
 
 
 def _hold_out(

@@ -114,7 +114,7 @@ class ExpressionSpace:
         at = np.where(used, np.cumsum(used) - 1, -1).astype(np.int32)
         W, D, sd = (array[columns[used]] for array in (self.loadings, self.noise, self.sd))
         offset = self.mean[columns[used]] / sd
-        inverse = np.linalg.inv(W.T @ W + _RIDGE * np.eye(W.shape[1]))
+        inverse: Doubles = np.linalg.inv(W.T @ W + _RIDGE * np.eye(W.shape[1])).astype(np.float64)
         error = inverse @ (W.T * D) @ W @ inverse - (self.loadings.T * self.noise) @ self.loadings
         covariance = self.within + self.batch + error
         center = self.centroids.mean(axis=0)

@@ -285,7 +285,6 @@ class LabelTransfer:
         if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
         panel = None if expressed is None else self._panel(ids, expressed.genes)
-        calibration = self.calibration if panel is None else self.calibration.with_expression or self.calibration
         parts = []
         for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
             chunk = rows[start : start + _CHUNK]
@@ -293,12 +292,13 @@ class LabelTransfer:
             factors, novelty = _evidence(panel, expressed, factor, start, start + len(chunk))
             near = reference.centroid_distances(chunk)
             votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, evidence=factors)
-            probable = calibration.probabilities(votes, reference.tree, novelty)
+            probable = self.calibration.probabilities(votes, reference.tree, novelty)
             parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
         found = tuple(map(np.concatenate, zip(*parts, strict=True)))
         terms, probabilities, novelty_of, distance, n_studies, top_codes, top_shares = found
         far = ~rows.any(axis=1) | (distance > max_distance)  # a row of zeros is a cell without counts
         terms[far], probabilities[far] = -1, 0
+        calibration = self.calibration if panel is None else self.calibration.with_expression or self.calibration
         threshold = calibration.threshold(max_error)
         predicted, confidence = choose_terms(terms, probabilities, threshold, allowed)
         frame = None
