@@ -191,8 +191,10 @@ class ExpressionReference:
 def sample_rows(labels: NDArray[np.object_], studies: NDArray[np.object_], most: int = 60) -> Ints:
     """Return the positions of at most `most` cells of each label in each study, evenly spaced, ascending."""
     labelled = np.flatnonzero(pd.notna(labels))
+    if not labelled.size:
+        return labelled
     pair = pd.factorize(pd.MultiIndex.from_arrays([labels[labelled], studies[labelled]]))[0]
-    parts = [np.empty(0, dtype=np.int64)]
+    parts = []
     for members in pd.Series(labelled).groupby(pair).indices.values():
         step = max(1.0, len(members) / most)
         parts.append(labelled[members[(np.arange(min(len(members), most)) * step).astype(np.int64)]])
