@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from helpers.published_label_transfer import published_label_transfer
 from helpers.references import reference_of, unit
 from scim.label_transfer._reference import label_weights
-from scim.label_transfer._votes import count_labels, count_votes
+from scim.label_transfer._votes import count_labels, count_votes, divide_votes, weigh_votes
 
 X = unit(np.eye(5))
 NAMES = ("T cell", "B cell", "monocyte")
@@ -182,3 +182,99 @@ def test_equal_sums_of_thousands_of_weights_are_a_tie():
     for order in (codes, 1 - codes):
         votes = count_votes(distances, order.astype(np.int64), reference, near, weights="distance", top=2)
         assert votes.codes[0, 0] == order[0, 0]
+
+
+def weighed(seen, total, evidence, near=None):
+    """Labels and votes after the evidence."""
+    evidence = np.array(evidence, np.float32)
+    near = np.ones(evidence.size, np.float32) if near is None else np.array(near, np.float32)
+    room = np.zeros(len(seen) + evidence.size)
+    labels, votes = room.astype(np.int32), room
+    labels[: len(seen)], votes[: len(seen)] = seen, total
+    n = weigh_votes(evidence, near, len(seen), labels, votes)
+    return labels[:n].tolist(), votes[:n].tolist()
+
+
+def test_evidence_multiplies_the_shares_by_hand():
+    labels, votes = weighed([2, 0], [3.0, 1.0], [0.5, 1.0, 0.25, 0.0])
+    assert labels == [2, 0, 1]  # label 1 has no neighbour; label 3 has neither a neighbour nor evidence
+    np.testing.assert_allclose(votes, [(0.75 + 0.01) * 0.25, (0.25 + 0.01) * 0.5, 0.01])
+
+
+def test_evidence_adds_no_label_without_a_centroid():
+    labels, votes = weighed([0], [5.0], [0.001, 1.0, 1.0], near=[2, 2, 0.4])  # distance 2: it has none
+    assert labels == [0, 2]
+    np.testing.assert_allclose(votes, [1.01 * 0.001, 0.01], rtol=1e-6)
+
+
+def divided(names, total):
+    tree = reference_of(unit(np.eye(len(names))), range(len(names)), [0] * len(names), *names).tree
+    votes = np.array(total, np.float64)
+    divide_votes(np.arange(len(names), dtype=np.int32), votes, tree.inside)
+    return votes.tolist()
+
+
+CD4, CD8 = "CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell"
+
+
+def test_votes_of_a_term_are_divided_among_the_labels_below_it():
+    # T cell has 4: CD4 gets 3 / 4 of them, CD8 1 / 4; B cell is not below it
+    np.testing.assert_allclose(divided(("T cell", CD4, "B cell", CD8), [4, 3, 2, 1]), [0, 6, 2, 2])
+
+
+def test_a_term_keeps_its_votes_where_those_below_it_have_less_than_a_quarter():
+    np.testing.assert_allclose(divided(("T cell", CD4, CD8), [4, 0.5, 0.4]), [4, 0.5, 0.4])
+    np.testing.assert_allclose(divided(("T cell", CD4, CD8), [4, 0.5, 0.5]), [0, 2.5, 2.5])
+
+
+def test_the_most_general_term_is_divided_first():
+    # lymphocyte has 2: T cell gets 2 * 2 / 4, CD4 as much; then T cell has 3, all of which CD4 gets
+    np.testing.assert_allclose(divided(("T cell", "lymphocyte", CD4), [2, 2, 2]), [0, 0, 6])
+    assert divided(("T cell", CD4), [0, 0]) == [0, 0]
+    assert divided(("T cell", CD4), [2, 0]) == [2, 0]
+
+
+def with_evidence(evidence, *, weights="distance", top=3, near=1.0, names=NAMES):
+    reference = replace(reference_of(X, CODES, (0,) * 5, *names), label_weights=ALIKE)
+    found = neighbors([[0.1, 0.25, 0.5]], [[2, 0, 1]])
+    evidence = None if evidence is None else np.array([evidence], np.float32)
+    return count_votes(
+        *found, reference, np.full((1, 3), near, np.float32), weights=weights, top=top, evidence=evidence
+    )
+
+
+def test_votes_with_evidence_by_hand():
+    # shares are 6 / 16 of label 0 and 10 / 16 of label 1; label 2 has no neighbour
+    votes = with_evidence([1, 0.1, 0.5])
+    expected = np.array([6 / 16 + 0.01, 0.1 * (10 / 16 + 0.01), 0.5 * 0.01])
+    assert votes.codes.tolist() == [[0, 1, 2]]
+    np.testing.assert_allclose(votes.shares[0], expected / expected.sum(), rtol=1e-5)
+    np.testing.assert_allclose(votes.term_share[0, 0], expected[0] / expected.sum(), rtol=1e-5)
+    alone = with_evidence([0, 0, 1])
+    assert alone.codes[0, 0] == 2
+    assert alone.shares[0].tolist() == [1, 0, 0]
+    assert alone.n_studies[0, 0] == 0
+
+
+def test_equal_evidence_changes_little_and_none_changes_nothing():
+    before, after = with_evidence(None), with_evidence([1, 1, 1])
+    np.testing.assert_allclose(after.shares, before.shares, atol=0.02)
+    np.testing.assert_array_equal(after.codes[:, :2], before.codes[:, :2])
+    near = np.ones((1, 3), np.float32)
+    for part, other in zip(before, counted([[0.1, 0.25, 0.5]], [[2, 0, 1]], near=near), strict=True):
+        np.testing.assert_array_equal(part, other)
+
+
+def test_without_neighbours_evidence_chooses_no_label():
+    reference = reference_of(X, CODES, (0,) * 5, *NAMES)
+    votes = count_votes(*neighbors([[np.inf]], [[-1]]), reference, NEAR, evidence=np.ones((1, 3), np.float32))
+    assert votes.codes.tolist() == [[-1]]
+
+
+def test_balanced_votes_of_nested_labels_are_divided():
+    names = ("T cell", CD4, "B cell")
+    votes = with_evidence(None, weights="balanced", names=names)
+    assert votes.codes[0, 0] == 1
+    assert votes.shares[0, 0] == 1  # neighbours are of CD4 and of T cell
+    plain = with_evidence(None, weights="balanced")
+    np.testing.assert_allclose(plain.shares[0, :2], np.array([10, 6]) ** 0.65 / (10**0.65 + 6**0.65), rtol=1e-5)
