@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from scim.label_transfer._expression_space import ExpressionFeatures, ExpressionPanel
     from scim.label_transfer._reference import LabelReference
 
-_WEIGHT, _MOST_WEIGHT = 0.2, 0.5  # of squared distances, beside the votes; for a small panel more (benchmarks/NOTES.md)
-_MOST_APART = 80.0  # of the exponent of a factor, so that single precision holds it: a prior may leave no other label
+_FREEDOM, _POWER, _MOST_POWER = 30.0, 4.0, 10.0  # of the factors of votes (benchmarks/NOTES.md, Confidence)
 _LEAST_PANEL, _LEAST_COUNTS = 200, 0.1  # genes and share of the counts that a thinned cell keeps, at least
 
 
@@ -70,14 +69,16 @@ class ExpressionView:
     def evidence(features: ExpressionFeatures) -> Floats:
         r"""Return the factors of the votes of labels, (n, n_labels).
 
-        :math:`\exp(-w (d_l - \min d) / 2)` with the squared distances :math:`d_l`; :math:`w` is 0.2 for all genes, and
-        grows as the root of the share of the counts that the panel lacks, to 0.5. A label without expression has 1.
+        :math:`((30 + \min d) / (30 + d_l))^g` with the squared distances :math:`d_l`: the ratio of two t densities, so
+        that a cell far from all labels, as of another platform, is not assigned by small differences of large
+        distances. :math:`g` is 4 for all genes, and grows as the root of the share of the counts that the panel lacks,
+        to 10. A label without expression has 1.
         """
         distances = features.distances
         least = distances.min(axis=1, keepdims=True)
-        weight = min(_MOST_WEIGHT, _WEIGHT / np.sqrt(max(features.share, 1e-3)))
-        apart = np.where(np.isfinite(distances), distances - least, 0)
-        factors: Floats = np.exp(-np.minimum(weight * apart / 2, _MOST_APART)).astype(np.float32)
+        power = min(_MOST_POWER, _POWER / np.sqrt(max(features.share, 1e-3)))
+        apart = np.where(np.isfinite(distances), distances, least)
+        factors: Floats = (((_FREEDOM + least) / (_FREEDOM + apart)) ** power).astype(np.float32)
         return factors
 
 
