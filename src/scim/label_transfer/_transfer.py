@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from scim import ontology
 from scim._core import Duplicates, Weights, check_choice, check_count, check_range, progress
-from scim._core.adata import Groups, group_values
-from scim._core.cosine import unit_rows
 from scim.label_transfer._calibration import Calibration, calibrate
 from scim.label_transfer._decision import choose_terms, group_consensus
 from scim.label_transfer._expression import CountSample, ExpressionReference, sample_rows
 from scim.label_transfer._expression_view import ExpressionView
 from scim.label_transfer._files import read_folder, write_folder
+from scim.label_transfer._input import check_groups, check_prior, check_rows, compare, distinct_rows, query_counts
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex
 from scim.label_transfer._tree import LabelTree
 from scim.label_transfer._votes import count_votes
@@ -25,23 +23,15 @@ from scim.label_transfer._votes import count_votes
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
-    from typing import Protocol
 
     from numpy.typing import ArrayLike, NDArray
+    from scipy import sparse
 
-    from scim._core.types import Bools, Doubles, Floats, Ints
+    from scim._core.adata import Groups
+    from scim._core.types import Bools, Ints
     from scim.label_transfer._expression_space import ExpressionPanel
+    from scim.label_transfer._input import CountRows
     from scim.label_transfer._tree import Level
-
-    class CountRows(Protocol):
-        """Counts that are read by rows, as :class:`scim.pp.Counts`."""
-
-        @property
-        def n_obs(self) -> int:
-            """Number of cells."""
-
-        def rows(self, start: int, stop: int) -> sparse.csr_matrix:
-            """Return the counts of consecutive cells."""
 
 
 _CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
@@ -191,8 +181,8 @@ class LabelTransfer:
             raise ValueError(msg)
         kept = np.arange(len(codes))
         if index is None:
-            rows = _unit(X, n=len(codes), what="rows of X")
-            kept = _distinct(rows, np.flatnonzero(codes >= 0))
+            rows = check_rows(X, n=len(codes), what="rows of X")
+            kept = distinct_rows(rows, np.flatnonzero(codes >= 0))
             index = RowIndex(rows[kept])
         codes = codes[kept]
         study_codes, distinct = pd.factorize(study_of[kept], use_na_sentinel=False)
@@ -274,10 +264,10 @@ class LabelTransfer:
         check_choice("duplicates", duplicates, get_args(Duplicates))
         check_range("max_error", max_error, 1.0)
         check_range("max_distance", max_distance, 2.0)
-        rows = _unit(X, dim=self.index.dim, what="queries")
-        members = _members(groups, len(rows))
-        expressed = _expressed(counts, genes, len(rows))
-        factor = None if prior is None else _prior(prior, self.labels)
+        rows = check_rows(X, dim=self.index.dim, what="queries")
+        members = check_groups(groups, len(rows))
+        expressed = query_counts(counts, genes, len(rows))
+        factor = None if prior is None else check_prior(prior, self.labels)
         tree, allowed = self.reference.tree.at_level(level)
         ids = self._eligible_ids(self.reference.tree.choose(allow, block), eligible, collapse=duplicates == "collapse")
         reference = replace(self.reference.restricted(ids, None if eligible is None else self.index), tree=tree)
@@ -289,7 +279,7 @@ class LabelTransfer:
         for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
             chunk = rows[start : start + _CHUNK]
             distances, neighbours = self.index.query(chunk, min(k, len(ids)), **query)
-            factors, novelty = _evidence(panel, expressed, factor, start, start + len(chunk))
+            factors, novelty = compare(panel, expressed, factor, start, start + len(chunk))
             near = reference.centroid_distances(chunk)
             votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, evidence=factors)
             probable = self.calibration.probabilities(votes, reference.tree, novelty)
@@ -360,87 +350,3 @@ class LabelTransfer:
             `index` is needed, or has another number of cells.
         """
         return cls(*read_folder(path, index))
-
-
-def _unit(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int | None = None) -> Floats:
-    """Return finite rows of unit length; those that are so long already stay as they are, bit for bit."""
-    rows = np.asarray(X)
-    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
-        msg = f"Expected {what} as a table of numbers, got {rows.dtype} of shape {rows.shape}."
-        raise ValueError(msg)
-    if n not in (None, len(rows)) or dim not in (None, rows.shape[1]):
-        msg = f"Expected {what} of shape {(n or 'n', dim or 'dim')}, got {rows.shape}."
-        raise ValueError(msg)
-    rows = np.ascontiguousarray(rows, dtype=np.float32 if rows.dtype != np.float64 else np.float64)
-    is_unit = np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-4
-    out = unit_rows(rows, what=what)
-    out[is_unit] = rows[is_unit]
-    return out
-
-
-class _Expressed(NamedTuple):
-    """Counts of queries, and the gene of each column."""
-
-    counts: CountRows | sparse.csr_matrix
-    genes: NDArray[np.object_]
-
-    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Return the counts of consecutive queries."""
-        if sparse.issparse(self.counts):
-            return sparse.csr_matrix(self.counts[start:stop])
-        return self.counts.rows(start, stop)
-
-
-def _expressed(
-    counts: CountRows | sparse.csr_matrix | None, genes: NDArray[np.object_] | None, n: int
-) -> _Expressed | None:
-    """Return the counts of n queries with their genes; `None` without."""
-    if (counts is None) != (genes is None):
-        msg = "Expected counts and the gene of each of their columns, or neither."
-        raise ValueError(msg)
-    if counts is None or genes is None:
-        return None
-    n_cells = counts.shape[0] if sparse.issparse(counts) else counts.n_obs
-    if n_cells != n:
-        msg = f"Expected counts of {n} queries, got {n_cells}."
-        raise ValueError(msg)
-    if sparse.issparse(counts) and counts.shape[1] != len(genes):
-        msg = f"Expected a gene for each of {counts.shape[1]} columns of counts, got {len(genes)}."
-        raise ValueError(msg)
-    return _Expressed(counts, np.asarray(genes, dtype=object))
-
-
-def _prior(prior: NDArray[np.floating[Any]], labels: NDArray[np.object_]) -> Floats:
-    """Return checked factors of the votes of labels, (n_labels,)."""
-    factor = np.asarray(prior, dtype=np.float32)
-    if factor.shape != labels.shape or not np.isfinite(factor).all() or (factor < 0).any() or not factor.any():
-        msg = f"prior must be a positive number or 0 for each of {len(labels)} labels, not 0 for all; got {prior!r}."
-        raise ValueError(msg)
-    return factor
-
-
-def _evidence(
-    panel: ExpressionPanel | None, expressed: _Expressed | None, prior: Floats | None, start: int, stop: int
-) -> tuple[Floats | None, Doubles | None]:
-    """Return factors of the votes, (n, n_labels), and novelty features of queries; `None` = by the embedding alone."""
-    if panel is None or expressed is None:
-        return None if prior is None else np.tile(prior, (stop - start, 1)), None
-    features = panel.features(expressed.rows(start, stop))
-    factors = ExpressionView.evidence(features)
-    return factors if prior is None else factors * prior, features.novelty
-
-
-def _members(groups: ArrayLike | pd.Series[Any] | Groups | None, n: int) -> Groups | None:
-    """Return the groups of n queries."""
-    members = groups if groups is None or isinstance(groups, Groups) else group_values(groups, "groups")
-    if members is not None and len(members.codes) != n:
-        msg = f"Expected a group for each of {n} queries, got {len(members.codes)}."
-        raise ValueError(msg)
-    return members
-
-
-def _distinct(rows: Floats, labelled: Ints) -> Ints:
-    """Return the positions of labelled rows, ascending; of rows that are equal to four decimals, the first."""
-    rounded = np.round(rows[labelled], 4) + 0.0  # no -0.0
-    first: Ints = np.unique(rounded, axis=0, return_index=True)[1]
-    return labelled[np.sort(first)]
