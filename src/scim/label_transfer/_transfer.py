@@ -11,7 +11,7 @@ import pandas as pd
 from scim import ontology
 from scim._core import Duplicates, Weights, check_choice, check_count, check_range, progress
 from scim.label_transfer._calibration import Calibration, calibrate
-from scim.label_transfer._decision import choose_terms, group_consensus
+from scim.label_transfer._decision import NOVEL, choose_terms, group_consensus
 from scim.label_transfer._expression import CountSample, ExpressionReference, sample_rows
 from scim.label_transfer._expression_view import ExpressionView
 from scim.label_transfer._files import read_folder, write_folder
@@ -279,24 +279,26 @@ class LabelTransfer:
         for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
             chunk = rows[start : start + _CHUNK]
             distances, neighbours = self.index.query(chunk, min(k, len(ids)), **query)
-            factors, novelty = compare(panel, expressed, factor, start, start + len(chunk))
+            factors, novelty_features = compare(panel, expressed, factor, start, start + len(chunk))
             near = reference.centroid_distances(chunk)
             votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, evidence=factors)
-            probable = self.calibration.probabilities(votes, reference.tree, novelty)
+            probable = self.calibration.probabilities(votes, reference.tree, novelty_features)
             parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
         found = tuple(map(np.concatenate, zip(*parts, strict=True)))
-        terms, probabilities, novelty_of, distance, n_studies, top_codes, top_shares = found
+        terms, probabilities, novelty, distance, n_studies, top_codes, top_shares = found
         far = ~rows.any(axis=1) | (distance > max_distance)  # a row of zeros is a cell without counts
         terms[far], probabilities[far] = -1, 0
         calibration = self.calibration if panel is None else self.calibration.with_expression or self.calibration
         threshold = calibration.threshold(max_error)
         predicted, confidence = choose_terms(terms, probabilities, threshold, allowed)
+        if panel is not None and max_error < 1:
+            predicted[novelty >= NOVEL] = -1
         frame = None
         if members is not None:
             least = max(threshold, _MAJORITY) if max_error < 1 else 0.0
-            frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed, novelty_of)
+            frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed, novelty)
         return Prediction(
-            predicted, confidence, distance, novelty_of, n_studies, top_codes, top_shares, tree, threshold,
+            predicted, confidence, distance, novelty, n_studies, top_codes, top_shares, tree, threshold,
             panel is not None, frame,
         )  # fmt: skip
 
