@@ -165,7 +165,6 @@ def test_novelty_separates_a_type_that_is_absent(known_and_novel):
         np.testing.assert_allclose(found.groups["novel"], [(part >= 0.5).mean() for part in of_type], rtol=1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="the least confidence of a label follows the error rate alone, not the novelty")
 def test_novel_cells_have_no_label(known_and_novel):
     _, _, novel = known_and_novel
     assert (novel.terms[novel.novelty >= 0.5] < 0).all()
