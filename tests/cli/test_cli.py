@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -189,6 +190,11 @@ def test_the_demo_runs(tmp_path, capsys):
         "pbmc68k_annotated.h5ad",
     ]
     printed = capsys.readouterr().out
-    share = float(printed.split("dendritic / CD34+, ")[1].split("%")[0])
-    assert share >= 84
-    assert "The same cells, if the atlas has no blood and no lymphoid organ but only " in printed
+    shares = {part: re.search(rf" {part} +(\d+)% +(\d+)% +(\d+)% ", printed).groups() for part in ("all", "tissue")}
+    agree, broader, unknown = map(int, shares["all"])
+    assert agree >= 70
+    assert (
+        agree + broader >= 85
+    )  # 303 of the model's genes: many monocytes and dendritic cells are told from others only
+    assert unknown <= 5
+    assert int(shares["tissue"][2]) >= 95  # without the blood cells of any tissue
