@@ -176,7 +176,7 @@ def annotate(
     with opened(atlas) as source:
         X = query_embedding(adata, source, use_rep)
         transfer = source.label_transfer(label_key)
-        tree = transfer.reference.tree
+        chosen = transfer.reference.tree.choose(allow, block)
         primary = primary_condition(source) if duplicates == "collapse" else None
         eligible = None
         if where is not None:
@@ -199,13 +199,13 @@ def annotate(
             counts=query,
             genes=None if query is None else query.names,
             prior=None if tissue is None else _tissue_prior(source, transfer, tissue),
-            search=_search_arguments(source, transfer, label_key, tree.choose(allow, block), where, primary),
+            search=_search_arguments(source, transfer, label_key, chosen, where, primary),
         )
         provenance = origin(source)
         if query is not None and not prediction.uses_expression:
             logger.info("the expression of the genes is not used: too few genes, or the atlas has a single study of it")
         if len(X) and (prediction.novelty >= NOVEL).mean() >= _MANY_NOVEL:
-            logger.warning("%s", _novel_line(prediction, groupby, _covered(source, transfer, eligible)))
+            logger.warning("%s", _novel_line(prediction, groupby, _covered(source, transfer, chosen, eligible)))
 
     adata = adata.copy() if copy else adata
     params: dict[str, Any] = {"use_rep": use_rep, "label_key": label_key, "k": k, "weights": weights, "top": top}
@@ -249,9 +249,11 @@ def _tissue_prior(atlas: Atlas, transfer: LabelTransfer, tissue: Sequence[str] |
     return np.where(related(transfer.labels.tolist())[:, there].any(axis=1), 1.0, _ELSEWHERE)
 
 
-def _covered(atlas: Atlas, transfer: LabelTransfer, eligible: Bools | None) -> list[str]:
+def _covered(atlas: Atlas, transfer: LabelTransfer, chosen: Bools | None, eligible: Bools | None) -> list[str]:
     """Return the tissues of the reference cells that take part."""
-    labelled = transfer.reference.eligible() if eligible is None else transfer.reference.eligible() & eligible
+    labelled = transfer.reference.eligible(labels=chosen)
+    if eligible is not None:
+        labelled &= eligible
     return [str(name) for name in tissues(atlas, np.flatnonzero(labelled)).cat.categories]
 
 
