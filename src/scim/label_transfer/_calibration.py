@@ -37,7 +37,7 @@ _SAME = 1e-5  # distance within which two cells are the same cell
 _FAR = 0.99  # quantile of the distances of held-out cells that stands for nearly all
 _NOVEL_SHARE = 0.1  # of cells of novel types for which error rates are stated
 _NOVEL_WEIGHT = 0.2  # of all novel cells relative to all others, when the curves are fitted
-_NOVEL_WEIGHT_EXPRESSION = 0.35  # the same of the curves with the expression of the genes
+_NOVEL_WEIGHT_EXPRESSION = 0.1  # the same of the curves with the expression of the genes
 _RIDGE = 1e-3  # of the squared slopes, relative to the mean loss: it decides only where the cells do not
 
 

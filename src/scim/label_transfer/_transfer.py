@@ -11,7 +11,7 @@ import pandas as pd
 from scim import ontology
 from scim._core import Duplicates, Weights, check_choice, check_count, check_range, progress
 from scim.label_transfer._calibration import Calibration, calibrate
-from scim.label_transfer._decision import NOVEL, choose_terms, group_consensus
+from scim.label_transfer._decision import NOVEL, choose_terms, group_consensus, stated_novelty
 from scim.label_transfer._expression import CountSample, ExpressionReference, sample_rows
 from scim.label_transfer._expression_view import ExpressionView
 from scim.label_transfer._files import read_folder, write_folder
@@ -52,7 +52,8 @@ class Prediction:
     """(n,) cosine distance to the nearest reference cell, 0 to 2."""
 
     novelty: NDArray[np.float32]
-    """(n,) probability that the type of the query is not in the reference, 0 to 1."""
+    """(n,) probability that the type of the query is not in the reference, 0 to 1, if that is so of one query in four
+    (by the embedding alone: of one in six)."""
 
     n_studies: NDArray[np.int32]
     """(n,) number of studies of the neighbours that have the label with most votes."""
@@ -286,6 +287,7 @@ class LabelTransfer:
             parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
         found = tuple(map(np.concatenate, zip(*parts, strict=True)))
         terms, probabilities, novelty, distance, n_studies, top_codes, top_shares = found
+        novelty = novelty if panel is None else stated_novelty(novelty)
         far = ~rows.any(axis=1) | (distance > max_distance)  # a row of zeros is a cell without counts
         terms[far], probabilities[far] = -1, 0
         calibration = self.calibration if panel is None else self.calibration.with_expression or self.calibration
