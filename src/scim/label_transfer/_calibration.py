@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Both were chosen on studies that neither model nor reference had (benchmarks/NOTES.md).
 DISTANCE_SHIFT = 1.5  # ratio of the distances of cells of a new study to those of a held-out study
-TEMPERATURE = 1.5  # divisor of the log odds of a label: held-out cells are predicted with more confidence
+TEMPERATURE = 1.5  # divisor of the log odds of a label by embedding: held-out cells are predicted with more confidence
 
 STEPS = 100  # of confidence at which the error rate of held-out cells is kept
 _MIN_SHARE, _MIN_DISTANCE, _MAX_MARGIN = 0.01, 0.01, 3.0
@@ -70,19 +70,19 @@ class Calibration:
         r"""Return the winner and the terms above it, the probability of each that the cell is of the term, and novelty.
 
         :math:`\sigma(a_0 + a_1 (f - \log 1.5)) \, \sigma((b_0 + b \cdot g) / 1.5)` with the novelty feature :math:`f`
-        of the embedding, the agreement features :math:`g` and a temperature of 1.5; with the expression of the genes
-        times :math:`\sigma(c_0 + c \cdot h)` with its novelty features :math:`h`, because either view may miss a novel
-        type. A term is at least as probable as any term below it.
+        of the embedding, the agreement features :math:`g` and a temperature of 1.5; with the expression of the genes a
+        temperature of 1, and times :math:`\sigma(c_0 + c \cdot h)` with its novelty features :math:`h`: either view may
+        miss a novel type. A term is at least as probable as any term below it.
 
         Terms and probabilities are (n, width), in the order of the path; -1 and 0 behind its end. Novelty, (n,), is the
         probability that the type of the cell is not in the reference.
         """
         known = expit(self.known[0] + self.known[1] * (novelty_feature(votes) - np.log(distance_shift)))
-        curves = self
+        curves, temperature = self, TEMPERATURE
         if novelty is not None and self.with_expression is not None:
-            curves = self.with_expression
+            curves, temperature = self.with_expression, 1.0
             known = known * expit(curves.known[0] + novelty @ np.array(curves.known[1:]))[:, None]
-        right = expit((curves.right[0] + agreement_features(votes) @ np.array(curves.right[1:])) / TEMPERATURE)
+        right = expit((curves.right[0] + agreement_features(votes) @ np.array(curves.right[1:])) / temperature)
         winners = votes.codes[:, 0]
         terms = tree.paths[np.maximum(winners, 0)].copy()
         terms[winners < 0] = -1

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
-_MAJORITY = 0.5  # share of its cells that a group with a label is expected to have of it
+_MAJORITY = 0.5  # least confidence of the label of a group, and of a cell with expression: more likely right than wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,6 +292,8 @@ class LabelTransfer:
         terms[far], probabilities[far] = -1, 0
         calibration = self.calibration if panel is None else self.calibration.with_expression or self.calibration
         threshold = calibration.threshold(max_error)
+        if panel is not None and max_error < _MAJORITY:
+            threshold = max(threshold, _MAJORITY)
         predicted, confidence = choose_terms(terms, probabilities, threshold, allowed)
         if panel is not None and max_error < 1:
             predicted[novelty >= NOVEL] = -1
