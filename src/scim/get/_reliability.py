@@ -80,7 +80,7 @@ def reliability(
     >>> import scim
     >>> adata = scim.datasets.toy()
     >>> scim.tl.embed(adata)
-    >>> scim.tl.annotate(adata, max_distance=2.0)
+    >>> scim.tl.annotate(adata, max_error=1)
     >>> frame = scim.get.reliability(adata, "cell_type")
     >>> int(frame["n"].sum()) == adata.n_obs
     True
@@ -140,7 +140,7 @@ def selective_risk(
     >>> import scim
     >>> adata = scim.datasets.toy()
     >>> scim.tl.embed(adata)
-    >>> scim.tl.annotate(adata, max_distance=2.0)
+    >>> scim.tl.annotate(adata, max_error=1)
     >>> float(scim.get.selective_risk(adata, "cell_type")["coverage"].iloc[-1])
     1.0
     """

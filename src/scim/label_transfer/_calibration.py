@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from scim.label_transfer._decision import NOVEL, stated_novelty
 from scim.label_transfer._expression_view import ExpressionView, SampledCells
 from scim.label_transfer._reference import release_pages
 from scim.label_transfer._votes import Votes, count_votes
@@ -337,6 +338,8 @@ def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree:
     _, shifted, _ = curves.probabilities(held_out.votes, tree, novelty)
     known = held_out.known[:, None]
     p = np.where(known, at_distance, shifted)
+    if novelty is not None:  # novel cells get no label
+        p[stated_novelty(novel) >= NOVEL] = 0
     # The expression of a held-out study is new to the novelty curve: of known cells, that the type is known is given.
     implied = at_distance if novelty is None else at_distance / np.maximum(1 - novel, _MIN_SHARE)[:, None]
     wrong = np.where(known, 1 - np.minimum(implied, 1), ~is_right)

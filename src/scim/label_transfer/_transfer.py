@@ -290,10 +290,11 @@ class LabelTransfer:
         novelty = novelty if panel is None else stated_novelty(novelty)
         far = ~rows.any(axis=1) | (distance > max_distance)  # a row of zeros is a cell without counts
         terms[far], probabilities[far] = -1, 0
-        calibration = self.calibration if panel is None else self.calibration.with_expression or self.calibration
-        threshold = calibration.threshold(max_error)
-        if panel is not None and max_error < _MAJORITY:
-            threshold = max(threshold, _MAJORITY)
+        threshold = self.calibration.threshold(max_error)
+        if panel is not None and (further := self.calibration.with_expression) is not None:
+            # The lower of both: few held-out cells state error rates roughly, and novel cells get no label anyway.
+            threshold = min(threshold, further.threshold(max_error))
+            threshold = max(threshold, _MAJORITY) if max_error < _MAJORITY else threshold
         predicted, confidence = choose_terms(terms, probabilities, threshold, allowed)
         if panel is not None and max_error < 1:
             predicted[novelty >= NOVEL] = -1
