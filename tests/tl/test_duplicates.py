@@ -86,14 +86,14 @@ def test_skipped_duplicates_are_logged(adata, twice, caplog):
 
 
 def test_a_duplicate_has_no_second_weight(adata, twice):
-    scim.tl.annotate(adata, twice, k=5, weights="uniform", max_error=1)
+    scim.tl.annotate(adata, twice, k=5, weights="uniform", max_error=1, expression=False)
     once = adata.obsm["scim_label_shares"][:, 0]
     codes = twice.labels.codes
     ids = np.r_[np.arange(60), np.arange(120, 150)]
     near = ids[np.argsort(1 - adata.obsm["X_scim"] @ twice.embeddings(ids).T, axis=1)[:, :5]]
     expected = [np.bincount(codes[row]).max() / 5 for row in near]
     np.testing.assert_allclose(once, expected, rtol=1e-6)
-    scim.tl.annotate(adata, twice, k=5, weights="uniform", max_error=1, duplicates="keep")
+    scim.tl.annotate(adata, twice, k=5, weights="uniform", max_error=1, duplicates="keep", expression=False)
     assert (adata.obsm["scim_label_shares"][:, 0] != once).any()
 
 
