@@ -61,7 +61,6 @@ def test_means_and_shares_by_hand():
     np.testing.assert_allclose(found.share, np.mean(shares, axis=0), rtol=1e-5)
     np.testing.assert_allclose(found.mean("a"), found.means[found.labels == "a"].mean(axis=0), rtol=1e-3)
     assert np.isnan(found.mean("absent")).all()
-    assert found.n_bytes == sum(array.nbytes for array in found.to_arrays().values())
 
 
 def test_a_smaller_panel_is_scaled_to_its_share():

@@ -1,4 +1,4 @@
-"""Label transfer by embedding and expression together: evidence, calibration, prediction, files."""
+"""Label transfer by embedding and expression together: factors of votes, calibration, prediction, files."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def view(transfer):
     return ExpressionView.of(transfer.expression, transfer.reference)
 
 
-def test_evidence_by_hand():
+def test_vote_factors_by_hand():
     distances = np.array([[4.0, 2.0, np.inf], [5.0, 5000.0, np.inf]], np.float32)
     for share, power in ((1.0, 4), (0.25, 8), (0.01, 10), (0.0, 10)):
-        factors = ExpressionView.evidence(ExpressionFeatures(distances, np.zeros((2, 7)), share))
+        factors = ExpressionView.vote_factors(ExpressionFeatures(distances, np.zeros((2, 7)), share))
         # a label without expression has 1
         expected = [[(32 / 34) ** power, 1, 1], [1, (35 / 5030) ** power, 1]]
         np.testing.assert_allclose(factors, expected, rtol=1e-5)
@@ -78,7 +78,7 @@ def test_sampled_cells(view, cells):
     found = source.features(view, ids)
     expected = view.panel(GENES).features(cells[1][ids])
     np.testing.assert_array_equal(found.novelty, expected.novelty)
-    np.testing.assert_array_equal(found.factors, view.evidence(expected))
+    np.testing.assert_array_equal(found.factors, view.vote_factors(expected))
     thinned = source.features(view, ids, thinned=True)
     assert (thinned.novelty[:, 5] <= found.novelty[:, 5] + 0.5).all()
     assert np.isfinite(thinned.novelty).all()

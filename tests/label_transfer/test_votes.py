@@ -184,14 +184,14 @@ def test_equal_sums_of_thousands_of_weights_are_a_tie():
         assert votes.codes[0, 0] == order[0, 0]
 
 
-def weighed(seen, total, evidence, near=None):
-    """Labels and votes after the evidence."""
-    evidence = np.array(evidence, np.float32)
-    near = np.ones(evidence.size, np.float32) if near is None else np.array(near, np.float32)
-    room = np.zeros(len(seen) + evidence.size)
+def weighed(seen, total, factors, near=None):
+    """Labels and votes after the factors."""
+    factors = np.array(factors, np.float32)
+    near = np.ones(factors.size, np.float32) if near is None else np.array(near, np.float32)
+    room = np.zeros(len(seen) + factors.size)
     labels, votes = room.astype(np.int32), room
     labels[: len(seen)], votes[: len(seen)] = seen, total
-    n = weigh_votes(evidence, near, len(seen), labels, votes)
+    n = weigh_votes(factors, near, len(seen), labels, votes)
     return labels[:n].tolist(), votes[:n].tolist()
 
 
@@ -238,9 +238,7 @@ def with_evidence(evidence, *, weights="distance", top=3, near=1.0, names=NAMES)
     reference = replace(reference_of(X, CODES, (0,) * 5, *names), label_weights=ALIKE)
     found = neighbors([[0.1, 0.25, 0.5]], [[2, 0, 1]])
     evidence = None if evidence is None else np.array([evidence], np.float32)
-    return count_votes(
-        *found, reference, np.full((1, 3), near, np.float32), weights=weights, top=top, evidence=evidence
-    )
+    return count_votes(*found, reference, np.full((1, 3), near, np.float32), weights=weights, top=top, factors=evidence)
 
 
 def test_votes_with_evidence_by_hand():
@@ -267,7 +265,7 @@ def test_equal_evidence_changes_little_and_none_changes_nothing():
 
 def test_without_neighbours_evidence_chooses_no_label():
     reference = reference_of(X, CODES, (0,) * 5, *NAMES)
-    votes = count_votes(*neighbors([[np.inf]], [[-1]]), reference, NEAR, evidence=np.ones((1, 3), np.float32))
+    votes = count_votes(*neighbors([[np.inf]], [[-1]]), reference, NEAR, factors=np.ones((1, 3), np.float32))
     assert votes.codes.tolist() == [[-1]]
 
 

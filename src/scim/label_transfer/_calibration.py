@@ -163,9 +163,10 @@ def calibrate(
     predicted from another, every confidence is .25, and too likely to be wrong for any error rate but 1.
 
     With the counts of some reference cells, `samples`, the same is fitted with the expression of their genes. Nothing
-    is left of a held-out study or type in the means that its cells are compared with, while a model may have been
-    trained on them: the novelty curve is then of the expression alone. Where types are taken out, a term above the
-    type is drawn, and all labels of it go. Its cells count once more with some of their genes and counts.
+    is left of a held-out study or type in the means that its cells are compared with (gene space and covariance within
+    labels are of all cells), while a model may have been trained on them: this novelty curve is of the expression
+    alone. Where types are taken out, a term above the type is drawn, and all labels of it go. Its cells count once more
+    with some of their genes and counts.
     """
     random = np.random.default_rng(rng)
     cells = np.flatnonzero(reference.eligible())
@@ -197,7 +198,7 @@ def _fit(
     if held_out.known.all():
         held_out = _joined([held_out, _synthetic_novel(held_out)])
     weights = _fold_weights(held_out, novel_weight)
-    rising = None if held_out.novelty.shape[1] > 1 else False
+    rising = False if by_embedding is None else None
     known = fit_logistic(held_out.novelty, held_out.known, weights, rising=rising)
     whole = ~held_out.thinned
     held_out, weights = held_out.at(whole), weights[whole]
@@ -235,7 +236,7 @@ def _hold_out(
         present = np.bincount(codes[others], minlength=len(tree.related)) > 0
         known: Bools = np.any(tree.related[codes[queries]] & present, axis=1)
         yield from _predict_from(reference, index, queries, others, fold, known, source)
-        for code in np.unique(codes[queries]) if len(taken_out) else ():
+        for code in np.unique(codes[queries]):
             if (int(fold), int(code)) not in taken_out:
                 continue
             gone = tree.related[code]
@@ -278,10 +279,10 @@ def _predict_from(
     distances, found = index.query(X, _K, allowed=ids, distinct=True)
     release_pages(index)
     found = np.where(distances > _SAME, found, -1)  # the cell itself, published again, would be no test
-    evidence = None if source is None or view is None else source.features(view, queries)
-    factors = None if evidence is None or view is None else evidence.factors
-    votes = count_votes(distances, found, restricted, restricted.centroid_distances(X), evidence=factors)
-    novelty = novelty_feature(votes)[:, :1] if evidence is None else evidence.novelty
+    compared = None if source is None or view is None else source.features(view, queries)
+    factors = None if compared is None or view is None else compared.factors
+    votes = count_votes(distances, found, restricted, restricted.centroid_distances(X), factors=factors)
+    novelty = novelty_feature(votes)[:, :1] if compared is None else compared.novelty
     same = np.full(len(queries), fold, dtype=np.int64)
     whole = np.zeros(len(queries), dtype=np.bool_)
     yield _HeldOut(votes, reference.codes[queries], same, known, novelty, whole)
@@ -333,7 +334,7 @@ def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree:
     Cells of known types are taken to be wrong as often as their confidence implies: their predictions are more certain
     than those of a new study. Cells of novel types are wrong as measured, and no farther away in a new study.
     """
-    novelty = held_out.novelty if held_out.novelty.shape[1] > 1 else None
+    novelty = None if curves.with_expression is None else held_out.novelty
     _, at_distance, novel = curves.probabilities(held_out.votes, tree, novelty, distance_shift=1.0)
     _, shifted, _ = curves.probabilities(held_out.votes, tree, novelty)
     known = held_out.known[:, None]

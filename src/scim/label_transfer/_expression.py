@@ -168,11 +168,6 @@ class ExpressionReference:
             mean: Floats = (self.means[rows].sum(axis=0, dtype=np.float32) / n_studies).astype(np.float32)
         return mean
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the arrays that are kept."""
-        return sum(array.nbytes for array in self.to_arrays().values())
-
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return plain arrays, for a file."""
         texts = {name: getattr(self, name).astype(str) for name in ("genes", "labels", "studies")}

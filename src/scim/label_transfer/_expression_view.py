@@ -66,13 +66,13 @@ class ExpressionView:
         return self.expression.space.panel(columns, self.labels, self.n_labels)
 
     @staticmethod
-    def evidence(features: ExpressionFeatures) -> Floats:
+    def vote_factors(features: ExpressionFeatures) -> Floats:
         r"""Return the factors of the votes of labels, (n, n_labels).
 
         :math:`((30 + \min d) / (30 + d_l))^g` with the squared distances :math:`d_l`: the ratio of two t densities, so
         that a cell far from all labels, as of another platform, is not assigned by small differences of large
-        distances. :math:`g` is 4 for all genes, and grows as the root of the share of the counts that the panel lacks,
-        to 10. A label without expression has 1.
+        distances. :math:`g` is 4 over the root of the share of a typical cell's counts that the panel has, at most 10.
+        A label without expression has 1.
         """
         distances = features.distances
         least = distances.min(axis=1, keepdims=True)
@@ -82,8 +82,8 @@ class ExpressionView:
         return factors
 
 
-class Evidence(NamedTuple):
-    """What the expression of cells says."""
+class SampleFeatures(NamedTuple):
+    """Sampled cells compared with the labels."""
 
     factors: Floats  # (n, n_labels) of the votes of labels
     novelty: Doubles  # (n, 7) novelty features
@@ -98,13 +98,13 @@ class SampledCells:
         ids = [np.empty(0, dtype=np.int64), *(sample.ids for sample in self._samples)]
         self.ids: Ints = np.unique(np.concatenate(ids))
 
-    def features(self, view: ExpressionView, ids: Ints, *, thinned: bool = False) -> Evidence:
+    def features(self, view: ExpressionView, ids: Ints, *, thinned: bool = False) -> SampleFeatures:
         """Compare sampled cells, ascending, with the labels of a view; `thinned`: with some of their genes and counts.
 
         The cells of a gene panel keep 200 genes or more, and a tenth of their counts or more, drawn evenly on a
         logarithmic scale.
         """
-        out = Evidence(np.ones((len(ids), view.n_labels), dtype=np.float32), np.zeros((len(ids), 7)))
+        out = SampleFeatures(np.ones((len(ids), view.n_labels), dtype=np.float32), np.zeros((len(ids), 7)))
         for sample in self._samples:
             rows = np.flatnonzero(np.isin(sample.ids, ids))
             if not len(rows):
@@ -114,7 +114,7 @@ class SampledCells:
                 counts, genes = self._thinned(counts, genes)
             at = np.searchsorted(ids, sample.ids[rows])
             features = view.panel(genes).features(counts)
-            out.factors[at], out.novelty[at] = view.evidence(features), features.novelty
+            out.factors[at], out.novelty[at] = view.vote_factors(features), features.novelty
         return out
 
     def _thinned(

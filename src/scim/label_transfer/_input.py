@@ -94,7 +94,7 @@ def compare(
     if panel is None or expressed is None:
         return None if prior is None else np.tile(prior, (stop - start, 1)), None
     features = panel.features(expressed.rows(start, stop))
-    factors = ExpressionView.evidence(features)
+    factors = ExpressionView.vote_factors(features)
     return factors if prior is None else factors * prior, features.novelty
 
 

@@ -282,7 +282,7 @@ class LabelTransfer:
             distances, neighbours = self.index.query(chunk, min(k, len(ids)), **query)
             factors, novelty_features = compare(panel, expressed, factor, start, start + len(chunk))
             near = reference.centroid_distances(chunk)
-            votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, evidence=factors)
+            votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, factors=factors)
             probable = self.calibration.probabilities(votes, reference.tree, novelty_features)
             parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
         found = tuple(map(np.concatenate, zip(*parts, strict=True)))

@@ -46,7 +46,7 @@ def count_votes(
     *,
     weights: Weights = "balanced",
     top: int = 1,
-    evidence: Floats | None = None,
+    factors: Floats | None = None,
 ) -> Votes:
     r"""Count the labels of the neighbours of n queries: distances, ascending, and ids, -1 = none, (n, k) each.
 
@@ -58,7 +58,7 @@ def count_votes(
     over the studies :math:`s`, so that neither the number of cells of a type or of a study decides, nor a few stray
     cells of a type that lies elsewhere. `centroid_distances` are those of the reference, (n, n_labels).
 
-    With `evidence` :math:`e_l` (n, n_labels), of the expression of the genes or of a prior, the votes are
+    With `factors` :math:`e_l` (n, n_labels), of the expression of the genes or of a prior, the votes are
     :math:`(V_l / \sum_m V_m + 0.01) \, e_l`, of labels that have a neighbour or a centroid. Balanced votes of a label
     above others, as T cell above CD4 T cell, are divided among those below it in proportion to their votes, if these
     have a quarter of its votes or more.
@@ -84,7 +84,7 @@ def count_votes(
     with threads():
         rank_labels(
             labels, studies, cell_weights, centroid_distances, weights == "balanced",
-            np.empty((0, 0), dtype=np.float32) if evidence is None else evidence, tree.paths, tree.inside, tree.above,
+            np.empty((0, 0), dtype=np.float32) if factors is None else factors, tree.paths, tree.inside, tree.above,
             votes.codes, votes.shares, votes.term_share, votes.centroid_distance, votes.rival_distance, votes.n_studies,
         )  # fmt: skip
     return votes
@@ -164,7 +164,7 @@ def rank_labels(
     weights: Doubles,
     centroid_distances: Floats,
     balanced: bool,  # noqa: FBT001
-    evidence: Floats,
+    factors: Floats,
     paths: Ints32,
     inside: Bools,
     above: Bools,
@@ -178,13 +178,13 @@ def rank_labels(
     """Rank the labels of each query by votes, and measure features of the first and of the terms above it."""
     n, k = labels.shape
     for i in prange(n):
-        width = k if evidence.size == 0 else k + evidence.shape[1]
+        width = k if factors.size == 0 else k + factors.shape[1]
         seen, total = np.empty(width, np.int32), np.empty(width, np.float64)
         n_seen = sum_votes(labels[i], studies[i], weights[i], centroid_distances[i], balanced, seen, total)
         if n_seen == 0:
             continue
-        if evidence.size > 0:
-            n_seen = weigh_votes(evidence[i], centroid_distances[i], n_seen, seen, total)
+        if factors.size > 0:
+            n_seen = weigh_votes(factors[i], centroid_distances[i], n_seen, seen, total)
         if balanced:
             divide_votes(seen[:n_seen], total[:n_seen], inside)
         rank(seen[:n_seen], total[:n_seen], top_codes[i], top_shares[i])
@@ -215,21 +215,21 @@ def sum_labels(labels: Ints32, weights: Doubles, codes: Ints32, counts: Doubles,
 
 
 @njit
-def weigh_votes(evidence: Floats, centroid_distances: Floats, n_seen: int, seen: Ints32, total: Doubles) -> int:
-    """Multiply the shares of all labels by their evidence; add labels without neighbours; return their number.
+def weigh_votes(factors: Floats, centroid_distances: Floats, n_seen: int, seen: Ints32, total: Doubles) -> int:
+    """Multiply the shares of all labels by their factors; add labels without neighbours; return their number.
 
-    Labels without a centroid, at distance 2, have no eligible cells: evidence adds none of these.
+    Labels without a centroid, at distance 2, have no eligible cells: none of these is added.
     """
     everything = total[:n_seen].sum()
     for at in range(n_seen):
-        total[at] = (total[at] / everything + _LEAST_SHARE) * evidence[seen[at]]
+        total[at] = (total[at] / everything + _LEAST_SHARE) * factors[seen[at]]
     n_all = n_seen
-    for label in range(evidence.size):
-        is_new = evidence[label] > 0 and centroid_distances[label] < NO_CENTROID
+    for label in range(factors.size):
+        is_new = factors[label] > 0 and centroid_distances[label] < NO_CENTROID
         for at in range(n_seen):
             is_new = is_new and seen[at] != label
         if is_new:
-            seen[n_all], total[n_all] = label, _LEAST_SHARE * evidence[label]
+            seen[n_all], total[n_all] = label, _LEAST_SHARE * factors[label]
             n_all += 1
     return n_all
 
