@@ -16,6 +16,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BENCHMARKS / "confidence"), str(BENCHMARKS / "quality")]
 sys.path.append(str(BENCHMARKS.parent / "scripts"))
 
+import anndata as ad  # noqa: E402
 import data  # noqa: E402  (found by the path above)
 import tissue_cases  # noqa: E402
 
@@ -26,16 +27,22 @@ if TYPE_CHECKING:
 
 HELD_OUT = ("pbmc3k", "onek1k", "baron human3", "Kong 2023", "He 2020", "Wu 2021")
 """Studies, as in obs["study"], that no model of these benchmarks is trained on. Donors of the pancreas are studies."""
+FINER_LABELS = {"he2020_liver_2839": "cell_type_fine", "wu2021_breast_tnbc_1564": "cell_type_subset"}
+"""Columns of the authors' finest labels, where `author_cell_type` has broader ones."""
 
 
 def read(folder: Path | str = data.FOLDER) -> Cells:
     """Read all studies by file: counts (csr), every cell with a name that is unique among all files.
 
     obs has `label` (Cell Ontology id, missing where a cell has none), `author_cell_type`, `study`, `donor`, `tissue`,
-    `disease`, `assay`, and `common` (the term at the common level of blood). `pbmc_2chem`, which is in no training, has
-    the assays of its two chemistries.
+    `disease`, `assay`, `common` (the term at the common level of blood), and `finer_cell_type` where a file has one.
+    `pbmc_2chem`, which is in no training, has the assays of its two chemistries.
     """
-    cells = tissue_cases.read(Path(folder))
+    folder = Path(folder)
+    cells = tissue_cases.read(folder)
+    for file, column in FINER_LABELS.items():
+        finer = ad.read_h5ad(folder / "tissues" / f"{file}.h5ad", backed="r").obs[column]
+        cells[file].obs["finer_cell_type"] = finer.astype(str).to_numpy()
     chemistries = cells["pbmc_2chem"].obs
     chemistries["assay"] = chemistries["tech"].map({"V3": "10x 3' v3", "VDJ": "10x 5' v1"}).astype(str)
     chemistries["author_cell_type"] = chemistries["cell_type"].astype(str)
