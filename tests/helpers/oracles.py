@@ -136,3 +136,18 @@ def match_once(reference, reference_groups, queries, groups, eligible, tolerance
         out[i] = next(iter([*same_group, *near]), -1)
         free[out[i]] &= out[i] < 0
     return out
+
+
+def label_statistics(labels, distances):
+    """Return the hits of each label, counted and weighted by 1 / max(d, 1e-6), and the statistics of one cell."""
+    names = sorted(set(labels))
+    counts = {name: labels.count(name) for name in names}
+    sums = {
+        name: sum(1 / max(float(d), 1e-6) for x, d in zip(labels, distances, strict=True) if x == name)
+        for name in names
+    }
+    out = {"hits": counts, "hits_weighted": sums, "farthest": max(distances), "mean_distance": np.mean(distances)}
+    for suffix, votes in (("", counts), ("_weighted", sums)):
+        ranked = sorted(votes.values())[::-1]
+        out |= {f"vs2nd{suffix}": ranked[0] / sum(ranked[:2]), f"vsAll{suffix}": ranked[0] / sum(ranked)}
+    return out

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from helpers.published_label_transfer import published_label_transfer
 from helpers.references import reference_of, unit
+from scim.label_transfer._neighbour_statistics import count_labels
 from scim.label_transfer._reference import label_weights
-from scim.label_transfer._votes import count_labels, count_votes, divide_votes, weigh_votes
+from scim.label_transfer._votes import count_votes, divide_votes, weigh_votes
 
 X = unit(np.eye(5))
 NAMES = ("T cell", "B cell", "monocyte")

@@ -11,6 +11,12 @@ EMBED_PARAMS = "scim"
 LABEL = "scim_label"
 """`obs`: the annotated label; the base of the other names that `tl.annotate` writes."""
 
+NEIGHBOUR_STATISTICS = ("farthest", "mean_distance", "vs2nd", "vsAll", "vs2nd_weighted", "vsAll_weighted")
+"""`obs`, behind the name of an annotation: statistics of the neighbours; the last four as SCimilarity names them."""
+
+LABEL_HITS = ("hits", "hits_weighted")
+"""`obsm`, behind the name of an annotation: neighbours of each label, counted and weighted."""
+
 NOVEL = "scim_novel"
 """`obs`: clusters of cells that are unlike the atlas; `uns`: their nearest labels and their genes."""
 

@@ -16,6 +16,7 @@ from scim.label_transfer._expression import CountSample, ExpressionReference, sa
 from scim.label_transfer._expression_view import ExpressionView
 from scim.label_transfer._files import read_folder, write_folder
 from scim.label_transfer._input import check_groups, check_prior, check_rows, compare, distinct_rows, query_counts
+from scim.label_transfer._neighbour_statistics import NeighbourStatistics, joined, neighbour_statistics
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex
 from scim.label_transfer._tree import LabelTree
 from scim.label_transfer._votes import count_votes
@@ -59,7 +60,7 @@ class Prediction:
     """(n,) number of studies of the neighbours that have the label with most votes."""
 
     top_codes: NDArray[np.int32]
-    """(n, top) labels with most votes, as positions in `tree.labels`; -1 = no further label."""
+    """(n, top) labels with most votes, as positions in `tree.labels`; -1 = no further label. At most n_labels."""
 
     top_shares: NDArray[np.float32]
     """(n, top) their shares of the vote, 0 to 1."""
@@ -75,6 +76,9 @@ class Prediction:
 
     groups: pd.DataFrame | None = None
     """A row for each group; its columns are in :func:`scim.tl.annotate`."""
+
+    statistics: NeighbourStatistics | None = None
+    """Statistics of the neighbours, before they are weighted."""
 
     @property
     def labels(self) -> NDArray[np.object_]:
@@ -228,6 +232,7 @@ class LabelTransfer:
         counts: CountRows | sparse.csr_matrix | None = None,
         genes: NDArray[np.object_] | None = None,
         prior: NDArray[np.floating[Any]] | None = None,
+        statistics: bool = False,
     ) -> Prediction:
         """Predict labels from the nearest reference cells.
 
@@ -252,6 +257,8 @@ class LabelTransfer:
             reference, labels are predicted by the embedding alone.
         prior
             (n_labels,) factors of the votes of labels, as for a tissue, 0 or more; default: 1.
+        statistics
+            Whether to return the statistics of the neighbours too.
 
         Raises
         ------
@@ -276,13 +283,18 @@ class LabelTransfer:
         if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
         panel = None if expressed is None else self._panel(ids, expressed.genes)
-        parts = []
+        parts, counted = [], []
+        top = min(top, tree.n_labels)
         for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
             chunk = rows[start : start + _CHUNK]
             distances, neighbours = self.index.query(chunk, min(k, len(ids)), **query)
             factors, novelty_features = compare(panel, expressed, factor, start, start + len(chunk))
             near = reference.centroid_distances(chunk)
             votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, factors=factors)
+            if statistics:
+                has_counts = chunk.any(axis=1)[:, None]  # a row of zeros has no direction, so no neighbours
+                labels = np.where(has_counts & (neighbours >= 0), reference.codes[neighbours], -1)
+                counted.append(neighbour_statistics(distances, labels.astype(np.int32), tree.n_labels))
             probable = self.calibration.probabilities(votes, reference.tree, novelty_features)
             parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
         found = tuple(map(np.concatenate, zip(*parts, strict=True)))
@@ -304,7 +316,7 @@ class LabelTransfer:
             frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed, novelty)
         return Prediction(
             predicted, confidence, distance, novelty, n_studies, top_codes, top_shares, tree, threshold,
-            panel is not None, frame,
+            panel is not None, frame, joined(counted) if statistics else None,
         )  # fmt: skip
 
     def _panel(self, ids: Ints, genes: NDArray[np.object_]) -> ExpressionPanel | None:

@@ -67,7 +67,7 @@ def count_votes(
     at = np.where(found, ids, 0)
     labels = np.where(found, reference.codes[at], -1).astype(np.int32)
     studies = np.where(found, reference.studies[at], -1).astype(np.int32)
-    cell_weights = np.where(found, 1.0, 0.0) if weights == "uniform" else _distance_weights(distances, found)
+    cell_weights = np.where(found, 1.0, 0.0) if weights == "uniform" else distance_weights(distances, found)
     if weights == "balanced":
         cell_weights *= reference.label_weights[labels]
     n, width = len(labels), tree.paths.shape[1]
@@ -90,23 +90,7 @@ def count_votes(
     return votes
 
 
-def count_labels(distances: Floats, labels: Ints32) -> tuple[Ints32, Doubles, Doubles]:
-    """Count and weigh all labels of the neighbours of each query, in the order of the nearest neighbour of each.
-
-    Distances are ascending cosine distances, labels are codes, -1 = none, (n, k) each. Return codes, -1 = no more,
-    number of neighbours, and their sum of 1 / max(d, 1e-6), (n, width) each. The first of the greatest counts, or sums,
-    is the winner of the vote: of equal ones that of the nearer neighbour.
-    """
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
-    codes = np.full(labels.shape, -1, dtype=np.int32)
-    counts, sums = np.zeros(labels.shape), np.zeros(labels.shape)
-    with threads():
-        sum_labels(labels, _distance_weights(distances, labels >= 0), codes, counts, sums)
-    width = int((codes >= 0).sum(axis=1).max(initial=1))
-    return codes[:, :width], counts[:, :width], sums[:, :width]
-
-
-def _distance_weights(distances: Floats, found: Bools) -> Doubles:
+def distance_weights(distances: Floats, found: Bools) -> Doubles:
     """Return 1 / max(d, 1e-6) of the neighbours found, else 0, (n, k); in double precision, so that ties are exact."""
     near = np.maximum(np.where(found, distances, 1).astype(np.float64), CLOSEST)
     return np.where(found, 1 / near, 0.0)
@@ -201,17 +185,6 @@ def rank_labels(
                 elif not is_above[label]:
                     rival_distance[i, at] = min(rival_distance[i, at], distance)
             n_studies[i, at] = count_studies(labels[i], studies[i], is_inside)
-
-
-@njit_parallel
-def sum_labels(labels: Ints32, weights: Doubles, codes: Ints32, counts: Doubles, sums: Doubles) -> None:
-    """Write the labels of each query in the order of their nearest neighbour, and their counts and summed weights."""
-    k = labels.shape[1]
-    for i in prange(labels.shape[0]):
-        seen, none = np.empty(k, np.int32), np.empty(0, np.float32)
-        n_seen = sum_votes(labels[i], labels[i], np.ones(k), none, False, seen, counts[i])  # noqa: FBT003
-        sum_votes(labels[i], labels[i], weights[i], none, False, seen, sums[i])  # noqa: FBT003
-        codes[i, :n_seen] = seen[:n_seen]
 
 
 @njit

@@ -13,7 +13,7 @@ import pandas as pd
 
 from scim._core import check_adata, check_names, keys, progress, warn
 from scim.index import Neighbors
-from scim.label_transfer._votes import count_labels
+from scim.label_transfer._neighbour_statistics import count_labels, shares_of_best
 from scim.scimilarity._filter import match_texts
 from scim.scimilarity._genes import align_dataset
 from scim.scimilarity._search import CellSearchKNN, Numbering
@@ -247,16 +247,9 @@ def predict(
         "min_dist": distances[:, 0],
         "max_dist": np.fmax.reduce(distances, axis=1),
     }
-    stats |= _shares(counts, "") | _shares(weights, "_weighted")
+    for suffix, votes in (("", counts), ("_weighted", weights)):
+        stats[f"vs2nd{suffix}"], stats[f"vsAll{suffix}"] = shares_of_best(votes)
     return pd.Series(predicted, dtype=object), pd.DataFrame(stats)
-
-
-def _shares(votes: NDArray[np.float64], suffix: str) -> dict[str, NDArray[np.float64]]:
-    """Return best / (best + second) and best / all of the votes of each cell."""
-    two = np.partition(votes, -2, axis=1)[:, -2:] if votes.shape[1] > 1 else np.pad(votes, ((0, 0), (1, 0)))
-    second, best = two.T
-    with np.errstate(invalid="ignore"):
-        return {f"vs2nd{suffix}": best / (best + second), f"vsAll{suffix}": best / votes.sum(axis=1)}
 
 
 def _as_json(codes: NDArray[np.int32], votes: NDArray[np.float64], quoted: list[str]) -> list[str]:

@@ -10,7 +10,9 @@ from scim._core import check_adata, check_key, check_names, check_writable, keys
 from scim._core.adata import groups_of
 from scim.atlas._open import opened, origin
 from scim.label_transfer._decision import NOVEL
+from scim.label_transfer._neighbour_statistics import MOST_LABELS
 from scim.ontology import related
+from scim.tl._annotation_slots import write_annotation
 from scim.tl._expression import query_expression
 from scim.tl._inputs import primary_condition, query_embedding, query_filter, tissues
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scim._core import Duplicates, Weights
-    from scim._core.adata import Groups
     from scim._core.types import Bools, Doubles
     from scim.atlas import Atlas
     from scim.label_transfer import LabelTransfer, Prediction
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = 0.1  # weight of a label that the atlas lacks in a tissue: ten times the evidence still overrules it
 _MANY_NOVEL = 0.1  # share of the cells from which on novel ones are worth a line
+_TOP = 3
 _N_NAMED = 5  # groups that the line names
+_THOROUGH = {"probe_factor": 0.5, "rerank_factor": 16.0}  # misses 1 in 100,000 neighbours (benchmarks/NOTES.md)
 
 
 def annotate(
@@ -48,7 +51,8 @@ def annotate(
     expression: bool = True,
     max_error: float = 0.1,
     max_distance: float = 2.0,
-    top: int = 3,
+    top: int = _TOP,
+    statistics: bool = False,
     duplicates: Duplicates = "collapse",
     use_rep: str = keys.EMBEDDING,
     key_added: str = keys.LABEL,
@@ -107,7 +111,14 @@ def annotate(
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown too.
     top
-        Number of labels, with their shares of the vote, to keep for each cell.
+        Number of labels, with their shares of the vote, to keep for each cell: at most those of the atlas. Labels
+        without a neighbour have no vote, unless the expression of the genes gives them one. If more than three labels
+        are asked for and cells have fewer, a line of the log states how many cells; a larger `k` reaches more labels.
+    statistics
+        Whether to write what SCimilarity returns of each cell: the neighbours of each label, their distances, and how
+        far the best label is ahead. They are of the `k` neighbours as they are, before `weights`, the expression and
+        `tissue`, so that the label of most neighbours need not be the one that is written. The search is then as good
+        as exact, in some more time.
     duplicates
         `"collapse"`: a cell that is in the atlas several times counts once, see :func:`scim.tl.search`.
         `"keep"`: every copy counts.
@@ -150,6 +161,21 @@ def annotate(
     label most frequent among its other cells that is neither above nor below), `unknown` (share of unknown cells),
     `mixed` (whether the runner-up has a quarter of the cells or more), `novelty` (mean) and `novel` (share of novel
     cells).
+
+    With `statistics=True` also, missing for a cell without counts:
+
+    `adata.obs["scim_label_farthest"]`, `["scim_label_mean_distance"]` : float32
+        Cosine distance to the farthest of the `k` neighbours, and the mean over them; 0 to 2.
+    `adata.obs["scim_label_vs2nd"]`, `["scim_label_vsAll"]` : float32
+        With :math:`h_1 \ge h_2 \ge \dots` neighbours of each label, :math:`h_1 / (h_1 + h_2)`, .5 to 1, and
+        :math:`h_1 / \sum_i h_i`, 0 to 1, as in the package of :cite:t:`Heimberg2025`.
+    `adata.obs["scim_label_vs2nd_weighted"]`, `["scim_label_vsAll_weighted"]` : float32
+        The same of the neighbours weighted by :math:`1 / \max(d, 10^{-6})`.
+    `adata.obsm["scim_label_hits"]`, `["scim_label_hits_weighted"]` : sparse int32, float64, shape (n_obs, n_labels)
+        Number and summed weights of the neighbours of each label, in the order of `uns["scim_label"]["labels"]`; of a
+        cell with neighbours of more than 50 labels those of the 50 most frequent.
+
+    :func:`scim.get.annotation` makes a table of them.
 
     Raises
     ------
@@ -199,7 +225,8 @@ def annotate(
             counts=query,
             genes=None if query is None else query.names,
             prior=None if tissue is None else _tissue_prior(source, transfer, tissue),
-            search=_search_arguments(source, transfer, label_key, chosen, where, primary),
+            statistics=statistics,
+            search=_search_arguments(source, transfer, label_key, chosen, where, primary, exact=statistics),
         )
         provenance = origin(source)
         if query is not None and not prediction.uses_expression:
@@ -212,20 +239,22 @@ def annotate(
     params |= {"allow": _as_text(allow), "block": _as_text(block), "where": where or "", "level": _as_text(level)}
     params |= {"max_error": float(max_error), "threshold": prediction.threshold, "max_distance": float(max_distance)}
     params |= {"duplicates": duplicates, "groupby": groupby or "", "tissue": _as_text(tissue)}
-    params |= {"expression": prediction.uses_expression, "novel": NOVEL}
+    params |= {"expression": prediction.uses_expression, "novel": NOVEL, "statistics": statistics}
     adata.uns[key_added] = {"params": params, "atlas": provenance}
-    _write(adata, key_added, prediction, groups)
+    write_annotation(adata, key_added, prediction, groups)
+    _report_few_labels(prediction, top)
     n_labelled = int((prediction.terms >= 0).sum())
     logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, n_labelled, adata.n_obs)
     return adata if copy else None
 
 
 def _search_arguments(
-    atlas: Atlas, transfer: LabelTransfer, label_key: str, chosen: Bools | None, *conditions: str | None
+    atlas: Atlas, transfer: LabelTransfer, label_key: str, chosen: Bools | None, *conditions: str | None, exact: bool
 ) -> dict[str, Any]:
     """Return arguments of the index query: a filter that passes the eligible cells, where it can be written."""
-    # A few neighbours of fifty do not change the label.
-    search: dict[str, Any] = {"recall": 0.9} if atlas.index.kind == "ivf" else {}
+    search: dict[str, Any] = {}
+    if atlas.index.kind == "ivf":
+        search |= _THOROUGH if exact else {"recall": 0.9}  # a few neighbours of fifty do not change the label
     labels = transfer.labels
     if chosen is not None:
         # A filter cannot quote some names, and reads "a || b" as each of the parts.
@@ -272,22 +301,19 @@ def _novel_line(prediction: Prediction, groupby: str | None, covered: list[str])
     return f"{line}. The atlas covers: {', '.join(covered)}." if covered else f"{line}."
 
 
-def _write(adata: AnnData, key: str, prediction: Prediction, groups: Groups | None) -> None:
-    """Write the labels of cells, the frame of groups, and the label of its group to each cell."""
-    tree = prediction.tree
-    adata.uns[key] |= {"labels": tree.labels.astype(str), "label_ids": tree.label_ids.astype(str)}
-    adata.obs[key], adata.obs[f"{key}_id"] = tree.as_categories(prediction.terms)
-    adata.obs[f"{key}_confidence"] = prediction.confidence
-    adata.obs[f"{key}_novelty"] = prediction.novelty
-    adata.obs[f"{key}_distance"] = prediction.distance
-    adata.obs[f"{key}_studies"] = prediction.n_studies
-    adata.obsm[f"{key}_codes"] = prediction.top_codes
-    adata.obsm[f"{key}_shares"] = prediction.top_shares
-    if groups is not None and prediction.groups is not None:
-        adata.uns[key]["groups"] = prediction.groups
-        label, confidence = prediction.groups["label"].array, prediction.groups["confidence"].to_numpy()
-        adata.obs[f"{key}_group"] = label.take(groups.codes, allow_fill=True)
-        adata.obs[f"{key}_group_confidence"] = np.where(groups.codes >= 0, confidence[groups.codes], np.float32(np.nan))
+def _report_few_labels(prediction: Prediction, top: int) -> None:
+    """Log the number of cells with votes for fewer than `top` labels, and of those with hits that were left out."""
+    found = prediction.top_codes >= 0
+    n_labels = found.sum(axis=1)
+    few = (n_labels > 0) & (n_labels < top)
+    if top > _TOP and few.any():
+        has = f"fewer than top={top} labels have votes, {np.median(n_labels[few]):.0f} in the median"
+        more = f"the atlas has {prediction.tree.n_labels}; a larger k reaches more of them"
+        logger.info("of %d of %d cells %s: %s", int(few.sum()), len(few), has, more)
+    if prediction.statistics is not None:
+        n_full = int((np.diff(prediction.statistics.hits.indptr) >= MOST_LABELS).sum())
+        if n_full:
+            logger.info("%d cells: hits of at most the %d most frequent labels are kept", n_full, MOST_LABELS)
 
 
 def _as_text(choice: Level) -> str:
