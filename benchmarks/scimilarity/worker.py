@@ -65,7 +65,7 @@ def scim_job(job: str, folder: str, query: ad.AnnData) -> Callable[[], object]:
     def search() -> object:
         cells = state.copy()
         scim.tl.search(cells, atlas, groupby="used_in_query", k=HITS, where="in_cellsearch")
-        return scim.get.hits(cells, atlas=atlas)
+        return scim.get.hits(cells, only_similar=False, atlas=atlas)
 
     atlas.index, atlas.label_transfer()
     state = query[query.obs["used_in_query"] == 1].copy()

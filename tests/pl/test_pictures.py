@@ -70,14 +70,14 @@ def test_hits_show_distance_and_agreement(drawn):
     figure = scim.pl.hits(drawn, by="label")
     distance, share = (ax.collections[-1].get_array() for ax in figure.axes[:2])
     np.testing.assert_allclose(distance, np.median(drawn.obsm["scim_search_distances"], axis=1), rtol=1e-6)
-    hits = scim.get.hits(drawn, ["label"]).fillna("missing")
+    hits = scim.get.hits(drawn, ["label"], only_similar=False).fillna("missing")
     expected = [rows["label"].value_counts().iloc[0] / 6 for _, rows in hits.groupby("query", sort=False)]
     np.testing.assert_allclose(share, expected)
 
 
 def test_hits_of_one_value(drawn):
     figure = scim.pl.hits(drawn, by="study", value="two")
-    hits = scim.get.hits(drawn, ["study"])
+    hits = scim.get.hits(drawn, ["study"], only_similar=False)
     expected = (hits["study"] == "two").groupby(hits["query"], sort=False).mean()
     np.testing.assert_allclose(figure.axes[1].collections[-1].get_array(), expected)
 

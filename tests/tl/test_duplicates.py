@@ -108,12 +108,12 @@ def test_far_cells_are_left_out(adata, twice, limit):
         assert (inside == (expected[row] <= limit))[clear[row]].all()
     np.testing.assert_array_equal(np.isinf(distances), ids < 0)
     assert adata.uns["scim_search"]["params"]["max_distance"] == limit
-    assert len(scim.get.hits(adata, [], atlas=twice)) == (ids >= 0).sum()
+    assert len(scim.get.hits(adata, [], atlas=twice, only_similar=False)) == (ids >= 0).sum()
 
 
 def test_an_open_atlas_stays_open(adata, twice, atlas_path):
     scim.tl.search(adata, twice, k=2)
-    assert len(scim.get.hits(adata, atlas=twice)) == 90
+    assert len(scim.get.hits(adata, atlas=twice, only_similar=False)) == 90
     assert twice.obs([0]).shape[0] == 1
     with scim.atlas.open(atlas_path) as other, pytest.raises(ValueError, match=r"pass atlas="):
         scim.get.hits(adata, atlas=other)

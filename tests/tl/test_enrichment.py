@@ -52,7 +52,7 @@ def cells(atlas):
 def counted(adata, atlas, by, where=None):
     """Counts of samples, hits and cells for each query and value."""
     background = atlas.obs(where=where, columns=[by, "study", "sample"]).dropna()
-    hits = scim.get.hits(adata, [by], atlas=atlas)
+    hits = scim.get.hits(adata, [by], only_similar=False, atlas=atlas)
     rows = {}
     for query in adata.uns["scim_search"]["groups"]:
         found = hits[hits["query"] == query]

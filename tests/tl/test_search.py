@@ -46,7 +46,7 @@ def test_fewer_cells_than_k_pass(adata, atlas):
     assert (np.sort(ids[:, :3], axis=1) == passing).all()
     assert (ids[:, 3:] == -1).all()
     assert np.isinf(adata.obsm["scim_search_distances"][:, 3:]).all()
-    assert len(scim.get.hits(adata)) == 3 * adata.n_obs
+    assert len(scim.get.hits(adata, only_similar=False)) == 3 * adata.n_obs
 
 
 def test_groups_by_summed_counts(adata, atlas):
@@ -93,8 +93,8 @@ def test_cells_without_a_group_are_left_out(adata, atlas):
 
 def test_hits_join_the_columns_of_the_atlas(adata, atlas):
     scim.tl.search(adata, atlas, k=3)
-    hits = scim.get.hits(adata, ["label", "tissue"])
-    assert hits.columns.tolist() == ["query", "rank", "id", "distance", "label", "tissue"]
+    hits = scim.get.hits(adata, ["label", "tissue"], only_similar=False)
+    assert hits.columns.tolist() == ["query", "rank", "id", "distance", "similar", "label", "tissue"]
     assert len(hits) == 3 * adata.n_obs
     row = hits.iloc[4]
     assert (row["query"], row["rank"]) == (adata.obs_names[1], 2)
@@ -105,15 +105,18 @@ def test_hits_join_the_columns_of_the_atlas(adata, atlas):
 def test_hits_follow_a_slice(adata, atlas):
     scim.tl.search(adata, atlas, k=2)
     part = adata[[20, 4]].copy()
-    assert scim.get.hits(part, [])["query"].tolist() == [part.obs_names[0]] * 2 + [part.obs_names[1]] * 2
+    assert (
+        scim.get.hits(part, [], only_similar=False)["query"].tolist()
+        == [part.obs_names[0]] * 2 + [part.obs_names[1]] * 2
+    )
 
 
 def test_composition_adds_up(adata, atlas):
     scim.tl.search(adata, atlas, groupby="cell_type", k=10)
-    by_query = scim.get.composition(adata, ["query", "tissue"])
+    by_query = scim.get.composition(adata, ["query", "tissue"], only_similar=False)
     assert by_query.groupby("query")["n_hits"].sum().tolist() == [10, 10, 10]
     np.testing.assert_allclose(by_query.groupby("query")["share"].sum(), 1)
-    overall = scim.get.composition(adata, "note")
+    overall = scim.get.composition(adata, "note", only_similar=False)
     assert overall["n_hits"].sum() == 30
     assert "missing" in overall["note"].tolist()
 
@@ -126,7 +129,7 @@ def test_a_moved_atlas_can_be_named(adata, atlas_path, tmp_path):
     shutil.rmtree(moved)
     with pytest.raises(FileNotFoundError, match="No atlas at"):
         scim.get.hits(adata)
-    assert len(scim.get.hits(adata, atlas=atlas_path)) == 2 * adata.n_obs
+    assert len(scim.get.hits(adata, atlas=atlas_path, only_similar=False)) == 2 * adata.n_obs
 
 
 def test_hits_of_the_packaged_atlas_name_no_path(tmp_path):
@@ -135,7 +138,7 @@ def test_hits_of_the_packaged_atlas_name_no_path(tmp_path):
         scim.tl.embed(cells, scim.atlas.PACKAGED)
     scim.tl.search(cells, scim.atlas.PACKAGED, k=2)
     assert cells.uns["scim_search"]["atlas"]["path"] == "packaged"
-    assert scim.get.hits(cells)["study"].notna().all()
+    assert scim.get.hits(cells, only_similar=False)["study"].notna().all()
 
 
 def test_copy_leaves_the_input_unchanged(adata, atlas):
@@ -143,4 +146,4 @@ def test_copy_leaves_the_input_unchanged(adata, atlas):
     assert "found" in other.uns
     assert {"found_ids", "found_distances"} <= set(other.obsm)
     assert "found" not in adata.uns
-    assert len(scim.get.hits(other, key="found")) == 2 * adata.n_obs
+    assert len(scim.get.hits(other, key="found", only_similar=False)) == 2 * adata.n_obs

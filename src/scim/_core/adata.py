@@ -48,6 +48,7 @@ class SearchResult(NamedTuple):
     queries: NDArray[np.object_]  # (n_queries,): names of cells or groups
     ids: NDArray[np.int64]  # (n_queries, k): `soma_joinid` of the hits; -1 = none
     distances: NDArray[np.float32]  # (n_queries, k): ascending; inf = none
+    similar: NDArray[np.bool_]  # (n_queries, k): whether the hit is like its query, not only the nearest that is left
     record: dict[str, Any]  # the entry of uns: parameters and atlas
 
 
@@ -58,9 +59,14 @@ def search_result(adata: AnnData, key: str) -> SearchResult:
         msg = f"uns[{key!r}] holds no search; run scim.tl.search(adata, ...) first. Present: {sorted(adata.uns)}."
         raise KeyError(msg)
     if "groups" in record:
-        return SearchResult(np.asarray(record["groups"], dtype=object), record["ids"], record["distances"], record)
-    ids, distances = (np.asarray(adata.obsm[record[name]]) for name in ("ids_key", "distances_key"))
-    return SearchResult(adata.obs_names.to_numpy(dtype=object), ids, distances, record)
+        queries = np.asarray(record["groups"], dtype=object)
+        ids, distances, similar = record["ids"], record["distances"], record.get("similar")
+    else:
+        queries = adata.obs_names.to_numpy(dtype=object)
+        ids, distances = (np.asarray(adata.obsm[record[name]]) for name in ("ids_key", "distances_key"))
+        similar = adata.obsm[record["similar_key"]] if "similar_key" in record else None
+    found = ids >= 0  # a search of an earlier version has no marks: each of its hits counts as similar
+    return SearchResult(queries, ids, distances, found if similar is None else found & np.asarray(similar), record)
 
 
 def annotation_record(adata: AnnData, key: str, call: str = "scim.tl.annotate(adata)") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim._core import check_adata, keys
+from scim._core import check_adata, keys, logger
 from scim._core.adata import search_result
 from scim.atlas._open import opened_again
 
@@ -24,6 +24,7 @@ def hits(
     adata: AnnData,
     columns: Sequence[str] | None = None,
     *,
+    only_similar: bool = True,
     atlas: Atlas | str | os.PathLike[str] | None = None,
     key: str = keys.SEARCH,
 ) -> pd.DataFrame:
@@ -35,6 +36,9 @@ def hits(
         Cells searched by :func:`scim.tl.search`, and its `key_added`.
     columns
         Columns of the atlas. Default: all.
+    only_similar
+        Whether to leave out hits that are not like their query, but only the nearest that the filter left;
+        :func:`scim.tl.search` says how hits are judged. How many were left out is logged.
     atlas
         The atlas, open or by its present path. Default: the path at which it was searched.
 
@@ -50,6 +54,8 @@ def hits(
         `soma_joinid` in the atlas.
     `distance` : float32
         Cosine distance, 0 to 2.
+    `similar` : bool
+        Whether the hit is like its query; true throughout with `only_similar`.
     and the columns of the atlas.
 
     Raises
@@ -66,25 +72,36 @@ def hits(
     >>> scim.tl.embed(adata)
     >>> scim.tl.search(adata, groupby="cell_type", k=3)
     >>> scim.get.hits(adata, ["label"]).columns.tolist()
-    ['query', 'rank', 'id', 'distance', 'label']
+    ['query', 'rank', 'id', 'distance', 'similar', 'label']
     """
     check_adata(adata)
-    queries, ids, distances, record = search_result(adata, key)
-    query, rank = np.nonzero(ids >= 0)
-    columns_of_hits = {"query": queries[query], "rank": rank + 1}
-    frame = pd.DataFrame(columns_of_hits | {"id": ids[query, rank], "distance": distances[query, rank]})
+    result = search_result(adata, key)
+    chosen = result.similar if only_similar else result.ids >= 0
+    if only_similar:
+        _log_left_out(int((result.ids >= 0).sum()), int(chosen.sum()), key)
+    query, rank = np.nonzero(chosen)
+    columns_of_hits = {"query": result.queries[query], "rank": rank + 1, "id": result.ids[query, rank]}
+    columns_of_hits |= {"distance": result.distances[query, rank], "similar": result.similar[query, rank]}
+    frame = pd.DataFrame(columns_of_hits)
     unique, inverse = np.unique(frame["id"].to_numpy(), return_inverse=True)
-    with opened_again(record["atlas"], atlas) as source:
+    with opened_again(result.record["atlas"], atlas) as source:
         rows = source.obs(unique, columns=columns)
     clash = {name: f"atlas_{name}" for name in rows.columns if name in frame}
     rows = rows.rename(columns=clash).take(inverse).set_axis(frame.index)
     return pd.concat([frame, rows], axis=1)
 
 
+def _log_left_out(n_hits: int, n_similar: int, key: str) -> None:
+    if n_similar < n_hits:
+        message = "%d of %d hits of uns[%r] are not like their query and are left out; only_similar=False keeps them"
+        logger.info(message, n_hits - n_similar, n_hits, key)
+
+
 def composition(
     adata: AnnData,
     by: str | Sequence[str],
     *,
+    only_similar: bool = True,
     atlas: Atlas | str | os.PathLike[str] | None = None,
     key: str = keys.SEARCH,
 ) -> pd.DataFrame:
@@ -96,14 +113,14 @@ def composition(
         Cells searched by :func:`scim.tl.search`, and its `key_added`.
     by
         Columns of the atlas, or `"query"`. Missing values are counted as `"missing"`.
-    atlas
+    only_similar, atlas
         As in :func:`scim.get.hits`.
 
     Returns
     -------
-    Frame with a row for each combination that occurs, most hits first:
-    the columns of `by`, `n_hits` : int, `share` : float (of all hits, 0 to 1; of the hits of the query, when `by`
-    has `"query"`).
+    Frame with a row for each combination that occurs, most hits first, without rows where no hit is left: the columns
+    of `by`, `n_hits` : int, `share` : float (of the hits that are counted, 0 to 1; of those of the query, when `by`
+    has `"query"`), and `median_distance` : float32 (cosine distance of these hits to their query, 0 to 2).
 
     Raises
     ------
@@ -120,9 +137,11 @@ def composition(
     1.0
     """
     names = [by] if isinstance(by, str) else list(by)
-    frame = hits(adata, [name for name in names if name != "query"], atlas=atlas, key=key)
-    values = frame[names].astype(object).fillna("missing")
-    counted = values.value_counts(sort=False).rename("n_hits").reset_index()
+    columns = [name for name in names if name != "query"]
+    frame = hits(adata, columns, only_similar=only_similar, atlas=atlas, key=key)
+    values = frame[names].astype(object).fillna("missing").assign(distance_to_query=frame["distance"])
+    distances = values.groupby(names, sort=False)["distance_to_query"]
+    counted = distances.agg(n_hits="size", median_distance="median").reset_index()
     total = counted.groupby("query")["n_hits"].transform("sum") if "query" in names else counted["n_hits"].sum()
-    counted["share"] = counted["n_hits"] / total
+    counted.insert(len(names) + 1, "share", counted["n_hits"] / total)
     return counted.sort_values(["n_hits", *names], ascending=[False] + [True] * len(names), ignore_index=True)

@@ -22,12 +22,13 @@ from scim.atlas._open import opened, origin
 from scim.index import Neighbors
 from scim.tl._group_queries import coherence, default_centroid, group_queries
 from scim.tl._inputs import primary_condition, query_embedding, query_filter
+from scim.tl._similar_hits import similar_hits
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from scim._core import Centroid
-    from scim._core.types import Floats
+    from scim._core.types import Bools, Floats
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
 
@@ -139,34 +140,35 @@ def search(
             msg = f"No cell of the atlas passes where={where!r}" + (f" and {primary}." if primary else ".")
             raise ValueError(msg)
         coherences = None if groups is None else coherence(cells, groups, X, source, **query_arguments)
+        similar = similar_hits(neighbors, source)
         provenance = origin(source)
     if max_distance is not None:
         far = neighbors.distances > max_distance
         distances = np.where(far, np.float32(np.inf), neighbors.distances)
-        neighbors = Neighbors(distances, np.where(far, -1, neighbors.ids))
+        neighbors, similar = Neighbors(distances, np.where(far, -1, neighbors.ids)), similar & ~far
     params: dict[str, Any] = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
     params |= {"max_distance": 2.0 if max_distance is None else float(max_distance), "duplicates": duplicates}
     params |= {"primary_only": primary is not None} | ({} if groups is None else {"centroid": centroid})
 
     adata = adata.copy() if copy else adata
     adata.uns[key_added] = {"params": params, "atlas": provenance}
-    _write_hits(adata, key_added, neighbors, groups, coherences)
+    _write_hits(adata, key_added, neighbors, similar, groups, coherences)
     kept = "all cells" if duplicates == "keep" else "primary cells, equal ones once" if primary else "equal cells once"
-    n_hits, n_queries = int((neighbors.ids >= 0).sum()), len(neighbors.ids)
-    logger.info("wrote uns[%r]: %d hits, up to %d for each of %d queries (%s)", key_added, n_hits, k, n_queries, kept)
+    n_hits, n_similar, n_queries = int((neighbors.ids >= 0).sum()), int(similar.sum()), len(neighbors.ids)
+    message = "wrote uns[%r]: %d hits, up to %d for each of %d queries (%s); %d of them are like their query"
+    logger.info(message, key_added, n_hits, k, n_queries, kept, n_similar)
     return adata if copy else None
 
 
 def _write_hits(
-    adata: AnnData, key: str, neighbors: Neighbors, groups: Groups | None, coherences: Floats | None
+    adata: AnnData, key: str, neighbors: Neighbors, similar: Bools, groups: Groups | None, coherences: Floats | None
 ) -> None:
     """Write the hits of cells to obsm and of groups to uns, and remove those of an earlier search for cells."""
-    ids_key, distances_key = f"{key}_ids", f"{key}_distances"
-    if groups is None:
-        adata.uns[key] |= {"ids_key": ids_key, "distances_key": distances_key}
-        adata.obsm[ids_key], adata.obsm[distances_key] = neighbors.ids, neighbors.distances
-        return
-    for name in (ids_key, distances_key):
-        adata.obsm.pop(name, None)
-    hits = {"ids": neighbors.ids, "distances": neighbors.distances, "coherence": coherences}
-    adata.uns[key] |= {"groups": groups.names.astype(str), **hits}
+    hits = {"ids": neighbors.ids, "distances": neighbors.distances, "similar": similar}
+    for name, values in hits.items():
+        adata.obsm.pop(f"{key}_{name}", None)
+        if groups is None:
+            adata.uns[key][f"{name}_key"] = f"{key}_{name}"
+            adata.obsm[f"{key}_{name}"] = values
+    if groups is not None:
+        adata.uns[key] |= {"groups": groups.names.astype(str), **hits, "coherence": coherences}
