@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(BENCHMARKS / "confidence"), str(BENCHMARKS / "quality")]
+sys.path += [str(BENCHMARKS / "confidence"), str(BENCHMARKS / "quality")]
 sys.path.append(str(BENCHMARKS.parent / "scripts"))
 
 import anndata as ad  # noqa: E402
@@ -35,20 +35,21 @@ def read(folder: Path | str = data.FOLDER) -> Cells:
     """Read all studies by file: counts (csr), every cell with a name that is unique among all files.
 
     obs has `label` (Cell Ontology id, missing where a cell has none), `author_cell_type`, `study`, `donor`, `tissue`,
-    `disease`, `assay`, `common` (the term at the common level of blood), and `finer_cell_type` where a file has one.
+    `disease`, `assay`, `common` (the term at the common level of blood), and `finer_cell_type`, empty without one.
     `pbmc_2chem`, which is in no training, has the assays of its two chemistries.
     """
     folder = Path(folder)
     cells = tissue_cases.read(folder)
-    for file, column in FINER_LABELS.items():
-        finer = ad.read_h5ad(folder / "tissues" / f"{file}.h5ad", backed="r").obs[column]
-        cells[file].obs["finer_cell_type"] = finer.astype(str).to_numpy()
     chemistries = cells["pbmc_2chem"].obs
     chemistries["assay"] = chemistries["tech"].map({"V3": "10x 3' v3", "VDJ": "10x 5' v1"}).astype(str)
     chemistries["author_cell_type"] = chemistries["cell_type"].astype(str)
     chemistries[["donor", "disease"]] = "unknown", "normal"
     for file, adata in cells.items():
         adata.obs_names = file + " " + adata.obs_names
+        adata.obs["finer_cell_type"] = ""
+        if (column := FINER_LABELS.get(file)) is not None:
+            finer = ad.read_h5ad(folder / "tissues" / f"{file}.h5ad", backed="r").obs[column]
+            adata.obs["finer_cell_type"] = finer.astype(str).to_numpy()
     return cells
 
 

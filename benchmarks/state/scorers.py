@@ -1,0 +1,138 @@
+"""The methods, and their scores of all cells for all states, cached on disk: FOLDER/scores/METHOD.npz.
+
+    scim, scim (mean embedding)        tl.score_similarity, of summed counts and of the mean of embeddings
+    paper's recipe                     the same with a model of that recipe
+    score_genes, AUCell, UCell         signature of fifty genes
+    PCA, Harmony                       of all files, genes that a file has not are zero
+    PCA (shared genes), Harmony (...)  of the files of the whole transcriptome
+    others                             latent spaces that were made elsewhere: npz of X and ids, `file cell`
+
+Latent spaces are compared with the centroid of a state, and with the mean of its ten nearest cells.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anndata as ad
+import latent_scores
+import numpy as np
+import scim_scores
+import signature_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from numpy.typing import NDArray
+    from tissue_cases import Cells
+
+    Scores = dict[str, NDArray[np.float32]]
+
+PEERS = Path(__file__).with_name("peer_scores.py")
+NEAREST = ", nearest cells"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the methods read."""
+
+    cells: Cells
+    obs: pd.DataFrame
+    folder: Path
+    models: dict[str, Path]
+    """Models by method."""
+    latents: dict[str, Path]
+    """Latent spaces by method."""
+    python: str | None
+    """Interpreter of the peers; without one, they are left out."""
+
+    @functools.cached_property
+    def lognormalised(self) -> Cells:
+        """Log-normalised cells with Ensembl ids as names of the genes."""
+        return signature_scores.lognormalised(self.cells)
+
+    @functools.cached_property
+    def signatures(self) -> dict[str, list[str]]:
+        """Genes of each state."""
+        return signature_scores.signatures(self.lognormalised)
+
+
+def all_scores(inputs: Inputs) -> dict[str, Scores]:
+    """Return the scores of all methods, by name of method and state."""
+    jobs: dict[str, Callable[[], Scores]] = {}
+    for name, model in inputs.models.items():
+        jobs[name] = functools.partial(_of_model, inputs, name, model, "counts")
+        jobs[f"{name} (mean embedding)"] = functools.partial(_of_model, inputs, name, model, "embedding")
+    jobs["score_genes"] = lambda: signature_scores.score_genes(inputs.lognormalised, inputs.signatures)
+    if inputs.python is not None:
+        jobs |= {name: functools.partial(_of_ranks, inputs, name) for name in ("AUCell", "UCell")}
+    for name, latent in _latents(inputs).items():
+        jobs[name] = functools.partial(_of_latent, inputs, latent, nearest=False)
+        jobs[name + NEAREST] = functools.partial(_of_latent, inputs, latent, nearest=True)
+    return {name: _cached(inputs.folder / "scores" / f"{name}.npz", job) for name, job in jobs.items()}
+
+
+def _cached(path: Path, job: Callable[[], Scores]) -> Scores:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scores = job()
+        draft = path.with_suffix(".draft.npz")
+        np.savez(draft, **scores)
+        draft.rename(path)
+    with np.load(path) as stored:
+        return dict(stored)
+
+
+def _of_model(inputs: Inputs, name: str, model: Path, centroid: str) -> Scores:
+    with scim_scores.atlas_of(inputs.cells, model, inputs.folder / "atlases" / f"{name}.scim") as atlas:
+        return scim_scores.score(inputs.cells, atlas, centroid)
+
+
+def _of_ranks(inputs: Inputs, method: str) -> Scores:
+    """Run the peers file by file, and return the scores of AUCell or UCell."""
+    folder = inputs.folder / "ranks"
+    folder.mkdir(parents=True, exist_ok=True)
+    genes = folder / "signatures.json"
+    genes.write_text(json.dumps(inputs.signatures), encoding="utf-8")
+    parts = []
+    for file, adata in inputs.lognormalised.items():
+        given, out = folder / f"{file}.h5ad", folder / f"{file}.npz"
+        if not out.exists():
+            ad.AnnData(adata.X, var=adata.var[[]]).write_h5ad(given)
+            _run_peer(inputs, "signature", given, genes, out)
+        with np.load(out) as found:
+            absent = np.full(adata.n_obs, np.nan, dtype=np.float32)
+            parts.append({name: found.get(f"{method.lower()} {name}", absent) for name in inputs.signatures})
+    return {name: np.concatenate([part[name] for part in parts]) for name in inputs.signatures}
+
+
+def _of_latent(inputs: Inputs, latent: Path, *, nearest: bool) -> Scores:
+    with np.load(latent, allow_pickle=False) as found:
+        return latent_scores.score(found["X"], found["ids"].astype(str), inputs.obs, nearest=nearest)
+
+
+def _latents(inputs: Inputs) -> dict[str, Path]:
+    """Return the files of the latent spaces by method; components, and these by Harmony, are made unless there."""
+    found = {}
+    for note, panels in (("", True), (" (shared genes)", False)):
+        pca = inputs.folder / f"PCA{note}.npz"
+        if not pca.exists():
+            X, ids = latent_scores.pca(inputs.lognormalised, panels=panels)
+            np.savez(pca, X=X, ids=ids, study=inputs.obs["study"].reindex(ids).to_numpy(dtype=str))
+        found[f"PCA{note}"] = pca
+        harmony = inputs.folder / f"Harmony{note}.npz"
+        if inputs.python is not None and not harmony.exists():
+            _run_peer(inputs, "harmony", pca, harmony)
+        if harmony.exists():
+            found[f"Harmony{note}"] = harmony
+    return found | inputs.latents
+
+
+def _run_peer(inputs: Inputs, *arguments: str | Path) -> None:
+    subprocess.run([str(inputs.python), str(PEERS), *map(str, arguments)], check=True)
