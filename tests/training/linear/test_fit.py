@@ -116,6 +116,12 @@ def test_studies_reach_the_methods_that_use_them(iris, monkeypatch):
     np.testing.assert_array_equal(seen[0], studies)
 
 
+def test_the_weight_of_the_push_reaches_lmnn(iris):
+    options = {"latent_dim": 2, "random": np.random.default_rng(0)}
+    maps = [fit_linear("lmnn", cut(*iris), **options | {"push_weight": push}) for push in (0.1, 0.9)]
+    assert not np.allclose(maps[0].weight, maps[1].weight)
+
+
 @pytest.mark.parametrize("method", [lmnn, nca])
 def test_a_map_can_be_held_at_its_start(method, iris):
     Z, labels = iris[0] - iris[0].mean(0), iris[1]

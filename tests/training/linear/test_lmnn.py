@@ -11,7 +11,7 @@ from scim.training.linear import _pairwise
 from scim.training.linear._pairwise import lmnn, lmnn_loss, targets
 
 
-def brute_force(L, Z, labels, near, studies):
+def brute_force(L, Z, labels, near, studies, push=0.5):
     """Compute the loss by its definition, in loops."""
     Y, total, n = Z @ L.T, 0.0, 0
     for i in range(len(Z)):
@@ -20,10 +20,10 @@ def brute_force(L, Z, labels, near, studies):
         for j in near[i][near[i] >= 0]:
             d = ((Y[i] - Y[j]) ** 2).sum()
             n += 1
-            total += d
+            total += (1 - push) * d
             for other in others:
-                total += max(0.0, 1 + d - ((Y[i] - Y[other]) ** 2).sum())
-    return total / 2 / n
+                total += push * max(0.0, 1 + d - ((Y[i] - Y[other]) ** 2).sum())
+    return total / n
 
 
 def some_cells(n=40, seed=0):
@@ -46,6 +46,24 @@ def test_four_cells_by_hand():
     assert value == pytest.approx((1 + 1) / 2)
     # Along y: pull 1, and 1 more for the broken margin, each 2; along x: the impostor, -2; all halved.
     np.testing.assert_allclose(gradient, np.diag([-1.0, 2.0]), atol=1e-12)
+
+
+@pytest.mark.parametrize("push", [0.0, 0.2, 1.0])
+def test_the_weight_of_the_push_by_hand(push):
+    """The four cells above: each has a pull of 1 and impostors that break the margin by 1."""
+    Z, labels = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 0, 1, 1])
+    near = targets(Z, labels, labels * 0, 1)
+    value, gradient = lmnn_loss(np.eye(2), Z, labels, near, labels * 0, push=push)
+    assert value == pytest.approx((1 - push) * 1 + push * 1)
+    # Along y: the pull, 2, and the target of the broken margin, 2; along x: its impostor, -2.
+    np.testing.assert_allclose(gradient, np.diag([-2 * push, 2 * (1 - push) + 2 * push]), atol=1e-12)
+
+
+def test_without_a_push_the_targets_coincide():
+    Z, labels = some_cells()
+    start = np.eye(2, 4)
+    pulled, default = (lmnn(Z, labels, start, push=push) for push in (0.0, 0.5))
+    assert np.abs(pulled).max() < 1e-3 < np.abs(default).max()
 
 
 def test_targets_are_the_nearest_of_the_label_and_may_be_few():
@@ -87,7 +105,8 @@ def test_the_loss_is_that_of_loops(k, monkeypatch):
         assert value == pytest.approx(brute_force(L, Z, labels, near, studies))
 
 
-def test_the_gradient_is_that_of_finite_differences():
+@pytest.mark.parametrize("push", [0.5, 0.8])
+def test_the_gradient_is_that_of_finite_differences(push):
     Z, labels = some_cells()
     studies = np.where(labels == 2, 1, np.arange(len(Z)) % 2)
     near, L = targets(Z, labels, studies, 3), np.random.default_rng(1).normal(size=(2, 4))
@@ -95,9 +114,9 @@ def test_the_gradient_is_that_of_finite_differences():
     for place in np.ndindex(2, 4):
         change = np.zeros((2, 4))
         change[place] = step
-        ends = [brute_force(L + sign * change, Z, labels, near, studies) for sign in (1, -1)]
+        ends = [brute_force(L + sign * change, Z, labels, near, studies, push) for sign in (1, -1)]
         expected[place] = (ends[0] - ends[1]) / 2 / step
-    np.testing.assert_allclose(lmnn_loss(L, Z, labels, near, studies)[1], expected, atol=1e-6)
+    np.testing.assert_allclose(lmnn_loss(L, Z, labels, near, studies, push=push)[1], expected, atol=1e-6)
 
 
 def test_the_loss_never_rises():

@@ -12,7 +12,14 @@ from scipy.special import logsumexp
 
 from scim.training.losses import Relations
 from scim.training.losses import relations as labels_relations
-from scim.training.losses._labelled import ContrastiveLoss, NCALoss, PrototypeLoss, SupConLoss, prototype_loss
+from scim.training.losses._labelled import (
+    ArcFaceLoss,
+    ContrastiveLoss,
+    NCALoss,
+    PrototypeLoss,
+    SupConLoss,
+    prototype_loss,
+)
 
 N, N_LABELS, MARGIN, TEMPERATURE = 30, 4, 0.9, 0.2
 
@@ -50,9 +57,19 @@ def loss_of(objective, X, labels, studies):
     return objective([torch.from_numpy(X).float()], *given, torch.Generator().manual_seed(0)).item()
 
 
-def contrastive(X, positives, negatives):
+def pair_losses(X, positives, negatives):
     near = [np.sum((X[a] - X[b]) ** 2) / 2 for a in range(N) for b in positives[a]]
     far = [max(0, MARGIN - np.linalg.norm(X[a] - X[b])) ** 2 / 2 for a in range(N) for b in negatives[a]]
+    return near, far
+
+
+def contrastive(*cells):
+    near, far = pair_losses(*cells)
+    return np.mean(near + far)
+
+
+def contrastive_of_active(*cells):
+    near, far = pair_losses(*cells)
     return np.mean(near) + np.mean([loss for loss in far if loss > 0])
 
 
@@ -72,6 +89,7 @@ def supcon(X, positives, negatives):
 
 OBJECTIVES = {
     contrastive: ContrastiveLoss(RELATIONS, WITHIN, margin=MARGIN),
+    contrastive_of_active: ContrastiveLoss(RELATIONS, WITHIN, margin=MARGIN, average="active"),
     nca: NCALoss(RELATIONS, WITHIN, temperature=TEMPERATURE),
     supcon: SupConLoss(RELATIONS, WITHIN, temperature=TEMPERATURE),
 }
@@ -87,19 +105,32 @@ def test_values(oracle, seed):
 
 
 def test_contrastive_by_hand():
-    X = np.array([[1, 0], [0, 1], [0.6, 0.8]])  # apart by sqrt(2), sqrt(0.8) and sqrt(0.4)
+    X = np.array([[1, 0], [0, 1], [0.6, 0.8], [-0.6, -0.8]])  # the first three apart by sqrt(2), sqrt(0.8), sqrt(0.4)
+    near, far = (
+        2 / 2,
+        [(1 - math.sqrt(0.8)) ** 2 / 2, (1 - math.sqrt(0.4)) ** 2 / 2, 0, 0, 0],
+    )  # the last is far from all
+    given = X, [0, 0, 1, 3], [0, 1, 0, 0]
+    assert loss_of(ContrastiveLoss(relations(), WITHIN, margin=1.0), *given) == pytest.approx((near + sum(far)) / 6)
+    active = ContrastiveLoss(relations(), WITHIN, margin=1.0, average="active")
+    assert loss_of(active, *given) == pytest.approx(near + sum(far) / 2)
+
+
+def test_contrastive_of_rows_that_are_not_of_length_one():
+    X = np.array([[3.0, 0], [0, 4], [3, 0.5]])  # apart by 5; 0.5; sqrt(9 + 3.5 ** 2), beyond the margin
     objective = ContrastiveLoss(relations(), WITHIN, margin=1.0)
-    far = [(1 - math.sqrt(0.8)) ** 2 / 2, (1 - math.sqrt(0.4)) ** 2 / 2]
-    assert loss_of(objective, X, [0, 0, 1], [0, 1, 0]) == pytest.approx(2 / 2 + sum(far) / 2)
+    assert loss_of(objective, X, [0, 0, 1], [0, 1, 0]) == pytest.approx((25 / 2 + 0.5**2 / 2 + 0) / 3)
 
 
 def test_contrastive_with_some_positives_of_each_cell():
     X, labels, studies = batch(3)
-    few = ContrastiveLoss(RELATIONS, WITHIN, margin=1e-9, per_anchor=1)
-    near = [np.sum((X[a] - X[b]) ** 2) / 2 for a, some in enumerate(partners(labels, studies)[0]) for b in some]
+    few = ContrastiveLoss(RELATIONS, WITHIN, margin=1e-9, per_anchor=1, average="active")
+    positives, negatives = partners(labels, studies)
+    near, _ = pair_losses(X, positives, negatives)
     assert min(near) < loss_of(few, X, labels, studies) < max(near)
     every = ContrastiveLoss(RELATIONS, WITHIN, margin=1e-9, per_anchor=N)
-    assert loss_of(every, X, labels, studies) == pytest.approx(np.mean(near), rel=1e-4)
+    n_pairs = len(near) + sum(map(len, negatives))
+    assert loss_of(every, X, labels, studies) == pytest.approx(sum(near) / n_pairs, rel=1e-4)
 
 
 def test_soft_neighbours_are_those_of_the_package_where_nothing_is_left_out():
@@ -153,3 +184,77 @@ def test_prototypes_are_not_rounded_in_mixed_precision():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = term(embedding, labels)
     assert mixed.item() == term(embedding, labels).item()
+
+
+def arcface(tables, centers, *, angle=0.5, temperature=1.0):
+    """Make the loss with given directions, (n_labels, sub_centers, latent_dim)."""
+    n_labels, sub_centers, latent_dim = centers.shape
+    sizes = {"latent_dim": latent_dim, "sub_centers": sub_centers}
+    within = torch.ones(n_labels, dtype=torch.bool)
+    loss = ArcFaceLoss(tables, within, temperature=temperature, angle=angle, **sizes, generator=torch.Generator())
+    loss.centers.W.data.copy_(centers.reshape(-1, latent_dim).T)
+    return loss
+
+
+def unrelated(n_labels):
+    same = torch.eye(n_labels, dtype=torch.bool)
+    return Relations(same, same, torch.zeros_like(same))
+
+
+def at(*degrees):
+    angles = torch.deg2rad(torch.tensor(degrees, dtype=torch.float32))
+    return torch.stack([angles.cos(), angles.sin()], dim=-1)
+
+
+def test_arcface_by_hand():
+    centers = torch.stack(
+        [3 * at(90.0, 30.0), at(-60.0, 180.0)]
+    )  # a cell at 0 degrees is 30 from the first label, 60 from the other
+    loss = arcface(unrelated(2), centers, angle=math.radians(15), temperature=0.5)
+    right, wrong = math.cos(math.radians(30 + 15)) / 0.5, math.cos(math.radians(60)) / 0.5
+    assert loss_of(loss, at(0.0).numpy(), [0], [0]) == pytest.approx(math.log(1 + math.exp(wrong - right)), rel=1e-5)
+    right, wrong = math.cos(math.radians(60 + 15)) / 0.5, math.cos(math.radians(30)) / 0.5
+    assert loss_of(loss, at(0.0).numpy(), [1], [0]) == pytest.approx(math.log(1 + math.exp(wrong - right)), rel=1e-5)
+
+
+def test_arcface_adds_the_margin_to_descendants_and_leaves_out_ancestors():
+    descendants = torch.eye(3, dtype=torch.bool)
+    descendants[0, 1] = True  # 1 is a kind of 0
+    tables = Relations(descendants | descendants.T, descendants, torch.zeros_like(descendants))
+    loss = arcface(tables, at(10.0, 20.0, 60.0)[:, None], angle=math.radians(5))
+    own, child, other = (math.cos(math.radians(x)) for x in (15, 25, 60))
+    total = math.exp(own) + math.exp(child)
+    assert loss_of(loss, at(0.0).numpy(), [0], [0]) == pytest.approx(math.log(1 + math.exp(other) / total), rel=1e-5)
+    assert loss_of(loss, at(0.0).numpy(), [1], [0]) == pytest.approx(math.log(1 + math.exp(other - child)), rel=1e-5)
+
+
+def test_arcface_is_that_of_the_package_without_related_labels():
+    X, labels, studies = batch(6)
+    centers = torch.randn(N_LABELS, 3, 3, generator=torch.Generator().manual_seed(0))
+    loss = arcface(unrelated(N_LABELS), centers, temperature=1 / 64)
+    sizes = {"num_classes": N_LABELS, "embedding_size": 3, "sub_centers": 3}
+    package = pml.SubCenterArcFaceLoss(**sizes, margin=math.degrees(0.5), scale=64)
+    package.W.data.copy_(loss.centers.W)
+    expected = package(torch.from_numpy(X).float(), torch.from_numpy(labels)).item()
+    assert loss_of(loss, X, labels, studies) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_cell_on_its_direction_has_a_finite_slope():
+    X = at(0.0).requires_grad_()
+    codes = torch.zeros(1, dtype=torch.int64)
+    arcface(unrelated(2), at(0.0, 180.0)[:, None])([X], codes, codes, torch.Generator()).backward()
+    assert X.grad.isfinite().all()
+
+
+def test_arcface_draws_its_directions_from_the_generator():
+    before = torch.random.get_rng_state()
+    settings = {"latent_dim": 3, "temperature": 1.0, "angle": 0.5, "sub_centers": 2}
+    made = [
+        ArcFaceLoss(
+            unrelated(2), torch.ones(2, dtype=torch.bool), **settings, generator=torch.Generator().manual_seed(s)
+        )
+        for s in (0, 0, 1)
+    ]
+    assert torch.equal(made[0].centers.W, made[1].centers.W)
+    assert not torch.equal(made[0].centers.W, made[2].centers.W)
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -19,7 +19,7 @@ LABELS = ("T cell", "CD4-positive, alpha-beta T cell", "B cell", "monocyte")
 CONFIG = TrainConfig(queue_size=50, margin=1.0, temperature=0.2)
 N, N_GENES, LATENT = 24, 30, 6
 LABELLED = tuple(name for name, (loss, _) in LOSSES.items() if issubclass(loss, LabelledLoss))
-PAIRED = tuple(name for name in LABELLED if name != "prototypes")
+PAIRED = tuple(name for name in LABELLED if name not in {"prototypes", "arcface"})
 
 
 def build(name, *, within_study=False, seed=0, **changes):
@@ -156,6 +156,32 @@ def test_two_views_need_no_labels(name):
     values = {loss_of(build(name)[0], embeddings, *codes(seed)).item() for seed in range(3)}
     assert len(values) == 1
     assert not isinstance(build(name)[0], LabelledLoss)
+
+
+def test_settings_reach_the_losses():
+    changes = {"distance": "squared", "average": "active", "angle": 0.25, "sub_centers": 5, "per_anchor": None}
+    triplet, contrastive, arcface = (build(name, **changes)[0] for name in ("triplet", "contrastive", "arcface"))
+    assert triplet.distance == "squared"
+    assert contrastive.average == "active"
+    assert arcface.centers.margin == pytest.approx(0.25)
+    assert arcface.centers.W.shape == (LATENT, 5 * len(LABELS))
+    assert build("triplet")[0].distance == "plain"
+    assert build("contrastive")[0].average == "all"
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"distance": "cosine"}, "distance must be one of .*'plain', 'squared'.* got 'cosine'"),
+        ({"average": "some"}, "average must be one of .*'all', 'active'.* got 'some'"),
+        ({"angle": 2.0}, "angle must lie between 0.0 and 1.57"),
+        ({"sub_centers": 0}, "sub_centers must lie between 1 and inf, got 0"),
+        ({"push_weight": 1.5}, "push_weight must lie between 0.0 and 1, got 1.5"),
+    ],
+)
+def test_settings_that_no_loss_takes(changes, match):
+    with pytest.raises(ValueError, match=match):
+        TrainConfig(**changes)
 
 
 def test_within_study_has_an_entry_for_each_label():

@@ -203,6 +203,35 @@ def test_triplet_loss_by_hand():
     assert triplet_loss(X, far, 0.1).item() == pytest.approx(2 - math.sqrt(2) + 0.1)
 
 
+@pytest.mark.parametrize(
+    ("negative", "squared", "plain"),
+    [((0.8, 0.9), 0.0, 0.0), ((0.3, 0.5), 0.02 - 0.01 + 0.2, math.sqrt(0.02) - 0.1 + 0.2)],
+)
+def test_squared_and_plain_distances_by_hand(negative, squared, plain):
+    """As FaceNet writes the loss, and as the paper of SCimilarity does."""
+    X = torch.tensor([(0.2, 0.5), (0.3, 0.4), negative])
+    one = Triplets(*map(torch.tensor, ([0], [1], [2])))
+    assert triplet_loss(X, one, 0.2, distance="squared").item() == pytest.approx(squared, abs=1e-6)
+    assert triplet_loss(X, one, 0.2).item() == pytest.approx(plain, abs=1e-6)
+
+
+def test_semihard_triplets_with_squared_distances_lose_less_than_the_margin():
+    cells = tuple(map(torch.from_numpy, batch(9)))
+    loss = loss_with(*relations(), margin=0.3, mining="semihard", distance="squared")
+    triplets = loss.mine(*cells, torch.Generator().manual_seed(0))
+    X = cells[0]
+    near, far = ((X[triplets.anchor] - X[rows]).square().sum(1) for rows in triplets[1:])
+    assert len(near) > 0
+    assert ((near < far + 1e-6) & (near - far + 0.3 > -1e-6)).all()
+    value = loss([X], *cells[1:], torch.Generator().manual_seed(0)).item()
+    assert value == pytest.approx((near - far + 0.3).mean().item(), abs=1e-6)
+
+
+def test_squared_distances_of_rows_of_any_length():
+    X = torch.tensor([[3.0, 0], [0, 4], [3, 1]])
+    assert squared_distances(X).tolist() == [[0, 25, 1], [25, 0, 18], [1, 18, 0]]
+
+
 def test_triplet_objective_by_hand():
     X = np.array([[1, 0], [0, 1], [0.6, 0.8], [-1, 0]])
     loss = loss_with(np.eye(4, dtype=bool), np.zeros(4, dtype=bool), margin=0.5, mining="hardest")

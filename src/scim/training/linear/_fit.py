@@ -12,7 +12,7 @@ from scipy import linalg
 from scim._core import check_choice, check_count, logger
 from scim.model.net import Encoder
 from scim.training.linear._moments import find_basis, leading, project
-from scim.training.linear._pairwise import components, draw_pairs, itml, lmnn, nca, squared_distances
+from scim.training.linear._pairwise import PUSH, components, draw_pairs, itml, lmnn, nca, squared_distances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +39,12 @@ class Affine(NamedTuple):
 
 
 def fit_linear(
-    method: str, blocks: Callable[[], Iterable[Block]], *, latent_dim: int, random: np.random.Generator
+    method: str,
+    blocks: Callable[[], Iterable[Block]],
+    *,
+    latent_dim: int,
+    random: np.random.Generator,
+    push_weight: float = PUSH,
 ) -> Affine:
     r"""Fit a linear metric :math:`z = L (x - m)`, in two passes over the cells.
 
@@ -58,6 +63,8 @@ def fit_linear(
         for the methods that compare pairs.
     random
         Draws the random directions, the sample, the pairs.
+    push_weight
+        Of `"lmnn"`: share of the impostors in the loss; the rest is that of the targets.
 
     Raises
     ------
@@ -81,7 +88,7 @@ def fit_linear(
     if method != "whitening" and len(cells.share) < 2:
         msg = f"{method!r} tells labels apart; expected cells of at least two, got one."
         raise ValueError(msg)
-    T = _solve(method, cells, latent_dim, random)
+    T = _solve(method, cells, latent_dim, random, push_weight)
     if len(T) < latent_dim:
         logger.info("%s gives %d dimensions, not %d", method, len(T), latent_dim)
     weight = T @ basis.directions.T
@@ -101,7 +108,9 @@ def encoder_of(affine: Affine, config: ModelConfig) -> Encoder:
     return encoder.eval()
 
 
-def _solve(method: str, cells: Projected, latent_dim: int, random: np.random.Generator) -> NDArray[np.float64]:
+def _solve(
+    method: str, cells: Projected, latent_dim: int, random: np.random.Generator, push: float
+) -> NDArray[np.float64]:
     if method == "whitening":
         return whitening(cells, latent_dim)
     if method == "lda":
@@ -110,7 +119,7 @@ def _solve(method: str, cells: Projected, latent_dim: int, random: np.random.Gen
     if method == "linear_nca":
         return nca(Z, cells.labels, L, studies=cells.studies, stay=STAY_NCA, max_steps=STEPS) @ T
     if method == "lmnn":
-        return lmnn(Z, cells.labels, L, studies=cells.studies, stay=STAY_LMNN, max_steps=STEPS) @ T
+        return lmnn(Z, cells.labels, L, studies=cells.studies, stay=STAY_LMNN, push=push, max_steps=STEPS) @ T
     return components(itml(draw_pairs(Z, cells.labels, random)), Z, latent_dim) @ T
 
 

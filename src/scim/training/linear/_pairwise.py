@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Codes: TypeAlias = NDArray[np.int64]
 
 ROWS = 512  # cells that are compared with all others at a time
-N_TARGETS = 3  # of LMNN, as in the paper
+N_TARGETS, PUSH = 3, 0.5  # of LMNN, as in the paper
 SLACK, MAX_SWEEPS, TOLERANCE = 1.0, 50, 1e-3  # of ITML; slack is gamma of the paper, infinity makes constraints hard
 MOST_PAIRS, NEAR, FAR = 10_000, 5, 95  # of ITML: bounds are these percentiles of random distances
 
@@ -76,19 +76,23 @@ def lmnn(
     studies: Codes | None = None,
     stay: float = 0.0,
     n_targets: int = N_TARGETS,
+    push: float = PUSH,
     max_steps: int = 100,
 ) -> Floats:
     r"""Minimise the loss of :cite:t:`Weinberger2009` over L, by L-BFGS from a start.
 
-    :math:`\frac{1}{2 n k} \sum_{i, j \in N_i} \Big( d_{ij} + \sum_{l: y_l \ne y_i} \max(0, 1 + d_{ij} - d_{il}) \Big)`
-    with :math:`d_{ij} = \lVert L (z_i - z_j) \rVert^2`, where :math:`N_i` are the k nearest cells of the label of i
-    before L: its targets. Unlike in the paper they are of other studies; a cell of a label of a single study has
-    targets and impostors in that study. Cells of labels with fewer than k = `n_targets` other cells have those as
-    targets. Arguments and costs are those of :func:`nca`.
+    .. math::
+        \frac{1}{n k} \sum_{i, j \in N_i}
+        \Big( (1 - \mu) \, d_{ij} + \mu \sum_{l: y_l \ne y_i} \max(0, 1 + d_{ij} - d_{il}) \Big)
+
+    with the weight :math:`\mu` of the push and :math:`d_{ij} = \lVert L (z_i - z_j) \rVert^2`; :math:`N_i` are the k
+    nearest cells of the label of i before L, its targets. Unlike in the paper they are of other studies; a cell of a
+    label of a single study has targets and impostors in that study. Cells of labels with fewer than k = `n_targets`
+    other cells have those as targets. Arguments and costs are those of :func:`nca`.
     """
     studies = np.zeros_like(labels) if studies is None else studies
     near = targets(Z, labels, studies, n_targets)
-    return _descend(lambda L: lmnn_loss(L, Z, labels, near, studies), start, stay, max_steps)
+    return _descend(lambda L: lmnn_loss(L, Z, labels, near, studies, push=push), start, stay, max_steps)
 
 
 def targets(Z: Floats, labels: Codes, studies: Codes, k: int) -> Codes:
@@ -104,17 +108,20 @@ def targets(Z: Floats, labels: Codes, studies: Codes, k: int) -> Codes:
     return near
 
 
-def lmnn_loss(L: Floats, Z: Floats, labels: Codes, near: Codes, studies: Codes) -> tuple[float, Floats]:
+def lmnn_loss(
+    L: Floats, Z: Floats, labels: Codes, near: Codes, studies: Codes, *, push: float = PUSH
+) -> tuple[float, Floats]:
     """Return the loss and its gradient, (latent_dim, dim).
 
-    The loss is a sum of squared distances, each with a weight: 1 for a target, and for every margin that is not kept 1
-    for the target and -1 for the impostor. So the gradient is 2 L times the scatter of the pairs with these weights.
+    The loss is a sum of squared distances, each with a weight: 1 - `push` for a target, and for every margin that is
+    not kept `push` for the target and -`push` for the impostor. So the gradient is 2 L times the scatter of the pairs
+    with these weights.
     """
     Y, n, alone = Z @ L.T, len(Z), single_study(labels, studies)
     pull = np.stack([((Y - Y[j]) ** 2).sum(axis=1) for j in near.T], axis=1)  # (n, k)
     pull[near < 0] = -np.inf
-    weight = (near >= 0).astype(np.float64)  # (n, k)
-    total, scatter = pull[near >= 0].sum(), _PairScatter(Z)
+    weight = (1 - push) * (near >= 0)  # (n, k)
+    total, scatter = (1 - push) * pull[near >= 0].sum(), _PairScatter(Z)
     for first in range(0, n, ROWS):
         rows = slice(first, min(n, first + ROWS))
         d = squared_distances(Y[rows], Y)
@@ -124,14 +131,14 @@ def lmnn_loss(L: Floats, Z: Floats, labels: Codes, near: Codes, studies: Codes) 
         for t in range(near.shape[1]):
             short = 1 + pull[rows, t][:, None] - d
             broken = short > 0
-            total += short[broken].sum()
-            weight[rows, t] += broken.sum(axis=1)
+            total += push * short[broken].sum()
+            weight[rows, t] += push * broken.sum(axis=1)
             n_broken += broken
-        scatter.add(rows, -n_broken)
+        scatter.add(rows, -push * n_broken)
     for j, w in zip(near.T, weight.T, strict=True):  # where there is no target, w is 0
         scatter.degree += w + np.bincount(np.maximum(j, 0), w, minlength=n)
         scatter.cross += (Z.T * w) @ Z[j]
-    n_pairs = 2 * max(1, int((near >= 0).sum()))
+    n_pairs = max(1, int((near >= 0).sum()))
     return float(total / n_pairs), 2 * L @ scatter.matrix() / n_pairs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -13,20 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Objective = Literal[
-    "prototypes", "triplet", "contrastive", "nca", "supcon", "simclr", "moco",
+    "prototypes", "arcface", "triplet", "contrastive", "nca", "supcon", "simclr", "moco",
     "whitening", "lda", "linear_nca", "lmnn", "itml",
 ]  # fmt: skip
 Mining = Literal["semihard", "hardest", "random"]
+Distance = Literal["plain", "squared"]
+Average = Literal["all", "active"]
 Positives = Literal["across", "any"]
 Sampling = Literal["balanced", "paper"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MINING: tuple[Mining, ...] = get_args(Mining)
 
-_CHOICES = {"objective": OBJECTIVES, "mining": MINING, "positives": get_args(Positives), "sampling": get_args(Sampling)}
-_COUNTS = ("n_members", "n_steps", "validate_every", "patience", "least_panel", "queue_size")
+_CHOICES = {
+    "objective": OBJECTIVES,
+    "mining": MINING,
+    "distance": get_args(Distance),
+    "average": get_args(Average),
+    "positives": get_args(Positives),
+    "sampling": get_args(Sampling),
+}
+_COUNTS = ("n_members", "n_steps", "validate_every", "patience", "least_panel", "queue_size", "sub_centers")
 _SHARES = (
-    "label_perturbation", "momentum", "class_balance", "study_balance", "mix", "thin", "random_panel", "study_panel",
-    "averaging",
+    "label_perturbation", "momentum", "push_weight", "class_balance", "study_balance", "mix", "thin", "random_panel",
+    "study_panel", "averaging", "warmup",
 )  # fmt: skip
 _NOT_RECIPE = ("genes", "layer", "gene_key", "checkpoint_every", "max_memory", "scratch")
 
@@ -41,9 +51,11 @@ class TrainConfig(Config):
     ----------
     objective
         The loss. Of labelled cells: `"prototypes"` (cross-entropy of the cosines to one learned direction per label),
-        `"triplet"`, `"contrastive"` (pairs), `"nca"` (soft neighbours), `"supcon"` (supervised contrastive). Of two
-        views of each cell, without labels: `"simclr"` (NT-Xent), `"moco"` (momentum encoder with a queue). Or a linear
-        map: `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"`; it depends on the balances and the data alone.
+        `"arcface"` (the same with several directions per label, and a margin between the angles), `"triplet"`,
+        `"contrastive"` (pairs), `"nca"` (soft neighbours), `"supcon"` (supervised contrastive). Of two views of each
+        cell, without labels: `"simclr"` (NT-Xent), `"moco"` (momentum encoder with a queue). Or a linear map:
+        `"whitening"`, `"lda"`, `"linear_nca"`, `"lmnn"`, `"itml"`; it depends on the balances and the data alone,
+        `"lmnn"` also on `push_weight`.
     n_members
         Encoders that are trained and merged into one network, steadier than any of them. A decoder needs 1.
     n_steps
@@ -55,7 +67,10 @@ class TrainConfig(Config):
     batch_size
         Cells in a batch.
     lr
-        Highest learning rate: it rises over the first tenth of the steps and falls as a cosine.
+        Highest learning rate, which falls to 0 as a cosine over the steps that follow `warmup`.
+    warmup
+        Share of the steps in which the learning rate rises; AdamW's momentum falls to 0.85 meanwhile, and rises again
+        with the cosine. 0: cosine annealing from the first step, with a constant momentum.
     weight_decay
         Of AdamW.
     objective_weight
@@ -63,7 +78,20 @@ class TrainConfig(Config):
     margin
         Distance by which a negative should be farther than a positive, of `"triplet"` and `"contrastive"`.
     temperature
-        Divides the similarities of the other objectives.
+        Divides the similarities of the other objectives. The scale of `"arcface"` is one divided by it: 64 in
+        :cite:t:`Deng2019`.
+    distance
+        Of `"triplet"`: `"plain"` distances, as in :cite:t:`Heimberg2025`, or `"squared"` ones, as in
+        :cite:t:`Schroff2015`, whose margin is 0.2.
+    average
+        Of `"contrastive"`: the mean over `"all"` pairs, as in :cite:t:`Hadsell2006`, or over positives plus over those
+        negatives that are nearer than the margin (`"active"`).
+    angle
+        Radians that `"arcface"` adds to the angle between a cell and its label.
+    sub_centers
+        Directions of each label in `"arcface"`; the nearest one counts.
+    push_weight
+        Share of the impostors in the loss of `"lmnn"`; the rest is that of the targets.
     label_perturbation
         Share of the labels of a batch that are replaced by a random parent in the ontology that the batch has too.
     queue_size
@@ -81,9 +109,12 @@ class TrainConfig(Config):
         Weight of the mean squared error of the decoder over the observed genes; 0 trains no decoder.
     l1
         Weight of the sum of the absolute weights of the first layer.
+    epoch
+        Batches in which no cell is drawn twice, or as many as a tenth of the cells fills, so that the sampling weights
+        still decide which cells are drawn. 0, or fewer cells than one batch: drawn with replacement.
     sampling
         How often each cell is drawn: `"balanced"` by `class_balance` and `study_balance`, `"paper"` by
-        :func:`scim.training.loop._batches.paper_weights`.
+        :func:`scim.training.loop._sampling.paper_weights`.
     class_balance
         0: all cells of a study are equally likely; 1: all of its labels are.
     study_balance
@@ -122,11 +153,17 @@ class TrainConfig(Config):
     patience: int = 4
     batch_size: int = 256
     lr: float = 3e-3
+    warmup: float = 0.1
     weight_decay: float = 0.01
     objective: Objective = "prototypes"
     objective_weight: float = 1.0
     margin: float = 1.0
     temperature: float = 0.25
+    distance: Distance = "plain"
+    average: Average = "all"
+    angle: float = 0.5
+    sub_centers: int = 3
+    push_weight: float = 0.5
     label_perturbation: float = 0.0
     queue_size: int = 4096
     momentum: float = 0.99
@@ -135,6 +172,7 @@ class TrainConfig(Config):
     per_anchor: int | None = 10
     reconstruction_weight: float = 0.0
     l1: float = 0.0
+    epoch: int = 0
     sampling: Sampling = "balanced"
     class_balance: float = 1.0
     study_balance: float = 0.5
@@ -155,9 +193,11 @@ class TrainConfig(Config):
     def __post_init__(self) -> None:
         self._check_numbers(*_COUNTS, *(["per_anchor"] if self.per_anchor is not None else []), whole=True, least=1)
         self._check_numbers("batch_size", whole=True, least=4)
+        self._check_numbers("epoch", whole=True)
         self._check_numbers("lr", "margin", "temperature", least=1e-9)
         self._check_numbers("weight_decay", "objective_weight", "reconstruction_weight", "l1", "platform")
         self._check_numbers(*_SHARES, most=1)
+        self._check_numbers("angle", most=math.pi / 2)
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         check_count("checkpoint_every", self.checkpoint_every)
@@ -170,13 +210,15 @@ class TrainConfig(Config):
     def paper(cls, **changes: Any) -> Self:
         """Return the recipe of :cite:t:`Heimberg2025`, with `changes`: semi-hard triplets, no augmentation.
 
-        :meth:`ModelConfig.paper` has its net. Unlike in the paper, the learning rate rises before it falls as a cosine.
+        :meth:`ModelConfig.paper` has its net, and :meth:`CellFilters.paper` its cells: with every label in two studies,
+        all positives are of different studies. The mean squared error leaves out genes that a study did not measure.
         """
         recipe: dict[str, Any] = {
-            "n_members": 1, "n_steps": 50_000, "batch_size": 1000, "lr": 5e-3, "objective": "triplet",
-            "objective_weight": 1e-3, "margin": 0.05, "mining": "semihard", "positives": "across", "per_anchor": None,
-            "reconstruction_weight": 0.999, "l1": 1e-4, "sampling": "paper", "mix": 0.0,
-            "thin": 0.0, "platform": 0.0, "random_panel": 0.0, "study_panel": 0.0, "averaging": 0.0,
+            "n_members": 1, "n_steps": 50_000, "batch_size": 1000, "lr": 5e-3, "warmup": 0.0,
+            "objective": "triplet", "objective_weight": 1e-3, "margin": 0.05, "mining": "semihard",
+            "positives": "across", "per_anchor": None, "reconstruction_weight": 0.999, "l1": 1e-4,
+            "epoch": 100, "sampling": "paper", "mix": 0.0, "thin": 0.0, "platform": 0.0,
+            "random_panel": 0.0, "study_panel": 0.0, "averaging": 0.0,
         }  # fmt: skip
         return cls(**{**recipe, **changes})
 

@@ -20,11 +20,13 @@ from scim.model._model import Model
 from scim.model.net import standardize
 from scim.training.data import check_shared, combine, gathered, pick_genes, split_studies
 from scim.training.linear import LINEAR, Block, encoder_of, fit_linear
-from scim.training.loop._batches import balanced_weights, unaugmented
+from scim.training.loop._batches import unaugmented
 from scim.training.loop._checkpoint import Checkpoints, digest_of, seed_of
 from scim.training.loop._config import TrainConfig
 from scim.training.loop._learner import merge_encoders
-from scim.training.loop._loop import MOST_CELLS, Fitted, Run, Validation, deterministic
+from scim.training.loop._loop import Fitted, Run, deterministic
+from scim.training.loop._sampling import balanced_weights
+from scim.training.loop._validation import MOST_CELLS, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -167,7 +169,8 @@ def _fit_linear(cells: TrainingCells, net: ModelConfig, config: TrainConfig, ran
             X = standardize(*unaugmented(cells, rows, net.target_sum)).numpy()
             yield Block(X, cells.label[rows], weights[rows], cells.study[rows])
 
-    affine = fit_linear(config.objective, blocks, latent_dim=net.latent_dim, random=random)
+    options: dict[str, Any] = {"latent_dim": net.latent_dim, "random": random, "push_weight": config.push_weight}
+    affine = fit_linear(config.objective, blocks, **options)
     return Fitted(encoder_of(affine, net), None, [])
 
 

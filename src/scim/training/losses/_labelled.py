@@ -1,10 +1,12 @@
-"""Losses of labelled cells without mining: prototypes, pairs (contrastive), soft neighbours (NCA), SupCon."""
+"""Losses of labelled cells without mining: prototypes, ArcFace, pairs (contrastive), soft neighbours (NCA), SupCon."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pytorch_metric_learning import distances, reducers
 from pytorch_metric_learning import losses as pml
 from torch import nn
 from torch.nn import functional
@@ -13,6 +15,10 @@ from scim.training.losses._loss import LabelledLoss
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+    from scim.training.loop._config import Average
+
+_WITHIN = 1 - 1e-6  # the arc cosine has no slope at 1
 
 
 class PrototypeLoss(LabelledLoss):
@@ -47,30 +53,71 @@ def prototype_loss(
     `descendants` is that of :class:`Relations`.
     """
     logits = embedding @ functional.normalize(prototypes).T / temperature  # (n, n_labels)
+    return _cross_entropy(logits, labels, descendants)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, descendants: Tensor) -> Tensor:
+    """Return the mean over cells: a label and its descendants are right, its ancestors are left out."""
     correct = descendants[labels]
     ancestors = descendants.T[labels] & ~correct
     right = logits.masked_fill(~correct, -torch.inf).logsumexp(1)
     return (logits.masked_fill(ancestors, -torch.inf).logsumexp(1) - right).mean()
 
 
+class ArcFaceLoss(LabelledLoss):
+    r"""The loss of :cite:t:`Deng2019` with several directions per label, :cite:t:`Deng2020`, aware of the ontology.
+
+    The angle :math:`\theta_k` between a cell and label k is that to the nearest of the label's `sub_centers`
+    directions: cells of a type may form several groups. With :math:`B` and :math:`A` of :func:`prototype_loss` and the
+    margin :math:`\mu`, `angle` in radians, which is added to the angles of the right labels,
+    :math:`\theta'_k = \theta_k + \mu` for :math:`k \in B`, else :math:`\theta_k`:
+
+    .. math:: -\log \frac{\sum_{k \in B} \exp(\cos \theta'_k / \tau)}{\sum_{k \notin A} \exp(\cos \theta'_k / \tau)}.
+
+    Directions and margin are those of pytorch-metric-learning, whose loss itself has one right label per cell: without
+    related labels the two agree.
+    """
+
+    def __init__(
+        self, *labelled: Any, latent_dim: int, temperature: float, angle: float, sub_centers: int, generator: Generator
+    ) -> None:
+        super().__init__(*labelled)
+        self.temperature = temperature
+        sizes = {"num_classes": len(self.descendants), "embedding_size": latent_dim, "sub_centers": sub_centers}
+        # The package would draw the first directions from torch's global generator.
+        self.centers = pml.SubCenterArcFaceLoss(**sizes, margin=math.degrees(angle), weight_init_func=nn.init.zeros_)
+        drawn = torch.randn(self.centers.W.shape, generator=generator, device=generator.device)
+        self.centers.W.data.copy_(drawn)
+
+    def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
+        del studies, generator
+        cosine = self.centers.get_cosine(embedding).clamp(-_WITHIN, _WITHIN)  # (n, n_labels)
+        harder = self.centers.modify_cosine_of_target_classes(cosine)
+        logits = torch.where(self.descendants[labels], harder, cosine) / self.temperature
+        return _cross_entropy(logits, labels, self.descendants)
+
+
 class ContrastiveLoss(LabelledLoss):
     r"""The loss of :cite:t:`Hadsell2006`, which Siamese networks are trained with.
 
-    With :math:`d = \lVert a - b \rVert`, the mean of :math:`d^2 / 2` over pairs of positives, plus the mean of
-    :math:`\max(0, m - d)^2 / 2` over those pairs of negatives that are nearer than the margin. Over all negatives the
-    second mean would fade as they move apart. `per_anchor` positives are drawn for each cell; `None`: all.
+    With :math:`d = \lVert a - b \rVert`, a pair of positives costs :math:`d^2 / 2` and a pair of negatives
+    :math:`\max(0, m - d)^2 / 2`. `average="all"` is the mean over all pairs. `"active"` is the mean over positives,
+    plus the mean over those negatives that are nearer than the margin, which does not fade as negatives move apart, nor
+    with the number of labels. `per_anchor` positives are drawn for each cell; `None`: all, as published.
     """
 
-    def __init__(self, *labelled: Any, margin: float, per_anchor: int | None = None) -> None:
+    def __init__(self, *labelled: Any, margin: float, per_anchor: int | None = None, average: Average = "all") -> None:
         super().__init__(*labelled)
-        self.per_anchor = per_anchor
-        self.pairs = _HalfSquares(neg_margin=margin)
+        self.per_anchor, self.average = per_anchor, average
+        reducer = reducers.SumReducer() if average == "all" else reducers.AvgNonZeroReducer()
+        as_they_are = distances.LpDistance(normalize_embeddings=False)  # rows are of length 1, or have another metric
+        self.pairs = _HalfSquares(neg_margin=margin, reducer=reducer, distance=as_they_are)
 
     def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
         positives = self.draw_positives(labels, studies, self.per_anchor, generator)
         negatives = self.negatives(labels).nonzero(as_tuple=True)
         loss: Tensor = self.pairs(embedding, indices_tuple=(*positives, *negatives))
-        return loss
+        return loss / max(1, len(positives[0]) + len(negatives[0])) if self.average == "all" else loss
 
 
 class _HalfSquares(pml.ContrastiveLoss):  # type: ignore[misc]  # the package has no types

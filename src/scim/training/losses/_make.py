@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scim.training.losses._labelled import ContrastiveLoss, NCALoss, PrototypeLoss, SupConLoss
+from scim.training.losses._labelled import ArcFaceLoss, ContrastiveLoss, NCALoss, PrototypeLoss, SupConLoss
 from scim.training.losses._loss import LabelledLoss
 from scim.training.losses._triplet import TripletLoss
 from scim.training.losses._two_views import MoCoLoss, SimCLRLoss
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 LOSSES: dict[str, tuple[type[Loss], tuple[str, ...]]] = {
     "prototypes": (PrototypeLoss, ("latent_dim", "temperature", "generator")),
-    "triplet": (TripletLoss, ("margin", "mining", "per_anchor")),
-    "contrastive": (ContrastiveLoss, ("margin", "per_anchor")),
+    "arcface": (ArcFaceLoss, ("latent_dim", "temperature", "angle", "sub_centers", "generator")),
+    "triplet": (TripletLoss, ("margin", "mining", "per_anchor", "distance")),
+    "contrastive": (ContrastiveLoss, ("margin", "per_anchor", "average")),
     "nca": (NCALoss, ("temperature",)),
     "supcon": (SupConLoss, ("temperature",)),
     "simclr": (SimCLRLoss, ("temperature",)),

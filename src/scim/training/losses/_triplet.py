@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Generator, Tensor
 
-    from scim.training.loop._config import Mining
+    from scim.training.loop._config import Distance, Mining
 
 _TINY = 1e-12  # the square root has no slope at 0
 _BLOCK = 64  # negatives that the kernel counts together
@@ -30,21 +30,25 @@ class Triplets(NamedTuple):
 
 
 class TripletLoss(LabelledLoss):
-    r"""The loss of :cite:t:`Schroff2015`, over distances instead of their squares, as in :cite:t:`Heimberg2025`.
+    """The mean of :func:`triplet_loss` over the triplets of :meth:`mine`."""
 
-    The mean of :math:`\max(\lVert a - p \rVert - \lVert a - n \rVert + m, 0)` over the triplets of :meth:`mine`.
-    """
-
-    def __init__(self, *labelled: Any, margin: float, mining: Mining, per_anchor: int | None = None) -> None:
+    def __init__(
+        self,
+        *labelled: Any,
+        margin: float,
+        mining: Mining,
+        per_anchor: int | None = None,
+        distance: Distance = "plain",
+    ) -> None:
         super().__init__(*labelled)
-        self.margin, self.mining, self.per_anchor = margin, mining, per_anchor
+        self.margin, self.mining, self.per_anchor, self.distance = margin, mining, per_anchor, distance
 
     def mine(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Triplets:
         r"""Choose one negative for every pair of positives that has one, as :cite:t:`Heimberg2025` do.
 
-        With the violation :math:`v = d^2(a, p) - d^2(a, n) + m` of unit vectors, a negative is admissible if
-        :math:`0 < v < m` (`"semihard"`) or :math:`v > 0` (`"random"`), and one of the admissible is drawn, all alike;
-        `"hardest"` takes the largest :math:`v > 0`. The positives are at most `per_anchor` of each cell, or all.
+        With the violation :math:`v = d^2(a, p) - d^2(a, n) + m`, whatever the `distance` of the loss, a negative is
+        admissible if :math:`0 < v < m` (`"semihard"`) or :math:`v > 0` (`"random"`), and one of them is drawn, all
+        alike; `"hardest"` takes the largest :math:`v > 0`. The positives are at most `per_anchor` of each cell, or all.
         """
         anchor, positive = self.draw_positives(labels, studies, self.per_anchor, generator)
         distances, negatives = squared_distances(embedding.detach()), self.negatives(labels)
@@ -54,27 +58,31 @@ class TripletLoss(LabelledLoss):
         return Triplets(anchor[found], positive[found], negative[found])
 
     def _labelled_loss(self, embedding: Tensor, labels: Tensor, studies: Tensor, generator: Generator) -> Tensor:
-        return triplet_loss(embedding, self.mine(embedding, labels, studies, generator), self.margin)
+        triplets = self.mine(embedding, labels, studies, generator)
+        return triplet_loss(embedding, triplets, self.margin, distance=self.distance)
 
 
-def triplet_loss(embedding: Tensor, triplets: Triplets, margin: float) -> Tensor:
-    r"""Return the mean of :math:`\max(\lVert a - p \rVert - \lVert a - n \rVert + m, 0)`; 0 without triplets."""
+def triplet_loss(embedding: Tensor, triplets: Triplets, margin: float, *, distance: Distance = "plain") -> Tensor:
+    r"""Return the mean of :math:`\max(D(a, p) - D(a, n) + m, 0)`; 0 without triplets.
+
+    D is the Euclidean distance of rows of `embedding` (n, latent_dim), as in :cite:t:`Heimberg2025`, or with
+    `distance="squared"` its square, as in :cite:t:`Schroff2015`.
+    """
     if len(triplets.anchor) == 0:
         return embedding.sum() * 0
     anchor = embedding[triplets.anchor]
-    near = _distance(anchor, embedding[triplets.positive])
-    far = _distance(anchor, embedding[triplets.negative])
+    near, far = ((anchor - embedding[rows]).square().sum(1) for rows in triplets[1:])
+    if distance == "plain":
+        near, far = (near + _TINY).sqrt(), (far + _TINY).sqrt()
     return functional.relu(near - far + margin).mean()
 
 
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    return ((a - b).square().sum(1) + _TINY).sqrt()
-
-
 def squared_distances(embedding: Tensor) -> Tensor:
-    """Return the squared distances of unit rows, (n, n)."""
+    """Return the squared distances of rows, (n, n)."""
+    squares = embedding.square().sum(1)
     dots = embedding @ embedding.T
-    return dots.mul_(-2).add_(2).clamp_(min=0)  # in place: new memory costs more than the arithmetic
+    # in place: new memory costs more than the arithmetic
+    return dots.mul_(-2).add_(squares[:, None]).add_(squares).clamp_(min=0)
 
 
 def choose_negatives(
