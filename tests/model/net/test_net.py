@@ -20,6 +20,25 @@ def test_the_network_of_the_paper_has_its_number_of_parameters():
     assert n + (28_231 - 100) * 1024 == 31_146_115
 
 
+def test_the_layers_of_the_paper_in_order():
+    """Dropout, linear, normalisation and PReLU with one slope a layer; the decoder has no dropout before its first."""
+    config = ModelConfig.paper(n_genes=50)
+    encoder, decoder = Encoder(config, generator()), Decoder(config, generator())
+    kinds = [Dropout, torch.nn.Linear, torch.nn.BatchNorm1d, torch.nn.PReLU]
+    for net, rates, sizes in (
+        (encoder, [0.4, 0.5, 0.5], [(50, 1024), (1024, 1024), (1024, 1024)]),
+        (decoder, [0.0, 0.5, 0.5], [(128, 1024), (1024, 1024), (1024, 1024)]),
+    ):
+        assert [[type(layer) for layer in block] for block in net.blocks] == [kinds] * 3
+        assert [block[0].p for block in net.blocks] == rates
+        assert [(block[1].in_features, block[1].out_features) for block in net.blocks] == sizes
+        assert [block[3].num_parameters for block in net.blocks] == [1] * 3
+    assert (encoder.head.in_features, encoder.head.out_features) == (1024, 128)
+    assert (decoder.head.in_features, decoder.head.out_features) == (1024, 50)
+    assert not config.standardize
+    assert config.target_sum == 1e4
+
+
 def test_rows_have_length_one():
     Z = Encoder(CONFIG, generator()).eval()(torch.rand(5, 30))
     assert Z.shape == (5, 4)

@@ -10,10 +10,8 @@ from scim.training.loop._batches import (
     N_PANELS,
     N_PLATFORMS,
     PLAIN,
-    balanced_weights,
     hide_genes,
     mix,
-    paper_weights,
     shift_platform,
     thin,
 )
@@ -92,25 +90,3 @@ def test_a_study_panel_is_that_of_a_study():
     panels[1, :100] = 1
     seen = hide(torch.ones(50, 200), panels, random_panel=0.0, study_panel=1.0)
     assert set(seen.sum(1).tolist()) == {100.0, 200.0}
-
-
-def test_paper_weights_by_hand():
-    labels, studies = np.array([0, 0, 1]), np.array([0, 1, 1])
-    expected = [
-        1 / np.log1p(2e-4) / np.log1p(1e-6),
-        1 / np.log1p(2e-4) / np.log1p(2e-6),
-        1 / np.log1p(1e-4) / np.log1p(2e-6),
-    ]
-    assert paper_weights(labels, studies) == pytest.approx(np.array(expected) / sum(expected))
-
-
-def test_balanced_weights_by_hand():
-    labels, studies = np.array([0, 0, 0, 1, 0]), np.array([0, 0, 0, 0, 1])
-
-    def weights(by_class, by_study):
-        return balanced_weights(labels, studies, class_balance=by_class, study_balance=by_study)
-
-    assert weights(0, 0) == pytest.approx(np.full(5, 1 / 5))
-    assert weights(0, 1) == pytest.approx([1 / 8] * 4 + [1 / 2])
-    assert weights(1, 1) == pytest.approx([1 / 12] * 3 + [1 / 4, 1 / 2])
-    assert weights(1, 0) == pytest.approx([2 / 15] * 3 + [2 / 5, 1 / 5])

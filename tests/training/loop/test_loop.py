@@ -15,7 +15,7 @@ import scim
 from helpers import trainings
 from scim.training.data import combine, gathered, pick_genes
 from scim.training.loop import _loop, _train
-from scim.training.loop._loop import Validation
+from scim.training.loop._validation import Validation
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +99,42 @@ def test_two_processes_without_a_seed_draw_the_same(tmp_path, checkpoint):
 def test_several_devices_must_be_launched():
     with pytest.raises(RuntimeError, match=r"launch\(\)"):
         trainings.fit(fabric=Fabric(accelerator="cpu", devices=2, strategy="ddp_fork"))
+
+
+# Schedule -----------------------------------------------------------------------------------------------------------
+
+
+def schedule_of(n_steps, **changes):
+    """Return learning rate and momentum of each step, and the rate after the last."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    config = trainings.config_of(n_steps=n_steps, lr=0.2, **changes)
+    optimizer = torch.optim.AdamW([weight], lr=config.lr)
+    schedule = _loop.schedule(optimizer, config)
+    found = []
+    for _ in range(n_steps):
+        weight.sum().backward()
+        found.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["betas"][0]))
+        optimizer.step()
+        schedule.step()
+    return *map(list, zip(*found, strict=True)), optimizer.param_groups[0]["lr"]
+
+
+def test_without_warmup_the_rate_is_a_cosine_by_hand():
+    """From lr at the first step to 0 after the last: lr / 2 * (1 + cos(pi t / n)); momentum stays."""
+    rates, momenta, last = schedule_of(4, warmup=0.0)
+    assert rates == pytest.approx([0.2, 0.1 * (1 + 0.5**0.5), 0.1, 0.1 * (1 - 0.5**0.5)])
+    assert last == pytest.approx(0)
+    assert momenta == [0.9] * 4
+
+
+@pytest.mark.parametrize(("warmup", "top"), [(0.1, 1), (0.5, 9), (1.0, 19)])
+def test_the_rate_rises_over_the_warmup(warmup, top):
+    """The first of the 20 steps is the lowest of the rise; momentum is lowest where the rate is highest."""
+    rates, momenta, _ = schedule_of(20, warmup=warmup)
+    assert np.argmax(rates) in (top, top + 1)
+    assert np.argmin(momenta) == np.argmax(rates)
+    assert max(rates) == pytest.approx(0.2, rel=0.02)
+    assert rates[0] == pytest.approx(0.2 / 25)
 
 
 # Seeds, threads, global state ---------------------------------------------------------------------------------------

@@ -123,6 +123,14 @@ def test_a_resumed_run_with_validation_stops_at_the_same_step(tmp_path):
     assert same(trainings.fit(tmp_path, **changes), whole)
 
 
+def test_a_resumed_run_goes_on_in_the_middle_of_its_epoch(tmp_path):
+    """Cells that were drawn before the interruption are not drawn again, and the cosine goes on."""
+    changes = {"epoch": 5, "warmup": 0.0, "batch_size": 4, "data": [trainings.toy(120), trainings.toy(120, 1)]}
+    kill(tmp_path, STEP, 8, **changes)
+    assert states(tmp_path) == ["step_000000006"]
+    assert same(trainings.fit(tmp_path, **changes), trainings.fit(**changes))
+
+
 def test_a_run_without_a_seed_resumes(tmp_path):
     kill(tmp_path, STEP, 5, rng=None)
     [one] = states(tmp_path)

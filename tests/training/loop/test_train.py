@@ -175,6 +175,8 @@ def test_bad_input_is_named(adatas, kwargs, error, match):
     ("change", "match"),
     [
         ({"n_steps": 0}, "n_steps must lie"),
+        ({"warmup": 1.5}, "warmup must lie between 0.0 and 1"),
+        ({"epoch": -1}, "epoch must lie between 0.0"),
         ({"objective": "svm"}, "objective must be one of"),
         ({"checkpoint_every": 0}, "checkpoint_every must be at least"),
         ({"mining": "easy"}, "mining must be one of"),
@@ -233,10 +235,19 @@ def test_settings_of_reading_and_disk_are_not_the_recipe(tmp_path):
     assert not {"max_memory", "scratch", "checkpoint_every", "layer", "gene_key", "genes"} & recipe.keys()
 
 
-def test_the_recipe_of_the_paper_and_its_net():
-    config, net = TrainConfig.paper(n_steps=9), ModelConfig.paper(n_genes=50)
-    assert (config.objective, config.mining, config.n_steps) == ("triplet", "semihard", 9)
-    assert (net.hidden, net.latent_dim, net.standardize) == ((1024, 1024, 1024), 128, False)
+def test_the_recipe_of_the_paper():
+    """Loss, mining, batches and optimiser of Heimberg et al. 2025; what they have no counterpart of is off."""
+    config = TrainConfig.paper()
+    published = {
+        "objective": "triplet", "distance": "plain", "margin": 0.05, "mining": "semihard", "positives": "across",
+        "per_anchor": None, "label_perturbation": 0.0, "objective_weight": 0.001, "reconstruction_weight": 0.999,
+        "l1": 1e-4, "lr": 5e-3, "weight_decay": 0.01, "warmup": 0.0, "n_steps": 500 * 100, "batch_size": 1000,
+        "epoch": 100, "sampling": "paper", "n_members": 1,
+    }  # fmt: skip
+    off = ("mix", "thin", "platform", "random_panel", "study_panel", "averaging")
+    assert {name: getattr(config, name) for name in published} == published
+    assert [getattr(config, name) for name in off] == [0.0] * len(off)
+    assert TrainConfig.paper(n_steps=9).n_steps == 9
 
 
 @pytest.mark.parametrize("package", ["lightning_fabric", "pytorch_metric_learning"])

@@ -9,6 +9,7 @@ import torch
 from scipy import sparse
 
 from scim.pp import lognorm
+from scim.training.loop._sampling import Sampler, sampling_weights
 from scim.training.losses import View
 
 if TYPE_CHECKING:
@@ -55,11 +56,7 @@ class Batches:
     ) -> None:
         self.cells, self.config, self.random, self.generator = cells, config, random, generator
         self.n_views, self.target_sum, self.device = n_views, target_sum, torch.device(device)
-        if config.sampling == "paper":
-            weights = paper_weights(cells.label, cells.study)
-        else:
-            weights = balanced_weights(cells.label, cells.study, config.class_balance, config.study_balance)
-        self._cumulative = np.cumsum(weights)
+        self.sampler = Sampler(sampling_weights(cells, config), config.batch_size, config.epoch)
         self._panels = torch.from_numpy(cells.panels.astype(np.float32)).to(self.device)
         self._gene_weight = _gene_weight(cells.mean_square)
         # Cells by study, label and data set: partners for mixing have the genes of the cell in common.
@@ -69,9 +66,9 @@ class Batches:
         self._starts = np.cumsum(self._sizes) - self._sizes
 
     def draw(self) -> Batch:
-        """Draw a batch, with replacement, so that rare labels keep their share."""
+        """Draw a batch."""
         cells, config = self.cells, self.config
-        rows = np.searchsorted(self._cumulative, self.random.random(config.batch_size) * self._cumulative[-1])
+        rows = self.sampler.draw(self.random)
         X = cells.X[rows]
         observed = self._panels[torch.from_numpy(cells.panel[rows]).to(self.device)]
         views, targets = [], []
@@ -95,32 +92,6 @@ class Batches:
         group = self._group[rows]
         within = (self.random.random(len(rows)) * self._sizes[group]).astype(np.int64)
         return np.asarray(self._order[self._starts[group] + within])
-
-
-def paper_weights(labels: NDArray[np.int64], studies: NDArray[np.int64]) -> NDArray[np.float64]:
-    r"""Return the weights of :cite:t:`Heimberg2025`: :math:`1/\log(1 + n_c/10^4) \cdot 1/\log(1 + n_s/10^6)`.
-
-    :math:`n_c` and :math:`n_s` count the cells of the label and of the study. Weights are clipped at twice their
-    99.9 % quantile and add up to 1. They suit millions of cells; on thousands they are nearly inverse frequencies.
-    """
-    of_label, of_study = np.bincount(labels)[labels], np.bincount(studies)[studies]
-    weights = 1 / np.log1p(of_label / 1e4) / np.log1p(of_study / 1e6)
-    weights = np.minimum(weights, 2 * np.quantile(weights, 0.999))
-    return np.asarray(weights / weights.sum())
-
-
-def balanced_weights(
-    labels: NDArray[np.int64], studies: NDArray[np.int64], class_balance: float, study_balance: float
-) -> NDArray[np.float64]:
-    """Return weights by label within study, and by study, as :class:`TrainConfig` describes them; they add up to 1."""
-    group = studies * (labels.max() + 1) + labels
-    _, codes, counts = np.unique(group, return_inverse=True, return_counts=True)
-    weights = counts[codes] ** -float(class_balance)
-    per_study = np.bincount(studies)
-    total = np.bincount(studies, weights=weights)
-    wanted = np.where(per_study > 0, per_study ** (1.0 - study_balance), 0)
-    weights = weights * (wanted / np.where(total > 0, total, 1))[studies]
-    return np.asarray(weights / weights.sum())
 
 
 def mix(

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch.nn import functional
 
 from scim._core import logger, progress, settings
-from scim.training.evaluation import label_scores
-from scim.training.loop._batches import Batches, balanced_weights, unaugmented
+from scim.training.loop._batches import Batches
 from scim.training.loop._checkpoint import State, optimizer_tensors, restore_optimizer
 from scim.training.loop._learner import Learner, WeightAverage
 
@@ -27,10 +25,9 @@ if TYPE_CHECKING:
     from scim.training.data import TrainingCells
     from scim.training.loop._checkpoint import Checkpoints
     from scim.training.loop._config import TrainConfig
+    from scim.training.loop._validation import Validation
 
-WARM_UP = 0.1  # share of the steps in which the learning rate rises
-NEIGHBORS, MOST_CELLS = 15, 4000  # of the validation; so many cells fix the macro-F1 to a hundredth in about a second
-_LOG_EVERY, _BATCH = 50, 512
+_LOG_EVERY = 50
 
 
 class Fitted(NamedTuple):
@@ -61,10 +58,7 @@ class Run:
         self.random, generator = np.random.default_rng(seeds[0]), torch.Generator().manual_seed(int(seeds[1]))
         learner = Learner(net, config, cells.labels, labels_within_study(cells, config), generator)
         optimizer = torch.optim.AdamW(learner.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        # Besides the rate, the momentum of AdamW falls to 0.85 and comes back: better on held-out studies than without.
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.lr, total_steps=config.n_steps + 1, pct_start=WARM_UP
-        )
+        self.schedule = schedule(optimizer, config)
         self.learner, self.optimizer = self.fabric.setup(learner, optimizer)
         self.generators = {"cpu": generator}
         if self.fabric.device.type != "cpu":
@@ -137,7 +131,7 @@ class Run:
         return len(scores) > self.config.patience and int(np.argmax(scores)) < len(scores) - self.config.patience
 
     def _save(self, checkpoints: Checkpoints) -> None:
-        state: dict[str, Any] = {"random": self.random.bit_generator.state}
+        state: dict[str, Any] = {"random": self.random.bit_generator.state, "epoch": self.batches.sampler.state}
         state |= {name: generator.get_state() for name, generator in self.generators.items()}
         states = [state] * self.fabric.world_size
         if self.fabric.world_size > 1:
@@ -149,7 +143,7 @@ class Run:
         tensors |= {f"best.{name}": value for name, value in self.best.items()} | optimizer_tensors(self.optimizer)
         tensors |= {f"generator.{i}.{name}": state[name] for i, state in enumerate(states) for name in self.generators}
         values = {
-            "random": [state["random"] for state in states],
+            **{name: [state[name] for state in states] for name in ("random", "epoch")},
             "schedule": self.schedule.state_dict(),
             "groups": self.optimizer.state_dict()["param_groups"],
             "history": self.history,
@@ -171,52 +165,17 @@ class Run:
         for name, generator in self.generators.items():
             generator.set_state(tensors[f"generator.{self.fabric.global_rank}.{name}"])
         self.random.bit_generator.state = values["random"][self.fabric.global_rank]
+        self.batches.sampler.state = values["epoch"][self.fabric.global_rank]
         self.step, self.history = state.step, values["history"]
 
 
-class Validation:
-    """The score of held-out studies by their nearest training cells, which early stopping compares.
-
-    At most `MOST_CELLS` of each are drawn, rare labels first. A label has to be in both, or a descendant of one.
-    """
-
-    def __init__(self, training: TrainingCells, held_out: TrainingCells, random: np.random.Generator) -> None:
-        self._training, self._training_rows = training, _sample(training, random)
-        self._held_out, self._held_out_rows = held_out, _sample(held_out, random)
-        self._truth = np.array(held_out.labels.names, dtype=object)[held_out.label[self._held_out_rows]]
-        best = label_scores(self._truth, self._truth, seen=training.labels.names)
-        if np.isnan(best.summary["macro_f1_ontology"]):
-            found, expected = sorted(held_out.labels.names)[:5], sorted(training.labels.names)[:5]
-            msg = f"The studies of validation have no label that training has: {found}, in training {expected}."
-            raise ValueError(msg)
-
-    def score(self, encoder: Encoder) -> float:
-        """Return the ontology-aware macro-F1 of an encoder, 0 to 1, over the labels that training has."""
-        mode = encoder.training
-        encoder.eval()
-        with torch.inference_mode():
-            reference = _embed(encoder, self._training, self._training_rows)
-            query = _embed(encoder, self._held_out, self._held_out_rows)
-            labels = torch.from_numpy(self._training.label[self._training_rows]).to(reference.device)
-            nearest = (query @ reference.T).topk(min(NEIGHBORS, len(labels)), dim=1).indices
-            predicted = functional.one_hot(labels[nearest]).sum(1).argmax(1).cpu().numpy()
-        encoder.train(mode)
-        names = np.array(self._training.labels.names, dtype=object)
-        return label_scores(self._truth, names[predicted], seen=names).summary["macro_f1_ontology"]
-
-
-def _sample(cells: TrainingCells, random: np.random.Generator) -> NDArray[np.int64]:
-    n = len(cells.label)
-    if n <= MOST_CELLS:
-        return np.arange(n)
-    weights = balanced_weights(cells.label, cells.study, 0.5, 0.5)
-    return np.sort(random.choice(n, MOST_CELLS, replace=False, p=weights))
-
-
-def _embed(encoder: Encoder, cells: TrainingCells, rows: NDArray[np.int64]) -> Tensor:
-    device, target_sum = encoder.head.weight.device, encoder.config.target_sum
-    views = (unaugmented(cells, rows[i : i + _BATCH], target_sum) for i in range(0, rows.size, _BATCH))
-    return torch.cat([encoder(view.x.to(device), view.seen.to(device)) for view in views])
+def schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the schedule of the learning rate, one step a batch; see `TrainConfig.warmup`."""
+    if config.warmup == 0:
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.n_steps)
+    # Besides the rate, the momentum of AdamW falls to 0.85 and comes back: better on held-out studies than without.
+    steps = config.n_steps + 1
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=config.warmup)
 
 
 def labels_within_study(cells: TrainingCells, config: TrainConfig) -> NDArray[np.bool_]:
