@@ -90,7 +90,8 @@ def one(task: dict[str, Any], cells: dict[str, Any], predictions: list[str]) -> 
     found = method.predict(train, tests, cells["label_key"], **task["options"])
     seconds = time.perf_counter() - started
     for prediction, path in zip(found, predictions, strict=True):
-        np.save(path, np.asarray(prediction).astype(str))
+        values = np.asarray(prediction)  # labels, or the rows of an embedding
+        np.save(path, values if values.dtype.kind == "f" else values.astype(str))
     return {"seconds": round(seconds, 1), "gigabytes": round(peak(), 2)}
 
 

@@ -1,0 +1,43 @@
+"""Score embeddings by scib-metrics, in an environment that has it.
+
+    python score.py EMBEDDINGS.npz FOLDER
+
+The npz file has `study`, `label`, `PCA`, and other embeddings by name, of the same cells. `FOLDER/NAME.json` gets the
+metrics of each, and `Bio conservation`, `Batch correction` and `Total` (.6 and .4), as the package computes them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scib_metrics.benchmark import BatchCorrection, Benchmarker, BioConservation
+
+NOT_INTEGRATED = "PCA"
+"""Embedding with which the regression on principal components compares."""
+
+
+def main(path: str, folder: str) -> None:
+    """Score all embeddings of a file that have no scores in the folder."""
+    warnings.simplefilter("ignore")
+    arrays = np.load(path)
+    obs = pd.DataFrame({key: pd.Categorical(arrays[key]) for key in ("study", "label")})
+    obs.index = obs.index.astype(str)
+    names = [name for name in arrays.files if name not in obs]
+    left = [name for name in names if not (Path(folder) / f"{name}.json").exists()]
+    adata = ad.AnnData(obs=obs, obsm={name: arrays[name].astype(np.float32) for name in {*left, NOT_INTEGRATED}})
+    for name in left:
+        benchmark = Benchmarker(adata, "study", "label", [name], BioConservation(), BatchCorrection(), NOT_INTEGRATED,
+                                progress_bar=False)  # fmt: skip
+        benchmark.benchmark()
+        scores = benchmark.get_results().loc[name].astype(float).to_dict()
+        (Path(folder) / f"{name}.json").write_text(json.dumps(scores, indent=1))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
