@@ -42,7 +42,7 @@ def pca(cells: Cells, *, panels: bool) -> tuple[NDArray[np.float32], NDArray[np.
     counted = joined[np.concatenate([np.full(adata.n_obs, adata.n_vars >= WHOLE) for adata in chosen])].copy()
     sc.pp.highly_variable_genes(counted, n_top_genes=N_HIGHLY_VARIABLE, batch_key="study")
     joined = joined[:, counted.var["highly_variable"].to_numpy()].copy()
-    sc.pp.pca(joined, n_comps=N_COMPONENTS, rng=0)
+    sc.pp.pca(joined, n_comps=N_COMPONENTS, random_state=0)
     return joined.obsm["X_pca"].astype(np.float32), joined.obs_names.to_numpy(dtype=str)
 
 

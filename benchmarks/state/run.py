@@ -1,11 +1,12 @@
 """Find thirty states of held-out studies in the other studies, by scim and by what would be used instead.
 
-    python benchmarks/state/run.py --models scim=FOLDER "paper's recipe=FOLDER" [--python ENVIRONMENT/bin/python]
-        [--latents scVI=FILE.npz ...] [--data CACHE] [--out FILE.json]
+    python benchmarks/state/run.py --models scim=FOLDS "scim, six studies unseen=FOLDER" "paper's recipe=FOLDER"
+        [--python ENVIRONMENT/bin/python] [--latents scVI=FILE.npz ...] [--data CACHE] [--out FILE.json]
 
-`cells.py` trains the model of scim, `states.py` defines states and relevance, `scorers.py` the methods. Each ranks
-all labelled cells of the other studies. Four tables: all of them; files of the whole transcriptome; studies of another
-platform; held-out studies, whose labels no method saw. `--python` has scanpy, harmonypy, decoupler and pyucell.
+FOLDS has a model for each study left out, as benchmarks/confidence/tissues.py trains them; `cells.py` trains the one
+that saw none of the six studies of the queries. `states.py` defines states and relevance, `scorers.py` the methods. All
+rank the labelled cells of the other studies. Four tables: all of them; files of the whole transcriptome; studies of
+another platform; the six studies. `--python` has scanpy, harmonypy, decoupler and pyucell.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> None:
         "all studies": measured(scores, obs, np.ones(len(obs), dtype=bool)),
         "whole transcriptome": measured(scores, obs, whole),
         "another platform": measured(scores, obs, *(states.of_other_platform(obs, state) for state in states.STATES)),
-        "held-out studies": measured(scores, obs, obs["study"].isin(cells.HELD_OUT).to_numpy()),
+        "the six studies": measured(scores, obs, obs["study"].isin(cells.HELD_OUT).to_numpy()),
     }
     for name, frame in tables.items():
         print(f"\n## {name}\n\n{means(frame).round(3).to_markdown()}")

@@ -1,11 +1,12 @@
 """The methods, and their scores of all cells for all states, cached on disk: FOLDER/scores/METHOD.npz.
 
-    scim, scim (mean embedding)        tl.score_similarity, of summed counts and of the mean of embeddings
-    paper's recipe                     the same with a model of that recipe
+    scim                               tl.score_similarity, models trained without the study of the query
+    scim, mean; scim, contrast         the same with other centroids
+    others of --models                 the same with other models, as one of the paper's recipe
     score_genes, AUCell, UCell         signature of fifty genes
     PCA, Harmony                       of all files, genes that a file has not are zero
     PCA (shared genes), Harmony (...)  of the files of the whole transcriptome
-    others                             latent spaces that were made elsewhere: npz of X and ids, `file cell`
+    others of --latents                latent spaces that were made elsewhere: npz of X and ids, `file cell`
 
 Latent spaces are compared with the centroid of a state, and with the mean of its ten nearest cells.
 """
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 PEERS = Path(__file__).with_name("peer_scores.py")
 NEAREST = ", nearest cells"
+CENTROIDS: dict[scim_scores.Centroid, str] = {"counts": "", "embedding": ", mean", "contrast": ", contrast"}
+"""Words behind the name of the method."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Inputs:
     obs: pd.DataFrame
     folder: Path
     models: dict[str, Path]
-    """Models by method."""
+    """Folder of a model, or of several by the study left out, by method."""
     latents: dict[str, Path]
     """Latent spaces by method."""
     python: str | None
@@ -65,10 +68,11 @@ class Inputs:
 
 def all_scores(inputs: Inputs) -> dict[str, Scores]:
     """Return the scores of all methods, by name of method and state."""
+    (inputs.folder / "scores").mkdir(parents=True, exist_ok=True)
     jobs: dict[str, Callable[[], Scores]] = {}
-    for name, model in inputs.models.items():
-        jobs[name] = functools.partial(_of_model, inputs, name, model, "counts")
-        jobs[f"{name} (mean embedding)"] = functools.partial(_of_model, inputs, name, model, "embedding")
+    for name, models in inputs.models.items():
+        for centroid, words in CENTROIDS.items():
+            jobs[name + words] = functools.partial(_of_model, inputs, models, Path(name), centroid)
     jobs["score_genes"] = lambda: signature_scores.score_genes(inputs.lognormalised, inputs.signatures)
     if inputs.python is not None:
         jobs |= {name: functools.partial(_of_ranks, inputs, name) for name in ("AUCell", "UCell")}
@@ -80,7 +84,6 @@ def all_scores(inputs: Inputs) -> dict[str, Scores]:
 
 def _cached(path: Path, job: Callable[[], Scores]) -> Scores:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         scores = job()
         draft = path.with_suffix(".draft.npz")
         np.savez(draft, **scores)
@@ -89,9 +92,8 @@ def _cached(path: Path, job: Callable[[], Scores]) -> Scores:
         return dict(stored)
 
 
-def _of_model(inputs: Inputs, name: str, model: Path, centroid: str) -> Scores:
-    with scim_scores.atlas_of(inputs.cells, model, inputs.folder / "atlases" / f"{name}.scim") as atlas:
-        return scim_scores.score(inputs.cells, atlas, centroid)
+def _of_model(inputs: Inputs, models: Path, atlases: Path, centroid: scim_scores.Centroid) -> Scores:
+    return scim_scores.score(inputs.cells, models, inputs.folder / "atlases" / atlases, centroid)
 
 
 def _of_ranks(inputs: Inputs, method: str) -> Scores:

@@ -41,15 +41,18 @@ def lognormalised(cells: Cells) -> Cells:
 
 
 def signatures(cells: Cells) -> dict[str, list[str]]:
-    """Return the genes of each state, by its t-test against the other cells of its study."""
-    out = {}
-    for state in states.STATES:
-        adata = next(adata for adata in cells.values() if (adata.obs["study"] == state.study).any())
-        study = adata[adata.obs["study"] == state.study].copy()
-        study.obs["group"] = pd.Categorical(np.where(states.is_query(study.obs, state), "state", "rest"))
-        sc.tl.rank_genes_groups(study, "group", groups=["state"], method="t-test", n_genes=N_GENES)
-        out[state.name] = study.uns["rank_genes_groups"]["names"]["state"].tolist()
-    return out
+    """Return the genes of each state."""
+    return {state.name: signature(cells, state) for state in states.STATES}
+
+
+def signature(cells: Cells, state: states.State) -> list[str]:
+    """Return the genes of a state, by its t-test against the other cells of its study."""
+    adata = next(adata for adata in cells.values() if (adata.obs["study"] == state.study).any())
+    study = adata[adata.obs["study"] == state.study].copy()
+    study.obs["group"] = pd.Categorical(np.where(states.is_query(study.obs, state), "state", "rest"))
+    sc.tl.rank_genes_groups(study, "group", groups=["state"], method="t-test", n_genes=N_GENES)
+    genes: list[str] = study.uns["rank_genes_groups"]["names"]["state"].tolist()
+    return genes
 
 
 def score_genes(cells: Cells, genes: dict[str, list[str]]) -> Scores:
