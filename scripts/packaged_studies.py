@@ -61,12 +61,19 @@ class StudyFile:
     """Columns of the authors' labels. The table has some words of a finer one behind a word of the first: `T: Th1`."""
 
     tissue: str | Column
+    """The organ, also of cells in culture: where they were taken from."""
+
     assay: str | Column
     licence: str
     """Of the file; CC-BY-4.0 of the study in CELLxGENE Discover."""
 
     donor: str | Part | None = "donor"
     disease: str | Column = "normal"
+    suspension_type: str = "cell"
+    """`"cell"` or `"nucleus"`, as in the CELLxGENE schema."""
+
+    tissue_type: str = "tissue"
+    """`"tissue"`, `"cell culture"` or `"organoid"`, as in the CELLxGENE schema; all but the first are in vitro."""
 
     @property
     def name(self) -> str:
@@ -112,13 +119,14 @@ FILES = (
     StudyFile("tissues/kim2020_luad_397", "Kim 2020", "cell_type", "lung", "10x 3' v2", "MIT",
               disease="lung adenocarcinoma"),
     StudyFile("tissues/popcomm_heart_6000_1589genes", Column("donor", _HEART_STUDIES), "cell_type cell_type_original",
-              "heart", Column("platform", _HEART_ASSAYS), "MIT", donor=Part("donor", "[^_]+_(.+)")),
+              "heart", Column("platform", _HEART_ASSAYS), "MIT", donor=Part("donor", "[^_]+_(.+)"),
+              suspension_type="nucleus"),
     StudyFile("tissues/fetalcortexculture_4474_2000genes", "Vinsland 2025", "cell_type",
-              "brain", "10x 3' v3", "CC-BY-4.0"),
+              "brain", "10x 3' v3", "CC-BY-4.0", tissue_type="cell culture"),
     StudyFile("tissues/tran2021_brain_nuclei_1000genes", "Tran 2021", "cell_type",
-              "brain", "10x 3' v3", "Artistic-2.0"),
+              "brain", "10x 3' v3", "Artistic-2.0", suspension_type="nucleus"),
     StudyFile("tissues/allen_cortex_1800_2023genes", "Allen 2018", "cell_type",
-              "brain", "Smart-seq v4", "Artistic-2.0"),
+              "brain", "Smart-seq v4", "Artistic-2.0", suspension_type="nucleus"),
 )  # fmt: skip
 
 PAPERS = {
@@ -145,12 +153,15 @@ PAPERS = {
 }
 """Where each study was published."""
 
+ABOUT = ("donor", "tissue", "disease", "assay", "suspension_type", "tissue_type", "in_vivo")
+"""Columns of :func:`read` that the packaged atlas has, beside study and label; all but the last hold text."""
+
 
 def read(folder: Path | str) -> dict[str, anndata.AnnData]:
     """Read the studies by name of the file: counts (csr) of the genes of the file, its var as it is.
 
-    obs gets `cell_type` (Cell Ontology id, missing where a cell has no label), `author_cell_type`, `study`, `donor`,
-    `tissue`, `disease` and `assay`, and has no other columns.
+    obs gets `cell_type` (Cell Ontology id, missing where a cell has no label), `author_cell_type` and the columns named
+    in `ABOUT`, and has no others.
     """
     folder = Path(folder)
     columns = ["file", "label", "cell_type_ontology_term_id"]
@@ -180,6 +191,9 @@ def _columns(obs: pd.DataFrame, file: StudyFile, terms: pd.Series) -> pd.DataFra
         "tissue": _values(obs, file.tissue),
         "disease": _values(obs, file.disease),
         "assay": _values(obs, file.assay),
+        "suspension_type": file.suspension_type,
+        "tissue_type": file.tissue_type,
+        "in_vivo": file.tissue_type == "tissue",
     }
     return pd.DataFrame(values, index=obs.index)
 

@@ -30,6 +30,7 @@ def score_similarity(
     *,
     sample_key: str | None = None,
     study_key: str | None = keys.ATLAS_STUDY,
+    system_key: str | None = None,
     where: str | None = None,
     max_distance: float | None = None,
     quantile: float = 0.1,
@@ -58,6 +59,8 @@ def score_similarity(
         left out. Default: a row for each cell.
     study_key
         Column of the atlas with the studies, within which names of samples are unique; `None`: they are unique.
+    system_key
+        Column of the atlas that divides samples further, as the cultures of a donor from the donor's tissue.
     where
         Only cells of the atlas that pass this filter, as `"tissue == 'blood'"`.
     max_distance
@@ -82,6 +85,8 @@ def score_similarity(
         Name of the group.
     `study`, `sample` : str
         `study` is empty without `study_key`.
+    `system` : str
+        With `system_key` only.
     `n_cells` : int64
     `mean`, `quantile` : float32
         Of the cosine distances of its cells.
@@ -114,9 +119,12 @@ def score_similarity(
     check_range("quantile", quantile, 1.0)
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)
+    if system_key is not None and sample_key is None:
+        msg = f"system_key={system_key!r} divides samples; pass sample_key too, as sample_key='donor'."
+        raise ValueError(msg)
     centroid = default_centroid(adata, centroid, use_rep)
-    sample_keys = [] if sample_key is None else [key for key in (study_key, sample_key) if key is not None]
-    columns = check_names("columns", sample_keys)
+    sample_keys = [] if sample_key is None else [study_key, sample_key, system_key]
+    columns = list(dict.fromkeys(check_names("columns", [key for key in sample_keys if key is not None])))
     with opened(atlas) as source:
         X = query_embedding(adata, source, use_rep)
         refuse_absent(columns, source.columns, of="The atlas")
@@ -139,6 +147,7 @@ def score_similarity(
             frames.append(_by_sample(distances, samples, quantile, max_distance))
     found = pd.concat([samples.frame] * len(states), ignore_index=True)
     columns_of_samples = {"study": "" if study_key is None else found[study_key], "sample": found[sample_key]}
+    columns_of_samples |= {} if system_key is None else {"system": found[system_key]}
     frame = pd.DataFrame({"query": np.repeat(groups.names, len(samples.frame)), **columns_of_samples})
     return pd.concat([frame, found[["n_cells"]], pd.concat(frames, ignore_index=True)], axis=1)
 
