@@ -41,12 +41,17 @@ def test_verify_reports_and_repairs(atlas, tmp_path, capsys):
 
 def test_cells_are_removed_and_the_rest_is_compacted(atlas, capsys):
     assert run(["atlas", "remove", atlas, "--where", "study == 'a'"]) == 0
-    assert "removed 20 cells" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "removed 20 cells" in printed
+    assert "20 cells, index of 20," in printed
+    assert run(["atlas", "info", atlas]) == 0
+    assert "index:   20 cells in 40 rows (index/v000004 40)" in capsys.readouterr().out
     assert run(["atlas", "compact", atlas, "--vacuum"]) == 0
     assert "MB freed" in capsys.readouterr().out
     assert run(["atlas", "info", atlas]) == 0
     printed = capsys.readouterr().out
     assert "20 cells, 20 removed" in printed
+    assert "index:   20 cells (index/" in printed
     assert "compaction" not in printed  # that version is vacuumed
     assert "vacuum" in printed
     assert run(["atlas", "remove", atlas, "--where", "stuy == 'a'"]) == 1

@@ -41,7 +41,7 @@ def test_annotate_with_a_tissue_and_cells_that_the_atlas_lacks(query, atlas_path
     assert "mean novelty" in printed.out
     assert printed.err.count("of the cells are unlike every reference cell") == 1
     assert run([*arguments, "--tissue", "liver", "--overwrite"]) == 1
-    assert "tissue=['liver'] are no tissues of the atlas" in capfd.readouterr().err
+    assert "--tissue liver are no tissues of the atlas" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
@@ -99,11 +99,11 @@ def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
     ("arguments", "code", "message"),
     [
         (["annotate", "nothere.h5ad", "-o", "out.h5ad"], 1, "nothere.h5ad: no such file"),
-        (["annotate", "QUERY", "-o", "out.txt"], 1, "expected an output ending in .h5ad, .csv"),
+        (["annotate", "QUERY", "-o", "out.txt"], 1, "expected an output ending in .h5ad, .zarr, .csv"),
         (["annotate", "QUERY", "-o", "QUERY"], 1, "exists already; pass --overwrite"),
         (["annotate", "QUERY", "-o", "no/such/folder/out.h5ad"], 1, "its folder does not exist"),
         (["annotate", "QUERY", "-o", "out.h5ad", "--atlas", "nowhere"], 1, "nowhere': there is no such folder"),
-        (["annotate", "QUERY", "-o", "out.h5ad", "--atlas", "ATLAS", "--layer", "x"], 1, "layer='x' not found"),
+        (["annotate", "QUERY", "-o", "out.h5ad", "--atlas", "ATLAS", "--layer", "x"], 1, "--layer x not found"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--where", "a == 1"], 1, "no column 'a'"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--groupby", "a"], 1, "obs['a'] not found"),
         (["annotate", "TEXT", "-o", "out.h5ad"], 1, "expected an .h5ad, .zarr or 10x .h5 file"),
@@ -153,8 +153,9 @@ def test_help_has_examples(capfd):
     assert "--max-error" in printed
 
 
-def test_help_needs_no_torch():
-    code = "import sys; from scim.cli import run; run(['--help']); assert 'torch' not in sys.modules, 'torch'"
+def test_help_loads_no_heavy_package():
+    heavy = {"torch", "anndata", "tiledbsoma", "numba", "matplotlib"}
+    code = f"import sys; from scim.cli import run; run(['--help']); assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

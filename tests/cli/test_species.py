@@ -24,7 +24,7 @@ def test_annotate(query, atlas_path, tmp_path, capsys):
     file, human = query
     how = ["annotate", file, "-o", str(tmp_path / "out.h5ad"), "--atlas", str(atlas_path)]
     assert run(how) == 1
-    assert "they look like mouse genes: pass species='mouse'" in capsys.readouterr().err
+    assert "they look like mouse genes: pass --species mouse" in capsys.readouterr().err
     assert run([*how, "--species", "mouse"]) == 0
     scim.tl.embed(human, atlas_path)
     scim.tl.annotate(human, atlas_path)

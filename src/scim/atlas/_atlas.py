@@ -48,8 +48,10 @@ class Atlas:
         self._current, self._timeout = snapshot, timeout
 
     def __repr__(self) -> str:
-        entry = self._current.embedding.index
-        index = "no index" if entry is None else f"index of {entry.n_rows:,}"
+        entry, manifest = self._current.embedding.index, self._current.manifest
+        index = "no index" if entry is None else f"index of {self.n_obs:,}"
+        if entry is not None and entry.n_rows < manifest.n_rows:
+            index = "index without the cells appended since"
         return f"Atlas({self.uri!r}: {self.n_obs:,} cells, {index}, version {self.version}, mode={self.mode!r})"
 
     def __enter__(self) -> Self:

@@ -313,9 +313,10 @@ class Snapshot:
     def info(self) -> dict[str, Any]:
         """Return a summary: cells, studies, labels, tissues, genes, columns, model, index, bytes, versions.
 
-        `tissues` are the cells of each value of a column `tissue`, empty without one. `expression` describes the mean
-        expression of the labels, which label transfer compares queries with: its genes, its pairs of a label and a
-        study, and its bytes; `None`: there is none, as no counts were seen.
+        `index` has the cells that can be found, and the rows, in all and in each part: those of cells that were removed
+        since stay until :meth:`Atlas.compact`. `tissues` are the cells of each value of a column `tissue`, empty
+        without one. `expression` describes the mean expression of the labels, which label transfer compares queries
+        with: its genes, its pairs of a label and a study, and its bytes; `None`: there is none, as no counts were seen.
         """
         return summarize(self)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from scim._core import keys
 from scim.atlas._columns import TEXT
 from scim.atlas.commit import commit_file, commits, read_manifest
 from scim.atlas.soma import MEASUREMENT
+from scim.index._files import HEADER
 
 if TYPE_CHECKING:
     from scim.atlas._snapshot import Snapshot
@@ -63,8 +66,21 @@ def _index(snapshot: Snapshot) -> dict[str, Any] | None:
     entry = snapshot.embedding.index
     if entry is None:
         return None
-    parts = {part.folder: part.stop - part.start for part in entry.parts}
-    return {"cells": entry.n_rows, "reach": entry.label_radius, "parts": parts}
+    ids = snapshot.ids
+    parts = {}
+    for part in entry.parts:
+        start, stop = np.searchsorted(ids, [part.start, part.stop])
+        parts[part.folder] = _n_rows(snapshot, part.folder, int(stop - start))
+    found, rows = int(np.searchsorted(ids, entry.n_rows)), sum(parts.values())
+    return {"cells": found, "rows": rows, "reach": entry.label_radius, "parts": parts}
+
+
+def _n_rows(snapshot: Snapshot, folder: str, n_found: int) -> int:
+    """Return the rows of a part of the index, also those of cells removed since; `n_found` if it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # `scim atlas verify` names the damage
+        header = json.loads(snapshot.storage.read(f"{folder}/{HEADER}"))
+        return sum(int(segment["n_rows"]) for segment in header["segments"])
+    return n_found
 
 
 def _expression(snapshot: Snapshot, files: dict[str, int]) -> dict[str, int] | None:

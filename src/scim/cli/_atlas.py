@@ -1,29 +1,29 @@
-"""Define `scim atlas ...` and `scim import-scimilarity`, and the options that commands share."""
+"""Define `scim atlas ...` and `scim import-scimilarity`."""
 
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  (cyclopts reads the types of parameters when it runs)
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from scim._core import IndexKind, SpeciesName, keys
+from scim._core import IndexKind, keys
+from scim.cli._options import (  # noqa: TC001  (as above)
+    Counts,
+    GeneKey,
+    LabelKey,
+    Layer,
+    Overwrite,
+    Species,
+    Timeout,
+    Uri,
+    UriOrDefault,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scim.atlas import Atlas
-
-_DEFAULT = "Default: SCIM_ATLAS, else the packaged atlas."
-Uri = Annotated[str, Parameter(help="Folder of the atlas, or s3://bucket/prefix.")]
-UriOrDefault = Annotated[str | None, Parameter(help=f"Folder of an atlas, or s3://bucket/prefix. {_DEFAULT}")]
-Timeout = Annotated[float, Parameter(help="Seconds to wait while another writer has the lease.")]
-Overwrite = Annotated[bool, Parameter(help="Replace the output if it exists.")]
-Counts = Annotated[bool, Parameter(help="Store the counts too; embedding with another model needs them.")]
-Layer = Annotated[str | None, Parameter(help='Layer with the counts, "X" or "raw". Default: found.')]
-GeneKey = Annotated[str | None, Parameter(help="Column of var with the gene names. Default: found.")]
-LabelKey = Annotated[str | None, Parameter(help="Column of obs with the cell types.")]
-Species = Annotated[SpeciesName, Parameter(help="Species of the genes; mouse genes are mapped to human orthologs.")]
 
 _FEW_CELLS = 30  # of a label: its confidence is calibrated on few
 
@@ -49,8 +49,7 @@ def info(atlas: UriOrDefault = None, /, *, at: str | None = None) -> None:
     print(f"model:   {facts['model'] or 'none; the embedding was made elsewhere'}, {facts['dim']} dimensions")
     print(f"genes:   {facts['genes']:,}; counts of {_cells(facts['counts'])} stored")
     index = facts["index"]
-    parts = "" if index is None else ", ".join(f"{name} {n:,}" for name, n in index["parts"].items())
-    print(f"index:   {_cells(index['cells'])} ({parts})" if index else "index:   none; run scim atlas index")
+    print(f"index:   {_index_line(index)}" if index else "index:   none; run scim atlas index")
     if facts["draft"]:
         print(f"draft:   model {facts['draft']['model']}, {_cells(facts['draft']['cells'])}")
     print(f"columns: {', '.join(facts['columns'])}")
@@ -318,6 +317,13 @@ def _open_to_write(atlas: str, timeout: float) -> Atlas:
     import scim
 
     return scim.atlas.open(atlas, mode="w", timeout=timeout)
+
+
+def _index_line(index: Mapping[str, Any]) -> str:
+    """Return the cells that can be found, and the rows of the parts; removed cells leave rows until a compaction."""
+    parts = ", ".join(f"{name} {n:,}" for name, n in index["parts"].items())
+    rows = f" in {index['rows']:,} rows" if index["rows"] != index["cells"] else ""
+    return f"{_cells(index['cells'])}{rows} ({parts})"
 
 
 def _cells(n: int) -> str:

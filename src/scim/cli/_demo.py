@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scim.cli._files import write_cells
-from scim.cli._query import label_table
+from scim.cli._annotate import label_table
+from scim.cli._files import check_place, write_cells
+from scim.cli._options import Overwrite  # noqa: TC001  (cyclopts reads the types of parameters when it runs)
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+_CELLS, _PICTURES = "pbmc68k_annotated.h5ad", ("labels", "composition")
+_FILES = [_CELLS, *(f"{name}.png" for name in _PICTURES)]
 _BLOOD = ["blood", "lymph node", "spleen", "tonsil"]
 _LEVEL_1 = {
     "B cell": "lymphocyte of B lineage",  # the authors' B cells include plasma cells
@@ -24,7 +27,7 @@ _LEVEL_1 = {
 """Term of the Cell Ontology of each coarse label of the authors."""
 
 
-def demo(output: Path = Path("scim-demo")) -> None:
+def demo(output: Path = Path("scim-demo"), *, overwrite: Overwrite = False) -> None:
     """Embed, annotate and search 700 blood cells with the packaged atlas; needs no files and no network.
 
     Annotates them again without the blood and lymphoid organs of the atlas, as cells of a tissue that it lacks, and
@@ -37,6 +40,8 @@ def demo(output: Path = Path("scim-demo")) -> None:
     """
     from scim import datasets, tl
 
+    for name in _FILES if output.is_dir() else ():
+        check_place(output / name, overwrite=overwrite)
     adata = datasets.pbmc68k()
     tl.embed(adata)
     tl.annotate(adata)
@@ -86,10 +91,9 @@ def _write(adata: AnnData, output: Path) -> None:
     from scim import pl
 
     output.mkdir(parents=True, exist_ok=True)
-    write_cells(adata, output / "pbmc68k_annotated.h5ad")
-    pictures = {"labels": pl.labels(adata), "composition": pl.composition(adata, by=["query", "label"])}
-    for name, figure in pictures.items():
+    write_cells(adata, output / _CELLS)
+    figures = pl.labels(adata), pl.composition(adata, by=["query", "label"])
+    for name, figure in zip(_PICTURES, figures, strict=True):
         if figure is not None:
             figure.savefig(output / f"{name}.png", dpi=150)
-    written = ["pbmc68k_annotated.h5ad", *(f"{name}.png" for name in pictures)]
-    print("\nwrote " + ", ".join(str(output / name) for name in written))
+    print("\nwrote " + ", ".join(str(output / name) for name in _FILES))

@@ -6,18 +6,32 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING
 
+from scim._core import check_obs_key, new_folder
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
     from anndata import AnnData
 
-_OUTPUTS = (".h5ad", ".csv", ".tsv", ".parquet")
+CELLS = (".h5ad", ".zarr")
+TABLES = (".csv", ".tsv", ".parquet")
+_ZARR = ("zarr.json", ".zgroup")
 
 
-def read_cells(path: Path) -> AnnData:
-    """Read an `.h5ad` or `.zarr` AnnData, or a 10x `.h5` file; raise ValueError for anything else."""
+def read_cells(path: Path, groupby: str | None = None) -> AnnData:
+    """Read an `.h5ad` or `.zarr` AnnData, or a 10x `.h5` file; raise ValueError for anything else.
+
+    A column `groupby` that is not in obs is refused.
+    """
+    adata = _read(path)
+    if groupby is not None:
+        check_obs_key(adata, groupby)
+    return adata
+
+
+def _read(path: Path) -> AnnData:
     import anndata
 
     if not path.exists():
@@ -41,11 +55,19 @@ def read_cells(path: Path) -> AnnData:
     raise ValueError(msg)
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
+def check_output(path: Path, *, overwrite: bool, kinds: Sequence[str] = (*CELLS, *TABLES)) -> None:
     """Refuse an output that cannot be written, before any work: wrong kind, file there, or folder missing."""
-    if path.suffix not in _OUTPUTS:
-        msg = f"{path}: expected an output ending in {', '.join(_OUTPUTS)}."
+    if path.suffix not in kinds:
+        msg = f"{path}: expected an output ending in {', '.join(kinds)}."
         raise ValueError(msg)
+    check_place(path, overwrite=overwrite)
+    if path.is_dir() and not _markers(path):
+        msg = f"{path} is not replaced: it is a folder of something else. Name another."
+        raise FileExistsError(msg)
+
+
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """Refuse a path that is taken, or in a folder that does not exist."""
     if path.exists() and not overwrite:
         msg = f"{path} exists already; pass --overwrite to replace it."
         raise FileExistsError(msg)
@@ -54,15 +76,27 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise FileNotFoundError(msg)
 
 
+def write_result(adata: AnnData, path: Path, table: Callable[[], pd.DataFrame]) -> None:
+    """Write the cells, or the table, as the ending of the path says."""
+    if path.suffix in CELLS:
+        write_cells(adata, path)
+    else:
+        write_table(table(), path)
+
+
 def write_cells(adata: AnnData, path: Path) -> None:
-    """Write an AnnData as `.h5ad`; the file takes its name when it is complete."""
-    with _whole_file(path) as temporary:
+    """Write an AnnData as `.h5ad` or `.zarr`; the file, or the folder, takes its name when it is complete."""
+    if path.suffix == ".zarr":
+        with new_folder(path, marker=next(iter(_markers(path)), _ZARR[0]), overwrite=True) as folder:
+            adata.write_zarr(folder)
+        return
+    with whole_file(path) as temporary:
         adata.write_h5ad(temporary, compression="gzip")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a data frame as `.csv`, `.tsv` or `.parquet`; the file takes its name when it is complete."""
-    with _whole_file(path) as temporary:
+    with whole_file(path) as temporary:
         if path.suffix == ".parquet":
             frame.to_parquet(temporary, index=False)
         else:
@@ -70,10 +104,16 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside another, which takes its name when the block ends without an error."""
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _markers(folder: Path) -> list[str]:
+    """Return the files by which a folder is one of zarr, in its second or third format."""
+    return [name for name in _ZARR if (folder / name).exists()]

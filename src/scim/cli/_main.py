@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import logging
 import os
-import re
 import sys
 import warnings
 from importlib.metadata import version
@@ -14,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App, CycloptsError
 
 from scim._core import ScimWarning
+from scim.cli._annotate import annotate
 from scim.cli._atlas import app as atlas
 from scim.cli._atlas import import_scimilarity
 from scim.cli._demo import demo
-from scim.cli._query import annotate, search
+from scim.cli._embed import embed, explain
+from scim.cli._errors import in_words_of_the_shell
+from scim.cli._model import app as model
+from scim.cli._search import enrichment, search
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 app = App(
     name="scim",
@@ -29,7 +34,7 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # `run` prints that it was interrupted
 )
-for command in (demo, annotate, search, atlas, import_scimilarity):
+for command in (demo, embed, annotate, search, explain, enrichment, atlas, model, import_scimilarity):
     app.command(command)
 
 
@@ -40,9 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return its exit code."""
-    _log_to_stderr()
     try:
-        with warnings.catch_warnings():
+        with _log_on_stderr(), warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments are not shown
             code = app(arguments, exit_on_error=False, result_action="return_value")
     except CycloptsError:
@@ -62,17 +66,42 @@ def run(arguments: Sequence[str]) -> int:
 def _one_line(error: BaseException) -> str:
     # str(KeyError) is the repr of its message
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    text = re.sub(r"\b([a-z_]+)=True\b", lambda option: "--" + option[1].replace("_", "-"), text)
-    return " ".join(text.split()) or type(error).__name__
+    return _translated(text) or type(error).__name__
 
 
-def _log_to_stderr() -> None:
+def _translated(message: str) -> str:
+    return " ".join(in_words_of_the_shell(message, _options(app)).split())
+
+
+def _options(commands: App) -> set[str]:
+    """Return the names of the parameters of all commands."""
+    names = set() if commands.default_command is None else {*inspect.signature(commands.default_command).parameters}
+    return names.union(*(_options(commands[name]) for name in commands if not name.startswith("-")))
+
+
+class _Formatter(logging.Formatter):
+    """Lines of the log, in the words of the command line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the name is Python's)
+        return _translated(record.message)
+
+
+@contextlib.contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Print the log while a command runs, unless the process has a handler of its own."""
     logger = logging.getLogger("scim")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+    handler, level = logging.StreamHandler(), logger.level
+    handler.setFormatter(_Formatter())
+    if logger.handlers:
+        yield
+        return
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_where: Any) -> None:
@@ -83,4 +112,4 @@ def _show_warning(message: Warning | str, category: type[Warning], *_where: Any)
 
 @functools.cache
 def _warn_once(message: str) -> None:
-    print(f"scim: warning: {message}", file=sys.stderr)
+    print(f"scim: warning: {_translated(message)}", file=sys.stderr)

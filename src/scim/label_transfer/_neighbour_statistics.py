@@ -48,7 +48,8 @@ def neighbour_statistics(distances: Floats, labels: Ints32, n_labels: int) -> Ne
     shares = [values.astype(np.float32) for kind in (counts, sums) for values in shares_of_best(kind)]
     if codes.shape[1] > MOST_LABELS:
         order = np.argsort(-counts, axis=1, kind="stable")[:, :MOST_LABELS]  # of equal ones the nearer label first
-        codes, counts, sums = (np.take_along_axis(values, order, axis=1) for values in (codes, counts, sums))
+        codes = np.take_along_axis(codes, order, axis=1)
+        counts, sums = (np.take_along_axis(values, order, axis=1) for values in (counts, sums))
     row, place = np.nonzero(codes >= 0)
     at = row, codes[row, place]
     shape = len(codes), n_labels
@@ -64,8 +65,8 @@ def neighbour_statistics(distances: Floats, labels: Ints32, n_labels: int) -> Ne
 def joined(parts: Sequence[NeighbourStatistics]) -> NeighbourStatistics:
     """Return the statistics of chunks of queries as one."""
     hits, weighted, *columns = zip(*parts, strict=True)
-    matrices = (sparse.vstack(matrix, format="csr") for matrix in (hits, weighted))
-    return NeighbourStatistics(*matrices, *map(np.concatenate, columns))
+    counted, weighed = (sparse.csr_matrix(sparse.vstack(matrix)) for matrix in (hits, weighted))
+    return NeighbourStatistics(counted, weighed, *map(np.concatenate, columns))
 
 
 def count_labels(distances: Floats, labels: Ints32) -> tuple[Ints32, Doubles, Doubles]:

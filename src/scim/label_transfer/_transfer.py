@@ -292,7 +292,7 @@ class LabelTransfer:
             near = reference.centroid_distances(chunk)
             votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, factors=factors)
             if statistics:
-                has_counts = chunk.any(axis=1)[:, None]  # a row of zeros has no direction, so no neighbours
+                has_counts: Bools = np.any(chunk, axis=1, keepdims=True)  # a row of zeros has no direction
                 labels = np.where(has_counts & (neighbours >= 0), reference.codes[neighbours], -1)
                 counted.append(neighbour_statistics(distances, labels.astype(np.int32), tree.n_labels))
             probable = self.calibration.probabilities(votes, reference.tree, novelty_features)

@@ -89,7 +89,7 @@ def find_counts(adata: AnnData, layer: str | None = None) -> Counts:
     KeyError
         `layer` does not exist.
     CountsError
-        No cells, no genes, or no matrix of counts: negative (scaled), NaN, not numeric.
+        No cells, no genes, or no matrix of counts: negative (scaled), NaN, not numeric, a dask array.
     """
     if adata.n_obs == 0 or adata.n_vars == 0:
         msg = f"Expected cells and genes, got an AnnData of {adata.n_obs} cells x {adata.n_vars} genes."
@@ -97,6 +97,7 @@ def find_counts(adata: AnnData, layer: str | None = None) -> Counts:
     candidates: list[Counts] = []
     problems: list[str] = []
     for source, matrix, var in _candidates(adata, layer):
+        _refuse_dask(matrix, source)  # another matrix in its place, as log-normalised values, would be a surprise
         try:
             kind = _kind(matrix, source)
         except CountsError as error:
@@ -139,6 +140,16 @@ def _candidates(adata: AnnData, layer: str | None) -> Iterator[tuple[str, Any, p
         yield "raw.X", adata.raw.X, adata.raw.var
 
 
+def _refuse_dask(matrix: Any, source: str) -> None:
+    """Raise CountsError for a matrix that is computed when it is needed: each chunk of cells would compute it again."""
+    if not type(matrix).__module__.startswith("dask."):
+        return
+    msg = f"{source} is a dask array of shape {tuple(matrix.shape)}; expected a matrix in memory or in a backed file."
+    one = "" if source == "raw.X" else f", or this matrix alone: adata.{source} = adata.{source}.compute()"
+    msg += f" Call adata = adata.to_memory(){one}; a file that is too large is streamed if it is read with backed='r'."
+    raise CountsError(msg)
+
+
 def _log_base(adata: AnnData) -> float:
     log1p = adata.uns.get("log1p")  # scanpy.pp.log1p stores its base here; None or no entry = natural
     base = log1p.get("base") if isinstance(log1p, dict) else None
@@ -169,9 +180,6 @@ def _kind(matrix: Any, source: str) -> Kind:
 
 def _sample(matrix: Any, source: str) -> np.ndarray[Any, np.dtype[Any]]:
     """Return the stored values of rows from the start, the middle and the end."""
-    if type(matrix).__module__.startswith("dask."):
-        msg = f"{source} is a dask array; call adata.to_memory() or open the file backed='r' instead"
-        raise CountsError(msg)
     n, block = matrix.shape[0], _SAMPLE_ROWS // 4
     starts = sorted({0, max(0, n // 3), max(0, 2 * n // 3), max(0, n - block)}) if n > _SAMPLE_ROWS else [0]
     length = block if n > _SAMPLE_ROWS else n

@@ -48,5 +48,5 @@ def _write_statistics(adata: AnnData, key: str, prediction: Prediction) -> None:
     hits, hits_weighted, *values = statistics
     for matrix, content in zip(matrices, (hits, hits_weighted), strict=True):
         adata.obsm[matrix] = content
-    for column, content in zip(columns, values, strict=True):
-        adata.obs[column] = content
+    for column, numbers in zip(columns, values, strict=True):
+        adata.obs[column] = numbers

@@ -148,7 +148,7 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
     """Read the committed state, or that of an earlier commit; `FormatError` if the file is damaged or foreign."""
     try:
         raw = storage.read(name)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{storage.uri!r} is not a scim atlas: it has no {name!r}. scim.atlas.create() makes one."
         raise FileNotFoundError(msg) from error
     return parse_manifest(storage, raw, name)
