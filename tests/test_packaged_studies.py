@@ -65,6 +65,39 @@ def test_values_are_those_of_the_schema(studies, field, ontology):
     assert values - {"normal"} <= set(OntologyParser().get_term_label_to_id_map(ontology))
 
 
+def test_suspensions_and_kinds_of_tissue_are_those_of_the_schema(studies):
+    assert {file.suspension_type for file in studies.FILES} == {"cell", "nucleus"}
+    assert {file.tissue_type for file in studies.FILES} == {"tissue", "cell culture"}
+    nuclei = {file.name.split("_")[0] for file in studies.FILES if file.suspension_type == "nucleus"}
+    assert nuclei == {"popcomm", "tran2021", "allen"}
+    for file in studies.FILES:
+        assert (file.tissue_type == "cell culture") == (file.study == "Vinsland 2025")
+
+
+def test_the_packaged_atlas_has_the_columns_of_the_studies(studies):
+    with scim.atlas.open(scim.atlas.PACKAGED) as atlas:
+        obs = atlas.obs(columns=["study", *studies.ABOUT])
+        card = atlas.model.metadata["card"]
+    assert set(obs["study"]) == set(studies.PAPERS)
+    assert obs["in_vivo"].dtype == bool
+    assert set(obs.loc[~obs["in_vivo"], "study"]) == {"Vinsland 2025"}
+    assert (obs["in_vivo"] == (obs["tissue_type"] == "tissue")).all()
+    assert set(obs.loc[obs["suspension_type"] == "nucleus", "tissue"]) == {"heart", "brain"}
+    facts = {study["study"]: study for study in card["studies"]}
+    assert facts["Vinsland 2025"]["tissue_type"] == ["cell culture"]
+    assert facts["Tran 2021"]["suspension_type"] == ["nucleus"]
+
+
+def test_the_measures_of_both_cards_are_the_same(scripts):
+    measures = scripts("make_packaged_atlas").MACRO_F1
+    page = (SCRIPTS.parent / "docs" / "model_card.md").read_text()
+    table = page[page.index("| macro-F1 | scim, fixed |") : page.index("| mean |")].splitlines()[2:]
+    of_the_page = [float(value) for row in table for value in row.split("|")[2].split(",")]
+    assert of_the_page == list(measures.values())
+    with scim.atlas.open(scim.atlas.PACKAGED) as atlas:
+        assert atlas.model.metadata["card"]["macro_f1_of_studies_left_out"] == measures
+
+
 def test_reads_all_files(studies, cells):
     assert list(cells) == [file.name for file in studies.FILES]
     for adata in cells.values():

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import oracles
-from scim._core import topk
-from scim.index import _graph, _search
+from scim.index import _search
+from scim.index.graph import _walk
 
 from .conftest import clusters
 
@@ -19,33 +19,45 @@ def rows():
     return oracles.unit(clusters(40, 6))
 
 
-def pairs(rng, n):
-    return rng.integers(0, 5, n).astype(np.float32), rng.permutation(n)
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 8))
 def test_insert(seed, size):
-    offered, names = pairs(np.random.default_rng(seed), 12)
-    values, ranks = (a[0] for a in topk.empty_heaps(1, size))
-    done = np.ones(size, bool)
-    for i in range(12):
-        place = _graph.insert(values, ranks, done, offered[i], names[i])
-        assert place == size or (ranks[place] == names[i] and not done[place])
-    np.testing.assert_array_equal((values, ranks), oracles.smallest(offered, names, size))
+    rng = np.random.default_rng(seed)
+    dots, ranks = rng.integers(-1, 2, 12).astype(np.float32), rng.permutation(12)
+    keys = np.full(size, _walk.EMPTY)
+    for dot, rank in zip(dots, ranks, strict=True):
+        at = _walk.insert(keys, _walk.key_of(dot, rank))
+        assert at == size or _walk.ranks_of(keys)[at] == rank
+        if at < size:
+            keys[at] |= 1  # expanded ones keep their place
+    np.testing.assert_array_equal(_walk.ranks_of(keys), oracles.smallest(-dots, ranks, size)[1])
 
 
-def test_walk_reaches_all_linked_rows(rows):
+def test_keys_are_in_the_order_of_distances():
+    dots = np.linspace(-1, 1, 999).astype(np.float32)
+    keys = np.array([_walk.key_of(dot, 2**31 - 1) for dot in dots])
+    assert (keys > 0).all()
+    assert (np.diff(keys) < 0).all()
+    assert _walk.key_of(np.float32(-1.000001), 2**31 - 1) < _walk.EMPTY
+    assert _walk.key_of(np.float32(0.5), 3) < _walk.key_of(np.float32(0.5), 4)
+
+
+@pytest.mark.parametrize("held_out", [[], [0, 30, 39]])
+def test_walk_reaches_all_linked_rows(rows, held_out):
     # Two rings of 20 rows: a walk with an unlimited candidate list visits the ring that it starts in.
     ring = np.array([[i // 20 * 20 + (i + 1) % 20, i // 20 * 20 + (i - 1) % 20] for i in range(40)], dtype=np.int32)
-    values, ranks = topk.empty_heaps(3, 40)
-    seen, done = np.zeros((2, 40), np.int32), np.empty((2, 40), bool)
-    entries = np.array([[0], [25], [39]], dtype=np.int32)
-    _graph.walk(rows[:3], rows, np.arange(0, 82, 2), ring.ravel(), entries, seen, done, values, ranks)
+    keys, measured = np.full((3, 40), _walk.EMPTY), np.zeros(3, np.int64)
+    seen = np.full((2, 40), 6, np.int32)
+    entries = np.array([[1], [25], [38]], dtype=np.int32)
+    without = np.array(held_out, np.int64)
+    _walk.walk(rows[:3], rows, np.arange(0, 82, 2), ring.ravel(), entries, without, seen, 7, keys, measured)
+    ranks = _walk.ranks_of(keys)
     for i, side in enumerate([range(20), range(20, 40), range(20, 40)]):
-        expected = oracles.smallest(oracles.cosine_distances(rows[i : i + 1], rows[side])[0], np.array(side), 20)
-        np.testing.assert_array_equal(ranks[i, :20], expected[1])
-        assert (ranks[i, 20:] == -1).all()
+        near = np.setdiff1d(side, without[i : i + 1])
+        expected = oracles.smallest(oracles.cosine_distances(rows[i : i + 1], rows[near])[0], near, 20)
+        np.testing.assert_array_equal(ranks[i, : len(near)], expected[1])
+        assert (ranks[i, len(near) :] == -1).all()
+        assert measured[i] == len(near)
 
 
 def test_duplicates():

@@ -9,7 +9,7 @@ import scim
 
 from .conftest import assert_equal, clusters, table, thorough
 
-PARAMS = {"exact": ["recall"], "ivf": ["recall", "probe_factor", "rerank_factor"], "graph": ["ef_search"]}
+PARAMS = {"exact": ["recall"], "ivf": ["recall", "probe_factor", "rerank_factor"], "graph": ["recall", "ef_search"]}
 GOOD = {"recall": 0.9, "probe_factor": 0.2, "rerank_factor": 2, "ef_search": 40}
 
 

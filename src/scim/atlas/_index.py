@@ -164,7 +164,7 @@ def build_part(
 ) -> tuple[IndexPart, knn.Index]:
     """Write the index of cells as the folder of commit `number`, and open it."""
     folder = f"index/v{number:06d}"
-    params: dict[str, Any] = {"recall": recall} if kind in ("auto", "ivf") else {}
+    params: dict[str, Any] = {} if kind == "exact" else {"recall": recall}
     with contextlib.ExitStack() as stack:
         if storage.path is None:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "index"
@@ -176,7 +176,7 @@ def build_part(
         part = IndexPart(folder, start, stop, header_digest(path), cells.elsewhere)
         if storage.path is None:
             storage.upload(path, folder)
-    logger.info("built a %s index of %d cells in %s", index.kind, len(cells.ids), folder)
+    logger.info("built an index (%s) of %d cells in %s", index.kind, len(cells.ids), folder)
     return part, index
 
 

@@ -65,7 +65,8 @@ def build(
         Number of threads; default `scim.settings.n_threads`. It does not change the index.
     params
         For `"ivf"`: `recall` (share of the true 50 nearest to be found, default 0.99) and `n_lists`.
-        For `"graph"`: `n_neighbors` (default 24) and `ef_search` (candidates that a walk holds, default 128).
+        For `"graph"`: `n_neighbors` (links of a row, default 24), and `recall` (as above), or `ef_search`, the
+        candidates that a walk holds, instead of the number that was measured for a recall.
         `"auto"` takes those of `"ivf"`, and ignores them where it is `"exact"`.
 
     Returns

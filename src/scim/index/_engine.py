@@ -64,6 +64,11 @@ class Engine(ABC):
         return np.flatnonzero(mask)
 
     @property
+    def given(self) -> dict[str, Any]:
+        """The parameters to build the same index with from other rows."""
+        return {name: value for name, value in self.params.items() if name in self.build_params}
+
+    @property
     def resident(self) -> dict[str, int]:
         """Bytes of the arrays that a search reads throughout."""
         return {name: array.nbytes for name, array in self.arrays().items()}

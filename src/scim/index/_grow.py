@@ -51,9 +51,8 @@ def compact(segments: Sequence[Segment], rng: int | np.random.Generator | None, 
         msg = "All rows were deleted; an index needs at least one."
         raise ValueError(msg)
     first = segments[0].engine
-    params = {name: value for name, value in first.params.items() if name in first.build_params}
     source = SegmentsSource(segments, ids)
-    engine = make_engine(first.kind, source, np.random.default_rng(rng), n_threads, in_memory, **params)
+    engine = make_engine(first.kind, source, np.random.default_rng(rng), n_threads, in_memory, **first.given)
     order = engine.ranks_at(np.arange(engine.n_rows))
     frame = frame_of(segments, ids, column_names(segments), {})
     columns = {str(name): Column.of(str(name), frame[name]).take(order) for name in frame}

@@ -131,7 +131,7 @@ class Index:
         search_params
             Of an `ivf` index `recall`, the share of the true neighbours to find; or `probe_factor`, how far beyond the
             candidates to probe lists (as a share of their distance), and `rerank_factor`, how many candidates more than
-            `k` to re-rank (as a share of k). Of a `graph` `ef_search`, the candidates that a walk holds.
+            `k` to re-rank (as a share of k). Of a `graph` `recall`, or `ef_search`, the candidates that a walk holds.
 
         Returns
         -------

@@ -10,8 +10,8 @@ from scim._core import release_pages
 from scim._core.cosine import unit_rows
 from scim._core.numba import threads
 from scim.index._engine import ExactEngine
-from scim.index._graph import GraphEngine
 from scim.index._segments import vectors_of
+from scim.index.graph._engine import GraphEngine
 from scim.index.ivf._build import build_ivf
 from scim.index.ivf._engine import IvfEngine
 

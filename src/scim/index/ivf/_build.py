@@ -8,7 +8,8 @@ import numpy as np
 
 from scim._core import check_count, check_recall, logger, progress, release_pages
 from scim._core.dot import BLOCK
-from scim.index.ivf._calibrate import Truth, calibrate, is_thin
+from scim.index._truth import Truth
+from scim.index.ivf._calibrate import calibrate, is_thin, thinned
 from scim.index.ivf._codes import Checks, Coarse, Rows, encode, pack_nibbles, padded, sums_of
 from scim.index.ivf._engine import IvfEngine
 from scim.index.ivf._kmeans import Tree, assign, train
@@ -38,7 +39,7 @@ def build_ivf(
     tree, labels, radii = _label(source, tree)
     coarse = _coarse(tree, radii)
     truth = Truth.of(source, rng)
-    thin = truth.thinned(n)
+    thin = thinned(truth, n)
     rows, offsets = _encode(source, coarse, labels, allocate, truth, thin)
     engine = IvfEngine(coarse, rows, lambda: offsets, {})
     engine._checks.done[:] = True  # the checksums were computed from these rows

@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from scim._core import release_pages
-from scim._core.nearest import nearest
-from scim._core.topk import empty_heaps, sort_rows
+from scim.index._truth import K, with_margin
 from scim.index.ivf._candidates import ALL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scim._core.types import Bools, Floats, Ints
-    from scim.index._make import Source
+    from scim._core.types import Bools
+    from scim.index._truth import Truth
     from scim.index.ivf._engine import IvfEngine
 
-K = 50  # neighbours of a query, over which recall is measured
-_SAFETY_MARGIN = 0.1  # share of what is missing from the recall that is added to it, for the sampling error
-_N_SAMPLE = 500
 _N_FAR = 50  # queries of the sample that are searched where each costs much
 _PROBE_FACTORS = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.75, 1.0)
 _LARGE_PROBE_FACTORS = (1.5, 2.5, 5.0, 1e6)  # the last probes all lists
@@ -41,62 +37,20 @@ class Point(TypedDict):
     n_scanned: float
 
 
-def with_margin(recall: float) -> float:
-    """Return the recall that the sample must show."""
-    return recall + _SAFETY_MARGIN * (1 - recall)
-
-
 def point_for(curve: list[Point], recall: float) -> Point:
     """Return the cheapest point that finds `recall` of the neighbours and a little more, or the best there is."""
     return next((point for point in curve if point["recall"] >= with_margin(recall)), curve[-1])
-
-
-class Truth:
-    """The nearest rows of a sample of rows, updated with each chunk of rows that is read."""
-
-    def __init__(self, sample_ranks: Ints, rows: Floats, k: int) -> None:
-        self.sample_ranks, self.rows = sample_ranks, rows
-        self._distances, self.ranks = empty_heaps(len(rows), k)
-
-    @classmethod
-    def of(cls, source: Source, rng: np.random.Generator) -> Truth:
-        """Draw the sample."""
-        n = source.n_rows
-        ranks = np.sort(rng.choice(n, min(n, _N_SAMPLE), replace=False))
-        return cls(ranks, source.take(ranks), min(n, K + 1))
-
-    def thinned(self, n_rows: int) -> Truth:
-        """Return the same sample, to be compared only with rows of a rank that :func:`is_thin`."""
-        return Truth(self.sample_ranks, self.rows, min(-(-n_rows // _SELECTIVITY), K + 1))
-
-    def update(self, ranks: Ints | slice, rows: Floats) -> None:
-        """Compare the sample with further rows."""
-        if len(rows) == 0:
-            return
-        if not isinstance(ranks, slice):  # ties go by rank, whatever the order of the matrix
-            order = np.argsort(ranks)
-            ranks, rows = ranks[order], rows[order]
-        distances, positions = nearest(self.rows, rows, min(len(rows), self.ranks.shape[1]))
-        new_ranks = positions + ranks.start if isinstance(ranks, slice) else ranks[positions]
-        distances = np.concatenate([self._distances, distances], axis=1)
-        new_ranks = np.concatenate([self.ranks, new_ranks], axis=1)
-        sort_rows(distances, new_ranks)
-        k = self.ranks.shape[1]
-        self._distances, self.ranks = distances[:, :k].copy(), new_ranks[:, :k].copy()
-
-    def recall(self, ranks: Ints) -> float:
-        """Return the share of the true neighbours, the sampled row itself left out, that was found."""
-        itself, truth = self.sample_ranks[: len(ranks), None], self.ranks[: len(ranks)]
-        wanted, found = (np.where(r == itself, -1 - i, r) for i, r in enumerate((truth, ranks)))
-        offset = np.arange(len(wanted))[:, None] * (1 << 32)
-        true = (wanted + offset)[wanted >= 0]
-        return float(np.isin(true, found + offset).mean()) if true.size else 1.0
 
 
 def is_thin(ranks: NDArray[np.integer]) -> Bools:
     """Return which ranks pass a filter of low selectivity that passes rows everywhere."""
     passes: Bools = ranks % _SELECTIVITY == 0
     return passes
+
+
+def thinned(truth: Truth, n_rows: int) -> Truth:
+    """Return the same sample, to be compared only with rows of a rank that :func:`is_thin`."""
+    return truth.compared_with(-(-n_rows // _SELECTIVITY))
 
 
 def calibrate(engine: IvfEngine, truth: Truth, thin: Truth, recall: float) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from scim._core import FormatError
 from scim._core.dot import BLOCK
 from scim._core.numba import threads
 from scim.index._engine import Engine
-from scim.index.ivf._calibrate import K, point_for
+from scim.index._truth import K
+from scim.index.ivf._calibrate import point_for
 from scim.index.ivf._candidates import ALL, RowFilter, Workspace, compile_filter, make_workspace
 from scim.index.ivf._codes import Checks, Coarse, Rows, decode, padded, scatter, sums_of
 from scim.index.ivf._search import decayed, search_many
