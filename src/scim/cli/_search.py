@@ -122,7 +122,7 @@ def enrichment(
     tl.search(adata, atlas, groupby=groupby, **arguments)
     tl.enrichment(adata, by, sample_key=sample_key, study_key=study_key, alternative=alternative, atlas=atlas)
     write_result(adata, output, lambda: get.enrichment(adata))
-    columns = ["query", "value", "n_samples", "n_hits", "log2_fold_change", "p", "q"]
-    table = get.enrichment(adata).groupby("query", sort=False).head(3)[columns]
+    best = get.enrichment(adata).groupby("query", sort=False).head(3)
+    table = best.drop(columns=["n_cells", "fraction", "background"])
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     print(f"\nwrote {output}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -88,10 +89,8 @@ def annotation(adata: AnnData, *, key: str = keys.LABEL) -> pd.DataFrame:
 def _as_json(hits: sparse.csr_matrix | NDArray[np.generic], labels: list[str]) -> list[str]:
     """Return `{"label": hits, ...}` for each row, most hits first, of equal ones in the order of the labels."""
     matrix = sparse.csr_matrix(hits)
-    texts = []
-    for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
-        codes, values = matrix.indices[start:stop], matrix.data[start:stop]
-        order = np.lexsort((codes, -values))
-        pairs = zip(codes[order].tolist(), values[order].tolist(), strict=True)
-        texts.append(json.dumps({labels[code]: value for code, value in pairs}))
-    return texts
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    names = [labels[code] for code in matrix.indices[order].tolist()]
+    pairs = list(zip(names, matrix.data[order].tolist(), strict=True))
+    return [json.dumps(dict(pairs[start:stop])) for start, stop in itertools.pairwise(matrix.indptr.tolist())]
