@@ -3,12 +3,12 @@
     python benchmarks/integration/run.py [FOLDER] --python ENVIRONMENT/bin/python --models scim=MODEL paper=MODEL
         [--pancreas-models "scim, no pancreas=MODEL"] [--sets ...] [--latents FOLDER]
 
-Models embed the studies as they are: no retraining, no knowledge of their batches. PCA, Harmony, scVI and scANVI are
-computed from the evaluated cells themselves: `scANVI, all labels` is an upper bound, because it is trained on the
-labels by which it is scored. `scVI, reference` and `scANVI, reference` are trained on the evaluated cells, without
-their labels, and on labelled studies beside them. environment.txt describes the environment of the peers. Embeddings
-and scores are stored under `--data`, so an interrupted run resumes. `--latents` is where the latents of all studies of
-the reference are written.
+Models embed the studies as they are: no retraining, no knowledge of their batches. The others see the evaluated cells:
+PCA and Harmony these alone, scVI and `scANVI, all labels` these alone or, for `tissues`, with all other studies in one
+training. scANVI with all labels is an upper bound: it is trained on the labels by which it is scored. `scANVI,
+reference` sees the labels of the training studies only. environment.txt describes the environment of the peers.
+Embeddings and scores are stored under `--data`, so an interrupted run resumes. `--latents` is where the latents of all
+studies of the reference are written.
 """
 
 from __future__ import annotations
@@ -42,11 +42,8 @@ CACHE = Path(tempfile.gettempdir()) / "scim-bench" / "integration"
 BATCH, MOST_EPOCHS, MOST_BATCHES = 128, 400, 2000
 """scvi trains small sets for 400 epochs; here no training has more than 2,000 batches, so that it fits a CPU."""
 LINEAR, TRAINED = ["PCA", "Harmony"], ["scVI", "scANVI, all labels"]
-LEARNED = {
-    "whole": {"known": "scANVI", "known without pancreas": "scANVI without pancreas"},
-    "blood": {"known": "scANVI"},
-}
-"""Embeddings of a reference beside scVI, by the column of labels."""
+LABELS = {"fine": TRAINED[1], "known": "scANVI", "known without pancreas": "scANVI, no pancreas"}
+"""Embeddings of the reference beside scVI, by the column of labels."""
 
 
 def main() -> None:
@@ -55,18 +52,16 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     scim.settings.n_threads, scim.settings.progress = 1, False
     cells = sets.split.read(arguments.folder)
-    references = dict.fromkeys(sets.SETS[name].reference for name in arguments.sets)
-    found = {name: reference(arguments, cells, name) for name in references if not arguments.no_reference}
-    if arguments.latents and "whole" in found:
-        write_latents(found["whole"], arguments.latents)
+    found = {} if arguments.no_reference else reference(arguments, cells)
+    if arguments.latents and found:
+        write_latents(found, arguments.latents)
     for name in arguments.sets:
-        adata = sets.evaluated(cells, name)
-        embeddings = of_models(arguments, cells, name, adata)
-        if sets.SETS[name].reference in found:
-            embeddings |= of_reference(found[sets.SETS[name].reference], sets.SETS[name], adata)
-        embeddings |= of_peers(arguments, name, adata, LINEAR, [])
-        if not arguments.no_training:
+        adata, chosen = sets.evaluated(cells, name), sets.SETS[name]
+        embeddings = of_models(arguments, cells, name, adata) | of_peers(arguments, name, adata, LINEAR, [])
+        if chosen.alone:
             embeddings |= of_peers(arguments, name, adata, TRAINED, ["label"])
+        if found and chosen.known:
+            embeddings |= of_reference(found, chosen, adata)
         if not arguments.no_scores:
             print(f"{name}: {adata.n_obs} cells, {adata.obs['label'].nunique()} labels\n")
             print(f"{tables.markdown(scored(arguments, name, adata, embeddings))}\n", flush=True)
@@ -86,8 +81,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", choices=sets.SETS, default=list(sets.SETS))
     parser.add_argument("--data", type=Path, default=CACHE, help="folder of embeddings and scores")
     parser.add_argument("--latents", type=Path, help="folder for scvi.npz and scanvi.npz: X, ids")
-    parser.add_argument("--no-reference", action="store_true", help="leave out what is trained on other studies too")
-    parser.add_argument("--no-training", action="store_true", help="leave out scVI and scANVI of the evaluated cells")
+    parser.add_argument("--no-reference", action="store_true", help="leave out what is trained on the reference")
     parser.add_argument("--no-scores", action="store_true", help="make embeddings only")
     parser.add_argument("--limit", type=float, default=3600, help="seconds for one training")
     return parser.parse_args()
@@ -137,18 +131,17 @@ def of_peers(
     return {title: np.load(path) for title, path in zip(titles, paths, strict=True)}
 
 
-def reference(arguments: argparse.Namespace, cells: Cells, name: str) -> dict[str, pd.DataFrame]:
-    """Return the embeddings of a reference with its labelled studies, rows by cell."""
-    adata, columns = sets.reference(cells, name), LEARNED[name]
-    found = of_peers(arguments, f"reference {name}", adata, ["scVI", *columns.values()], list(columns))
+def reference(arguments: argparse.Namespace, cells: Cells) -> dict[str, pd.DataFrame]:
+    """Return the embeddings of the reference, rows by cell."""
+    adata = sets.reference(cells)
+    found = of_peers(arguments, "reference", adata, ["scVI", *LABELS.values()], list(LABELS))
     return {title: pd.DataFrame(rows, index=adata.obs_names) for title, rows in found.items()}
 
 
 def of_reference(found: dict[str, pd.DataFrame], chosen: sets.Evaluated, adata: AnnData) -> Embeddings:
-    """Return the rows of the evaluated cells: scVI, and scANVI with the labels that the set allows."""
-    scanvi = LEARNED[chosen.reference][chosen.known]
-    pairs = {"scVI, reference": found["scVI"], "scANVI, reference": found[scanvi]}
-    return {title: rows.loc[adata.obs_names].to_numpy() for title, rows in pairs.items()}
+    """Return the rows of the evaluated cells: scANVI with the labels that the set allows; scVI; with all labels."""
+    titles = {"scANVI, reference": LABELS[chosen.known]} | ({} if chosen.alone else {name: name for name in TRAINED})
+    return {title: found[name].loc[adata.obs_names].to_numpy() for title, name in titles.items()}
 
 
 def write_latents(found: dict[str, pd.DataFrame], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Define what is integrated: the evaluated cells, and the larger sets that retrained methods may learn from.
+"""Define what is integrated: the evaluated cells, and the reference that retrained methods may learn from.
 
 A method without retraining embeds each study with all of its genes. The others read the counts of the genes that all
 studies of a set share. `label` is the Cell Ontology term at the common level of benchmarks/quality.
@@ -36,20 +36,18 @@ class Evaluated(NamedTuple):
     """Studies that are integrated; the study is the batch."""
 
     studies: tuple[str, ...]
-    reference: str
-    """Which of `REFERENCES` has these studies and labelled ones."""
     known: str
-    """Column of the labels that the reference may use."""
+    """Column of the labels that the reference may use; none, if it has not all of these studies."""
+    alone: bool = True
+    """Whether scVI, and scANVI with all labels, are trained on these studies alone; else on the reference."""
 
 
 SETS = {
-    "blood": Evaluated(("pbmc3k", "onek1k"), "blood", "known"),
-    "pancreas": Evaluated(("baron human2", "baron human3", "baron human4"), "whole", "known without pancreas"),
-    "tissues": Evaluated(("pbmc3k", "baron human3", "Kong 2023", "He 2020", "Wu 2021"), "whole", "known"),
+    "blood": Evaluated(("pbmc3k", "onek1k"), ""),
+    "pancreas": Evaluated(("baron human2", "baron human3", "baron human4"), "known without pancreas"),
+    "tissues": Evaluated(("pbmc3k", "baron human3", "Kong 2023", "He 2020", "Wu 2021"), "known", alone=False),
 }
 """Models see none of these in training, except where a row says so. onek1k, of 1,000 genes, is in `blood` only."""
-REFERENCES = ("whole", "blood")
-"""`whole`: all studies of the split with whole transcriptomes. `blood`: one of sorted cells, and both of the set."""
 
 
 def evaluated(cells: Cells, name: str) -> ad.AnnData:
@@ -60,17 +58,14 @@ def evaluated(cells: Cells, name: str) -> ad.AnnData:
     return adata[adata.obs["label"].isin(sizes.index[sizes >= LEAST_CELLS])].copy()
 
 
-def reference(cells: Cells, name: str) -> ad.AnnData:
-    """Return the cells that a reference is trained on, labelled or not; obs also has the columns `known`."""
-    if name == "blood":
-        evaluated_cells = evaluated(cells, "blood")
-        adata = _together(cells, ("zheng", *SETS["blood"].studies), without=("zheng_sorted_scminer",))
-        kept = adata.obs_names.isin(evaluated_cells.obs_names) | (adata.obs["study"] == "zheng").to_numpy()
-        adata = adata[kept].copy()
-    else:
-        whole = [file for file in cells if file not in tissue_cases.QUERY_ONLY]
-        whole = [file for file in whole if len(handover.measured(cells[file])) >= LEAST_GENES]
-        adata = _together(cells, {study for file in whole for study in cells[file].obs["study"]})
+def reference(cells: Cells) -> ad.AnnData:
+    """Return the cells of all studies with whole transcriptomes, labelled or not.
+
+    obs has `study`, `fine` (the labels as they are), and the columns `known`.
+    """
+    files = [file for file in cells if file not in tissue_cases.QUERY_ONLY]
+    files = [file for file in files if len(handover.measured(cells[file])) >= LEAST_GENES]
+    adata = _together(cells, {study for file in files for study in cells[file].obs["study"]})
     fine = adata.obs["fine"]
     adata.obs["known"] = fine.where(~adata.obs["study"].isin(split.HELD_OUT), UNKNOWN)
     pancreas = adata.obs["study"].isin(SETS["pancreas"].studies)
@@ -84,9 +79,9 @@ def whole_files(cells: Cells, studies: Iterable[str]) -> Cells:
     return {file: adata.copy() for file, adata in kept.items() if adata.n_obs}
 
 
-def _together(cells: Cells, studies: Iterable[str], without: tuple[str, ...] = ()) -> ad.AnnData:
+def _together(cells: Cells, studies: Iterable[str]) -> ad.AnnData:
     """Return all cells of the studies with their shared genes."""
-    files = [adata for file, adata in whole_files(cells, studies).items() if file not in without]
+    files = list(whole_files(cells, studies).values())
     genes = sorted(set.intersection(*(handover.measured(adata) for adata in files)))
     parts = []
     for adata in files:

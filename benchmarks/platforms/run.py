@@ -71,7 +71,7 @@ def of_case(cells: Cells, case: tissue_cases.Case, cache: tissue_scim.Cache) -> 
     tissue_scim.prepare(cells, case, cache)
     found = []
     with scim.atlas.open(cache.atlas(case)) as atlas:
-        base = atlas.obs(columns=["label"])["label"].map(data.common)
+        base = atlas.obs(columns=["label_id"])["label_id"].astype(str).map(data.common)
         for row in rows.ROWS:
             for query in (query for query in row.queries if query in case.queries):
                 adata = rows.dressed(cells, query, row.dress)
@@ -98,8 +98,10 @@ def predicted(
     if not path.exists():
         level = sorted({scim.ontology.term_name(term) for term in tissue_cases.trained(cells, case)})
         tissue_scim.store(tissue_scim.annotated(adata.copy(), atlas, level), adata.obs_names, path)
-    truth = tissue_cases.truth(cells, case, query)
-    return pd.concat([tissue_scim.read(path).reset_index(drop=True), truth.reset_index(drop=True)], axis=1)
+    truth = tissue_cases.truth(cells, case, query).reset_index(drop=True)
+    above = set().union(*(scim.ontology.ancestors(term) for term in tissue_cases.trained(cells, case)))
+    truth["known"] |= truth["truth"].isin(above)  # also what was sorted as neurons, where others name their types
+    return pd.concat([tissue_scim.read(path).reset_index(drop=True), truth], axis=1)
 
 
 def of_labels(cells: Cells, case: tissue_cases.Case, predictions: pd.DataFrame) -> dict[str, float]:
