@@ -11,14 +11,17 @@ from scim._core.nearest import nearest
 if TYPE_CHECKING:
     from scim._core.types import Floats, Ints, Ints32
 
-_EXACT_UP_TO = 5e11  # multiplications up to which all rows are measured: pynndescent takes as long, or longer
+# Multiplications up to which all rows are measured, 88,000 rows of 64 numbers: pynndescent, which first imports and
+# compiles for 40 seconds, takes longer (benchmarks/NOTES.md).
+_EXACT_UP_TO = 500_000_000_000
 _LANDMARKS = 4  # times the square root of the number of rows
 
 
 def neighbours_of(rows: Floats, n_neighbors: int, rng: np.random.Generator) -> Ints:
     """Return the nearest rows of each row, (n, m), itself among them or not, -1 for none."""
-    if len(rows) <= max(_EXACT_UP_TO, 2 * n_neighbors):
-        return nearest(rows, rows, min(len(rows), n_neighbors + 1))[1]
+    n, dim = rows.shape
+    if n * n * dim <= _EXACT_UP_TO or n <= 2 * n_neighbors:
+        return nearest(rows, rows, min(n, n_neighbors + 1))[1]
     from pynndescent import NNDescent  # noqa: PLC0415  (importing it takes seconds)
 
     # Euclidean distances of unit rows are in the order of their cosine distances, and rows of zeros have them too.
