@@ -103,6 +103,7 @@ def main() -> None:
             "tl.annotate": (annotate(), len(X)),
             "tl.annotate, 5 of 200 labels allowed": (annotate(allow=ALLOWED), len(X)),
             'tl.annotate, weights="distance"': (annotate(weights="distance"), len(X)),
+            "tl.annotate, statistics": (annotate(statistics=True), len(X)),
             "a loop over cells, weights only": (lambda: loop(*found, words), 10_000),
         }
         for name, (work, cells) in steps.items():

@@ -34,6 +34,10 @@ OPTIONS = _options(app)
         ("in obs['scim_label']; k=50, K=2", "in obs['scim_label']; --k 50, K=2"),
         ("tissue=['liver'] are no tissues", "--tissue liver are no tissues"),
         ("allow=['T cell', 'B'] of", "--allow ['T cell', 'B'] of"),
+        (
+            "and are left out; only_similar=False keeps them",
+            'and are not counted; the column "similar" of the table marks them',
+        ),
         ("max_error must be between 0 and 1; cells must be", "--max-error must be between 0 and 1; cells must be"),
         ("species={...}", "--species {...}"),
         ("label=='T cell' and k==2", "label=='T cell' and k==2"),  # a filter, as it was typed

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _CALLS = (
     (r"open it with mode='w' and call build_index\(\)", "run scim atlas index"),
+    (r"are left out; only_similar=False keeps them", 'are not counted; the column "similar" of the table marks them'),
     (r"\breembed\(model, publish=False\)", "scim atlas reembed --draft"),
     (r"\bappend\(counts=True\)", "scim atlas append --counts"),
     (r"\bscim\.tl\.(embed|annotate|search|explain|enrichment)\([^()]*\)", r"scim \1"),

@@ -112,8 +112,8 @@ def annotate(
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown too.
     top
         Number of labels, with their shares of the vote, to keep for each cell: at most those of the atlas. Labels
-        without a neighbour have no vote, unless the expression of the genes gives them one. If more than three labels
-        are asked for and cells have fewer, a line of the log states how many cells; a larger `k` reaches more labels.
+        without a neighbour have no vote, unless the expression of the genes gives them one. If `top` is above three and
+        cells have fewer labels, a line of the log states how many cells; a larger `k` reaches more labels.
     statistics
         Whether to write what SCimilarity returns of each cell: the neighbours of each label, their distances, and how
         far the best label is ahead. They are of the `k` neighbours as they are, before `weights`, the expression and
