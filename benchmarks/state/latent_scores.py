@@ -1,8 +1,8 @@
-"""Score all cells by the centroid, or by the nearest cells, of each state in a latent space."""
+"""Score all cells by the centroid, the nearest cells, or the contrasted centroid of each state in a latent space."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anndata as ad
 import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tissue_cases import Cells
 
     Scores = dict[str, NDArray[np.float32]]
+    By = Literal["centroid", "nearest", "contrast"]
 
 N_HIGHLY_VARIABLE = 2000
 N_COMPONENTS = 50
@@ -30,7 +31,7 @@ def is_whole(cells: Cells) -> NDArray[np.bool_]:
 
 
 def pca(cells: Cells, *, panels: bool) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    """Return fifty components of highly variable genes, (n, 50), and the names of the cells.
+    """Return fifty components of scaled highly variable genes, (n, 50), and the names of the cells.
 
     `cells` are log-normalised. Without panels: of the genes that all files of the whole transcriptome have. With
     panels: of all files, genes that a file has not are zero, as when data sets are concatenated.
@@ -42,6 +43,7 @@ def pca(cells: Cells, *, panels: bool) -> tuple[NDArray[np.float32], NDArray[np.
     counted = joined[np.concatenate([np.full(adata.n_obs, adata.n_vars >= WHOLE) for adata in chosen])].copy()
     sc.pp.highly_variable_genes(counted, n_top_genes=N_HIGHLY_VARIABLE, batch_key="study")
     joined = joined[:, counted.var["highly_variable"].to_numpy()].copy()
+    sc.pp.scale(joined, max_value=10)
     sc.pp.pca(joined, n_comps=N_COMPONENTS, random_state=0)
     return joined.obsm["X_pca"].astype(np.float32), joined.obs_names.to_numpy(dtype=str)
 
@@ -55,35 +57,53 @@ def _columns(adata: ad.AnnData, genes: list[str]) -> ad.AnnData:
     return ad.AnnData(sparse.csr_matrix(adata.X @ onto), obs=adata.obs[["study"]], var=pd.DataFrame(index=genes))
 
 
-def score(X: NDArray[np.float32], ids: NDArray[np.str_], obs: pd.DataFrame, *, nearest: bool = False) -> Scores:
+def score(X: NDArray[np.float32], ids: NDArray[np.str_], obs: pd.DataFrame, by: By) -> Scores:
     """Return the cosine similarity of all cells of `obs` to each state; NaN for cells that are not among the `ids`.
 
-    By the centroid of the state, or, if `nearest`, the mean of the similarities to its ten most similar cells.
     A state without cells has no scores.
     """
     rows = pd.Index(ids).get_indexer(obs.index)
-    there = rows >= 0
-    unit = X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+    there = np.flatnonzero(rows >= 0)
+    unit, obs_there = _unit(X[rows[there]]), obs.iloc[there]
     out = {}
     for state in states.STATES:
-        query = rows[states.is_query(obs, state) & there]
-        if not query.size:
+        chosen = states.is_query(obs_there, state)
+        if not chosen.any():
             continue
         values = np.full(len(obs), np.nan, dtype=np.float32)
-        values[there] = (_by_nearest if nearest else _by_centroid)(unit, X[query])[rows[there]]
+        if by == "nearest":
+            values[there] = _nearest(unit, unit[chosen])
+        else:
+            query = _unit(X[rows[there]][chosen].mean(axis=0))
+            values[there] = unit @ (
+                query if by == "centroid" else _contrast(query, unit, chosen, obs_there, state.study)
+            )
         out[state.name] = values
     return out
 
 
-def _by_centroid(unit: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
-    centroid = query.mean(axis=0)
-    return unit @ (centroid / np.linalg.norm(centroid))
+def _unit(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows of length 1."""
+    return X / np.maximum(np.linalg.norm(X, axis=-1, keepdims=True), 1e-12)
 
 
-def _by_nearest(unit: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
-    query = query / np.maximum(np.linalg.norm(query, axis=1, keepdims=True), 1e-12)
-    query = query[:: max(1, len(query) // 500)]
+def _nearest(unit: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean similarity to the ten most similar of at most a thousand cells of a state."""
+    query = query[:: -(-len(query) // 1000)]
     k = min(N_NEAREST, len(query))
-    return np.concatenate(
-        [np.partition(part @ query.T, -k, axis=1)[:, -k:].mean(axis=1) for part in np.array_split(unit, 20)]
-    )
+    parts = (np.partition(part @ query.T, -k, axis=1)[:, -k:] for part in np.array_split(unit, 20))
+    return np.concatenate([part.mean(axis=1) for part in parts])
+
+
+def _contrast(
+    query: NDArray[np.float32], unit: NDArray[np.float32], chosen: NDArray[np.bool_], obs: pd.DataFrame, study: str
+) -> NDArray[np.float32]:
+    """Return the query less half the mean of the centroids of the other groups of its study, near ones weighted more.
+
+    As `centroid="contrast"` of scim: weights are the softmax of the similarity to the query / .1.
+    """
+    words = obs["author_cell_type"].astype(str).to_numpy()
+    others = (obs["study"] == study).to_numpy() & obs["label"].notna().to_numpy() & ~chosen
+    centroids = _unit(np.array([unit[others & (words == word)].mean(axis=0) for word in np.unique(words[others])]))
+    weights = np.exp((centroids @ query - 1) / 0.1)
+    return _unit(query - 0.5 * _unit(weights @ centroids))

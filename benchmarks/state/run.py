@@ -6,7 +6,7 @@
 FOLDS has a model for each study left out, as benchmarks/confidence/tissues.py trains them; `cells.py` trains the one
 that saw none of the six studies of the queries. `states.py` defines states and relevance, `scorers.py` the methods. All
 rank the labelled cells of the other studies. Four tables: all of them; files of the whole transcriptome; studies of
-another platform; the six studies. `--python` has scanpy, harmonypy, decoupler and pyucell.
+another platform; the six studies. `--python` has harmonypy and decoupler.
 """
 
 from __future__ import annotations

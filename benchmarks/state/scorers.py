@@ -3,12 +3,12 @@
     scim                               tl.score_similarity, models trained without the study of the query
     scim, mean; scim, contrast         the same with other centroids
     others of --models                 the same with other models, as one of the paper's recipe
-    score_genes, AUCell, UCell         signature of fifty genes
+    score_genes, AUCell                signature of fifty genes
     PCA, Harmony                       of all files, genes that a file has not are zero
     PCA (shared genes), Harmony (...)  of the files of the whole transcriptome
     others of --latents                latent spaces that were made elsewhere: npz of X and ids, `file cell`
 
-Latent spaces are compared with the centroid of a state, and with the mean of its ten nearest cells.
+Latent spaces are compared with the centroid of a state, with its ten nearest cells, and with the contrasted centroid.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     Scores = dict[str, NDArray[np.float32]]
 
 PEERS = Path(__file__).with_name("peer_scores.py")
-NEAREST = ", nearest cells"
 CENTROIDS: dict[scim_scores.Centroid, str] = {"counts": "", "embedding": ", mean", "contrast": ", contrast"}
+LATENT_SCORES: dict[latent_scores.By, str] = {"centroid": "", "nearest": ", nearest", "contrast": ", contrast"}
 """Words behind the name of the method."""
 
 
@@ -75,10 +75,10 @@ def all_scores(inputs: Inputs) -> dict[str, Scores]:
             jobs[name + words] = functools.partial(_of_model, inputs, models, Path(name), centroid)
     jobs["score_genes"] = lambda: signature_scores.score_genes(inputs.lognormalised, inputs.signatures)
     if inputs.python is not None:
-        jobs |= {name: functools.partial(_of_ranks, inputs, name) for name in ("AUCell", "UCell")}
+        jobs["AUCell"] = functools.partial(_of_ranks, inputs)
     for name, latent in _latents(inputs).items():
-        jobs[name] = functools.partial(_of_latent, inputs, latent, nearest=False)
-        jobs[name + NEAREST] = functools.partial(_of_latent, inputs, latent, nearest=True)
+        for by, words in LATENT_SCORES.items():
+            jobs[name + words] = functools.partial(_of_latent, inputs, latent, by)
     return {name: _cached(inputs.folder / "scores" / f"{name}.npz", job) for name, job in jobs.items()}
 
 
@@ -96,27 +96,27 @@ def _of_model(inputs: Inputs, models: Path, atlases: Path, centroid: scim_scores
     return scim_scores.score(inputs.cells, models, inputs.folder / "atlases" / atlases, centroid)
 
 
-def _of_ranks(inputs: Inputs, method: str) -> Scores:
-    """Run the peers file by file, and return the scores of AUCell or UCell."""
+def _of_ranks(inputs: Inputs) -> Scores:
+    """Run AUCell on all files that have no scores yet, and return its scores; NaN in files without the genes."""
     folder = inputs.folder / "ranks"
     folder.mkdir(parents=True, exist_ok=True)
     genes = folder / "signatures.json"
     genes.write_text(json.dumps(inputs.signatures), encoding="utf-8")
+    files = [folder / f"{file}.h5ad" for file in inputs.lognormalised]
+    for file, adata in zip(files, inputs.lognormalised.values(), strict=True):
+        ad.AnnData(adata.X, var=adata.var[[]]).write_h5ad(file)
+    _run_peer(inputs, "aucell", genes, *(file for file in files if not file.with_suffix(".npz").exists()))
     parts = []
-    for file, adata in inputs.lognormalised.items():
-        given, out = folder / f"{file}.h5ad", folder / f"{file}.npz"
-        if not out.exists():
-            ad.AnnData(adata.X, var=adata.var[[]]).write_h5ad(given)
-            _run_peer(inputs, "signature", given, genes, out)
-        with np.load(out) as found:
-            absent = np.full(adata.n_obs, np.nan, dtype=np.float32)
-            parts.append({name: found.get(f"{method.lower()} {name}", absent) for name in inputs.signatures})
+    for file, adata in zip(files, inputs.lognormalised.values(), strict=True):
+        absent = np.full(adata.n_obs, np.nan, dtype=np.float32)
+        with np.load(file.with_suffix(".npz")) as found:
+            parts.append({name: found.get(name, absent) for name in inputs.signatures})
     return {name: np.concatenate([part[name] for part in parts]) for name in inputs.signatures}
 
 
-def _of_latent(inputs: Inputs, latent: Path, *, nearest: bool) -> Scores:
+def _of_latent(inputs: Inputs, latent: Path, by: latent_scores.By) -> Scores:
     with np.load(latent, allow_pickle=False) as found:
-        return latent_scores.score(found["X"], found["ids"].astype(str), inputs.obs, nearest=nearest)
+        return latent_scores.score(found["X"], found["ids"].astype(str), inputs.obs, by)
 
 
 def _latents(inputs: Inputs) -> dict[str, Path]:

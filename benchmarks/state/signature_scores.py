@@ -1,7 +1,7 @@
 """Score all cells by the signature of each state: its fifty genes of highest t-statistic in its own study.
 
-`score_genes` of Scanpy subtracts the mean of control genes; AUCell and UCell rank the genes of each cell. All read the
-genes of the signature that a file has, and give no score to files with fewer than five of them.
+`score_genes` of Scanpy subtracts the mean of control genes; AUCell (peer_scores.py) ranks the genes of each cell. Both
+read the genes of the signature that a file has, and give no score to files with fewer than five of them.
 """
 
 from __future__ import annotations

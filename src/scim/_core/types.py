@@ -26,7 +26,7 @@ Duplicates = Literal["collapse", "keep"]
 Alternative = Literal["greater", "less", "two-sided"]
 """The alternative hypothesis of a test; see :func:`scim.tl.enrichment`."""
 
-Centroid = Literal["counts", "embedding"]
+Centroid = Literal["counts", "embedding", "contrast"]
 """How a group of cells is summed up; see :func:`scim.tl.search`."""
 
 Ancestors = Literal["right", "wrong"]

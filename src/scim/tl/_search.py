@@ -79,8 +79,8 @@ def search(
         Default: `"counts"` if :func:`scim.tl.embed` made `use_rep`, else `"embedding"`. `"contrast"`: the default less
         half of what the other groups next to it are like,
         :math:`c_i - \frac{1}{2} \sum_{j \neq i} w_{ij} c_j` with :math:`w_{ij}` the softmax of
-        :math:`c_i \cdot c_j / 0.1` and all vectors of length 1. It tells a state from the states next to it: over thirty
-        states of new studies the mean average precision is .85 instead of .75. Distances are to this query, and larger.
+        :math:`c_i \cdot c_j / 0.1` and all vectors of length 1. It tells a state better from the states next to it,
+        and needs these as groups. Distances are to this query, and larger.
     layer, gene_key, species
         Counts and gene names for `centroid="counts"`, as in :func:`scim.tl.embed`. Default: what that was given.
     use_rep
@@ -118,8 +118,8 @@ def search(
     KeyError
         There is no embedding (run `scim.tl.embed` first), or no column `groupby`.
     ValueError
-        Another model made the embedding, no cell of the atlas passes `where`, or `species` is missing where it was a
-        mapping when the cells were embedded.
+        Another model made the embedding, no cell of the atlas passes `where`, `species` is missing where it was a
+        mapping when the cells were embedded, or a contrast has a single group.
     FilterError
         `where` cannot be read, or names an unknown column or value.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scim._core import check_adata, check_count, check_names, check_range, keys, progress, refuse_absent
 from scim._core.adata import groups_of
 from scim.atlas._open import opened
-from scim.tl._group_queries import default_centroid, group_queries
+from scim.tl._group_queries import contrast, default_centroid, group_queries
 from scim.tl._inputs import atlas_samples, query_embedding
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def score_similarity(
         Only cells of the atlas that pass this filter, as `"tissue == 'blood'"`.
     max_distance
         Cosine distance (0 to 2) up to which a cell of a sample counts as one of the state.
-        Default: the label radius of the atlas.
+        Default: the label radius of the atlas; `centroid="contrast"` has none, its distances are larger.
     quantile
         Quantile of the distances of a sample's cells, 0 to 1. Default: the distance of its nearest tenth.
     centroid, layer, gene_key, species, use_rep
@@ -98,7 +98,8 @@ def score_similarity(
     KeyError
         There is no embedding (run `scim.tl.embed` first), no column `groupby`, or no such column of the atlas.
     ValueError
-        Another model made the embedding, or no cell of the atlas passes `where`.
+        Another model made the embedding, no cell of the atlas passes `where`, or samples are scored with
+        `centroid="contrast"` and no `max_distance`.
     FilterError
         `where` cannot be read, or names an unknown column or value.
 
@@ -123,6 +124,9 @@ def score_similarity(
         msg = f"system_key={system_key!r} divides samples; pass sample_key too, as sample_key='donor'."
         raise ValueError(msg)
     centroid = default_centroid(adata, centroid, use_rep)
+    if centroid == "contrast" and sample_key is not None and max_distance is None:
+        msg = "centroid='contrast' has no label radius: pass max_distance, or centroid='counts'."
+        raise ValueError(msg)
     sample_keys = [] if sample_key is None else [study_key, sample_key, system_key]
     columns = list(dict.fromkeys(check_names("columns", [key for key in sample_keys if key is not None])))
     with opened(atlas) as source:
@@ -134,6 +138,7 @@ def score_similarity(
             raise ValueError(msg)
         count_arguments: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
         states = group_queries(adata, X, groups, source, centroid, use_rep=use_rep, **count_arguments)
+        states = contrast(states) if centroid == "contrast" else states
         if sample_key is None:
             distances = _distances(source, ids, states, max_memory)
             return pd.DataFrame(distances, index=pd.Index(ids, name="soma_joinid"), columns=groups.names.tolist())
