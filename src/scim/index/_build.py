@@ -54,7 +54,8 @@ def build(
     kind
         `"exact"` measures every row. `"ivf"`, an inverted file, groups the rows in lists and probes the nearest lists.
         `"graph"` walks along a graph of neighbours made by pynndescent.
-        `"auto"` is `"exact"` up to 50,000 rows and `"ivf"` beyond.
+        `"auto"` is `"exact"` up to 50,000 rows and `"ivf"` beyond: a graph was slower in both, for rows spread evenly
+        too (benchmarks/NOTES.md).
     path
         Where to write the index while it is built; it is opened from there. Default: in memory.
     overwrite
