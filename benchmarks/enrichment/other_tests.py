@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special, stats
 
-from scim.tl._enrichment_statistics import Samples, _upper_tail, measure_enrichment
+from scim.tl._enrichment_contrast import _upper_tail, contrast_values
+from scim.tl._enrichment_statistics import Samples, measure_enrichment
+from scim.tl._enrichment_variance import Design
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,12 +17,21 @@ if TYPE_CHECKING:
 
 
 def scim(atlas: SimulatedAtlas) -> NDArray[np.float64]:
-    return measure_enrichment(atlas.hits, Samples(atlas.n_cells, atlas.value, atlas.study), alternative="greater").p
+    return _p(atlas, atlas.study)
 
 
 def scim_without_studies(atlas: SimulatedAtlas) -> NDArray[np.float64]:
-    samples = Samples(atlas.n_cells, atlas.value, np.zeros_like(atlas.study))
+    return _p(atlas, np.zeros_like(atlas.study))
+
+
+def _p(atlas: SimulatedAtlas, study: NDArray[np.int64]) -> NDArray[np.float64]:
+    samples = Samples(atlas.n_cells, atlas.value, study, np.arange(study.size))
     return measure_enrichment(atlas.hits, samples, alternative="greater").p
+
+
+def all_samples(atlas: SimulatedAtlas) -> NDArray[np.float64]:
+    """Test all samples once, so that a finding may rest on one of them."""
+    return contrast_values(atlas.hits, atlas.n_cells, Design(atlas.value, atlas.study), "greater").p
 
 
 def permutation(atlas: SimulatedAtlas) -> NDArray[np.float64]:

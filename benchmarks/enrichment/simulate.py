@@ -1,4 +1,4 @@
-"""Simulate hits of queries in samples of 20 to 20,000 cells with varying fractions and planted effects."""
+"""Simulate hits of queries in samples of 20 to 20,000 cells with varying fractions, planted effects and outliers."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ class Setting:
     """Lognormal instead of gamma."""
     n_hits: int = 0
     """Number of hits of each query, assigned to samples at random; 0: the hits of a sample are independent."""
+    outlier: float = 0.0
+    """Fraction of one sample, in units of the mean, for all queries in which its value has no planted effect."""
 
 
 def simulate(setting: Setting, rng: np.random.Generator) -> SimulatedAtlas:
@@ -57,6 +59,10 @@ def simulate(setting: Setting, rng: np.random.Generator) -> SimulatedAtlas:
     fraction = fraction * _noise(setting, setting.spread, fraction.shape, rng)
     fraction = fraction * _noise(setting, setting.study_spread, (setting.n_queries, study.max() + 1), rng)[:, study]
     fraction = fraction * (rng.random(fraction.shape) >= setting.zeros) / (1 - setting.zeros)
+    if setting.outlier:
+        one = rng.integers(value.size)
+        alike = ~truth[:, value[one]]
+        fraction[alike, one] = np.minimum(mean[alike, 0] * setting.outlier, 0.9)
     if setting.n_hits:
         expected = fraction * n_cells
         hits = np.stack([rng.multinomial(setting.n_hits, row / row.sum()) for row in expected])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 
 import anndata
 import matplotlib as mpl
@@ -49,10 +50,10 @@ def cells(atlas):
     return adata
 
 
-def counted(adata, atlas, by, where=None):
+def counted(adata, atlas, by, where, only_similar):
     """Counts of samples, hits and cells for each query and value."""
     background = atlas.obs(where=where, columns=[by, "study", "sample"]).dropna()
-    hits = scim.get.hits(adata, [by], only_similar=False, atlas=atlas)
+    hits = scim.get.hits(adata, [by], only_similar=only_similar, atlas=atlas)
     rows = {}
     for query in adata.uns["scim_search"]["groups"]:
         found = hits[hits["query"] == query]
@@ -63,14 +64,15 @@ def counted(adata, atlas, by, where=None):
 
 
 @pytest.mark.parametrize(
-    ("by", "where"), [("tissue", None), ("disease", None), ("age", "age < 24"), ("label", "tissue == 'b'")]
+    ("by", "where", "only_similar"),
+    [("tissue", None, True), ("disease", None, False), ("age", "age < 24", True), ("label", "tissue == 'b'", False)],
 )
-def test_counts(atlas, cells, by, where):
+def test_counts(atlas, cells, by, where, only_similar):
     scim.tl.search(cells, atlas, groupby="state", k=300, where=where)
-    scim.tl.enrichment(cells, by, sample_key="sample", atlas=atlas)
+    scim.tl.enrichment(cells, by, sample_key="sample", only_similar=only_similar, atlas=atlas)
     table = scim.get.enrichment(cells)
     found = {(row.query, row.value): (row.n_samples, row.n_hits, row.n_cells) for row in table.itertuples()}
-    assert found == counted(cells, atlas, by, where)
+    assert found == counted(cells, atlas, by, where, only_similar)
     samples, hits = cells.uns["scim_enrichment"]["samples"], cells.uns["scim_enrichment"]["hits"]
     assert hits.dtype == np.int32
     assert (hits <= samples["n_cells"].to_numpy()).all()
@@ -117,12 +119,48 @@ def test_studies_share_samples_only_on_request(atlas, cells):
     assert cells.uns["scim_enrichment"]["samples"]["study"].nunique() == 8
 
 
+def test_samples_that_support_a_finding_are_counted(atlas, cells):
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    record, table = cells.uns["scim_enrichment"], scim.get.enrichment(cells)
+    share = record["hits"] / record["samples"]["n_cells"].to_numpy()
+    for row in table.itertuples():
+        own = share[list(record["queries"]).index(row.query), record["samples"]["value"] == row.value]
+        assert row.n_supporting == (own > row.background).sum()
+    assert table["n_supporting"].dtype == np.int64
+
+
+def test_a_single_sample_is_no_finding(atlas, cells):
+    """All of tissue d is one sample, full of hits; a sample of another study with hits of its own would be another."""
+    obs = atlas.obs(columns=["study", "sample", "tissue", "label", "cell_id"]).set_index("cell_id")
+    obs["tissue"] = obs["tissue"].where((obs["study"] != "s0") | (obs["tissue"] != "b"), "d")
+    X, one = atlas.embeddings(), (obs["tissue"] == "d").to_numpy()
+    X[one] = np.eye(8)[0] + 0.05 * np.random.default_rng(2).normal(size=(one.sum(), 8))
+    data = anndata.AnnData(obs=obs, obsm={"X_scim": X})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        scim.atlas.from_embedding(
+            data, f"{folder}/d.scim", obsm="X_scim", study_key="study", label_key="label", columns=["sample", "tissue"]
+        ) as other,
+    ):
+        scim.tl.search(cells, other, groupby="state", k=300)
+        scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=other)
+    table = scim.get.enrichment(cells).set_index(["query", "value"])
+    row = table.loc[("state0", "d")]
+    assert row["fraction"] > 0.5 > 3 * row["background"]
+    assert row["n_supporting"] == row["n_samples"] == 1
+    assert np.isnan(row["q"])
+    assert row["reason"] == "one sample has all cells with the value, or all others"
+
+
 def test_too_few_samples_and_no_hits_have_a_reason(atlas, cells):
     scim.tl.search(cells, atlas, groupby="state", k=300, where="study == 's0'", max_distance=0.2)
     scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     table = scim.get.enrichment(cells)
     assert table[["p", "q"]].isna().all(axis=None)
-    assert set(table["reason"]) == {"too few samples: p cannot be below 0.33"}
+    assert set(table["reason"]) == {"one sample has all cells with the value, or all others"}
+    scim.tl.search(cells, atlas, groupby="state", k=300, where="study == 's0' or study == 's1'", max_distance=0.2)
+    scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
+    assert set(scim.get.enrichment(cells)["reason"]) == {"too few samples: p cannot be below 0.11"}
     scim.tl.search(cells, atlas, groupby="state", k=300, max_distance=0.0)
     scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
     assert set(scim.get.enrichment(cells)["reason"]) == {"no hits"}
@@ -206,8 +244,13 @@ def test_the_picture_has_a_dot_for_each_sample(atlas, cells):
 def test_the_result_is_logged(atlas, cells, caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
         scim.tl.enrichment(cells, "tissue", sample_key="sample", atlas=atlas)
-    n = int((scim.get.enrichment(cells)["q"] <= 0.05).sum())
-    assert caplog.records[-1].getMessage() == f"wrote uns['scim_enrichment']: {n} of 9 tested values have q <= .05"
+    found = scim.get.enrichment(cells).query("q <= 0.05")
+    least = f", each supported by {found['n_supporting'].min()} samples or more"
+    written = f"wrote uns['scim_enrichment']: {len(found)} of 9 tested values have q <= .05{least}"
+    assert caplog.records[-1].getMessage() == written
+    with caplog.at_level(logging.INFO, logger="scim"):
+        scim.tl.enrichment(cells[cells.obs["state"] == "state0"].copy(), "study", sample_key="tissue", atlas=atlas)
+    assert caplog.records[-1].getMessage().endswith("of 24 tested values have q <= .05")
 
 
 @pytest.mark.parametrize(

@@ -26,18 +26,22 @@ def enrichment(adata: AnnData, *, key: str = keys.ENRICHMENT) -> pd.DataFrame:
 
     `query`, `value` : str
         Name of the group that was searched, or `"all cells"`; value of the column.
-    `n_samples`, `n_hits`, `n_cells` : int64
-        Samples that have the value, hits among their cells, and cells that could have been hits.
+    `n_samples`, `n_supporting` : int64
+        Samples that have the value; those of them that have a larger share of hits than the background, or a smaller
+        one where the value is tested for fewer hits or has fewer.
+    `n_hits`, `n_cells` : int64
+        Hits among the cells of the samples that have the value, and cells that could have been hits.
     `fraction`, `background` : float64
         Share of a sample's cells that are hits, 0 to 1: weighted mean over the samples that have the value, and over
         all others. NaN: there are none.
     `log2_fold_change` : float64
         Of fraction to background; -inf without a hit, inf where only the value has hits, NaN without any.
     `p`, `q` : float64
-        p value of the difference, with samples as replicates within studies, and its false discovery rate over the
-        table. NaN: see `reason`.
+        p value of the difference, with samples as replicates within studies, at most twice as large without any one
+        sample; and its false discovery rate over the table. NaN: see `reason`.
     `reason` : str
-        Reason for a missing p: no hits, or so few samples that no p could be below .05. Else empty.
+        Reason for a missing p: no hits; a single sample with the value or with all others; or so few samples that no
+        p could be below .05. Else empty.
 
     Raises
     ------

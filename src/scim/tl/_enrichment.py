@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from scim._core.types import Doubles, Ints32
     from scim.atlas import Atlas
-    from scim.tl._enrichment_statistics import Enrichment
     from scim.tl._inputs import AtlasLike, AtlasSamples
 
 
@@ -40,6 +39,7 @@ def enrichment(
     sample_key: str,
     study_key: str | None = keys.ATLAS_STUDY,
     alternative: Alternative = "greater",
+    only_similar: bool = True,
     atlas: AtlasLike = None,
     key: str = keys.SEARCH,
     key_added: str = keys.ENRICHMENT,
@@ -50,13 +50,26 @@ def enrichment(
     For each sample of the atlas the fraction of its cells that are hits is taken; the samples that have a value of
     `by` are compared with all others. Samples are the replicates, not cells, and samples of a study are correlated.
 
-    The fraction of sample s with :math:`n_s` cells varies by :math:`\mu (1 - \mu) (1 / n_s + \rho)`, and the mean of a
-    study by :math:`\mu (1 - \mu) \rho_b`, both estimated over all values, so that the weight of a sample grows with its
-    number of cells only up to a limit, and many samples of one study weigh little more than one. The difference of a
-    value from the rest, by generalised least squares, over its standard error under the null hypothesis follows t with
-    Satterthwaite's degrees of freedom :cite:p:`Satterthwaite1946`, with the skewness of fractions; no p is less than
-    one over the number of ways to assign the value to the samples. The q are those of :cite:t:`Benjamini1995` over all
-    queries and values of the call.
+    Of sample s with :math:`h_s` hits among :math:`n_s` cells, :math:`m_s = n_s \mu` of which are expected, the
+    deviation from the mean fraction :math:`\mu`, relative to it, is
+
+    .. math:: x_s = \frac{3}{r_s} \left( \sqrt[3]{\frac{h_s + a}{m_s + a}} - 1 + \frac{r_s}{9 a} \right),
+        \quad r_s = \frac{m_s}{m_s + a}, \quad a = \frac{1}{\rho + \rho_b}
+
+    (the cube root makes a gamma variable nearly normal :cite:p:`Wilson1931`, and limits what an extreme sample adds).
+    Its variance is :math:`1 / m_s + \rho` within studies and :math:`\rho_b` between, both estimated over all values,
+    with residuals of more than three standard deviations winsorised. So the weight of a sample grows with its number
+    of cells only up to a limit, and many samples of one study weigh little more than one. The difference of a value
+    from the rest, by generalised least squares, over its standard error under the null hypothesis follows t with
+    Satterthwaite's degrees of freedom :cite:p:`Satterthwaite1946`, with the skewness of counts; no p is less than
+    one over the number of ways to assign the value to the samples.
+
+    **No finding rests on one sample.** The test is repeated without the sample that supports the difference most (all
+    its rows, if it has cells of several values), and p is the larger of p with all samples and half of p without that
+    one: twice the level, because two groups of equal size have half as many arrangements without one sample. Were p
+    itself demanded, this would be the test of a partial conjunction, at least two samples, of
+    :cite:t:`Benjamini2008`. Where a single sample has the value, or a single one does not, no p is given. The q are
+    those of :cite:t:`Benjamini1995` over all queries and values of the call.
 
     Parameters
     ----------
@@ -72,6 +85,8 @@ def enrichment(
         Column of the atlas with the studies of the samples. `None`, or the same as `by`: samples are independent.
     alternative
         `"greater"`: more hits than the other samples; `"less"`; or `"two-sided"`.
+    only_similar
+        Whether to count only the hits that are like their query, as :func:`scim.tl.search` marks them.
     atlas
         The atlas, open or by its present path. Default: the path at which it was searched.
     key
@@ -124,17 +139,15 @@ def enrichment(
             remedy = f"Search again, or pass atlas=scim.atlas.open({source.uri!r}, at={searched})."
             warn(f"{versions}: cells that came since could not be found. {remedy}")
         background = _background(source, result.record["params"], by, sample_key, study_key)
-    queries, hits = _count_hits(result, background)
-    value, study = (pd.factorize(background.frame[name], sort=True)[0].astype(np.int64) for name in ("value", "study"))
-    samples = Samples(background.frame["n_cells"].to_numpy(), value, study)
-    table = _table(queries, hits, background.frame, measure_enrichment(hits, samples, alternative=alternative))
-    params = {"by": by, "sample_key": sample_key, "study_key": study_key or "", "alternative": alternative, "key": key}
+    queries, hits = _count_hits(result, background, only_similar=only_similar)
+    table = _table(queries, hits, background.frame, alternative)
+    params: dict[str, Any] = {"by": by, "sample_key": sample_key, "study_key": study_key or ""}
+    params |= {"alternative": alternative, "only_similar": only_similar, "key": key}
     results = {"queries": queries.astype(str), "samples": background.frame, "hits": hits, "table": table}
 
     adata = adata.copy() if copy else adata
     adata.uns[key_added] = {"params": params, "atlas": dict(result.record["atlas"]), **results}
-    n_tested, n_significant = int(table["q"].notna().sum()), int((table["q"] <= 0.05).sum())
-    logger.info("wrote uns[%r]: %d of %d tested values have q <= .05", key_added, n_significant, n_tested)
+    _log(table, key_added)
     return adata if copy else None
 
 
@@ -152,38 +165,42 @@ def _background(atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, 
     return samples._replace(frame=frame)
 
 
-def _count_hits(result: SearchResult, background: AtlasSamples) -> tuple[NDArray[np.object_], Ints32]:
+def _count_hits(
+    result: SearchResult, background: AtlasSamples, *, only_similar: bool
+) -> tuple[NDArray[np.object_], Ints32]:
     """Return the queries, and the hits among the cells of each sample, (n_queries, n_samples)."""
     grouped = "groups" in result.record
     queries = result.queries if grouped else np.array(["all cells"], dtype=object)
+    counted = result.similar if only_similar else result.ids >= 0
+    found = [ids[row] for ids, row in zip(result.ids, counted, strict=True)]
     out = np.zeros((len(queries), len(background.frame)), dtype=np.int32)
-    for i, ids in enumerate(result.ids if grouped else [np.unique(result.ids)]):
+    for i, ids in enumerate(found if grouped else [np.unique(np.concatenate(found))]):
         position = np.minimum(np.searchsorted(background.ids, ids), background.ids.size - 1)
         codes = background.codes[position[background.ids[position] == ids]]
         out[i] = np.bincount(codes, minlength=out.shape[1])
     return queries, out
 
 
-def _table(queries: NDArray[np.object_], hits: Ints32, samples: pd.DataFrame, result: Enrichment) -> pd.DataFrame:
+def _table(queries: NDArray[np.object_], hits: Ints32, samples: pd.DataFrame, alternative: Alternative) -> pd.DataFrame:
     """Return the tidy frame: for each query its values, the most significant first."""
-    by_value = samples.groupby("value", sort=True)
-    n_queries, n_values = result.p.shape
+    n_cells = samples["n_cells"].to_numpy()
     codes, values = pd.factorize(samples["value"], sort=True)
+    study = pd.factorize(samples["study"])[0]
+    sample = samples.groupby(["study", "sample"]).ngroup().to_numpy(dtype=np.int64)
+    result = measure_enrichment(hits, Samples(n_cells, codes, study, sample), alternative=alternative)
+    n_queries, n_values = result.p.shape
     with np.errstate(divide="ignore", invalid="ignore"):
         fold = np.log2(result.fraction / result.background).ravel()
     p = result.p.ravel()
-    untested = [
-        f"too few samples: p cannot be below {least:.2g}" if least > 0.05 else "all samples are alike"
-        for least in result.min_p
-    ]
-    reason = np.where(np.any(hits, axis=1, keepdims=True), np.array(untested, dtype=object), "no hits").ravel()
+    reason = np.where(np.any(hits, axis=1, keepdims=True), _reasons(result.min_p), "no hits").ravel()
     frame = pd.DataFrame(
         {
             "query": np.repeat(queries.astype(str).astype(object), n_values),
             "value": np.tile(np.asarray(values, dtype=object), n_queries),
-            "n_samples": np.tile(by_value.size().to_numpy(), n_queries),
+            "n_samples": np.tile(np.bincount(codes), n_queries),
+            "n_supporting": result.n_supporting.ravel(),
             "n_hits": np.stack([np.bincount(codes, row, n_values) for row in hits]).ravel().astype(np.int64),
-            "n_cells": np.tile(by_value["n_cells"].sum().to_numpy(), n_queries),
+            "n_cells": np.tile(np.bincount(codes, n_cells).astype(np.int64), n_queries),
             "fraction": result.fraction.ravel(),
             "background": result.background.ravel(),
             "log2_fold_change": fold,
@@ -194,6 +211,23 @@ def _table(queries: NDArray[np.object_], hits: Ints32, samples: pd.DataFrame, re
     )
     order = np.lexsort((-fold, p, np.repeat(np.arange(n_queries), n_values)))
     return frame.iloc[order].reset_index(drop=True)
+
+
+def _reasons(min_p: Doubles) -> NDArray[np.object_]:
+    """Return for each value why no p would be given."""
+    few = [
+        f"too few samples: p cannot be below {least:.2g}" if least > 0.05 else "all samples are alike"
+        for least in min_p
+    ]
+    one = "one sample has all cells with the value, or all others"
+    return np.where(min_p >= 1, np.array(one, dtype=object), np.array(few, dtype=object))
+
+
+def _log(table: pd.DataFrame, key_added: str) -> None:
+    found = table[table["q"] <= 0.05]
+    on = f", each supported by {found['n_supporting'].min()} samples or more" if len(found) else ""
+    n_tested = int(table["q"].notna().sum())
+    logger.info("wrote uns[%r]: %d of %d tested values have q <= .05%s", key_added, len(found), n_tested, on)
 
 
 def _q_values(p: Doubles) -> Doubles:
