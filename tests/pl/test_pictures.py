@@ -55,7 +55,7 @@ def test_colours_stay_with_their_label_when_one_is_not_used(drawn):
 def test_hits_of_groups_of_any_type(drawn, atlas_path, values):
     drawn.obs["group"] = pd.to_datetime(values * 15) if isinstance(values[0], str) else values * 15
     scim.tl.search(drawn, atlas_path, groupby="group", k=5)
-    grey, colored = scim.pl.hits(drawn).axes[0].collections
+    grey, colored = scim.pl.hits(drawn, only_similar=False).axes[0].collections
     assert len(grey.get_offsets()) == pd.isna(drawn.obs["group"]).sum()
     assert len(colored.get_offsets()) == pd.notna(drawn.obs["group"]).sum()
 
@@ -67,7 +67,7 @@ def test_cells_of_one_name_are_refused(drawn):
 
 
 def test_hits_show_distance_and_agreement(drawn):
-    figure = scim.pl.hits(drawn, by="label")
+    figure = scim.pl.hits(drawn, by="label", only_similar=False)
     distance, share = (ax.collections[-1].get_array() for ax in figure.axes[:2])
     np.testing.assert_allclose(distance, np.median(drawn.obsm["scim_search_distances"], axis=1), rtol=1e-6)
     hits = scim.get.hits(drawn, ["label"], only_similar=False).fillna("missing")
@@ -76,7 +76,7 @@ def test_hits_show_distance_and_agreement(drawn):
 
 
 def test_hits_of_one_value(drawn):
-    figure = scim.pl.hits(drawn, by="study", value="two")
+    figure = scim.pl.hits(drawn, by="study", value="two", only_similar=False)
     hits = scim.get.hits(drawn, ["study"], only_similar=False)
     expected = (hits["study"] == "two").groupby(hits["query"], sort=False).mean()
     np.testing.assert_allclose(figure.axes[1].collections[-1].get_array(), expected)
@@ -85,7 +85,7 @@ def test_hits_of_one_value(drawn):
 def test_hits_of_groups_colour_their_cells(drawn, atlas_path):
     drawn.obs["some"] = drawn.obs["cell_type"].where(drawn.obs["cell_type"] != "B cell")
     scim.tl.search(drawn, atlas_path, groupby="some", k=5)
-    ax = scim.pl.hits(drawn).axes[0]
+    ax = scim.pl.hits(drawn, only_similar=False).axes[0]
     grey, colored = ax.collections
     assert len(grey.get_offsets()) == (drawn.obs["cell_type"] == "B cell").sum()
     medians = dict(
@@ -112,10 +112,25 @@ def test_composition_by_two_columns_joins_the_rest(drawn):
 def test_composition_keeps_every_group_in_its_order(drawn, atlas_path):
     drawn.obs["cluster"] = pd.Categorical([str(i % 14) for i in range(45)], categories=[str(i) for i in range(14)])
     scim.tl.search(drawn, atlas_path, groupby="cluster", k=5)
-    (ax,) = scim.pl.composition(drawn, ["query", "label"], top=2).axes
+    (ax,) = scim.pl.composition(drawn, ["query", "label"], top=2, only_similar=False).axes
     assert [t.get_text() for t in ax.get_yticklabels()] == [str(i) for i in range(14)]
     ends = [bar.get_x() + bar.get_width() for bar in ax.patches[-14:]]
     np.testing.assert_allclose(ends, 1)
+
+
+def test_composition_writes_number_and_distance_of_the_hits(drawn):
+    (ax,) = scim.pl.composition(drawn, "tissue").axes
+    counted = scim.get.composition(drawn, "tissue").set_index("tissue")
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    expected = [f"{row.n_hits} at {row.median_distance:.2f}" for row in counted.loc[names].itertuples()]
+    assert [text.get_text() for text in ax.texts] == expected
+
+
+def test_pictures_without_a_similar_hit_say_so(drawn):
+    drawn.obsm["scim_search_similar"][:] = False
+    for figure in (scim.pl.hits(drawn), scim.pl.hits(drawn, value="B cell"), scim.pl.composition(drawn, "tissue")):
+        assert next(text.get_text() for ax in figure.axes for text in ax.texts) == "no hit is like its query"
+        figure.draw_without_rendering()
 
 
 def test_axes_that_are_given_are_drawn_on(drawn):

@@ -139,9 +139,14 @@ def composition(
     names = [by] if isinstance(by, str) else list(by)
     columns = [name for name in names if name != "query"]
     frame = hits(adata, columns, only_similar=only_similar, atlas=atlas, key=key)
-    values = frame[names].astype(object).fillna("missing").assign(distance_to_query=frame["distance"])
-    distances = values.groupby(names, sort=False)["distance_to_query"]
-    counted = distances.agg(n_hits="size", median_distance="median").reset_index()
+    return count_hits(frame, names)
+
+
+def count_hits(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Count the rows of a frame of hits by columns, as :func:`composition` does."""
+    values = frame[[*names]].astype(object).fillna("missing").assign(_distance=frame["distance"])
+    counted = values.groupby([*names], sort=False)["_distance"].agg(n_hits="size", median_distance="median")
+    counted = counted.reset_index()
     total = counted.groupby("query")["n_hits"].transform("sum") if "query" in names else counted["n_hits"].sum()
     counted.insert(len(names) + 1, "share", counted["n_hits"] / total)
     return counted.sort_values(["n_hits", *names], ascending=[False] + [True] * len(names), ignore_index=True)

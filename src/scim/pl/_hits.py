@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from scim import get
 from scim._core import check_adata, check_count, keys
 from scim._core.adata import groups_of
+from scim.get._hits import count_hits
 from scim.pl._drawing import UNKNOWN, axes_or_figure, coordinates, draw_points, palette, scatter_axes
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from scim.atlas import Atlas
 
 _OTHER, _ALL = "other", "all hits"
+_NO_HITS = "no hit is like its query"
 
 
 def hits(
@@ -33,13 +35,15 @@ def hits(
     by: str = keys.ATLAS_LABEL,
     value: str | None = None,
     basis: str = "umap",
+    only_similar: bool = True,
     atlas: Atlas | str | os.PathLike[str] | None = None,
     key: str = keys.SEARCH,
     ax: Sequence[Axes] | None = None,
 ) -> Figure | None:
     """Draw two maps of the cells: the distance of their hits, and the share of the hits that agree.
 
-    After a search for groups, a cell has the colour of its group; cells in no group are grey.
+    After a search for groups, a cell has the colour of its group; cells in no group, and those without a hit that is
+    like them, are grey.
 
     Parameters
     ----------
@@ -51,7 +55,7 @@ def hits(
         Share of the hits with this value of `by`. Default: the value most frequent among the hits of each query.
     basis
         The map: `"umap"` is `obsm["X_umap"]`.
-    atlas, key
+    only_similar, atlas, key
         As in :func:`scim.get.hits`.
     ax
         Two axes to draw on.
@@ -74,21 +78,30 @@ def hits(
     >>> figure = scim.pl.hits(adata, basis="X_scim")
     """
     check_adata(adata)
-    frame = get.hits(adata, [by], atlas=atlas, key=key)
+    frame = get.hits(adata, [by], only_similar=only_similar, atlas=atlas, key=key)
     points = coordinates(adata, basis)
     axes, figure = axes_or_figure(ax, 2)
     distance = frame.groupby("query")["distance"].median()
     agree = _share(frame, by, value)
     rows = _query_of_cells(adata, key)
-    far = float(distance.quantile(0.98))  # a few far cells do not set the scale
+    far = float(distance.quantile(0.98)) if len(distance) else 1.0  # a few far cells do not set the scale
     _draw(axes[0], points, distance.reindex(rows), basis, "median distance of the hits", "viridis", far)
     title = f"share of hits with {by} = {value}" if value is not None else f"share of hits with their commonest {by}"
     _draw(axes[1], points, agree.reindex(rows), basis, title, "viridis_r", 1.0)  # dark is good in both
+    if frame.empty:
+        _say_no_hits(axes)
     return figure
+
+
+def _say_no_hits(axes: Sequence[Axes]) -> None:
+    for ax in axes:
+        ax.text(0.5, 0.5, _NO_HITS, transform=ax.transAxes, ha="center", va="center")
 
 
 def _share(frame: pd.DataFrame, by: str, value: str | None) -> pd.Series[float]:
     values = frame[by].astype(object).fillna("missing")
+    if frame.empty:
+        return pd.Series(dtype=float)
     if value is not None:
         return (values == value).astype(float).groupby(frame["query"]).mean()
     counts = values.groupby(frame["query"]).value_counts()
@@ -123,11 +136,14 @@ def composition(
     by: str | Sequence[str],
     *,
     top: int = 12,
+    only_similar: bool = True,
     atlas: Atlas | str | os.PathLike[str] | None = None,
     key: str = keys.SEARCH,
     ax: Axes | None = None,
 ) -> Figure | None:
     """Draw the shares of the hits of a search by one or two columns, as stacked bars.
+
+    Behind each bar are its number of hits and their median distance.
 
     Parameters
     ----------
@@ -137,7 +153,7 @@ def composition(
         One or two columns of the atlas, or `"query"`: a bar for each value of the first, split by the second.
     top
         Number of values to show of each column of the atlas; the rest are joined as "other".
-    atlas, key
+    only_similar, atlas, key
         As in :func:`scim.get.hits`.
     ax
         Axes to draw on.
@@ -167,16 +183,38 @@ def composition(
     if not 1 <= len(names) <= 2:
         msg = f"by must be one or two columns, got {names}."
         raise ValueError(msg)
-    counted = get.composition(adata, names, atlas=atlas, key=key)
+    frame = get.hits(
+        adata, [name for name in names if name != "query"], only_similar=only_similar, atlas=atlas, key=key
+    )
+    counted = count_hits(frame, names)
     groups = adata.uns[key].get("groups", ())
     if "query" in names and not len(groups):
         msg = "by='query' draws a bar for each query: search groups of cells, scim.tl.search(adata, groupby=...)."
         raise ValueError(msg)
     orders = {name: list(groups) if name == "query" else _frequent(counted, name, top) for name in names}
     table = _share_table(counted, orders)
-    (axes,), figure = axes_or_figure(ax, size=(7.5 if len(names) == 1 else 10.0, 1.4 + 0.32 * len(table)))
+    (axes,), figure = axes_or_figure(ax, size=(8.5 if len(names) == 1 else 11.0, 1.4 + 0.32 * max(len(table), 1)))
+    if frame.empty:
+        _say_no_hits([axes])
+        return figure
     _draw_bars(axes, table, names)
+    _write_distances(axes, table, frame, names[0], orders)
     return figure
+
+
+def _write_distances(
+    ax: Axes, table: pd.DataFrame, frame: pd.DataFrame, name: str, orders: dict[str, list[str]]
+) -> None:
+    """Write number and median distance of the hits of each bar to the right of the axes."""
+    values = frame[name].astype(object).fillna("missing")
+    bars = values.where(values.isin(orders[name]), _OTHER).astype(str)
+    distances = frame["distance"].groupby(bars).agg(["size", "median"])
+    for place, bar in enumerate(table.index):
+        if bar in distances.index:
+            n_hits, median = distances.loc[bar]
+            text = f"{int(n_hits):,} at {median:.2f}"
+            ax.annotate(text, (1, place), (4, 0), ("axes fraction", "data"), "offset points", va="center", size="small")
+    ax.set_title("hits at median distance", loc="right", fontsize="small")
 
 
 def _frequent(counted: pd.DataFrame, name: str, top: int) -> list[str]:
@@ -207,4 +245,4 @@ def _draw_bars(ax: Axes, table: pd.DataFrame, names: list[str]) -> None:
     ax.set(xlabel="share of the hits", ylabel=names[0])
     ax.spines[["top", "right"]].set_visible(False)
     if len(names) == 2:
-        ax.legend(title=names[1], loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize="small")
+        ax.legend(title=names[1], loc="center left", bbox_to_anchor=(1.18, 0.5), frameon=False, fontsize="small")
