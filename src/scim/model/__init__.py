@@ -15,16 +15,20 @@ __all__ = [
     "Encoder",
     "Evaluation",
     "Labels",
+    "Metric",
     "Model",
     "ModelConfig",
     "TrainConfig",
     "evaluate",
+    "learn_metric",
     "load",
+    "mahalanobis",
     "train",
 ]
 
 _TRAINING = {  # name: folder of scim.training
     "CellFilters": "data", "Evaluation": "evaluation", "TrainConfig": "loop", "evaluate": "evaluation", "train": "loop",
+    "Metric": "metric", "learn_metric": "metric", "mahalanobis": "metric",
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from scipy import linalg
 
 from scim._core import check_choice, check_count, logger
 from scim.model.net import Encoder
-from scim.training.linear._moments import find_basis, leading, project
+from scim.training.linear._moments import SKETCH, find_basis, leading, project
 from scim.training.linear._pairwise import PUSH, components, draw_pairs, itml, lmnn, nca, squared_distances
 
 if TYPE_CHECKING:
@@ -121,6 +121,24 @@ def _solve(
     if method == "lmnn":
         return lmnn(Z, cells.labels, L, studies=cells.studies, stay=STAY_LMNN, push=push, max_steps=STEPS) @ T
     return components(itml(draw_pairs(Z, cells.labels, random)), Z, latent_dim) @ T
+
+
+def whitened(
+    blocks: Callable[[], Iterable[Block]], random: np.random.Generator, rank: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a whitening map, (dim, n_genes), and the first map of a descent behind it, (rank, dim).
+
+    Blocks are those of :func:`fit_linear`. The mean squared distance of two cells is 2 after the first map; `dim` is at
+    most 256. The second map takes the directions along which labels differ most. `rank=None`: all directions.
+    """
+    basis = find_basis(blocks, random)
+    cells = project(blocks, basis, n_sample=1, random=random)
+    T = whitening(cells, min(SKETCH, basis.directions.shape[1]))
+    within, between = T @ cells.within @ T.T, T @ cells.between @ T.T
+    # There are no more directions between labels than labels; the others are sorted by what is within labels.
+    _, V = np.linalg.eigh(between + 1e-6 * within)
+    T /= np.sqrt(max(np.trace(within + between), np.finfo(float).tiny))
+    return T @ basis.directions.T, leading(V, len(V) if rank is None else rank)
 
 
 def _whitened_sample(cells: Projected, latent_dim: int) -> tuple[NDArray[np.float64], ...]:
