@@ -75,6 +75,9 @@ def test_search_marks_similar_hits(query, atlas, tmp_path):
     out = tmp_path / "hits.csv"
     assert run(["search", query, "-o", str(out), "--groupby", "cell_type", "--k", "120", *atlas]) == 0
     hits = pd.read_csv(out)
+    contrast = ["--groupby", "cell_type", "--k", "5", "--centroid", "contrast", *atlas]
+    assert run(["search", query, "-o", str(tmp_path / "hits.h5ad"), *contrast]) == 0
+    assert anndata.read_h5ad(tmp_path / "hits.h5ad").uns["scim_search"]["params"]["centroid"] == "contrast"
     assert hits["similar"].dtype == bool
     assert hits.groupby("query").size().tolist() == [120] * 3
 

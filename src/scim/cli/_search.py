@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scim._core import Alternative, keys
+from scim._core import Alternative, Centroid, keys
 from scim.cli._files import check_output, read_cells, write_result
 from scim.cli._options import (  # noqa: TC001  (cyclopts reads the types of parameters when it runs)
     DuplicateCells,
@@ -27,6 +27,7 @@ def search(
     output: Output,
     atlas: UriOrDefault = None,
     groupby: str | None = None,
+    centroid: Centroid | None = None,
     k: int = 50,
     where: Where = None,
     max_distance: float | None = None,
@@ -48,6 +49,8 @@ def search(
         hits (.h5ad, .zarr). The column "similar" marks the hits that are like their query.
     groupby
         Column of obs: one search for each of its groups. Default: one for each cell.
+    centroid
+        How a group becomes a query: by its summed counts, its mean embedding, or the contrast with the other groups.
     k
         Number of hits for each query.
     max_distance
@@ -62,7 +65,7 @@ def search(
     arguments: dict[str, Any] = {"k": k, "where": where, "max_distance": max_distance, "duplicates": duplicates}
     try_on_one_cell(tl.search, atlas, columns=columns or (), **arguments)
     tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
-    tl.search(adata, atlas, groupby=groupby, **arguments)
+    tl.search(adata, atlas, groupby=groupby, centroid=centroid, **arguments)
     write_result(adata, output, lambda: get.hits(adata, columns, only_similar=False))
     composition = get.composition(adata, "label").head(12)
     print(composition.round(3).to_string(index=False) if len(composition) else "no hit is like its query")
@@ -78,6 +81,7 @@ def enrichment(
     sample_key: str,
     atlas: UriOrDefault = None,
     groupby: str | None = None,
+    centroid: Centroid | None = None,
     k: int = 1000,
     where: Where = None,
     max_distance: float | None = None,
@@ -103,6 +107,8 @@ def enrichment(
         Column of the atlas with the samples or donors, which are the replicates of the test.
     groupby
         Column of obs: a query for each of its groups. Default: all cells are one query.
+    centroid
+        How a group becomes a query: by its summed counts, its mean embedding, or the contrast with the other groups.
     k
         Number of hits of each query (of each cell, without --groupby).
     max_distance
@@ -119,7 +125,7 @@ def enrichment(
     arguments: dict[str, Any] = {"k": k, "where": where, "max_distance": max_distance, "duplicates": duplicates}
     try_on_one_cell(tl.search, atlas, columns=(by, sample_key, study_key), **arguments)
     tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
-    tl.search(adata, atlas, groupby=groupby, **arguments)
+    tl.search(adata, atlas, groupby=groupby, centroid=centroid, **arguments)
     tl.enrichment(adata, by, sample_key=sample_key, study_key=study_key, alternative=alternative, atlas=atlas)
     write_result(adata, output, lambda: get.enrichment(adata))
     best = get.enrichment(adata).groupby("query", sort=False).head(3)
