@@ -5,6 +5,8 @@ from scim.pl._confusion import confusion
 from scim.pl._consensus import consensus
 from scim.pl._enrichment import enrichment
 from scim.pl._hits import composition, hits
+from scim.pl._hits_circles import hits_circles
+from scim.pl._hits_heatmap import hits_heatmap
 from scim.pl._labels import labels, votes
 from scim.pl._novelty import novelty
 from scim.pl._reliability import reliability
@@ -16,6 +18,8 @@ __all__ = [
     "consensus",
     "enrichment",
     "hits",
+    "hits_circles",
+    "hits_heatmap",
     "labels",
     "novelty",
     "ranked_genes",

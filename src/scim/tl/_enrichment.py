@@ -185,8 +185,8 @@ def _table(queries: NDArray[np.object_], hits: Ints32, samples: pd.DataFrame, al
     """Return the tidy frame: for each query its values, the most significant first."""
     n_cells = samples["n_cells"].to_numpy()
     codes, values = pd.factorize(samples["value"], sort=True)
-    study = pd.factorize(samples["study"])[0]
-    sample = samples.groupby(["study", "sample"]).ngroup().to_numpy(dtype=np.int64)
+    study = pd.factorize(samples["study"])[0].astype(np.int64)
+    sample = np.asarray(samples.groupby(["study", "sample"]).ngroup(), dtype=np.int64)
     result = measure_enrichment(hits, Samples(n_cells, codes, study, sample), alternative=alternative)
     n_queries, n_values = result.p.shape
     with np.errstate(divide="ignore", invalid="ignore"):
