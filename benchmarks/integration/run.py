@@ -39,8 +39,8 @@ import methods  # of benchmarks/quality
 import tables
 
 CACHE = Path(tempfile.gettempdir()) / "scim-bench" / "integration"
-BATCH, MOST_EPOCHS, MOST_BATCHES = 128, 400, 2000
-"""scvi trains small sets for 400 epochs; here no training has more than 2,000 batches, so that it fits a CPU."""
+BATCH, MOST_EPOCHS, MOST_BATCHES = 128, 400, 1500
+"""scvi trains small sets for 400 epochs; here no training has more than 1,500 batches, so that it fits a CPU."""
 LINEAR, TRAINED = ["PCA", "Harmony"], ["scVI", "scANVI, all labels"]
 LABELS = {"fine": TRAINED[1], "known": "scANVI", "known without pancreas": "scANVI, no pancreas"}
 """Embeddings of the reference beside scVI, by the column of labels."""

@@ -60,17 +60,13 @@ ROWS = (
     Row("10x 5' v2, nuclei, 1,589 genes", ("koenig",)),
     Row("10x 3' v3, nuclei, 1,000 genes", ("tran",)),
     Row("SMART-seq v4, nuclei, 2,022 genes", ("allen",)),
+    Row("pbmc3k, He and Baron as measured: compare with the next", ("pbmc3k", "he", "baron_human3")),
     Row("simulated: Flex-like, protein-coding genes", ("pbmc3k", "he", "baron_human3"), FLEX),
     Row("simulated: spatial panel, 300 genes, 100-300 counts", ("pbmc3k", "he", "baron_human3"), PANEL),
     Row("simulated: reads of full-length transcripts", ("pbmc3k", "he", "baron_human3"), READS),
 )
 NOT_MEASURED = ("Flex", "Drop-seq", "SMART-seq2", "C1", "Microwell-seq of human cells")
 """Platforms of which no file at hand has labelled human cells."""
-
-
-def case_of(query: str) -> tissue_cases.Case:
-    """Return the case that leaves a query out."""
-    return next(case for case in CASES if query in case.queries)
 
 
 def dressed(cells: Cells, query: str, dress: str) -> AnnData:

@@ -61,7 +61,7 @@ def main() -> None:
     cases = [case for case in rows.CASES if case.name in (arguments.cases or (case.name,))]
     found = pd.DataFrame([measured for case in cases for measured in of_case(cells, case, cache)])
     found.to_csv(arguments.data / "queries.csv", index=False)
-    table = found.drop(columns="query").groupby("platform", sort=False).mean()
+    table = found.drop(columns=["query", "cells", "types"]).groupby("platform", sort=False).mean()
     print(tables.markdown(table.reindex([row.platform for row in rows.ROWS]).dropna(how="all")))
     print(f"\nNot measured, no labelled file at hand: {', '.join(rows.NOT_MEASURED)}.")
 
