@@ -1,4 +1,4 @@
-"""Test the coherence of groups against a count by hand, on a simulated atlas of known states."""
+"""Test queries of groups against the formulas by hand, on a simulated atlas of known states."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.cluster import KMeans
 
 import scim
-from scim.tl._group_queries import _centres, _kmeans, contrast
+from scim.tl._group_queries import contrast
 
 N_STATES, DIM = 6, 24
 
@@ -44,106 +43,6 @@ def search_groups(atlas, X, groups, **how):
     adata = query(X, groups)
     scim.tl.search(adata, atlas, groupby="group", **{"k": 5} | how)
     return adata.uns["scim_search"]
-
-
-def by_hand(atlas, cells, allowed):
-    """Count for cells that are all centroids."""
-    ids = np.flatnonzero(allowed)
-    base = atlas.embeddings(ids)
-    centre = cells.mean(axis=0) / np.linalg.norm(cells.mean(axis=0))
-    hit = 1 - base @ centre <= 0.85 * atlas.label_radius
-    shares = []
-    for cell in cells:
-        distance = 1 - base @ cell
-        near = np.argsort(distance, kind="stable")[:100]
-        near = near[distance[near] <= atlas.label_radius]
-        shares.append(100 * hit[near].mean() if near.size else 0)
-    return np.mean(shares)
-
-
-@pytest.mark.parametrize("where", [None, "study == 'one'", "label != 'b'"])
-def test_few_cells_are_counted_by_hand(atlas, where):
-    X, state = states(48, np.random.default_rng(1), noise=0.12)
-    groups = np.where(state == 1, "b", np.where(state == 2, "c", "mix"))
-    keep = np.r_[np.flatnonzero(groups == "b"), np.flatnonzero(groups == "c"), np.flatnonzero(groups == "mix")[:9]]
-    record = search_groups(atlas, X[keep], groups[keep], where=where)
-    allowed = np.isin(np.arange(atlas.n_obs), np.arange(atlas.n_obs) if where is None else atlas.select(where))
-    expected = [by_hand(atlas, X[keep][groups[keep] == name], allowed) for name in record["groups"]]
-    assert record["coherence"].dtype == np.float32
-    missing = where is not None and "!=" in where
-    np.testing.assert_allclose(record["coherence"], [np.nan, *expected[1:]] if missing else expected, atol=1e-3)
-
-
-@pytest.mark.parametrize("k", [1, 50, 400])
-def test_a_state_is_coherent_whatever_its_size_and_a_mixture_is_not(atlas, k):
-    X, state = states(600, np.random.default_rng(2))
-    groups = np.array(list("abcdef"), dtype=object)[state]
-    groups[state >= 3] = "mix"
-    groups[(state == 5) & (np.arange(600) < 300)] = "f"
-    record = search_groups(atlas, X, groups, k=k)
-    of = dict(zip(record["groups"], record["coherence"], strict=True))
-    assert min(of[name] for name in "abcf") > 95
-    assert of["mix"] < 10
-
-
-def test_the_order_of_cells_and_duplicates_do_not_matter(atlas):
-    X, state = states(300, np.random.default_rng(3), noise=0.3)
-    order = np.random.default_rng(4).permutation(300)
-    once, again, doubled = (
-        search_groups(atlas, X[rows], state[rows].astype(str))["coherence"]
-        for rows in (np.arange(300), order, np.r_[order, order])
-    )
-    np.testing.assert_array_equal(once, again)
-    np.testing.assert_array_equal(once, doubled)
-
-
-def test_duplicates_are_counted_as_the_search_counts_them(tmp_path):
-    X, state = states(120, np.random.default_rng(5))
-    twice = query(np.concatenate([X, X]), np.repeat(["one", "two"], 120))
-    twice.obs["label"] = np.tile(np.array(list("abcdef"))[state], 2)
-    twice.obs_names_make_unique()
-    path = tmp_path / "twice.scim"
-    scim.atlas.from_embedding(twice, path, obsm="X_scim", label_key="label", study_key="group").close()
-    query_arguments = []
-    with scim.atlas.open(path) as atlas:
-        plain = type(atlas.index).query
-        atlas.index.query = lambda *a, **how: query_arguments.append(how) or plain(atlas.index, *a, **how)
-        for duplicates in ("collapse", "keep"):
-            search_groups(atlas, X[:60], state[:60].astype(str), duplicates=duplicates)
-    assert [how["distinct"] for how in query_arguments] == [True] * 7 + [False] * 7
-
-
-def test_there_are_ten_centroids_or_the_cells():
-    X, _ = states(40, np.random.default_rng(6))
-    np.testing.assert_array_equal(_centres(X[:10]), np.unique(X[:10], axis=0))
-    np.testing.assert_array_equal(_centres(np.repeat(X[:3], 20, axis=0)), np.unique(X[:3], axis=0))
-    assert _centres(X).shape == (50, DIM)
-    assert _centres(X).dtype == np.float32
-    many = np.repeat(X, 200, axis=0) + np.float32(1e-3) * np.arange(8000, dtype=np.float32)[:, None]
-    assert _centres(many).shape == (50, DIM)
-
-
-def test_kmeans_fits_as_well_as_scikit_learn():
-    X = states(900, np.random.default_rng(7), noise=0.3)[0].astype(np.float64)
-    rng = np.random.default_rng(0)
-    runs = [_kmeans(X, rng) for _ in range(10)]
-    for centres, squares in runs:
-        distances = ((X[:, None] - centres) ** 2).sum(axis=2)
-        np.testing.assert_allclose(squares, distances.min(axis=1).sum())
-    expected = KMeans(10, n_init=10, random_state=0).fit(X).inertia_
-    assert min(squares for _, squares in runs) < 1.01 * expected
-
-
-def test_kmeans_of_cells_that_hardly_differ():
-    X = np.float32(0.2) + np.float32(1e-7) * np.arange(24, dtype=np.float32)[:, None] * np.ones((1, DIM), np.float32)
-    centres, squares = _kmeans(X.astype(np.float64), np.random.default_rng(0))
-    assert centres.shape == (10, DIM)
-    assert squares < 1e-3
-
-
-def test_a_search_for_cells_has_no_coherence(adata, atlas_path):
-    scim.tl.search(adata, atlas_path, k=3)
-    assert "coherence" not in adata.uns["scim_search"]
 
 
 def contrasted(centroids):

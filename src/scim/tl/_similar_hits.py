@@ -23,7 +23,7 @@ _LABELS = 8  # labels of a cell whose votes are kept, and
 _GROUP_LABELS = 32  # of a group; the others have less than a hundredth of the votes each
 _LEAST_SHARE = 0.01
 _LEAST_RATIO = 0.75  # of the votes of a label, with the labels beside it, to those of its strongest rival
-_NOVEL = 1 / 3  # novelty of a query from which on the atlas has no cells of its type
+NOVEL = 1 / 3  # novelty of a query from which on the atlas has no cells of its type
 _CHUNK = 8192  # queries with allowed labels at a time
 
 
@@ -46,6 +46,14 @@ def count_label_votes(X: Floats, atlas: Atlas, transfer: LabelTransfer) -> Label
     """Return the votes of the labels for each row of `X`, by the embedding alone."""
     found = transfer.predict(X, top=_LABELS, max_error=1.0, search=_search_arguments(atlas, transfer))
     return LabelVotes(found.top_codes, found.top_shares, found.novelty)
+
+
+def query_votes(X: Floats, groups: Groups | None, atlas: Atlas, transfer: LabelTransfer) -> LabelVotes:
+    """Return the votes of the labels for each row of `X`, or for each group, by up to 100 of its cells."""
+    if groups is None:
+        return count_label_votes(X, atlas, transfer)
+    rows, codes = sample_groups(X, groups)
+    return group_votes(count_label_votes(X[rows], atlas, transfer), codes, len(groups.names), len(transfer.labels))
 
 
 def _search_arguments(atlas: Atlas, transfer: LabelTransfer) -> dict[str, Any]:
@@ -96,7 +104,7 @@ def similar_hits(
     for start in range(0, len(similar), _CHUNK):
         part = slice(start, start + _CHUNK)
         allowed = like_labels(votes.codes[part], votes.shares[part], transfer.reference.tree)
-        allowed &= (votes.novelty[part] < _NOVEL)[:, None]
+        allowed &= (votes.novelty[part] < NOVEL)[:, None]
         row, place = np.nonzero(similar[part])
         similar[part][row, place] = allowed[row, labels[part][row, place]]
     return similar
