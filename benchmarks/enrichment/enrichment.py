@@ -62,15 +62,14 @@ def discovered(p: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--simulations", type=int, default=200)
-    parser.add_argument("--settings", default="", help="only settings with this text in their names")
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS | OUTLIERS), choices=list(SETTINGS | OUTLIERS))
     parser.add_argument("--tests", nargs="+", default=list(TESTS), choices=list(TESTS))
     arguments = parser.parse_args()
     n, tests = arguments.simulations, {name: TESTS[name] for name in arguments.tests}
     warnings.simplefilter("ignore")
     print("FDR / power | " + " | ".join(tests))
-    for name, setting in (SETTINGS | OUTLIERS).items():
-        if arguments.settings not in name:
-            continue
+    for name in arguments.settings:
+        setting = (SETTINGS | OUTLIERS)[name]
         rates = {test: [] for test in tests}
         for seed in range(n):
             simulated = simulate(setting, np.random.default_rng(seed))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BLOCK = 1_000_000  # queries times samples at a time: some twenty arrays of this size, 160 MB
 _MAX_MIN_P = 0.05  # no p is given where no arrangement of the samples could give one below this
 _FEWER = 2  # ways to arrange two groups of n samples, over those that are left without one: C(2n, n) / C(2n - 1, n)
-_EXAMINED = 0.1  # p up to which a difference is tested again without single samples: others are no findings anyway
+_EXAMINED = 0.05  # p up to which a difference is tested again without a sample: others are no findings anyway
 
 
 class Samples(NamedTuple):
