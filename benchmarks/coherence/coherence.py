@@ -1,92 +1,142 @@
-"""Measure the coherence of real queries against the packaged atlas, beside the published measure by number of hits.
+"""Measure whether coherence tells types from mixtures of types, of studies that are not in the training.
 
-    python benchmarks/coherence/coherence.py --data FOLDER
+    python benchmarks/coherence/coherence.py [FOLDER]
 
-`FOLDER` has pbmc3k.h5ad, zheng_facs.h5ad and baron_human234.h5ad. A query is a type of one of them, a mixture of types
-of one, or cells of two. `scim` is `uns["scim_search"]["coherence"]`; the others are the share of the 100 nearest cells
-of each centroid that is among the k nearest of the query. "By means": `centroid="embedding"`.
+Each case of benchmarks/confidence/tissue_cases.py has a model that was trained without its queries (`tissues.py` makes
+them in its cache). Pure groups are the types of a query that the training has, mixtures those of two to five types of
+one query, none above another at the common level of benchmarks/quality: in random parts (the largest at most .9), or
+with .9 of the cells of one type. The distance between types is taken as 1: in these atlases it is .99 to 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-import anndata
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "confidence"))
+
+import _quality  # noqa: F401  (path of the next modules)
+import data
+import tables
+import tissue_cases
+import tissue_scim
+import tissues
 
 import scim
-from scim.tl._group_queries import _centres
+from scim.tl._coherence import _HALF, dispersion
 
-FILES = {"pbmc3k": "cell_type", "zheng_facs": "celltype", "baron_human234": "cell_ontology_class"}
-TWO = [("B", "CD14+ Mono"), ("NK", "B"), ("CD14+ Mono", "FCGR3A+ Mono"), ("B", "pancreatic A cell")]
-KS = (50, 1_000, 3_000, 10_000)
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-
-def read(folder: Path) -> dict[str, anndata.AnnData]:
-    found = {}
-    for name, column in FILES.items():
-        adata = anndata.read_h5ad(folder / f"{name}.h5ad")
-        adata.var_names_make_unique()
-        adata.obs = pd.DataFrame({"type": adata.obs[column].astype(object)}, index=adata.obs_names)
-        scim.tl.embed(adata)
-        found[name] = adata[adata.obs["type"].notna()].copy()
-    return found
+SIZES, N_MIXTURES, LEAST_CELLS, MOST = (20, 50, 200, 2000), 200, 15, 0.9
+PANELS = ("heart", *tissue_cases.BRAIN)  # queries with 1,000 to 2,000 genes
+MIXED = ("CL:0000542", "CL:0000540", "CL:0000084")  # lymphocyte, neuron, T cell: authors' labels of several types
 
 
-def queries(data: dict[str, anndata.AnnData]) -> dict[str, anndata.AnnData]:
-    """Return one AnnData for each query."""
-    rng, made = np.random.default_rng(0), {}
-    for name, adata in data.items():
-        sizes = adata.obs["type"].value_counts()
-        for kind in sizes.index[sizes >= 10]:
-            made[f"{name}: {kind}"] = adata[adata.obs["type"] == kind]
-        made[f"{name}, mixture: all"] = adata
-        made[f"{name}, mixture: 300 cells"] = adata[rng.choice(adata.n_obs, 300, replace=False)]
-        rows = [
-            rng.choice(np.flatnonzero(adata.obs["type"] == kind), 14, replace=False)
-            for kind in sizes.index[sizes >= 14]
-        ]
-        made[f"{name}, mixture: 14 of each type"] = adata[np.concatenate(rows)]
-    both = anndata.concat([data["pbmc3k"], data["baron_human234"]], index_unique="-")  # the genes of both
-    for n in (50, 150):
-        rows = [rng.choice(data["pbmc3k"].n_obs, n), data["pbmc3k"].n_obs + rng.choice(data["baron_human234"].n_obs, n)]
-        made[f"mixture: {n} of blood, {n} of pancreas"] = both[np.concatenate(rows)]
-    for pair in TWO:
-        rows = [np.flatnonzero(both.obs["type"] == kind)[:100] for kind in pair]
-        made["two in equal parts: " + " + ".join(pair)] = both[np.concatenate(rows)]
-    return made
+class Group(NamedTuple):
+    """Cells that are measured together."""
 
-
-def by_number(adata: anndata.AnnData, atlas: scim.atlas.Atlas, hits: np.ndarray) -> list[float]:
-    """Return the published measure with the first k hits, for each k."""
-    near = atlas.index.query(_centres(adata.obsm["X_scim"]), 100, distinct=True).ids
-    return [100 * np.isin(near, hits[:k]).mean() for k in KS]
+    is_pure: bool
+    name: str
+    query: str
+    X: NDArray[np.float32]
 
 
 def main() -> None:
+    """Print the AUROC and the values of pure groups and mixtures by number of cells, and the lowest pure groups."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    data = read(parser.parse_args().data)
-    warnings.simplefilter("ignore")
-    print("query | cells | scim | by means | " + " | ".join(f"{k} hits" for k in KS))
-    with scim.atlas.open() as atlas:
-        for name, view in queries(data).items():
-            adata = view.copy()
-            adata.obs["query"] = "query"
-            found = []
-            for how in ({"k": 5, "centroid": "embedding"}, {"k": 5}, {"k": max(KS)}):
-                scim.tl.search(adata, atlas, groupby="query", **{"centroid": "counts"} | how)
-                found.append(adata.uns["scim_search"]["coherence"][0])
-            assert found[1] == found[2]  # the same for every k
-            numbers = by_number(adata, atlas, adata.uns["scim_search"]["ids"][0])
-            print(
-                f"{name} | {adata.n_obs} | {found[1]:.0f} | {found[0]:.0f} | "
-                + " | ".join(f"{x:.0f}" for x in numbers),
-                flush=True,
-            )
+    parser.add_argument("folder", type=Path, nargs="?", default=data.FOLDER)
+    parser.add_argument("--name", default="default")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    scim.settings.n_threads, scim.settings.progress = 1, False
+    types = read_types(arguments.folder, tissue_scim.Cache(tissues.CACHE, arguments.name, arguments.name))
+    rng, rows = np.random.default_rng(1), {}
+    for size in SIZES:
+        pure = pure_groups(types, size, rng)
+        for ninety in (False, True):
+            groups = pure + mixtures(types, size, rng, ninety=ninety)
+            rows[f"{size} cells, {'one type has .9' if ninety else 'unequal parts'}"] = figures(groups)
+        low = sorted((coherence(group), group.query, group.name) for group in pure)[:8]
+        print(f"{size} cells, lowest pure groups: " + "; ".join(f"{query} {name} {c:.0f}" for c, query, name in low))
+    print(tables.markdown(pd.DataFrame(rows).T))
+
+
+def read_types(folder: Path, cache: tissue_scim.Cache) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Return the embedded cells of each type of each query, by Cell Ontology id."""
+    cells, found = tissue_cases.read(folder), {}
+    for case in tissue_cases.CASES.values():
+        if not cache.model(case).exists():
+            continue
+        model = scim.model.load(cache.model(case))
+        for query in case.queries:
+            adata = tissue_cases.query(cells, query)
+            known = tissue_cases.truth(cells, case, query)["known"].to_numpy()
+            adata = adata[known & adata.obs["label"].notna().to_numpy()].copy()
+            try:
+                scim.tl.embed(adata, model=model)
+            except ValueError:  # too few genes
+                continue
+            labels = adata.obs["label"].to_numpy(dtype=str)
+            parts = {label: adata.obsm["X_scim"][labels == label] for label in np.unique(labels)}
+            kept = {label: X for label, X in parts.items() if len(X) >= LEAST_CELLS and label not in MIXED}
+            found.setdefault(query, kept)  # the first case of a query leaves out its own study alone
+    return found
+
+
+def pure_groups(types: dict[str, dict[str, NDArray[np.float32]]], size: int, rng: np.random.Generator) -> list[Group]:
+    """Return a group of about this size of each type that has so many cells."""
+    return [
+        Group(is_pure=True, name=scim.ontology.term_name(label), query=query, X=X[rng.permutation(len(X))[:size]])
+        for query, parts in types.items()
+        for label, X in parts.items()
+        if len(X) >= 0.7 * size
+    ]
+
+
+def mixtures(
+    types: dict[str, dict[str, NDArray[np.float32]]], size: int, rng: np.random.Generator, *, ninety: bool
+) -> list[Group]:
+    """Return random mixtures of types of one query, of about this size."""
+    queries, found = [query for query, parts in types.items() if len(parts) > 1], []
+    for _ in range(100 * N_MIXTURES):
+        query = queries[rng.integers(len(queries))]
+        labels = rng.permutation(sorted(types[query]))[: rng.integers(2, 6)]
+        related = scim.ontology.related([scim.ontology.term_name(data.common(label)) for label in labels])
+        n = len(labels)
+        parts = np.r_[MOST, np.full(n - 1, (1 - MOST) / (n - 1))] if ninety else rng.dirichlet(np.ones(n))
+        sizes = [min(max(1, round(p * size)), len(types[query][a])) for p, a in zip(parts, labels, strict=True)]
+        if related.sum() > n or max(sizes) > (MOST + 0.02) * sum(sizes) or sum(sizes) < 0.6 * size:
+            continue
+        cells = [types[query][a][rng.permutation(len(types[query][a]))[:m]] for a, m in zip(labels, sizes, strict=True)]
+        found.append(Group(is_pure=False, name=" + ".join(labels), query=query, X=np.concatenate(cells)))
+        if len(found) == N_MIXTURES:
+            break
+    return found
+
+
+def coherence(group: Group) -> float:
+    """Return the coherence of a group in an atlas whose types are 1 apart."""
+    return float(100 * 0.5 ** (dispersion(group.X) / _HALF))
+
+
+def figures(groups: list[Group]) -> dict[str, float]:
+    """Return AUROC, medians, and the shares of at least 50."""
+    pure, value = np.array([group.is_pure for group in groups]), np.array([coherence(group) for group in groups])
+    whole = np.array([group.query not in PANELS for group in groups])
+    return {
+        "pure": pure.sum(), "mixtures": (~pure).sum(), "AUROC": roc_auc_score(pure, value),
+        "AUROC without gene panels": roc_auc_score(pure[whole], value[whole]),
+        "median of pure": np.median(value[pure]), "of mixtures": np.median(value[~pure]),
+        "pure at 50 and more": (value[pure] >= 50).mean(), "mixtures at 50 and more": (value[~pure] >= 50).mean(),
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
