@@ -123,7 +123,7 @@ def enrichment(
     >>> scim.tl.search(adata, groupby="cell_type", k=500, where="study == 'onek1k'")
     >>> scim.tl.enrichment(adata, "label", sample_key="donor")
     >>> scim.get.enrichment(adata).columns.tolist()[:5]
-    ['query', 'value', 'n_samples', 'n_hits', 'n_cells']
+    ['query', 'value', 'n_samples', 'n_supporting', 'n_hits']
     """
     check_adata(adata)
     check_writable(adata, copy=copy)
