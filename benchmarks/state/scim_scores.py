@@ -48,12 +48,13 @@ def score(cells: Cells, models: Path, atlases: Path, centroid: Centroid) -> Scor
 
 
 def atlas_of(cells: Cells, model: Path, path: Path) -> Atlas:
-    """Return the atlas of all cells, in their order, embedded by a model; it is made unless it is there."""
+    """Return the atlas of all cells, in their order, embedded by a model, without labels; made unless it is there."""
     if not path.exists():
         draft = path.with_suffix(".draft")
         path.parent.mkdir(parents=True, exist_ok=True)
         with scim.atlas.create(draft, model=model, overwrite=True) as atlas:
-            atlas.append(list(cells.values()), study_key="study", label_key="label", obs_columns=["tissue", "disease"])
+            atlas.append(list(cells.values()), study_key="study")
+            atlas.build_index(seed=0)
         draft.rename(path)
     return scim.atlas.open(path)
 

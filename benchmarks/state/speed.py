@@ -1,9 +1,9 @@
 """Time to rank a million cells for a state: search and similarity of all cells, beside the signature's score.
 
-    python benchmarks/state/speed.py MODEL [--rows 1e6 1e7] [--scored 25000 50000 100000]
+    python benchmarks/state/speed.py MODEL [--rows 1e6 1e7] [--scored 10000 20000 40000]
 
 Embeddings of the studies are drawn with replacement and moved by noise of .02 in each number; their expression is drawn
-alike. `score_genes` needs the whole matrix: it is measured on up to 100,000 cells and extended to a million by the
+alike. `score_genes` needs the whole matrix: it is measured on up to 40,000 cells and extended to a million by the
 slope, because each of its steps (means of all genes, sums of fifty and of their control genes) reads every value once.
 Search and score run in one process, in one thread; CPU seconds of the fastest round.
 """
@@ -120,7 +120,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     parser.add_argument("folder", nargs="?", type=Path, default=cells.data.FOLDER)
     parser.add_argument("--rows", nargs="+", type=float, default=[1e6])
-    parser.add_argument("--scored", nargs="+", type=int, default=[25_000, 50_000, 100_000])
+    parser.add_argument("--scored", nargs="+", type=int, default=[10_000, 20_000, 40_000])
     return parser.parse_args()
 
 
