@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Cells = Mapping[str, ad.AnnData]
 
 NEIGHBORS = 15
-MOST_CELLS = 5000
+MOST_CELLS = 3000
 """Held-out cells whose embedding is measured: distances of all pairs."""
 DENSE = 500
 
@@ -58,7 +58,9 @@ def measure(model: scim.model.Model, training: Cells, held_out: Cells, *, full: 
         chosen = {"held out": held_out} | ({"training": training} if full else {})
         errors = {name: decoding(model, cells) for name, cells in chosen.items()}
         found["error"] = {name: value.error / value.power for name, value in errors.items()}
-        found["genes"] = {name: value.genes.to_dict("list") for name, value in errors.items()} if full else {}
+        if full:
+            found["error"]["held out, by the means of training"] = error_of_means(*(errors[name] for name in chosen))
+            found["genes"] = {name: value.genes.to_dict("list") for name, value in errors.items()}
     return found
 
 
@@ -79,15 +81,22 @@ def nearest_labels(query: np.ndarray, reference: np.ndarray, labels: np.ndarray)
     return names[votes.argmax(axis=1)].astype(object)
 
 
+def error_of_means(held_out: Decoding, training: Decoding) -> float:
+    """Return the normalised error of one value for each gene, its mean in the training cells."""
+    both = held_out.genes.merge(training.genes[["gene", "mean"]], on="gene", suffixes=("", "_training"))
+    offset, n = both["mean"] - both["mean_training"], both["n_cells"]
+    return float((n * (both["variance_of_all"] + offset**2)).sum() / held_out.power)
+
+
 class Decoding(NamedTuple):
     """The errors of a decoder; the normalised mean squared error is `error / power`."""
 
     error: float
     power: float
     genes: pd.DataFrame
-    """`gene`; `mean` and `variance` of its log-normalised values; `explained`, its share of the variance within
-    studies that is explained: 1 - squared error / sum of squares around the mean of the study; `correlation` within
-    studies. Sums are over all cells of the studies that measured the gene."""
+    """`gene`, and over all cells of the studies that measured it: `mean` and `variance_of_all` of its log-normalised
+    values; within studies their `variance`, the `explained` share of it (1 - squared error / sum of squares around the
+    mean of the study), and the `correlation` of decoded and true values."""
 
 
 def decoding(model: scim.model.Model, cells: Cells) -> Decoding:
@@ -104,6 +113,7 @@ def decoding(model: scim.model.Model, cells: Cells) -> Decoding:
             "gene": scim.pp.gene_symbols(model.genes),
             "n_cells": sums["n"],
             "mean": sums["x"] / n,
+            "variance_of_all": sums["square"] / n - (sums["x"] / n) ** 2,
             "variance": sums["within"] / n,
             "explained": 1 - sums["error"] / sums["within"],
             "correlation": sums["both"] / np.sqrt(sums["within"] * sums["decoded"]),

@@ -65,7 +65,7 @@ def genes(found: dict[str, Any]) -> pd.DataFrame:
         )
     frame = frames["held out"].sort_values("explained", ascending=False)
     expressed = frame[frame["variance"] > frame["variance"].quantile(0.5)]
-    return pd.concat([expressed.head(N_GENES), expressed.tail(N_GENES)])
+    return pd.concat([expressed.head(N_GENES), expressed.tail(N_GENES)]).drop(columns="variance_of_all")
 
 
 def _print(title: str, table: pd.DataFrame) -> None:
