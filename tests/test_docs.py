@@ -141,7 +141,13 @@ def test_your_own_atlas_runs(tmp_path, monkeypatch):
     fakes.tiny_model(seed=4).save("better_model")
     monkeypatch.setattr(scim.model, "train", lambda *_args, **_how: fakes.tiny_model())
     monkeypatch.setattr("builtins.query", fakes.cells(20, seed=7), raising=False)  # the page calls it so
-    run_page("your_own_atlas.md", tmp_path, without="settings.storage")
+    ranking = run_page("your_own_atlas.md", tmp_path, without="settings.storage")["ranking"]
+    first = ranking[ranking["rank"] == 1].set_index("query")
+    assert (first.loc["GABAergic neuron", "system"], first.loc["glutamatergic neuron", "system"]) == (
+        "Tran 2021",
+        "Allen 2018",
+    )
+    assert first.loc["GABAergic neuron", "quantile"] < 0.05 < 0.7 < first.loc["radial glial cell", "low"]
     assert scim.atlas.verify("my.scim") == []
     with scim.atlas.open("my.scim") as atlas:
         assert atlas.info()["studies"] == {"a": 40, "c": 40, "d": 40}

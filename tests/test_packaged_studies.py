@@ -79,7 +79,7 @@ def test_the_packaged_atlas_has_the_columns_of_the_studies(studies):
         obs = atlas.obs(columns=["study", *studies.ABOUT])
         card = atlas.model.metadata["card"]
     assert set(obs["study"]) == set(studies.PAPERS)
-    assert obs["in_vivo"].dtype == bool
+    assert pd.api.types.is_bool_dtype(obs["in_vivo"])
     assert set(obs.loc[~obs["in_vivo"], "study"]) == {"Vinsland 2025"}
     assert (obs["in_vivo"] == (obs["tissue_type"] == "tissue")).all()
     assert set(obs.loc[obs["suspension_type"] == "nucleus", "tissue"]) == {"heart", "brain"}
