@@ -55,6 +55,7 @@ def main() -> None:
     found = {} if arguments.no_reference else reference(arguments, cells)
     if arguments.latents and found:
         write_latents(found, arguments.latents)
+    titles = {}
     for name in arguments.sets:
         adata, chosen = sets.evaluated(cells, name), sets.SETS[name]
         embeddings = of_models(arguments, cells, name, adata) | of_peers(arguments, name, adata, LINEAR, [])
@@ -62,9 +63,12 @@ def main() -> None:
             embeddings |= of_peers(arguments, name, adata, TRAINED, ["label"])
         if found and chosen.known:
             embeddings |= of_reference(found, chosen, adata)
-        if not arguments.no_scores:
-            print(f"{name}: {adata.n_obs} cells, {adata.obs['label'].nunique()} labels\n")
-            print(f"{tables.markdown(scored(arguments, name, adata, embeddings))}\n", flush=True)
+        obs = {key: adata.obs[key].to_numpy(str) for key in ("study", "label")}
+        np.savez(arguments.data / name / "embeddings.npz", **obs, **embeddings)
+        titles[name] = list(embeddings)
+    if not arguments.no_scores:
+        for name, table in scored(arguments, titles).items():
+            print(f"{name}\n\n{tables.markdown(table)}\n")
 
 
 def parsed() -> argparse.Namespace:
@@ -152,15 +156,16 @@ def write_latents(found: dict[str, pd.DataFrame], folder: Path) -> None:
         np.savez(folder / f"{title.lower()}.npz", X=rows.to_numpy(np.float32), ids=rows.index.to_numpy(str))
 
 
-def scored(arguments: argparse.Namespace, name: str, adata: AnnData, embeddings: Embeddings) -> pd.DataFrame:
-    """Return the scores of all embeddings of a set, best first; scib-metrics runs in the environment of the peers."""
-    folder = arguments.data / name
-    obs = {key: adata.obs[key].to_numpy(str) for key in ("study", "label")}
-    np.savez(folder / "embeddings.npz", **obs, **embeddings)
+def scored(arguments: argparse.Namespace, titles: dict[str, list[str]]) -> dict[str, pd.DataFrame]:
+    """Return the scores of the embeddings of each set, best first; scib-metrics runs in the environment of the peers."""
+    folders = {name: arguments.data / name for name in titles}
     script = Path(__file__).with_name("score.py")
-    subprocess.run([arguments.python, str(script), str(folder / "embeddings.npz"), str(folder)], check=True)
-    rows = {title: json.loads((folder / f"{title}.json").read_text()) for title in embeddings}
-    return pd.DataFrame(rows).T.sort_values("Total", ascending=False).rename_axis("embedding")
+    subprocess.run([arguments.python, str(script), *map(str, folders.values())], check=True)
+    found = {}
+    for name, folder in folders.items():
+        rows = {title: json.loads((folder / f"{title}.json").read_text()) for title in titles[name]}
+        found[name] = pd.DataFrame(rows).T.sort_values("Total", ascending=False)
+    return found
 
 
 if __name__ == "__main__":

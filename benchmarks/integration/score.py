@@ -1,9 +1,9 @@
 """Score embeddings by scib-metrics, in an environment that has it.
 
-    python score.py EMBEDDINGS.npz FOLDER
+    python score.py FOLDER [FOLDER ...]
 
-The npz file has `study`, `label`, `PCA`, and other embeddings by name, of the same cells. `FOLDER/NAME.json` gets the
-metrics of each, and `Bio conservation`, `Batch correction` and `Total` (.6 and .4), as the package computes them. Its
+`FOLDER/embeddings.npz` has `study`, `label`, `PCA`, and other embeddings by name, of the same cells. `FOLDER/NAME.json`
+gets the metrics of each, and `Bio conservation`, `Batch correction` and `Total` (.6 and .4), as the package computes them. Its
 settings are the defaults, but neighbours are exact.
 """
 
@@ -25,14 +25,20 @@ NOT_INTEGRATED = "PCA"
 """Embedding with which the regression on principal components compares."""
 
 
-def main(path: str, folder: str) -> None:
-    """Score all embeddings of a file that have no scores in the folder."""
+def main() -> None:
+    """Score the sets in one process, which compiles the metrics once."""
     warnings.simplefilter("ignore")
-    arrays = np.load(path)
+    for folder in sys.argv[1:]:
+        score(Path(folder))
+
+
+def score(folder: Path) -> None:
+    """Score all embeddings of a folder that have no scores."""
+    arrays = np.load(folder / "embeddings.npz")
     obs = pd.DataFrame({key: pd.Categorical(arrays[key]) for key in ("study", "label")})
     obs.index = obs.index.astype(str)
     names = [name for name in arrays.files if name not in obs]
-    left = [name for name in names if not (Path(folder) / f"{name}.json").exists()]
+    left = [name for name in names if not (folder / f"{name}.json").exists()]
     adata = ad.AnnData(obs=obs, obsm={name: arrays[name].astype(np.float32) for name in {*left, NOT_INTEGRATED}})
     for name in left:
         benchmark = Benchmarker(adata, "study", "label", [name], BioConservation(), BatchCorrection(), NOT_INTEGRATED,
@@ -40,7 +46,7 @@ def main(path: str, folder: str) -> None:
         benchmark.prepare(exact_neighbors)
         benchmark.benchmark()
         scores = benchmark.get_results().loc[name].astype(float).to_dict()
-        (Path(folder) / f"{name}.json").write_text(json.dumps(scores, indent=1))
+        (folder / f"{name}.json").write_text(json.dumps(scores, indent=1))
 
 
 def exact_neighbors(X: np.ndarray, k: int) -> NeighborsResults:
@@ -50,4 +56,4 @@ def exact_neighbors(X: np.ndarray, k: int) -> NeighborsResults:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
