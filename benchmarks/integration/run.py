@@ -157,7 +157,7 @@ def write_latents(found: dict[str, pd.DataFrame], folder: Path) -> None:
 
 
 def scored(arguments: argparse.Namespace, titles: dict[str, list[str]]) -> dict[str, pd.DataFrame]:
-    """Return the scores of the embeddings of each set, best first; scib-metrics runs in the environment of the peers."""
+    """Return the scores of each set, best first; scib-metrics runs in the environment of the peers."""
     folders = {name: arguments.data / name for name in titles}
     script = Path(__file__).with_name("score.py")
     subprocess.run([arguments.python, str(script), *map(str, folders.values())], check=True)

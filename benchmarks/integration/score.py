@@ -3,8 +3,8 @@
     python score.py FOLDER [FOLDER ...]
 
 `FOLDER/embeddings.npz` has `study`, `label`, `PCA`, and other embeddings by name, of the same cells. `FOLDER/NAME.json`
-gets the metrics of each, and `Bio conservation`, `Batch correction` and `Total` (.6 and .4), as the package computes them. Its
-settings are the defaults, but neighbours are exact.
+gets the metrics of each, and `Bio conservation`, `Batch correction` and `Total` (.6 and .4), as the package computes
+them. Its settings are the defaults, but neighbours are exact.
 """
 
 from __future__ import annotations
