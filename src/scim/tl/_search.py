@@ -103,15 +103,15 @@ def search(
         It has a label that the query may have, and is no farther than 99 % of the cells of this label in two studies
         are from each other, or than the label radius of the atlas. Labels that the query may have are those of the
         cells of the whole atlas around the query, or around up to 100 cells of the group, counted as
-        :func:`scim.tl.annotate` does: those with at least .75 of the votes of each other, and those above and below
+        :func:`scim.tl.annotate` does: those with at least .9 of the votes of each other, and those above and below
         them in the Cell Ontology. Where the atlas most likely has no cell of the type of the query (novelty of 1/3 and
         more), no hit is similar. In an atlas without labels the label radius alone decides.
     `adata.uns["scim_search"]["coherence"]` : float32, shape (n_groups,), with `groupby`
         Whether a group is one state, 0 to 100, independent of the search: :math:`100 \cdot 2^{-S / 0.03}` with
         :math:`S` the mean of :math:`(d_i / b)^2`, :math:`d_i` the cosine distance of cell i to the mean direction of
         the group and :math:`b` the mean distance between types in the atlas (about 1). Of types of studies that are not
-        in the atlas nine in ten have 50 and more, and of mixtures of two to five types one in twenty; where one type
-        has nine tenths of the cells, one in ten (benchmarks/coherence). NaN: the atlas has no cells of the type.
+        in the atlas .86 to .89 have 50 and more, of mixtures of two to five types .01 to .06, of those with nine tenths
+        of one type .02 to .11 (benchmarks/coherence). NaN: the atlas has no cells of the type.
     `adata.uns["scim_search"]` : dict
         Parameters and atlas; :func:`scim.get.hits` returns a table of hits with the columns of the atlas.
 

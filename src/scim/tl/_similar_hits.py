@@ -22,7 +22,7 @@ _GROUP_CELLS = 100  # cells of a group that are compared with the atlas
 _LABELS = 8  # labels of a cell whose votes are kept, and
 _GROUP_LABELS = 32  # of a group; the others have less than a hundredth of the votes each
 _LEAST_SHARE = 0.01
-_LEAST_RATIO = 0.75  # of the votes of a label, with the labels beside it, to those of its strongest rival
+_LEAST_RATIO = 0.9  # of the votes of a label, with the labels beside it, to those of its strongest rival
 NOVEL = 1 / 3  # novelty of a query from which on the atlas has no cells of its type
 _CHUNK = 8192  # queries with allowed labels at a time
 
@@ -126,7 +126,7 @@ def like_labels(codes: Ints32, shares: Floats, tree: LabelTree) -> Bools:
 
     The votes of label :math:`a` against label :math:`b` are those of the term with most votes that has :math:`a` at or
     below it, but not :math:`b`: of CD4 T cells with half of the votes, each subtype against CD8 T cells has this half.
-    A label is like the query if it has at least .75 of the votes of each rival, and so are the labels above and below
+    A label is like the query if it has at least .9 of the votes of each rival, and so are the labels above and below
     it. Labels above or below each other are no rivals.
     """
     like = np.zeros((len(codes), tree.n_labels), dtype=np.bool_)
