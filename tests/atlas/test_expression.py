@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +45,22 @@ def predicted(atlas, cells):
     return pd.DataFrame({"label": found.labels, "confidence": found.confidence, "novelty": found.novelty})
 
 
+@pytest.fixture(scope="module")
+def three_studies(tmp_path_factory):
+    path = tmp_path_factory.mktemp("built") / "w.scim"
+    with scim.atlas.create(path, model=fakes.tiny_model()) as atlas:
+        for seed, study in enumerate("abc"):
+            append(atlas, seed, study)
+        atlas.build_index()
+    return path
+
+
 @pytest.fixture
-def built(writable):
-    """Three studies, and an index."""
-    for seed, study in enumerate("abc"):
-        append(writable, seed, study)
-    writable.build_index()
-    return writable
+def built(three_studies, tmp_path):
+    """Three studies, and an index: a copy, because to append and build takes seconds."""
+    path = shutil.copytree(three_studies, tmp_path / "w.scim")
+    with scim.atlas.open(path, mode="w") as atlas:
+        yield atlas
 
 
 def test_the_build_measures_the_expression(built):
