@@ -105,6 +105,7 @@ def test_similar_rows_are_neighbours():
             ValueError,
             r"run scim.tl.enrichment\(adata, 'label'",
         ),
+        (lambda a: scim.pl.hits_heatmap(a, ["query", "label"]), ValueError, "queries are drawn anyway"),
         (lambda a: scim.pl.hits_heatmap(a, "label", "Z"), KeyError, r"has no query \['Z'\]"),
         (lambda a: scim.pl.hits_heatmap(a, "organ"), KeyError, "organ"),
         (lambda a: scim.pl.hits_heatmap(a, "label", key="mine"), KeyError, "run scim.tl.search"),

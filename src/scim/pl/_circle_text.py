@@ -19,6 +19,18 @@ KEY_WIDTH = 2.3  # right end of the axes, with the list of names, in half widths
 _WIDTH, _HEIGHT = 0.58, 1.2  # of a character and of a line, in sizes of the text
 
 
+class NamedCircle(NamedTuple):
+    """A circle of the picture."""
+
+    outer: str  # value of the first column
+    inner: str  # value of the second; empty: this is the outer circle
+    x: float
+    y: float
+    radius: float
+    n_hits: int
+    share: float  # of the hits of the query
+
+
 class FittedText(NamedTuple):
     """Text in lines, and its size in points."""
 
@@ -37,46 +49,51 @@ def fit_text(name: str, radius: float) -> FittedText | None:
     return best if best.size >= _SMALLEST else None
 
 
-def draw_names(ax: Axes, circles: pd.DataFrame, faces: list[Any], size: float) -> None:
+def circles_of(frame: pd.DataFrame) -> list[NamedCircle]:
+    """Return the rows of the frame of circles."""
+    return [NamedCircle(*row) for row in frame[list(NamedCircle._fields)].to_numpy(dtype=object).tolist()]
+
+
+def draw_names(ax: Axes, circles: list[NamedCircle], faces: list[Any], size: float) -> None:
     """Write the names of inner circles into them and of outer ones above them, or list them by number and letter.
 
-    `circles` are those of :func:`scim.pl._hits_circles.lay_out`, drawn in the colours `faces`; `size` is half the
-    width of the axes.
+    The circles were drawn in the colours `faces`; `size` is half the width of the picture.
     """
     box = ax.get_window_extent()
     # Points per unit; the layout, and a colour bar, take some of the space.
     points = 0.95 * min(box.width / (1 + KEY_WIDTH), box.height / 2.4) * 72 / ax.figure.dpi / size
-    outer_entries, inner_entries = [], []
-    halo = [withStroke(linewidth=2, foreground="white")]
-    for circle, face in zip(circles.itertuples(), faces, strict=True):
-        n_hits = f"{circle.n_hits:,}"
-        if circle.inner == "":
-            text = circle.outer
-            if _WIDTH * _LARGEST * len(text) > 2.2 * circle.radius * points:
-                text = _letter(len(outer_entries))
-                outer_entries.append(f"{text}  {circle.outer} ({n_hits})")
-            top = circle.y + circle.radius
-            style: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "path_effects": halo, "zorder": 4}
-            ax.text(circle.x, top, text, ha="center", va="bottom", color=INK, **style)
-            continue
-        fitted = fit_text(circle.inner, circle.radius * points)
-        if fitted is None:
-            numbers = {entry.partition("  ")[2]: entry.partition("  ")[0] for entry in inner_entries}
-            number = numbers.get(circle.inner, str(len(inner_entries) + 1))
-            if circle.inner not in numbers:
-                inner_entries.append(f"{number}  {circle.inner}")
-            fitted = FittedText(number, min(7.0, max(4.5, 1.2 * circle.radius * points)))
-        style = {"fontsize": fitted.size, "linespacing": 1.0, "zorder": 3, "color": ink_on(face)}
-        ax.text(
-            circle.x,
-            circle.y,
-            fitted.text,
-            ha="center",
-            va="center_baseline" if "\n" not in fitted.text else "center",
-            **style,
-        )
-    key = [textwrap.fill(entry, 32, subsequent_indent="     ") for entry in outer_entries + inner_entries]
+    letters: dict[str, str] = {}
+    numbers: dict[str, str] = {}
+    for circle, face in zip(circles, faces, strict=True):
+        if circle.inner:
+            _write_inside(ax, circle, face, points, numbers)
+        else:
+            _write_above(ax, circle, points, letters)
+    key = [
+        textwrap.fill(f"{sign}  {name}", 32, subsequent_indent="     ") for name, sign in (letters | numbers).items()
+    ]
     ax.text(1.08 * size, 1.05 * size, "\n".join(key), va="top", fontsize=7, color=INK)
+
+
+def _write_inside(ax: Axes, circle: NamedCircle, face: Any, points: float, numbers: dict[str, str]) -> None:
+    """Write the name of an inner circle, or the number under which `numbers` lists it."""
+    fitted = fit_text(circle.inner, circle.radius * points)
+    if fitted is None:
+        number = numbers.setdefault(circle.inner, str(len(numbers) + 1))
+        fitted = FittedText(number, min(7.0, max(4.5, 1.2 * circle.radius * points)))
+    middle: Any = "center" if "\n" in fitted.text else "center_baseline"
+    style: dict[str, Any] = {"fontsize": fitted.size, "linespacing": 1.0, "zorder": 3, "color": ink_on(face)}
+    ax.text(circle.x, circle.y, fitted.text, ha="center", va=middle, **style)
+
+
+def _write_above(ax: Axes, circle: NamedCircle, points: float, letters: dict[str, str]) -> None:
+    """Write the name of an outer circle, or the letter under which `letters` lists it with its number of hits."""
+    text = circle.outer
+    if _WIDTH * _LARGEST * len(text) > 2.2 * circle.radius * points:
+        text = letters.setdefault(f"{circle.outer} ({circle.n_hits:,})", _letter(len(letters)))
+    halo = [withStroke(linewidth=2, foreground="white")]
+    style: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "path_effects": halo, "zorder": 4}
+    ax.text(circle.x, circle.y + circle.radius, text, ha="center", va="bottom", color=INK, **style)
 
 
 def _letter(i: int) -> str:

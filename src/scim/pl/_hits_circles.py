@@ -12,7 +12,7 @@ from matplotlib.patches import Circle
 
 from scim._core import check_adata, check_choice, check_count, check_names, check_range, keys
 from scim.pl._circle_packing import pack_circles
-from scim.pl._circle_text import KEY_WIDTH, draw_names
+from scim.pl._circle_text import KEY_WIDTH, circles_of, draw_names
 from scim.pl._drawing import INK, UNKNOWN, axes_or_figure
 from scim.pl._query_counts import query_counts, tested_values
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from scim.atlas import Atlas
+    from scim.pl._circle_text import NamedCircle
     from scim.pl._query_counts import TestedValues
 
 Area = Literal["n_hits", "share"]
@@ -117,9 +118,8 @@ def hits_circles(
     circles = [lay_out(frame, columns, area) for frame in frames]
     colors = _colors(counted.frame, tested, columns[1])
     axes, figure = axes_or_figure(ax, len(frames), size=(5.2, 4.4), n_columns=min(3, len(frames)))
-    size = max(
-        [1e-9, *(float(np.hypot(rows["x"], rows["y"]).add(rows["radius"]).max()) for rows in circles if len(rows))]
-    )
+    reach = [float((np.hypot(rows["x"], rows["y"]) + rows["radius"]).max()) for rows in circles if len(rows)]
+    size = max([1e-9, *reach])  # one scale for all panels
     for axis, query, rows in zip(axes, counted.queries, circles, strict=True):
         draw_circles(axis, rows, colors, query, size, area)
     n_rows = -(-len(frames) // 3) if figure else 1
@@ -176,25 +176,28 @@ def draw_circles(ax: Axes, circles: pd.DataFrame, colors: _Colors, query: str, s
     if not len(circles):
         ax.text(0, 0, "no hits", ha="center", va="center", color=INK)
         return
-    faces = []
-    for circle in circles.itertuples():
-        is_inner = circle.inner != ""
-        face = _face(query, circle, colors, is_inner=is_inner)
-        faces.append(face)
-        edge = _EDGE if not is_inner else "white"
+    rows = circles_of(circles)
+    faces = [_face(query, circle, colors) for circle in rows]
+    for circle, face in zip(rows, faces, strict=True):
+        edge = "white" if circle.inner else _EDGE
         ax.add_patch(Circle((circle.x, circle.y), circle.radius, facecolor=face, edgecolor=edge, linewidth=0.8))
-    draw_names(ax, circles, faces, size)
+    draw_names(ax, rows, faces, size)
     _area_legend(ax, float(circles.loc[circles["inner"] != "", area].max()), size, area)
 
 
-def _face(query: str, circle: Any, colors: _Colors, *, is_inner: bool) -> Any:
-    """Return the colour of a circle, a row of the frame of circles."""
+def _face(query: str, circle: NamedCircle, colors: _Colors) -> Any:
+    """Return the colour of a circle."""
+    is_inner = circle.inner != ""
     if colors.column is None:
-        return colors.scale.to_rgba(circle.share) if is_inner else _OUTER
+        return _rgba(colors, circle.share) if is_inner else _OUTER
     if is_inner != colors.inner:
         return "white" if is_inner else _OUTER
     strength = colors.strengths.get((query, circle.inner if is_inner else circle.outer))
-    return UNKNOWN if strength is None else colors.scale.to_rgba(strength)
+    return UNKNOWN if strength is None else _rgba(colors, strength)
+
+
+def _rgba(colors: _Colors, value: float) -> Any:
+    return colors.scale.to_rgba(np.array(value))
 
 
 def _area_legend(ax: Axes, largest: float, size: float, area: Area) -> None:

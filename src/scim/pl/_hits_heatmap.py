@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -129,15 +129,15 @@ def _table(
     """Return what is drawn: a row for each query, a column for each value, or pair of them."""
     frame = counted.frame
     hits = frame.groupby(columns)["n_hits"].sum()
-    order = pd.DataFrame({"hits": hits, "group": hits.groupby(level=0).transform("sum")}).reset_index()
-    by = ["group", columns[0], "hits", columns[-1]] if len(columns) == 2 else ["hits", columns[0]]
-    order = order.sort_values(by, ascending=[name not in ("hits", "group") for name in by])
+    order = pd.DataFrame({"of hits": hits, "of group": hits.groupby(level=0).transform("sum")}).reset_index()
+    by = ["of group", columns[0], "of hits", columns[-1]] if len(columns) == 2 else ["of hits", columns[0]]
+    order = order.sort_values(by, ascending=[name not in ("of hits", "of group") for name in by])
     keys_of = list(order[columns].itertuples(index=False, name=None))
     source = frame.assign(fraction=np.nan) if values != "fraction" or tested is None else tested.table
     if values == "fraction":
         source = source.rename(columns={"value": columns[0]})
     table = source.pivot_table(index="query", columns=columns, values=values, aggfunc="sum")
-    names = [name if isinstance(name, tuple) else (name,) for name in table.columns]
+    names = list(table.columns) if len(columns) == 2 else [(name,) for name in table.columns]
     table = table.set_axis(pd.Index(names, tupleize_cols=False), axis=1)
     table = table.reindex(index=counted.queries, columns=pd.Index(keys_of, tupleize_cols=False))
     table = table if values == "fraction" else table.fillna(0)
@@ -207,8 +207,14 @@ def _draw_groups(ax: Axes, groups: list[str]) -> None:
         first, n = groups.index(name), groups.count(name)
         if i:
             ax.axvline(first, color=INK, linewidth=1)
-        text = {"rotation": 30, "rotation_mode": "anchor", "fontsize": 8, "fontweight": "bold", "clip_on": False}
-        ax.text(first + n / 2, -0.25, shortened(name), ha="left", va="bottom", color=INK, **text)
+        style: dict[str, Any] = {
+            "rotation": 30,
+            "rotation_mode": "anchor",
+            "fontsize": 8,
+            "fontweight": "bold",
+            "clip_on": False,
+        }
+        ax.text(first + n / 2, -0.25, shortened(name), ha="left", va="bottom", color=INK, **style)
 
 
 def shortened(name: str) -> str:

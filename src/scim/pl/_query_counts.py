@@ -50,8 +50,12 @@ def query_counts(
 ) -> QueryCounts:
     """Return the hits of the queries; all but the `top` values of a column with most hits are joined as "other".
 
-    Raise KeyError if there is no such query. The hits of single cells are those of one query, `"all cells"`.
+    The hits of single cells are those of one query, `"all cells"`. Raise KeyError if there is no such query, ValueError
+    for the column `"query"`.
     """
+    if "query" in columns:
+        msg = "by names columns of the atlas; queries are drawn anyway, queries=[...] chooses some."
+        raise ValueError(msg)
     result = search_result(adata, key)
     grouped = "groups" in result.record
     present = [str(query) for query in result.queries] if grouped else [_ALL]
