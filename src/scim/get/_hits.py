@@ -145,8 +145,9 @@ def composition(
 def count_hits(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Count the rows of a frame of hits by columns, as :func:`composition` does."""
     values = frame[[*names]].astype(object).fillna("missing").assign(_distance=frame["distance"])
-    counted = values.groupby([*names], sort=False)["_distance"].agg(n_hits="size", median_distance="median")
-    counted = counted.reset_index()
+    by_value = values.groupby([*names], sort=False)
+    columns = {"n_hits": ("_distance", "size"), "median_distance": ("_distance", "median")}
+    counted: pd.DataFrame = by_value.agg(**columns).reset_index()
     total = counted.groupby("query")["n_hits"].transform("sum") if "query" in names else counted["n_hits"].sum()
     counted.insert(len(names) + 1, "share", counted["n_hits"] / total)
     return counted.sort_values(["n_hits", *names], ascending=[False] + [True] * len(names), ignore_index=True)
