@@ -131,7 +131,7 @@ def search(
     >>> adata = scim.datasets.toy()
     >>> scim.tl.embed(adata)
     >>> scim.tl.search(adata, groupby="cell_type", k=5)
-    >>> scim.get.hits(adata).shape[0]
+    >>> scim.get.hits(adata, only_similar=False).shape[0]
     15
     """
     check_adata(adata)
