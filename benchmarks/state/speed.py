@@ -79,7 +79,7 @@ def resampled(X: NDArray[np.float32], n: int) -> NDArray[np.float32]:
 def searched(X: NDArray[np.float32], query: NDArray[np.float32]) -> list[tuple[str, int, float]]:
     """Return the time of a search for 100 and 10,000 hits, and of the similarity of all cells, best of five rounds."""
     began = time.process_time()
-    index = scim.index.build(X, seed=0)
+    index = scim.index.build(X, rng=0)
     built = time.process_time() - began
     return [
         ("index, built once", len(X), built),
