@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scim.label_transfer import LabelTransfer
     from scim.tl._similar_hits import LabelVotes
 
-_HALF = 0.03  # dispersion of a coherence of 50: above it are an eighth of the pure groups, and most mixtures
+_HALF = 0.03  # dispersion of a coherence of 50: above it are a sixth of the pure groups, and most mixtures
 
 
 def coherence(

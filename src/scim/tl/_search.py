@@ -110,8 +110,8 @@ def search(
         Whether a group is one state, 0 to 100, independent of the search: :math:`100 \cdot 2^{-S / 0.03}` with
         :math:`S` the mean of :math:`(d_i / b)^2`, :math:`d_i` the cosine distance of cell i to the mean direction of
         the group and :math:`b` the mean distance between types in the atlas (about 1). Of types of studies that are not
-        in the atlas .86 to .89 have 50 and more, of mixtures of two to five types .01 to .06, of those with nine tenths
-        of one type .02 to .11 (benchmarks/coherence). NaN: the atlas has no cells of the type.
+        in the training .80 to .87 have 50 and more, of mixtures of two to five types .02 to .06, of those with nine
+        tenths of one type .02 to .04 (benchmarks/coherence). NaN: the atlas has no cells of the type.
     `adata.uns["scim_search"]` : dict
         Parameters and atlas; :func:`scim.get.hits` returns a table of hits with the columns of the atlas.
 
