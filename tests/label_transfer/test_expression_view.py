@@ -254,7 +254,7 @@ def test_few_labels(n_types):
     transfer = LabelTransfer.fit(X, NAMES[types], studies, counts=counts, genes=GENES)
     found = transfer.predict(X, counts=counts, genes=GENES)
     assert np.isfinite(found.novelty).all()
-    assert found.top_codes.shape == (60, 3)
+    assert found.top_codes.shape == (60, n_types)
     assert (NAMES[types] == transfer.labels[found.top_codes[:, 0]]).mean() > 0.95
 
 

@@ -90,6 +90,19 @@ def test_a_type_that_the_atlas_lacks_has_no_coherence(atlas):
     assert min(found.values()) > 80
 
 
+def test_an_atlas_of_one_label_compares_with_unrelated_directions(tmp_path):
+    X, label = states(360, 0)
+    cells = query(X[label == "B cell"], np.where(np.arange(60) % 2, "one", "two"))
+    cells.obs["label"] = "B cell"
+    scim.atlas.from_embedding(cells, tmp_path / "one.scim", obsm="X_scim", label_key="label", study_key="group").close()
+    with scim.atlas.open(tmp_path / "one.scim") as atlas:
+        assert type_distance(atlas, atlas.label_transfer()) == 1.0
+        X = X[label == "B cell"]
+        found = coherence_of(atlas, X, np.full(60, "B cell"))
+        np.testing.assert_allclose(found["B cell"], by_hand(X.astype(np.float64), 1.0), rtol=1e-4)
+        assert found["B cell"] > 75
+
+
 def test_cells_without_counts_are_left_out():
     X = np.array([[2, 0], [0, 0], [0, 3]], dtype=np.float32)
     np.testing.assert_allclose(dispersion(X), (1 - np.sqrt(0.5)) ** 2)

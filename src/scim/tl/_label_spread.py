@@ -60,13 +60,13 @@ def _spread_of(ids: Ints, atlas: Atlas, transfer: LabelTransfer) -> float:
 def type_distance(atlas: Atlas, transfer: LabelTransfer | None) -> float:
     """Return the mean cosine distance between centroids of labels that are not above or below each other.
 
-    Without two such labels it is the mean distance between cells, of up to 1,000, evenly spaced; 1 if they are equal.
+    Without two such labels it is 1, the distance of unrelated directions. Without any label it is the mean distance
+    between cells, of up to 1,000, evenly spaced; 1 if they are equal.
     """
     if transfer is not None:
         labels, X = transfer.reference.centroid_labels, transfer.reference.centroids
         pairs = ~transfer.reference.tree.related[labels][:, labels]
-        if pairs.any():
-            return float((1 - X @ X.T)[pairs].mean())
+        return float((1 - X @ X.T)[pairs].mean()) if pairs.any() else 1.0
     ids = atlas.ids[np.linspace(0, len(atlas.ids) - 1, min(len(atlas.ids), _MOST)).round().astype(np.int64)]
     mean = atlas.index.vectors(ids).mean(axis=0)
     distance = 1 - float(mean @ mean)
