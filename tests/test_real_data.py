@@ -77,7 +77,7 @@ def test_filters_and_hits_on_the_packaged_atlas(read):
     adata = read("pbmc_donorA_unlabelled")[:300].copy()
     scim.tl.embed(adata)
     scim.tl.search(adata, k=20, where="study == 'onek1k' and label != 'memory B cell'")
-    hits = scim.get.hits(adata, ["study", "label", "tissue"])
+    hits = scim.get.hits(adata, ["study", "label", "tissue"], only_similar=False)
     assert len(hits) == 300 * 20
     assert set(hits["study"]) == {"onek1k"}
     assert "memory B cell" not in set(hits["label"])

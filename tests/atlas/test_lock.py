@@ -183,9 +183,12 @@ def test_a_user_without_a_name_has_a_number(monkeypatch):
 
 
 def test_a_lost_lease_is_noticed_and_not_written_again(storage, monkeypatch):
-    monkeypatch.setattr("scim.atlas.storage._lock.HEARTBEAT", 0.05)
+    monkeypatch.setattr("scim.atlas.storage._lock.HEARTBEAT", 0.5)
     with Lock(storage, "append") as lock:
         lock.check()
+        sent, end = lock._last_heartbeat, time.monotonic() + ENDS
+        while lock._last_heartbeat == sent and time.monotonic() < end:
+            time.sleep(0.02)  # right after a heartbeat none is on its way, which would write the file once more
         storage.delete([file.name for file in storage.files("lock")])
         with pytest.raises(LockedError, match="was taken over: another writer removed our lease"):
             lock.check()
