@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ _LEAST_SHARE = 0.01
 _LEAST_RATIO = 0.9  # of the votes of a label, with the labels beside it, to those of its strongest rival
 NOVEL = 1 / 3  # novelty of a query from which on the atlas has no cells of its type
 _CHUNK = 8192  # queries with allowed labels at a time
+
+_all_labelled: weakref.WeakKeyDictionary[LabelTransfer, bool] = weakref.WeakKeyDictionary()
 
 
 class LabelVotes(NamedTuple):
@@ -59,9 +62,11 @@ def query_votes(X: Floats, groups: Groups | None, atlas: Atlas, transfer: LabelT
 def _search_arguments(atlas: Atlas, transfer: LabelTransfer) -> dict[str, Any]:
     """Return arguments of the index query: a filter in place of a list of ids, where all cells have a label."""
     search: dict[str, Any] = {"recall": 0.9} if atlas.index.kind == "ivf" else {}  # a few neighbours change no label
-    if (transfer.reference.codes[atlas.ids] >= 0).all() and atlas.marks_primary:
-        search |= query_filter(atlas, f"{keys.ATLAS_PRIMARY} != False")
-    return search
+    if not atlas.marks_primary:
+        return search
+    if transfer not in _all_labelled:  # to look at every cell takes longer than a search
+        _all_labelled[transfer] = bool((transfer.reference.codes[atlas.ids] >= 0).all())
+    return search | query_filter(atlas, f"{keys.ATLAS_PRIMARY} != False") if _all_labelled[transfer] else search
 
 
 def sample_groups(X: Floats, groups: Groups) -> tuple[Ints, Ints]:
