@@ -30,6 +30,10 @@ def _flag(variable: str) -> bool:
     return text in ("1", "true", "yes", "on")
 
 
+def _words(variable: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in os.environ.get(variable, "").split(",") if word.strip())
+
+
 @dataclass
 class StorageSettings:
     """How scim reads and writes atlases on S3, and where it caches their parts.
@@ -77,6 +81,10 @@ class Settings:
         `None` draws one where standard error is a terminal.
     n_threads
         Number of threads of the numerical kernels; starts from the number of usable cores.
+    no_label
+        Words that mean "no label", beside those that scim knows, such as "unknown", "N/A" or "doublet": cells with such
+        a label count as unlabelled wherever labels are read. Upper and lower case are the same.
+        Starts from `SCIM_NO_LABEL`, separated by commas.
     storage
         Access to atlases on S3, and the cache of their parts.
     """
@@ -84,6 +92,7 @@ class Settings:
     atlas: str | None = field(default_factory=lambda: os.environ.get("SCIM_ATLAS") or None)
     progress: bool | None = None
     n_threads: int = field(default_factory=_threads)
+    no_label: tuple[str, ...] = field(default_factory=lambda: _words("SCIM_NO_LABEL"))
     storage: StorageSettings = field(default_factory=StorageSettings)
 
 

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from scim._core.adata import Groups, group_values
 from scim._core.cosine import unit_rows
+from scim._core.no_label import read_names
 from scim.label_transfer._expression_view import ExpressionView
 
 if TYPE_CHECKING:
@@ -96,6 +97,17 @@ def compare(
     features = panel.features(expressed.rows(start, stop))
     factors = ExpressionView.vote_factors(features)
     return factors if prior is None else factors * prior, features.novelty
+
+
+def check_studies(studies: ArrayLike | pd.Series[Any] | None, n: int) -> NDArray[np.object_]:
+    """Return the name of the study of each of n cells; those without one are a study of their own."""
+    if studies is None:
+        return np.full(n, "0", dtype=object)
+    read = read_names(studies).values
+    if len(read) != n:
+        msg = f"Expected a study for each of {n} labels, got {len(read)}."
+        raise ValueError(msg)
+    return np.append(np.asarray(read.categories, dtype=object), "None")[read.codes]
 
 
 def check_groups(groups: ArrayLike | pd.Series[Any] | Groups | None, n: int) -> Groups | None:

@@ -10,12 +10,21 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import Duplicates, Weights, check_choice, check_count, check_range, progress
+from scim._core.no_label import read_labels
 from scim.label_transfer._calibration import Calibration, calibrate
 from scim.label_transfer._decision import NOVEL, choose_terms, group_consensus, stated_novelty
 from scim.label_transfer._expression import CountSample, ExpressionReference, sample_rows
 from scim.label_transfer._expression_view import ExpressionView
 from scim.label_transfer._files import read_folder, write_folder
-from scim.label_transfer._input import check_groups, check_prior, check_rows, compare, distinct_rows, query_counts
+from scim.label_transfer._input import (
+    check_groups,
+    check_prior,
+    check_rows,
+    check_studies,
+    compare,
+    distinct_rows,
+    query_counts,
+)
 from scim.label_transfer._neighbour_statistics import NeighbourStatistics, joined, neighbour_statistics
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex
 from scim.label_transfer._tree import LabelTree
@@ -153,10 +162,11 @@ class LabelTransfer:
         X
             Embeddings (n, dim), scaled to unit length. Of rows that are equal to four decimals one is kept.
         labels
-            (n,) names, or ids of the Cell Ontology; missing = unlabelled.
+            (n,) names, or ids of the Cell Ontology; missing = unlabelled, as are words such as "unknown" or "N/A", see
+            :func:`scim.ontology.standardize`.
         studies
-            (n,) study of each cell. Default: one study, parts of which are held out;
-            confidences are then too high.
+            (n,) study of each cell; cells without one are a study of their own. Default: one study, parts of which are
+            held out; confidences are then too high.
         index
             Finds neighbours in place of `X`, which is then `None`: any object with `query(X, k, allowed=, distinct=)`,
             `vectors(ids)`, `n_rows` and `dim`, such as :class:`scim.index.Index`, with ids from 0 to n - 1.
@@ -172,14 +182,13 @@ class LabelTransfer:
         ValueError
             The lengths differ, no cell has a label, or `X` has NaN or infinite values.
         """
-        codes, names = pd.factorize(ontology.standardize(labels), sort=True)
-        study_of = np.zeros(len(codes)) if studies is None else np.asarray(studies, dtype=object)
-        if len(study_of) != len(codes):
-            msg = f"Expected a study for each of {len(codes)} labels, got {len(study_of)}."
-            raise ValueError(msg)
+        given = read_labels(labels)
+        codes, names = pd.factorize(ontology.standardize(given.values), sort=True)
         if not len(names):
-            msg = "No cell has a label; expected at least one that is not missing."
+            msg = f"No cell has a label; expected at least one ({given.describe() or 'there are no cells'})."
             raise ValueError(msg)
+        given.report("labels")
+        study_of = check_studies(studies, len(codes))
         shape = None if genes is None else (len(codes), len(genes))
         if (None if counts is None else counts.shape) != shape:
             msg = f"Expected counts of {len(codes)} cells and a gene for each of their columns, or neither."
@@ -190,8 +199,7 @@ class LabelTransfer:
             kept = distinct_rows(rows, np.flatnonzero(codes >= 0))
             index = RowIndex(rows[kept])
         codes = codes[kept]
-        study_codes, distinct = pd.factorize(study_of[kept], use_na_sentinel=False)
-        study_names = np.array([str(study) for study in distinct], dtype=object)
+        study_codes, study_names = pd.factorize(study_of[kept])
         tree = LabelTree.of(list(names), [ontology.term_id(name) or "" for name in names])
         reference = LabelReference.of(
             index, codes.astype(np.int32), study_codes.astype(np.int32), tree, study_names=study_names

@@ -12,6 +12,7 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import check_count, check_names, keys
+from scim._core.no_label import clean_text, is_no_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,7 +113,9 @@ class LabelTree:
         """Return which labels have one of the names, or are a term named or below it."""
         present = self.labels.tolist()
         chosen = np.zeros(self.n_labels, dtype=np.bool_)
-        for word in check_names(argument, words):
+        for word in map(clean_text, check_names(argument, words)):
+            if argument == "block" and is_no_label(word):  # cells without a label take no part anyway
+                continue
             term = ontology.term_id(word)
             below = frozenset() if term is None else ontology.descendants(term) | {term}
             matches = (self.labels == word) | np.isin(self.label_ids.astype(str), list(below))

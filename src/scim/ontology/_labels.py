@@ -6,13 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
+from scim._core.no_label import read_labels
 from scim.ontology._cell_ontology import ancestors, descendants, term_id, term_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -22,27 +23,24 @@ def standardize(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[
     Parameters
     ----------
     labels
-        Cell Ontology ids or names, or free words; missing values are cells without a label.
+        Cell Ontology ids or names, or free words, of any dtype. Blanks and quotes around them do not count. Missing
+        values are cells without a label, and so are words that mean "no label", as "unknown" or "N/A"
+        (`scim.settings.no_label` adds to them).
 
     Returns
     -------
-    Array (n_labels,) of str, `None` where the label is missing.
+    Array (n_labels,) of str, `None` where there is no label.
 
     Examples
     --------
     >>> import scim
-    >>> scim.ontology.standardize(["CL:0000084", "T-lymphocyte", "my cells", None]).tolist()
-    ['T cell', 'T cell', 'my cells', None]
+    >>> scim.ontology.standardize(["CL:0000084", "T-lymphocyte", "'my cells'", "Unknown", None]).tolist()
+    ['T cell', 'T cell', 'my cells', None, None]
     """
-    column = pd.Series(labels).astype(object)
-    present = column.notna()
-    names = {}
-    for label in column[present].unique():
-        term = term_id(str(label))
-        names[label] = str(label) if term is None else term_name(term)
-    out = np.full(len(column), None, dtype=object)
-    out[present] = column[present].map(names)
-    return out
+    read = read_labels(labels).values
+    terms = {label: term_id(label) for label in read.categories}
+    names = [label if term is None else term_name(term) for label, term in terms.items()]
+    return np.array([*names, None], dtype=object)[read.codes]
 
 
 def related(labels: Sequence[str]) -> NDArray[np.bool_]:

@@ -68,7 +68,8 @@ def import_model(folder: str | os.PathLike[str]) -> Model:
     encoder = empty_net(Encoder, config)
     _fill(folder / "encoder.ckpt", encoder, tensors, _published_names(len(config.hidden), first_linear=1))
     labels = _read_labels(folder)
-    names, terms = ontology.standardize(labels), [ontology.term_id(label) for label in labels]
+    terms = [ontology.term_id(label) for label in labels]
+    names = [x if term is None else ontology.term_name(term) for x, term in zip(labels, terms, strict=True)]
     unmapped = [label for label, term in zip(labels, terms, strict=True) if term is None]
     if unmapped:
         logger.info("%d of %d labels are not in the Cell Ontology: %s", len(unmapped), len(labels), unmapped)
@@ -76,7 +77,7 @@ def import_model(folder: str | os.PathLike[str]) -> Model:
     metadata["labels_unmapped"] = unmapped
     optional = [folder / f"{name}.json" for name in ("hyperparameters", "metadata")]
     metadata |= {file.stem: _read_json(file) for file in optional if file.exists()}
-    known, decoder = Labels(tuple(names.tolist()), tuple(terms)), _read_decoder(folder, config)
+    known, decoder = Labels(tuple(names), tuple(terms)), _read_decoder(folder, config)
     return Model(config, genes, known, encoder, decoder, name="SCimilarity", metadata=metadata)
 
 
