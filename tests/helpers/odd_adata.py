@@ -103,8 +103,8 @@ def _antibodies(table: Table) -> Table:
     return table.beside(high, ["CD3D", "CD19", "CD14"], kind="Antibody Capture")
 
 
-def _other_genes(table: Table) -> Table:
-    return table.beside(np.full((len(table.obs), 3), 100.0), ["LOC100287102", "my transgene", "XIST"])
+def _not_genes(*names: str, kind: str = "Gene Expression") -> Callable[[Table], Table]:
+    return lambda table: table.beside(np.full((len(table.obs), len(names)), 100.0), list(names), kind)
 
 
 COLUMNS: dict[str, Callable[[Table], Table]] = {
@@ -112,7 +112,9 @@ COLUMNS: dict[str, Callable[[Table], Table]] = {
     "in another order": lambda table: table.genes(np.random.default_rng(2).permutation(len(table.var))),
     "a gene in two columns": _split_gene,
     "with antibodies": _antibodies,
-    "with genes that no model has": _other_genes,
+    "with proteins named as such": _not_genes("AB_CD3D", "CD19_TotalSeqB", "CD14|CD14-P", "HTO-1"),
+    "with control probes": _not_genes("NegControlProbe_00042", "BLANK_0001", kind="Negative Control Probe"),
+    "with genes that no model has": _not_genes("LOC100287102", "my transgene", "ERCC-00002"),
     "with a column of zeros": lambda table: table.beside(np.zeros((len(table.obs), 1)), ["no-such-gene"]),
 }
 
@@ -151,6 +153,9 @@ GENE_NAMES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "with a blank": _index(lambda var: var.index + " "),
     "in quotes": _index(lambda var: '"' + var.index + '"'),
     "symbol and id": _index(lambda var: var.index + "_" + _ids(var)),
+    "symbol:id": _index(lambda var: var.index + ":" + _ids(var)),
+    "with a dash and a genome": _index(lambda var: "GRCh38-" + var.index),
+    "bytes": _index(lambda var: [str(name.encode()) for name in var.index]),
     "dots for dashes": _index(lambda var: var.index.str.replace("-", ".")),
     "made unique": _index(lambda var: anndata.utils.make_index_unique(var.index)),
     "a named index": lambda var: var.rename_axis("gene"),
@@ -304,7 +309,9 @@ OBS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     # the last ones cannot be written to a file
     "objects of any type": _obs(any=lambda n: pd.Series([1, "a", None, 2.5] * n, dtype=object)[:n].to_numpy()),
     "dates": _obs(day=lambda n: pd.date_range("2024-01-01", periods=n)),
-    "columns twice": lambda obs: pd.concat([obs, obs[["row"]].rename(columns={"row": "x"})] * 2, axis=1).iloc[:, [0, 1, 3]],
+    "columns twice": lambda obs: pd.concat([obs, obs[["row"]].rename(columns={"row": "x"})] * 2, axis=1).iloc[
+        :, [0, 1, 3]
+    ],
     "numbers as names": lambda obs: obs.assign(**{"5": 1}).rename(columns={"5": 5}),
 }
 NOT_WRITABLE = ("objects of any type", "dates", "columns twice", "numbers as names")

@@ -23,7 +23,9 @@ def plain(atlas_path, tmp_path_factory):
 
 def forms(**fixed):
     """Draw an entry of each table, or of those in `fixed`."""
-    return st.fixed_dictionaries({name: st.sampled_from(fixed.get(name, list(table))) for name, table in TABLES.items()})
+    return st.fixed_dictionaries(
+        {name: st.sampled_from(fixed.get(name, list(table))) for name, table in TABLES.items()}
+    )
 
 
 @given(form=forms())
