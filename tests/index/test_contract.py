@@ -11,7 +11,7 @@ import scim
 from helpers import oracles
 from scim.index import Neighbors
 
-from .conftest import ATOL, assert_equal, assert_near, clusters, thorough
+from .conftest import ATOL, assert_equal, assert_near, clusters, look_everywhere, thorough
 
 
 @pytest.mark.parametrize("k", [1, 7, 400, 450])
@@ -59,16 +59,105 @@ def test_allowed_rows_far_from_the_query(kind, n_allowed):
     assert all(len(set(row[:n_hits])) == n_hits for row in found.ids)
 
 
-def test_zero_rows_are_at_distance_one(kind, queries):
+NOTHING = Neighbors(np.full((1, 3), np.inf), np.full((1, 3), -1))
+
+
+def with_zero_rows(*zero):
     base = clusters(60)
-    base[[4, 20]] = 0
-    index = thorough(base, kind)
-    found = index.query(np.zeros((1, 16), np.float32), 5)
-    np.testing.assert_array_equal(found.distances, np.ones((1, 5)))
-    np.testing.assert_array_equal(found.ids, [[0, 1, 2, 3, 4]])
-    everything = index.query(queries, 60)
-    assert (everything.distances[np.isin(everything.ids, [4, 20])] == 1).all()
-    assert_equal(thorough(np.zeros((30, 4)), kind).query(np.ones((1, 4)), 3), Neighbors([[1, 1, 1]], [[0, 1, 2]]))
+    base[[*zero]] = 0
+    return base
+
+
+def test_a_row_of_zeros_finds_nothing(kind, queries):
+    index = thorough(clusters(60), kind)
+    among_others = np.insert(queries, [0, 7, 40], 0, axis=0)
+    found = index.query(among_others, 3)
+    assert_equal(Neighbors(found.distances[[0, 8, 42]], found.ids[[0, 8, 42]]), [np.repeat(p, 3, 0) for p in NOTHING])
+    assert_equal(Neighbors(*(np.delete(part, [0, 8, 42], axis=0) for part in found)), index.query(queries, 3))
+    for arguments in ({}, {"distinct": True}, {"allowed": [3, 4, 5]}):
+        assert_equal(index.query(np.zeros(16), 3, **arguments), NOTHING)
+    within = index.query_radius(np.zeros((2, 16)), 2)
+    assert (len(within.ids), within.starts.tolist()) == (0, [0, 0, 0])
+
+
+@pytest.mark.parametrize("zero", [[0], range(1, 60, 2), range(2, 60)], ids=["first", "half", "most"])
+def test_rows_of_zeros_are_never_found(kind, queries, zero):
+    base, is_a = with_zero_rows(*zero), np.arange(60) % 3 == 0
+    index = thorough(base, kind, obs={"tissue": np.where(is_a, "a", "b")})
+    np.testing.assert_array_equal(index.empty_ids, [*zero])
+    assert index.n_rows == len(index.ids) == 60
+    assert not index.vectors([*zero]).any()
+    np.testing.assert_array_equal(index.select("tissue == 'a'"), np.flatnonzero(is_a))
+    filters = [({}, True), ({"where": "tissue == 'a'"}, is_a), ({"allowed": range(40)}, np.arange(60) < 40)]
+    for arguments, passes in filters:
+        allowed = np.flatnonzero(base.any(axis=1) & passes)
+        expected = oracles.neighbors(queries, base, 60, allowed=allowed)
+        assert_near(index.query(queries, 60, **arguments), expected)
+        assert_near(index.query(queries, 60, distinct=True, **arguments), expected)
+        within = index.query_radius(queries[0], 2, **arguments)
+        np.testing.assert_array_equal(np.sort(within.ids), allowed)
+
+
+def test_an_index_of_zeros_finds_nothing(kind, tmp_path):
+    index = thorough(np.zeros((30, 4)), kind)
+    index.save(tmp_path / "zeros")
+    for same in (index, scim.index.open(tmp_path / "zeros")):
+        assert_equal(same.query(np.ones((1, 4)), 3), NOTHING)
+        assert same.query_radius(np.ones((1, 4)), 2).ids.size == 0
+        assert (same.n_rows, len(same.empty_ids)) == (30, 30)
+
+
+def test_rows_of_zeros_that_are_appended_saved_deleted_or_compacted(kind, queries, tmp_path):
+    ids = np.random.default_rng(0).permutation(300)[:120]
+    base = clusters(120)
+    base[[4, 20, 67]] = 0
+    index = thorough(base[:60], kind, ids[:60])
+    index.append(base[60:], ids[60:])
+    expected = oracles.neighbors(queries, base, 120, ids=ids, allowed=ids[base.any(axis=1)])
+    empty = np.sort(ids[[4, 20, 67]])
+
+    def check(found):
+        assert_near(look_everywhere(found).query(queries, 120), expected)
+        np.testing.assert_array_equal(found.empty_ids, empty)
+
+    check(index)
+    index.save(tmp_path / "a")
+    check(scim.index.open(tmp_path / "a"))
+    thorough(base[60:], kind, ids[60:]).save(tmp_path / "c")
+    thorough(base[:60], kind, ids[:60]).save(tmp_path / "b")
+    check(scim.index.open([tmp_path / "b", tmp_path / "c"]))
+    index.compact(rng=0)
+    check(index)
+    index.delete(empty[:2])
+    np.testing.assert_array_equal(index.empty_ids, empty[2:])
+    assert_near(index.query(queries, 120), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dim", [3, 64, 300])
+def test_equal_rows_are_at_distance_zero_by_id(kind, dim, dtype):
+    base = np.repeat(clusters(50, dim, n_clusters=5), 3, axis=0).astype(dtype)
+    ids = np.random.default_rng(0).permutation(len(base)) * 2
+    index = thorough(base, kind, ids)
+    copies = np.sort(ids.reshape(50, 3), axis=1)
+    for scaled in (base[::3], base[::3].astype(np.float64) * 7, base[::3].astype(np.float32) / 3):
+        found = index.query(scaled, 3)
+        np.testing.assert_array_equal(found.distances, 0)
+        assert not np.signbit(found.distances).any()
+        np.testing.assert_array_equal(found.ids, copies)
+        within = index.query_radius(scaled, 0)
+        np.testing.assert_array_equal(within.ids.reshape(50, 3), copies)
+        np.testing.assert_array_equal(index.query(scaled, 2, distinct=True).ids[:, 0], copies[:, 0])
+
+
+def test_a_radius_is_inclusive(kind, queries):
+    index = thorough(clusters(60), kind)
+    found = index.query(queries, 5)
+    for distances, ids, query in zip(found.distances, found.ids, queries, strict=True):
+        for radius in (distances[4], np.float64(distances[4]), float(distances[4])):
+            np.testing.assert_array_equal(index.query_radius(query, radius).ids, ids)
+    opposite = -clusters(60)[:1]
+    assert 0 in index.query_radius(opposite, 2).ids
 
 
 def test_duplicates_are_sorted_by_id(kind, queries):

@@ -77,9 +77,26 @@ def test_a_row_comes_before_its_duplicates(rows):
 
 def test_short_rows_and_rows_of_zeros():
     X = np.array([[0, 0], [1e-6, 0], [0, 5], [3, 3]])
-    graph = NeighborsTransformer(1, metric="cosine").fit_transform(X)
-    assert graph.indices.reshape(4, 2).tolist() == [[0, 1], [1, 3], [2, 3], [3, 1]]
-    np.testing.assert_allclose(graph.data.reshape(4, 2)[:, 1], [1, 1 - 0.5**0.5, 1 - 0.5**0.5, 1 - 0.5**0.5], atol=1e-6)
+    transformer = NeighborsTransformer(1, metric="cosine")
+    graph = transformer.fit_transform(X)
+    assert graph.indices.reshape(4, 2).tolist() == [[0, 0], [1, 3], [2, 3], [3, 1]]
+    np.testing.assert_allclose(graph.data.reshape(4, 2)[:, 1], [0, 1 - 0.5**0.5, 1 - 0.5**0.5, 1 - 0.5**0.5], atol=1e-6)
+    found = transformer.transform(X[[1, 0, 2]])
+    assert found.indptr.tolist() == [0, 2, 2, 4]
+    assert found.indices.tolist() == [1, 3, 2, 3]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_the_graph_of_scanpy_links_no_row_of_zeros(pbmc, metric):
+    X = oracles.unit(pbmc)[:200]
+    with_zeros = np.insert(X, [0, 90, 200], 0, axis=0)
+    zero = ~with_zeros.any(axis=1)
+    plain, more = (AnnData(np.zeros((len(rows), 1), np.float32), obsm={"E": rows}) for rows in (X, with_zeros))
+    for adata in (plain, more):
+        sc.pp.neighbors(adata, use_rep="E", transformer=NeighborsTransformer(15, metric=metric))
+    links = more.obsp["connectivities"].toarray()
+    assert not links[zero].any()
+    np.testing.assert_array_equal(links[~zero][:, ~zero], plain.obsp["connectivities"].toarray())
 
 
 def test_in_a_pipeline(rows):
@@ -112,7 +129,7 @@ def test_parameters():
         ({"kind": "hnsw"}, {}, ValueError, "kind must be one of"),
         ({"recall": 0}, {}, ValueError, "recall must be above 0"),
         ({}, {"X": 2 * np.eye(10)}, ValueError, "10 of 10 have not, row 0 has length 2. Scale them, or pass metric='c"),
-        ({}, {"X": np.vstack([np.eye(9), np.zeros(9)])}, ValueError, "1 of 10 have not, row 9 has length 0"),
+        ({}, {"X": np.vstack([np.eye(9), np.zeros(9)])[-4:]}, ValueError, "got 3 that are not zero, of 4; pass fewer"),
         ({}, {"X": np.eye(10) * np.nan}, ValueError, "metric='euclidean' needs rows of length 1|NaN"),
         ({"metric": "cosine"}, {"X": np.full((10, 3), np.nan)}, ValueError, "NaN or infinity"),
         ({}, {"X": sparse.eye_array(10).tocsr()}, TypeError, r"must be a dense array, got csr_array; pass X.toarray"),

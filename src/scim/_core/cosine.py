@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 _CHUNK = 2048  # rows of one task, so that a single query is shared between threads too
 
+# Distances below are 0. The dot of a unit row with itself, of a million random rows of 8 to 512 numbers each, was off
+# by 1e-7 at most where rows of float16, float32 or float64 were scaled in double precision, and by 3e-7 in single.
+EQUAL = 1e-6
+
+
+def is_directed(X: NDArray[Any]) -> Bools:
+    """Return which rows (n, dim) are not all zeros, (n,): a cell without counts has no direction, and no neighbours."""
+    directed: Bools = X[:, 0] != 0 if X.shape[1] else np.zeros(len(X), dtype=np.bool_)  # few rows need a second look
+    unsure = np.flatnonzero(~directed)
+    directed[unsure] = X[unsure].any(axis=1)
+    return directed
+
 
 def normalize(X: NDArray[Any]) -> NDArray[Any]:
     """Return rows (n, dim) divided by their length, in their own precision; rows of zeros stay."""
@@ -79,9 +91,23 @@ def measure(X: Floats, rows: Floats, which: Ints) -> Floats:
     return out
 
 
+@njit
+def distance_of(dot: float) -> float:
+    """Return the cosine distance of a dot of unit rows: 1 - dot in [0, 2], and 0 below `EQUAL`."""
+    distance = 1.0 - dot
+    return 0.0 if distance < EQUAL else min(distance, 2.0)
+
+
+def cosine_distances(dots: NDArray[np.floating[Any]]) -> Floats:
+    """Return the cosine distances of dots of unit rows, of any shape: 1 - dot in [0, 2], and 0 below `EQUAL`."""
+    distances: Floats = np.clip(1 - dots, 0, 2).astype(np.float32)
+    distances[distances < EQUAL] = 0
+    return distances
+
+
 @njit_parallel
 def distances(X: Floats, rows: Floats, which: Ints, out: Floats) -> None:
-    """Write 1 - dot, summed in double precision, clipped to [0, 2]."""
+    """Write the distances of dots that are summed in double precision."""
     n_chunks = (which.shape[1] + _CHUNK - 1) // _CHUNK
     for task in prange(X.shape[0] * n_chunks):
         i = task // n_chunks
@@ -96,4 +122,4 @@ def distances(X: Floats, rows: Floats, which: Ints, out: Floats) -> None:
             dot = 0.0
             for d in range(query.shape[0]):
                 dot += np.float64(query[d]) * np.float64(row[d])
-            out[i, j] = min(max(1.0 - dot, 0.0), 2.0)
+            out[i, j] = distance_of(dot)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core.cosine import measure
+from scim._core.cosine import EQUAL, measure
 from scim._core.numba import njit, njit_parallel, prange
 from scim._core.topk import empty_heaps, keep_nearest, select_rows, sort_rows, tighten
 
@@ -65,7 +65,7 @@ def _nearest(
     distances, ranks = distances[:, :k].copy(), ranks[:, :k].copy()
     # Each value is off by at most dim * 2**-24. Where the last candidate is farther behind the k-th than both errors,
     # no other row can belong to the result; elsewhere (many near-equal rows) every row is measured.
-    slack = 2 * X.shape[1] * 2.0**-24 + _ROUNDING
+    slack = 2 * X.shape[1] * 2.0**-24 + _ROUNDING + EQUAL
     unsure = np.flatnonzero(np.isfinite(values[:, -1]) & (values[:, -1] <= values[:, k - 1] + slack))
     if len(unsure):
         groups = query_groups[unsure] if len(query_groups) else query_groups

@@ -43,8 +43,8 @@ def build(
     Parameters
     ----------
     X
-        Rows (n, dim), float16, float32 or float64, finite; they are scaled to unit length. Rows of zeros are at
-        distance 1 from everything. A memory map is read chunk by chunk: an `ivf` index of it needs memory for itself
+        Rows (n, dim), float16, float32 or float64, finite; they are scaled to unit length. Rows of zeros are kept, and
+        never found. A memory map is read chunk by chunk: an `ivf` index of it needs memory for itself
         (2.6 bytes a number of the matrix, none with `path`), 12 bytes a row, and 64 rows a list to train on.
     ids
         One integer a row, distinct and not negative; default 0 ... n - 1.

@@ -6,11 +6,13 @@ are ties by id; and by its *offset*, the position at which it is stored. Filters
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scim._core.cosine import is_directed
 from scim._core.nearest import nearest
 from scim._core.numba import threads
 
@@ -44,8 +46,14 @@ class Engine(ABC):
     def search(self, X: Floats, k: int, row_filter: Any, n_threads: int | None, **params: Any) -> Hits:
         """Return distances and ranks (n, k), by distance and then by rank.
 
-        `row_filter` is what `compile_filter` returned, or `None` for all rows; at least `k` rows pass.
+        No query is a row of zeros. `row_filter` is what `compile_filter` returned, or `None` for all rows; at least `k`
+        rows pass, none of them a row of zeros.
         """
+
+    @property
+    @abstractmethod
+    def empty(self) -> Ints:
+        """Offsets, ascending, of the rows of zeros, which no query finds."""
 
     @abstractmethod
     def vectors(self, ranks: Ints, n: int | None = None) -> Floats:
@@ -102,6 +110,11 @@ class ExactEngine(Engine):
         """Return the exact nearest rows."""
         with threads(n_threads, work=X.size * (self.n_rows if row_filter is None else len(row_filter))):
             return nearest(X, self._rows, k, which=row_filter)
+
+    @functools.cached_property
+    def empty(self) -> Ints:
+        """Offsets of the rows of zeros."""
+        return np.flatnonzero(~is_directed(self._rows))
 
     def vectors(self, ranks: Ints, n: int | None = None) -> Floats:
         """Return the rows of these ranks, or the first `n` numbers of each."""

@@ -12,7 +12,7 @@ from scim._core.cosine import unit_rows
 from scim.index._check import check_allowed, check_ids, check_matrix, check_search_params, check_wanted
 from scim.index._files import HEADER, write_segments
 from scim.index._grow import append, compact, delete
-from scim.index._search import Neighbors, RadiusNeighbors, Search, find, find_distinct, find_within
+from scim.index._search import Neighbors, RadiusNeighbors, Search, find_within, search_queries
 from scim.index._segments import column_names, frame_of, ids_of, merged, vectors_of
 from scim.index.filter import CombinedColumn, Filter, columns_of
 
@@ -70,6 +70,11 @@ class Index:
         return ids
 
     @property
+    def empty_ids(self) -> NDArray[np.int64]:
+        """Ids of the rows of zeros, ascending: they are kept, and never found."""
+        return merged([segment.empty_ids for segment in self._segments])
+
+    @property
     def columns(self) -> list[str]:
         """Names of the columns of `obs` that a filter can name."""
         return column_names(self._segments)
@@ -109,8 +114,10 @@ class Index:
     ) -> Neighbors:
         """Return the `k` nearest rows of each query.
 
-        The distance, 0 to 2, is 1 - dot of the rows scaled to unit length; that of a row of zeros to any other is 1.
-        Ties go by id, ascending. A result does not depend on the number of threads, nor on the other queries.
+        The distance, 0 to 2, is 1 - dot of the rows scaled to unit length, and 0 below 1e-6, so that rounding does not
+        tell equal rows apart. A row of zeros, as of a cell without counts, has no direction: it finds nothing, and is
+        never found. Ties go by id, ascending. A result does not depend on the number of threads, nor on the other
+        queries.
 
         Parameters
         ----------
@@ -123,7 +130,7 @@ class Index:
             neighbours. It is compiled once, for all queries with it.
         allowed
             Ids of the rows that may be neighbours, in any order; ids that the index does not have are ignored.
-            With any filter there are never fewer than min(k, number of passing rows) neighbours.
+            With any filter there are never fewer than min(k, number of passing rows that are not zero) neighbours.
         distinct
             Whether rows equal to a nearer hit, or to an equally near one of lower id, are left out.
         n_threads
@@ -153,7 +160,7 @@ class Index:
         parts = [] if len(queries) else [(np.empty((0, k), dtype=np.float32), np.empty((0, k), dtype=np.int64))]
         for start in range(0, len(queries), _BATCH):
             units = unit_rows(queries[start : start + _BATCH], what="queries", first=start)
-            parts.append((find_distinct if distinct else find)(search, units, n_wanted))
+            parts.append(search_queries(search, units, n_wanted, distinct=distinct))
         distances, ids = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
         if distances.shape[1] < k:
             beyond = ((0, 0), (0, k - n_wanted))
@@ -178,7 +185,7 @@ class Index:
         X
             Queries (n, dim), as for :meth:`query`.
         max_distance
-            Largest cosine distance, 0 to 2.
+            Largest cosine distance, 0 to 2, inclusive; 0 finds equal rows.
         limit
             Largest number of neighbours of a query, the nearest; default: all.
         where, allowed, n_threads, search_params

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from scim._core.cosine import is_directed
 from scim._core.numba import njit_parallel, prange, threads
 from scim._core.topk import empty_heaps, sort_rows
 from scim.index._segments import vectors_of
@@ -35,9 +36,9 @@ class Neighbors(NamedTuple):
     Attributes
     ----------
     distances
-        float32 (n, k): cosine distances, ascending; `inf` where there are fewer than k rows.
+        float32 (n, k): cosine distances, ascending, 0 below 1e-6; `inf` where fewer than k rows were found.
     ids
-        int64 (n, k): ids of the rows; -1 where there are fewer than k rows.
+        int64 (n, k): ids of the rows; -1 where fewer than k rows were found.
     """
 
     distances: Floats
@@ -72,8 +73,19 @@ class Search(NamedTuple):
 
     @property
     def n_passing(self) -> int:
-        """Number of rows that pass the filter."""
+        """Number of rows that pass the filter and are not zero."""
         return sum(n for n, _ in self.filters)
+
+
+def search_queries(search: Search, X: Floats, k: int, *, distinct: bool) -> Hits:
+    """Return distances and ids of the nearest rows of unit queries, (n, k); a row of zeros finds nothing."""
+    directed, find_rows = is_directed(X), find_distinct if distinct else find
+    if directed.all():
+        return find_rows(search, X, k)
+    distances, ids = empty_heaps(len(X), k)
+    if directed.any():
+        distances[directed], ids[directed] = find_rows(search, X[directed], k)
+    return distances, ids
 
 
 def find(search: Search, X: Floats, k: int) -> Hits:

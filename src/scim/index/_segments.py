@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,22 @@ class Segment:
         return ids if self.deleted is None else np.delete(ids, self.engine.ranks_at(np.flatnonzero(self.deleted)))
 
     @property
+    def empty_ids(self) -> Ints:
+        """Ids of the rows of zeros that were not deleted, ascending."""
+        offsets = self.engine.empty
+        kept = offsets if self.deleted is None else offsets[~self.deleted[offsets]]
+        return np.sort(self.ids_of(self.engine.ranks_at(kept)))
+
+    @functools.cached_property
+    def hidden(self) -> Bools | None:
+        """Which offsets have a row that no query finds, deleted or of zeros; `None` if all rows are found."""
+        if not len(self.engine.empty):
+            return self.deleted
+        hidden = np.zeros(self.engine.n_rows, dtype=np.bool_) if self.deleted is None else self.deleted.copy()
+        hidden[self.engine.empty] = True
+        return hidden
+
+    @property
     def span(self) -> tuple[int, int]:
         """The first and the last id, of deleted rows too."""
         ids = self.stored_ids
@@ -67,13 +84,13 @@ class Segment:
         return ranks, present
 
     def compile_filter(self, parsed: Filter | None, allowed: Ints | None) -> tuple[int, Any]:
-        """Return the number of rows that pass, and the filter compiled for the engine; `None` if all pass.
+        """Return the number of rows that can be found, and the filter compiled for the engine; `None` if all can.
 
         `allowed` are ascending distinct ids.
         """
-        if parsed is None and allowed is None and self.deleted is None:
+        if parsed is None and allowed is None and self.hidden is None:
             return self.engine.n_rows, None
-        mask = None if parsed is None and self.deleted is None else self._mask(parsed)
+        mask = None if parsed is None and self.hidden is None else self._mask(parsed, self.hidden)
         if allowed is None:
             assert mask is not None
             return int(np.count_nonzero(mask)), self.engine.compile_filter(mask)
@@ -89,15 +106,15 @@ class Segment:
 
     def select(self, parsed: Filter) -> Ints:
         """Return the ids of the rows that pass, ascending."""
-        return self.ids_of(self.engine.ranks_in(self._mask(parsed)))
+        return self.ids_of(self.engine.ranks_in(self._mask(parsed, self.deleted)))
 
-    def _mask(self, parsed: Filter | None) -> Bools:
-        """Return which offsets have a row that passes and was not deleted."""
+    def _mask(self, parsed: Filter | None, left_out: Bools | None) -> Bools:
+        """Return which offsets have a row that passes and is not left out."""
         if parsed is None:
-            return np.ones(self.engine.n_rows, dtype=np.bool_) if self.deleted is None else ~self.deleted
+            return np.ones(self.engine.n_rows, dtype=np.bool_) if left_out is None else ~left_out
         with threads(work=self.engine.n_rows * len(parsed.columns) // _CODES):
             mask = parsed.mask(self.columns, self.engine.n_rows)
-        return mask if self.deleted is None else np.greater(mask, self.deleted, out=mask)
+        return mask if left_out is None else np.greater(mask, left_out, out=mask)
 
     def without(self, ranks: Ints) -> Segment:
         """Return the segment with further rows deleted."""

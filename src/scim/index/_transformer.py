@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from scim._core import IndexKind, check_choice, check_count, check_recall
+from scim._core.cosine import is_directed
 from scim.index._build import build
 from scim.index._check import check_matrix
 
@@ -39,6 +40,7 @@ class NeighborsTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
     n_neighbors
         Neighbours of a row. As scikit-learn's, a transform returns one more: a fitted row is its own first neighbour.
         :func:`scanpy.pp.neighbors` counts the cell itself, and takes the first `n_neighbors` of what is returned.
+        A row of zeros, as of a cell without counts, has none, and is no neighbour of another.
     metric
         `"euclidean"` for rows of unit length, as those of :func:`scim.tl.embed`; `"cosine"` for any.
     kind
@@ -91,14 +93,16 @@ class NeighborsTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
         Raises
         ------
         ValueError
-            A parameter is out of range, there are not more rows than `n_neighbors`, a row is not finite, or `metric` is
-            `"euclidean"` and a row is not of unit length.
+            A parameter is out of range, there are not more rows than `n_neighbors` that are not zero, a row is not
+            finite, or `metric` is `"euclidean"` and a row is neither of unit length nor zero.
         TypeError
             `X` is sparse or not of floating point.
         """
         rows = self._checked(X)
-        if len(rows) <= self.n_neighbors:
-            msg = f"n_neighbors={self.n_neighbors} needs more rows than that, got {len(rows)}; pass fewer neighbours."
+        n_directed = int(is_directed(rows).sum())
+        if n_directed <= self.n_neighbors:
+            came = f"{n_directed}" + (f" that are not zero, of {len(rows)}" if n_directed < len(rows) else "")
+            msg = f"n_neighbors={self.n_neighbors} needs more rows than that, got {came}; pass fewer neighbours."
             raise ValueError(msg)
         check_recall(self.recall)
         exact = self.kind == "exact" or self.recall == 1
@@ -112,6 +116,7 @@ class NeighborsTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
         """Return the distances of rows (n, dim) to their `n_neighbors` + 1 nearest fitted rows, (n, n_fitted), float32.
 
         Each row has its neighbours from the nearest on; a distance of 0 is stored. A fitted row is its own neighbour.
+        Nothing is stored for a row of zeros.
         """
         check_is_fitted(self)
         rows = self._checked(X, self.n_features_in_)
@@ -120,7 +125,8 @@ class NeighborsTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
     def fit_transform(self, X: ArrayLike, y: None = None) -> sparse.csr_matrix:  # noqa: ARG002
         """Return the distances of all rows to themselves and their `n_neighbors` nearest, (n, n), float32.
 
-        Each row itself comes first, even where it has duplicates.
+        Each row itself comes first, even where it has duplicates. A row of zeros has itself in all places, since
+        :func:`scanpy.pp.neighbors` takes as many entries of each row: it is linked with no other.
         """
         self.fit(X)
         distances, ids = self._neighbours(self._rows)
@@ -135,7 +141,7 @@ class NeighborsTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
             raise ValueError(msg)
         if self.metric == "euclidean":
             lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-            wrong = np.flatnonzero(np.abs(lengths - 1) > _UNIT)
+            wrong = np.flatnonzero((np.abs(lengths - 1) > _UNIT) & (lengths > 0))
             if wrong.size:
                 first = f"{wrong.size} of {len(rows)} have not, row {wrong[0]} has length {lengths[wrong[0]]:.3g}"
                 msg = f"metric='euclidean' needs rows of length 1; {first}. Scale them, or pass metric='cosine'."
@@ -148,20 +154,24 @@ class NeighborsTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
 
     def _matrix(self, X: NDArray[Any], distances: Floats, ids: Ints) -> sparse.csr_matrix:
         if self.metric == "euclidean":
-            distances = _euclidean(X, self._rows, ids)
-        starts = np.arange(0, ids.size + 1, ids.shape[1])
+            distances = np.where(distances > 0, _euclidean(X, self._rows, ids), np.float32(0))  # 0 below 1e-6
+        found = ids >= 0
+        starts = np.concatenate([[0], np.cumsum(found.sum(axis=1))])
         shape = len(ids), self.neighbors_index_.n_rows
-        return sparse.csr_matrix((distances.ravel(), ids.ravel(), starts), shape=shape)
+        return sparse.csr_matrix((distances[found], ids[found], starts), shape=shape)
 
 
 def _itself_first(distances: Floats, ids: Ints) -> tuple[Floats, Ints]:
-    """Put each row first among its neighbours, at distance 0; where it is not among them, the farthest is dropped."""
+    """Put each row first among its neighbours, at distance 0; where it is not among them, the farthest is dropped.
+
+    The places of neighbours that were not found get the row itself too.
+    """
     itself = ids == np.arange(len(ids))[:, None]
     itself[~itself.any(axis=1), -1] = True
     order = np.argsort(~itself, axis=1, kind="stable")
     distances, ids = np.take_along_axis(distances, order, axis=1), np.take_along_axis(ids, order, axis=1)
     distances[:, 0], ids[:, 0] = 0, np.arange(len(ids))
-    return distances, ids
+    return np.where(ids >= 0, distances, np.float32(0)), np.where(ids >= 0, ids, ids[:, :1])
 
 
 def _euclidean(X: NDArray[Any], rows: NDArray[Any], ids: Ints) -> Floats:

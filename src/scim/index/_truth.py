@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scim._core.cosine import is_directed
 from scim._core.nearest import nearest
 from scim._core.topk import empty_heaps, sort_rows
 
@@ -32,17 +33,23 @@ class Truth:
 
     @classmethod
     def of(cls, source: Source, rng: np.random.Generator) -> Truth:
-        """Draw the sample."""
+        """Draw the sample, of which rows of zeros are left out."""
         n = source.n_rows
         ranks = np.sort(rng.choice(n, min(n, _N_SAMPLE), replace=False))
-        return cls(ranks, source.take(ranks), min(n, K + 1))
+        rows = source.take(ranks)
+        directed = is_directed(rows)
+        return cls(ranks[directed], rows[directed], min(n, K + 1))
 
     def compared_with(self, n_rows: int) -> Truth:
         """Return the same sample, to be compared with `n_rows` rows only."""
         return Truth(self.sample_ranks, self.rows, min(n_rows, K + 1))
 
     def update(self, ranks: Ints | slice, rows: Floats) -> None:
-        """Compare the sample with further rows."""
+        """Compare the sample with further rows, but for rows of zeros."""
+        directed = is_directed(rows)
+        if not directed.all():
+            every = np.arange(ranks.start, ranks.stop) if isinstance(ranks, slice) else ranks
+            ranks, rows = every[directed], rows[directed]
         if len(rows) == 0:
             return
         if not isinstance(ranks, slice):  # ties go by rank, whatever the order of the matrix

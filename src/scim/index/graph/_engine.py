@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 import numpy as np
 
 from scim._core import check_count, check_recall
-from scim._core.cosine import measure
+from scim._core.cosine import is_directed, measure
 from scim._core.nearest import nearest
 from scim._core.numba import threads
 from scim._core.topk import sort_rows
@@ -80,7 +80,7 @@ class GraphEngine(ExactEngine):
             msg = "Pass recall= or ef_search=, not both: the recall determines the number of candidates."
             raise ValueError(msg)
         starts, targets = link(rows, neighbours_of(rows, int(n_neighbors), rng))
-        landmarks = landmarks_of(starts, targets, rng)
+        landmarks = landmarks_of(rows, starts, targets, rng)
         arrays: dict[str, NDArray[Any]] = {"rows": rows, "starts": starts, "targets": targets, "landmarks": landmarks}
         engine = cls(arrays, {"n_neighbors": int(n_neighbors)})
         if ef_search is None:
@@ -177,10 +177,11 @@ def calibrate(engine: GraphEngine, rng: np.random.Generator, recall: float) -> d
     """
     n, rows = engine.n_rows, engine.arrays()["rows"]
     sample = np.sort(rng.choice(n, min(n, 500), replace=False))
+    sample = sample[is_directed(rows[sample])]
     truth = Truth(sample, rows[sample], min(n, K + 1))
     truth.update(slice(0, n), rows)
     curve: list[Point] = []
-    for ef in _CANDIDATES:
+    for ef in _CANDIDATES if len(sample) else ():
         if ef > _LARGE * n:
             break
         _, ranks, measured = engine.walk(truth.rows, ef, held_out=sample)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scim._core.cosine import is_directed
 from scim._core.nearest import nearest
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def neighbours_of(rows: Floats, n_neighbors: int, rng: np.random.Generator) -> I
         return nearest(rows, rows, min(n, n_neighbors + 1))[1]
     from pynndescent import NNDescent  # noqa: PLC0415  (importing it takes seconds)
 
-    # Euclidean distances of unit rows are in the order of their cosine distances, and rows of zeros have them too.
+    # Euclidean distances of unit rows are in the order of their cosine distances, and rows of zeros have some.
     # One job: with more, rows are updated in whichever order the threads come.
     seed = int(rng.integers(2**31 - 1))
     made = NNDescent(rows, metric="euclidean", n_neighbors=n_neighbors + 1, random_state=seed, n_jobs=1)
@@ -33,11 +34,15 @@ def neighbours_of(rows: Floats, n_neighbors: int, rng: np.random.Generator) -> I
 
 
 def link(rows: Floats, neighbours: Ints) -> tuple[Ints, Ints32]:
-    """Return the `starts` and `targets` of links in both directions, the nearest, at most 2 * m a row."""
+    """Return the `starts` and `targets` of links in both directions, the nearest, at most 2 * m a row.
+
+    Rows of zeros have none.
+    """
     n, m = neighbours.shape
+    directed = is_directed(rows)
     source = np.repeat(np.arange(n), m)
     target = neighbours.ravel()
-    real = (target >= 0) & (target != source)
+    real = (target >= 0) & (target != source) & directed[source] & directed[target]
     source, target = source[real], target[real]
     pairs = np.unique(np.concatenate([source * n + target, target * n + source]))
     source, target = np.divmod(pairs, n)
@@ -53,8 +58,11 @@ def link(rows: Floats, neighbours: Ints) -> tuple[Ints, Ints32]:
     return np.searchsorted(source, np.arange(n + 1)).astype(np.int64), target.astype(np.int32)
 
 
-def landmarks_of(starts: Ints, targets: Ints32, rng: np.random.Generator) -> Ints:
-    """Return ranks, ascending, to start walks from: a sample, and one row of each connected component."""
+def landmarks_of(rows: Floats, starts: Ints, targets: Ints32, rng: np.random.Generator) -> Ints:
+    """Return ranks, ascending, to start walks from: a sample, and one row of each connected component.
+
+    Rows of zeros, which nothing is linked with, are left out.
+    """
     from scipy.sparse import csr_array  # noqa: PLC0415  (only for building)
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
 
@@ -63,4 +71,5 @@ def landmarks_of(starts: Ints, targets: Ints32, rng: np.random.Generator) -> Int
     _, component = connected_components(graph, directed=False)
     _, first = np.unique(component, return_index=True)
     sample = rng.choice(n, min(n, round(_LANDMARKS * n**0.5)), replace=False)
-    return np.union1d(first, sample).astype(np.int64)
+    landmarks = np.union1d(first, sample).astype(np.int64)
+    return landmarks[is_directed(rows)[landmarks]]

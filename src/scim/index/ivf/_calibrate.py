@@ -8,7 +8,6 @@ import numpy as np
 
 from scim._core import release_pages
 from scim.index._truth import K, with_margin
-from scim.index.ivf._candidates import ALL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +55,9 @@ def thinned(truth: Truth, n_rows: int) -> Truth:
 def calibrate(engine: IvfEngine, truth: Truth, thin: Truth, recall: float) -> dict[str, Any]:
     """Return the parameters for a recall, and the `curve` of points that no other beats in both recall and cost."""
     points: list[Point] = []
-    for rerank_factor in _RERANK_FACTORS:
+    if not len(truth.rows):  # all rows are zero: nothing can be found
+        points.append(Point(probe_factor=0.0, rerank_factor=_RERANK_FACTORS[0], recall=1.0, n_scanned=0.0))
+    for rerank_factor in _RERANK_FACTORS if len(truth.rows) else ():
         points += _measure(engine, truth, rerank_factor, _PROBE_FACTORS, len(truth.sample_ranks))
         if max(point["recall"] for point in points) > _MAX_RECALL:
             break
@@ -83,7 +84,11 @@ def _filter_decay(engine: IvfEngine, thin: Truth, chosen: Point, recall: float) 
     k = thin.ranks.shape[1]
     if engine.n_rows < _SELECTIVITY * k:
         return 0.0
-    row_filter = engine.compile_filter(is_thin(engine.ranks_at(np.arange(engine.n_rows))))
+    passes = is_thin(engine.ranks_at(np.arange(engine.n_rows)))
+    passes[engine.empty] = False
+    row_filter = engine.compile_filter(passes)
+    if row_filter.starts[-1] < k:
+        return 0.0
     m = min(int(row_filter.starts[-1]), k + engine.n_spare(k, chosen["rerank_factor"]))
     for decay in _FILTER_DECAYS:
         ranks = engine.search_candidates(thin.rows, k, m, row_filter, chosen["probe_factor"], decay)[1]
@@ -96,11 +101,12 @@ def _measure(
     engine: IvfEngine, truth: Truth, rerank_factor: float, probe_factors: tuple[float, ...], n_queries: int
 ) -> list[Point]:
     """Measure one rerank factor with ever larger probe factors, until recall no longer grows."""
-    k, points, before = truth.ranks.shape[1], list[Point](), -1.0
-    X = truth.rows[:n_queries]
+    points, before = list[Point](), -1.0
+    n_found, row_filter = engine.n_rows - len(engine.empty), engine.not_empty
+    k, X = min(truth.ranks.shape[1], n_found), truth.rows[:n_queries]
     for factor in probe_factors:
-        m = min(engine.n_rows, k + engine.n_spare(k, rerank_factor))
-        _, ranks, scanned = engine.search_candidates(X, k, m, ALL, factor)
+        m = min(n_found, k + engine.n_spare(k, rerank_factor))
+        _, ranks, scanned = engine.search_candidates(X, k, m, row_filter, factor)
         for array in engine.arrays().values():
             release_pages(array)
         recall, n_scanned = truth.recall(ranks), float(scanned.mean())

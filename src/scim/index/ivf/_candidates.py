@@ -24,11 +24,14 @@ _FEW = 1 / 16  # filter selectivity up to which offsets take no more memory than
 
 
 class RowFilter(NamedTuple):
-    """The rows that pass a filter: all if `starts` is empty; by `mask` if that is not empty; else by `offsets`."""
+    """The rows that pass a filter: all if `starts` is empty; else by `mask` or `offsets`, of which one is empty.
+
+    If both are empty, the lists with passing rows pass whole.
+    """
 
     starts: Ints  # (n_lists + 1,): number of passing rows before each list
     offsets: Ints32  # (n_passing,): ascending; empty if most rows pass
-    mask: Bools  # (n_rows,): whether the row at each offset passes; empty if few do
+    mask: Bools  # (n_rows,): whether the row at each offset passes; empty if few do, or lists pass whole
 
 
 ALL = RowFilter(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.bool_))
@@ -41,7 +44,8 @@ def compile_filter(passing: Bools | NDArray[np.integer], starts: Ints) -> RowFil
         filled = starts[:-1] < starts[1:]  # reduceat cannot sum empty lists
         counts = np.zeros(len(filled), dtype=np.int64)
         counts[filled] = np.add.reduceat(passing, starts[:-1][filled], dtype=np.int64)
-        return RowFilter(np.concatenate([[0], np.cumsum(counts)]), ALL.offsets, passing.astype(np.bool_, copy=False))
+        whole = ((counts == 0) | (counts == np.diff(starts))).all()  # as where only rows of zeros, a list, are left out
+        return RowFilter(np.concatenate([[0], np.cumsum(counts)]), ALL.offsets, ALL.mask if whole else passing)
     offsets = (np.flatnonzero(passing) if masked else passing).astype(np.int32)
     return RowFilter(np.searchsorted(offsets, starts), offsets, ALL.mask)
 

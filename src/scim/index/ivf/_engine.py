@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 
 from scim._core import FormatError
+from scim._core.cosine import is_directed
 from scim._core.dot import BLOCK
 from scim._core.numba import threads
+from scim._core.topk import empty_heaps
 from scim.index._engine import Engine
 from scim.index._truth import K
 from scim.index.ivf._calibrate import point_for
@@ -69,6 +71,24 @@ class IvfEngine(Engine):
         """Number of lists."""
         return len(self._coarse.centroids)
 
+    @functools.cached_property
+    def empty(self) -> Ints:
+        """Offsets of the rows of zeros: those equal to a centroid of zeros."""
+        starts = self._rows.starts
+        lists = np.flatnonzero(~is_directed(self._coarse.centroids))
+        offsets = np.concatenate([np.empty(0, dtype=np.int64), *(np.arange(starts[i], starts[i + 1]) for i in lists)])
+        self._checked_lists(offsets)
+        return offsets[self._rows.scales[offsets] == 0]
+
+    @property
+    def not_empty(self) -> RowFilter:
+        """The rows that a query can find."""
+        if not len(self.empty):
+            return ALL
+        passes = np.ones(self.n_rows, dtype=np.bool_)
+        passes[self.empty] = False
+        return self.compile_filter(passes)
+
     def compile_filter(self, passing: Passing) -> RowFilter:
         """Return the rows that pass by list."""
         return compile_filter(passing, self._rows.starts)
@@ -105,26 +125,16 @@ class IvfEngine(Engine):
         order = np.arange(n) if n < _N_TASKS else np.argsort((X @ self._coarse.parents.T).argmax(axis=1), kind="stable")
         few = row_filter is not ALL and row_filter.starts[-1] < _MOST * self.n_rows  # near lists may have no row
         n_near = n_lists if few else min(n_lists, max(_NEAR_LEAST, round(_NEAR * n_lists)))
-        distances, ranks = np.empty((n, k), dtype=np.float32), np.empty((n, k), dtype=np.int64)
-        scanned = np.empty(n, dtype=np.int64)
+        (distances, ranks), scanned = empty_heaps(n, k), np.empty(n, dtype=np.int64)
         key = min(_N_TASKS, n, max(2, _WORK_BYTES // (36 * m))), m
         work = self._workspaces.pop(key, None) or make_workspace(key[0], padded(self.dim), *self._sizes, m)
         parts = self._coarse, self._rows, self._checks, row_filter, work
         search_many(X, order, m, probe_factor, filter_decay, n_near, *parts, distances, ranks, scanned)
         if len(self._workspaces) < _N_WORKSPACES and key[0] * m < _LARGE_WORKSPACE:
             self._workspaces[key] = work
-        if scanned.min(initial=1) <= 0:
-            if scanned.min() < 0:
-                self._refuse(-1 - int(scanned.min()))
-            zero = scanned == 0  # rows of zeros, equally far from everything: the first ids
-            distances[zero], ranks[zero] = 1, self._first(row_filter, k)
+        if scanned.min(initial=0) < 0:
+            self._refuse(-1 - int(scanned.min()))
         return distances, ranks, scanned
-
-    def _first(self, row_filter: RowFilter, k: int) -> Ints:
-        if row_filter is ALL:
-            return np.arange(k)
-        offsets = row_filter.offsets if len(row_filter.offsets) else np.flatnonzero(row_filter.mask)
-        return np.sort(self.ranks_at(offsets.astype(np.int64)))[:k]
 
     def vectors(self, ranks: Ints, n: int | None = None) -> Floats:
         """Return the rows, exact to a 65,534th of the largest entry of their residual."""

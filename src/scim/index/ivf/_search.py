@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scim._core.cosine import distance_of
 from scim._core.dot import byte_dot, byte_dots, fetch_row
 from scim._core.numba import njit, njit_parallel, prange
 from scim._core.topk import make_heap, sort_heap
@@ -25,12 +26,13 @@ from scim.index.ivf._codes import MIDDLE, list_sum, quantize, terms
 if TYPE_CHECKING:
     from scim._core.types import Floats, Ints
     from scim.index.ivf._candidates import RowFilter, Terms, Workspace
-    from scim.index.ivf._codes import Checks, Coarse, Rows
+    from scim.index.ivf._codes import Checks, Coarse, Rows, Values
 
 FAR = 2.5  # radii of a list beyond which its own size, not the distance of the candidates, bounds the search
 FRONT = 32  # lists that are sorted at first; then eight times as many, and so on
 _SHIFT = 32  # the key of a candidate is `list << _SHIFT | offset`
 _OFFSET = (1 << _SHIFT) - 1
+_NEAR = 1e-3  # distance below which errors of the codes, up to 7e-4 in 512 dimensions, are too large
 _AHEAD = 8  # candidates whose values are fetched before they are needed
 
 
@@ -196,8 +198,18 @@ def gather(
 
 
 @njit
+def near_distance(query: Floats, centroid: Floats, row: Values, scale: np.float32) -> float:
+    """Return half of the squared difference of a query and a row that is near: equal ones differ by the codes alone."""
+    total = np.float32(0)
+    for d in range(query.shape[0]):
+        difference = query[d] - (centroid[d] + scale * np.float32(np.int32(row[d]) - MIDDLE))
+        total += difference * difference
+    return np.float64(0.5) * total
+
+
+@njit
 def rerank(query: Floats, n: int, coarse: Coarse, rows: Rows, values: Floats, keys: Ints) -> None:
-    """Replace the scores and keys of `n` candidates by distances, 1 - dot clipped to [0, 2], and ranks.
+    """Replace the scores and keys of `n` candidates by distances and ranks.
 
     All distances of results come from here, so that equal rows are equally far, bit for bit.
     """
@@ -216,7 +228,10 @@ def rerank(query: Floats, n: int, coarse: Coarse, rows: Rows, values: Floats, ke
         row, coded = rows.values[offset], np.float32(0)
         for d in range(query.shape[0]):
             coded += query[d] * np.float32(np.int32(row[d]) - MIDDLE)
-        values[j] = min(max(1.0 - (base + np.float64(rows.scales[offset]) * np.float64(coded)), 0.0), 2.0)
+        product = base + np.float64(rows.scales[offset]) * np.float64(coded)
+        if product > 1.0 - _NEAR:
+            product = 1.0 - near_distance(query, coarse.centroids[number], row, rows.scales[offset])
+        values[j] = distance_of(product)
         keys[j] = rows.ranks[offset]
 
 
