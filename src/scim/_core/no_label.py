@@ -76,7 +76,7 @@ class Texts(NamedTuple):
         return int((~self.present).sum())
 
     def describe(self, what: str = "label") -> str:
-        """Return how many cells have none, with their share, and the words that they have instead; "" if none lacks it."""
+        """Return how many cells have none, with their share and their words; "" if all have one."""
         n, n_missing = len(self.values), self.n_missing
         if not n_missing:
             return ""
@@ -103,7 +103,7 @@ def read_labels(values: ArrayLike | pd.Series[Any] | pd.Categorical) -> Texts:
 
 
 def read_names(values: ArrayLike | pd.Series[Any] | pd.Categorical) -> Texts:
-    """Read names of studies, donors or samples as labels are read, but "unknown" is a name: only `MISSING` is missing."""
+    """Read names of studies, donors or samples, as labels; but "unknown" is a name, and only `MISSING` is missing."""
     return _read(values, is_missing)
 
 
@@ -172,7 +172,7 @@ def coded(values: Any) -> tuple[Any, list[Any]]:
     try:
         codes, distinct = pd.factorize(column)
     except TypeError as error:
-        msg = f"Expected one text for each cell, got values such as {next(iter(column))!r}; labels are texts or numbers."
+        msg = f"Expected one text for each cell, got values such as {next(iter(column))!r}; call .astype(str) first."
         raise TypeError(msg) from error
     return codes, list(distinct)
 

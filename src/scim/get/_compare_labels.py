@@ -9,6 +9,7 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import check_adata, check_obs_key, keys, warn
+from scim._core.no_label import read_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,8 +46,8 @@ def confusion(adata: AnnData, truth: str, *, key: str = keys.LABEL) -> pd.DataFr
     adata, key
         Cells annotated by :func:`scim.tl.annotate`, and its `key_added`.
     truth
-        Column of obs with the given labels: Cell Ontology ids or names, or free words. Cells where it is missing,
-        `"unknown"` or `"na"` are left out.
+        Column of obs with the given labels: Cell Ontology ids or names, or free words. Cells without a label are left
+        out, and counted in the log: missing values, and words such as "unknown" or "N/A" (`scim.settings.no_label`).
 
     Returns
     -------
@@ -101,13 +102,14 @@ def compare_labels(adata: AnnData, truth: str, key: str) -> LabelComparison:
     if key not in adata.obs:
         msg = f"obs[{key!r}] not found; run scim.tl.annotate(adata) first. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
-    given, annotated = ontology.standardize(adata.obs[truth]), ontology.standardize(_ids_or_labels(adata, key))
-    for names in (given, annotated):
-        names[np.isin(names.astype(str), keys.NO_LABEL)] = None
-    rows = np.flatnonzero(pd.notna(given))
+    read = read_labels(adata.obs[truth])
+    given, annotated = ontology.standardize(read.values), ontology.standardize(_ids_or_labels(adata, key))
+    rows = np.flatnonzero(read.present)
     if rows.size == 0:
-        msg = f"obs[{truth!r}] has no label that is known; expected the label of at least one cell."
+        why = f" ({read.describe()})" if read.n_missing else ""
+        msg = f"obs[{truth!r}] has no label that is known{why}; expected the label of at least one cell."
         raise ValueError(msg)
+    read.report(f"obs[{truth!r}]")
     record = adata.uns.get(key)
     atlas_labels = record.get("labels", ()) if isinstance(record, dict) else ()
     _check_comparable(truth, given[rows], {*annotated[pd.notna(annotated)], *map(str, atlas_labels)})

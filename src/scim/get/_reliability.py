@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scim._core.types import Bools, Doubles, Floats, Ints
     from scim.get._compare_labels import LabelComparison
 
+_MOST_BINS = 10_000
 _Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
@@ -40,8 +41,8 @@ def reliability(
     adata, key
         Cells annotated by :func:`scim.tl.annotate`, and its `key_added`.
     truth
-        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells where it is missing,
-        `"unknown"` or `"na"` are left out.
+        Column of obs with the true labels: Cell Ontology ids or names, or free words. Cells without a label are left
+        out, and counted in the log: missing values, and words such as "unknown" or "N/A" (`scim.settings.no_label`).
     n_bins
         Number of bins.
     ancestors
@@ -85,7 +86,7 @@ def reliability(
     >>> int(frame["n"].sum()) == adata.n_obs
     True
     """
-    check_count("n_bins", n_bins)
+    check_count("n_bins", n_bins, most=_MOST_BINS)
     check_choice("ancestors", ancestors, get_args(Ancestors))
     cells = compare_labels(adata, truth, key)
     known = cells.known

@@ -10,6 +10,7 @@ import pandas as pd
 from scim import ontology
 from scim._core import check_adata, check_obs_key, keys
 from scim._core.adata import Groups, annotation_record, groups_of
+from scim._core.no_label import read_labels
 from scim.get._compare_labels import UNKNOWN
 
 if TYPE_CHECKING:
@@ -131,9 +132,8 @@ def vote_shares(adata: AnnData, groupby: str | None = None, *, key: str = keys.L
 
 def _by_label(adata: AnnData, key: str) -> Groups:
     """Return the cells by annotated label, the unknown as the last group."""
-    check_obs_key(adata, key)
-    values = adata.obs[key].astype(object)
-    values = values.mask(values.isin(keys.NO_LABEL))  # words of other tools for unknown cells
-    names = [*ontology.sort_terms(list(values.dropna().unique())), *([UNKNOWN] if values.isna().any() else [])]
-    codes = pd.Categorical(values.fillna(UNKNOWN), categories=names).codes
+    check_obs_key(adata, key, "key")
+    read = read_labels(adata.obs[key])  # other tools write words for unknown cells
+    names = [*ontology.sort_terms(list(read.values.categories)), *([UNKNOWN] if read.n_missing else [])]
+    codes = pd.Categorical(pd.Series(read.values, dtype=object).fillna(UNKNOWN), categories=names).codes
     return Groups(np.array(names, dtype=object), np.asarray(codes, np.int64))

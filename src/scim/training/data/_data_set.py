@@ -10,6 +10,7 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import CountsError, logger
+from scim._core.no_label import clean_text, read_labels, read_names
 from scim.pp import find_counts, genes_of, match_genes
 from scim.pp._align import aligned_chunks
 
@@ -62,19 +63,21 @@ def read_data_set(
     name: str, adata: AnnData | Cells, label_key: str, study_key: str | None, layer: str | None, gene_key: str | None
 ) -> DataSet:
     """Return the labelled cells of one input, checked."""
-    labels = _column(adata, name, label_key, "label_key")
-    labelled = np.flatnonzero(labels.notna().to_numpy())
+    labels = read_labels(_column(adata, name, label_key, "label_key"))
+    labelled = np.flatnonzero(labels.present)
     if len(labelled) == 0:
         msg = f"obs[{label_key!r}] of {name!r} has only missing values; training needs labelled cells."
+        msg += f" ({labels.describe()})" if labels.left_out else ""
         raise ValueError(msg)
-    if study_key is None:
-        studies = np.full(len(labelled), name, dtype=object)
-    else:
-        column = _column(adata, name, study_key, "study_key").iloc[labelled]
-        if column.isna().any():
-            msg = f"obs[{study_key!r}] of {name!r} is missing for {int(column.isna().sum())} labelled cells."
+    labels.report(name)
+    studies = np.full(len(labelled), name, dtype=object)
+    if study_key is not None:
+        named = read_names(_column(adata, name, study_key, "study_key").iloc[labelled])
+        if named.n_missing:
+            msg = f"obs[{study_key!r}] of {name!r} is missing for {named.n_missing} labelled cells: "
+            msg += f"{named.describe('study')}. Expected the name of a study or donor for each."
             raise ValueError(msg)
-        studies = column.astype(str).to_numpy(dtype=object)
+        studies = named.values.astype(object)
     try:
         counts = find_counts(adata, layer)
     except (CountsError, KeyError) as error:  # name the input
@@ -82,14 +85,14 @@ def read_data_set(
         raise type(error)(msg) from error
     genes = np.asarray(pd.unique(pd.Series(genes_of(counts.var, gene_key=gene_key))), dtype=object)
     match_genes(counts.var, genes, gene_key=gene_key)  # warns and raises before cells are read
-    text = labels.iloc[labelled].astype(str).to_numpy(dtype=object)
+    text = labels.values[labelled].astype(object)
     logger.info("%s: %d labelled of %d cells, %d genes (%s)", name, len(labelled), adata.n_obs, len(genes), counts.kind)
     return DataSet(name, counts, genes, labelled, text, studies, gene_key)
 
 
 def split_studies(data_sets: Sequence[DataSet], studies: Sequence[str]) -> tuple[list[DataSet], list[DataSet]]:
     """Return the cells of other studies, and those of the named studies; all of these must exist, and others too."""
-    studies = [studies] if isinstance(studies, str) else [str(study) for study in studies]
+    studies = [clean_text(str(study)) for study in ([studies] if isinstance(studies, str) else studies)]
     if not studies:
         return list(data_sets), []
     known = sorted({study for data in data_sets for study in data.studies.tolist()})

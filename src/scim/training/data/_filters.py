@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
 from scim import ontology
 from scim._core import logger, warn
+from scim._core.booleans import read_booleans
 from scim.model._config import Config
 from scim.pp import gene_symbols
 from scim.training.data._genes import SMALL_PANEL
@@ -34,6 +35,11 @@ _UNSPECIFIC = {  # terms that are no label: they cover T cells and neurons alike
     "CL:0000225",  # anucleate cell
     "CL:0000219",  # motile cell
 }
+
+
+_DOUBLET = ("doublet", "doublets", "multiplet", "dbl")
+_SINGLET = ("singlet", "singlets", "sng", "negative", "unassigned", "ambiguous", "amb")
+"""Words of scDblFinder, DoubletFinder, Solo, demuxlet and hashing; a cell that they do not decide on is no doublet."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +111,23 @@ def _by_columns(data: DataSet, obs: pd.DataFrame, filters: CellFilters) -> dict[
             msg = f"obs[{key!r}] of {data.name!r} not found, needed by filters. Present: {list(obs.columns)}."
             raise KeyError(msg)
     fails: dict[str, NDArray[np.bool_]] = {}
-    if filters.doublet_key is not None:  # booleans become texts in some files; scDblFinder writes texts
-        doublet = obs[filters.doublet_key].iloc[data.rows].astype(str).str.lower()
-        fails["doublets"] = doublet.isin(["true", "1", "1.0", "yes", "doublet"]).to_numpy()
+    if filters.doublet_key is not None:
+        fails["doublets"] = _are_doublets(obs[filters.doublet_key].iloc[data.rows], data.name)
     if filters.disease_key is not None:
         diseases = obs[filters.disease_key].iloc[data.rows].astype(str)
         cancers = {disease for disease in diseases.unique() if _CANCER.search(disease)}
         fails["cancer samples"] = diseases.isin(cancers).to_numpy()
     return fails
+
+
+def _are_doublets(column: pd.Series[Any], name: str) -> NDArray[np.bool_]:
+    """Return which cells are doublets; missing values are none. Tools write booleans, or words, as scDblFinder does."""
+    found = read_booleans(column, true=_DOUBLET, false=_SINGLET)
+    if found is None:
+        examples = column.dropna().unique()[:3].tolist()
+        msg = f"obs[{column.name!r}] of {name!r} must be true or false, or 'doublet' or 'singlet', got {examples}."
+        raise ValueError(msg)
+    return found.to_numpy(dtype=np.bool_, na_value=False)
 
 
 def _by_counts(data: DataSet, filters: CellFilters) -> dict[str, NDArray[np.bool_]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from scim._core import check_adata, keys
+from scim._core import check_adata
+from scim._core.no_label import read_labels
 from scim.io import Cells, Experiment, opened
 from scim.training.data._data_set import read_data_set
 from scim.training.data._filters import CellFilters, coarsen, keep_good
@@ -43,7 +44,7 @@ Inputs: TypeAlias = "Input | Sequence[Input] | Mapping[str, Input]"
 def opened_inputs(data: Inputs, columns: Sequence[str]) -> Iterator[dict[str, AnnData | Cells]]:
     """Yield the cells of all inputs, with these columns of obs, by name; files are closed at the end.
 
-    Without names, files have that of the file and others are numbered.
+    The first of the columns has the labels. Without names, files have that of the file and others are numbered.
     """
     with contextlib.ExitStack() as stack:
         cells: dict[str, AnnData | Cells] = {}
@@ -76,6 +77,8 @@ def gathered(
             labelled = read_data_set(name, adata, label_key, study_key, layer, gene_key)
             good, dropped = keep_good(labelled, adata, filters)
             report[name] = {"n_labelled": labelled.n_cells, **dropped}
+            if words := read_labels(adata.obs[label_key]).left_out:
+                report[name]["no_label"] = words
             if good.n_cells:
                 data_sets.append(good)
         data_sets, moves = _share_labels(data_sets, filters.min_studies)
@@ -131,7 +134,8 @@ def _open(source: Input, columns: Sequence[str], stack: contextlib.ExitStack) ->
         return [*source.cells(columns)]
     if hasattr(source, "soma_type"):
         cells = Experiment(source).read(columns)
-        obs = cells.obs.mask(cells.obs.isin(keys.NO_LABEL))  # the Census writes texts for missing values
+        label = cells.obs[columns[0]]  # the Census writes texts for missing labels
+        obs = cells.obs.assign(**{columns[0]: label.where(read_labels(label).present)})
         return [replace(cells, obs=obs.set_axis(obs.index.astype(str)))]
     check_adata(source)
     return [source]

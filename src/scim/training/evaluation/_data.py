@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from scipy import sparse
 
+from scim._core.no_label import read_labels, read_names
 from scim.ontology import standardize
 from scim.pp import Counts, lognorm, match_genes
 from scim.training.data import gathered, opened_inputs
@@ -116,14 +117,14 @@ class LabelledCells:
         kept: dict[str, AnnData | Cells] = {}
         for name, cells in self.inputs.items():
             is_out = self._studies_of(name, cells) == study
-            if not (is_out | cells.obs[self.label_key].isna().to_numpy()).all():
+            if not (is_out | ~read_labels(cells.obs[self.label_key]).present).all():
                 kept[name] = _without(cells, is_out, self.label_key) if is_out.any() else cells
         return kept
 
     def _studies_of(self, name: str, cells: AnnData | Cells) -> NDArray[np.object_]:
         if self.study_key is None:
             return np.full(cells.n_obs, name, dtype=object)
-        return cells.obs[self.study_key].astype(object).map(str, na_action="ignore").to_numpy(dtype=object)
+        return read_names(cells.obs[self.study_key]).values.astype(object)
 
     def _subsets(self, chosen: NDArray[np.bool_]) -> Iterator[DataSet]:
         ends = np.cumsum([data.n_cells for data in self.data_sets])

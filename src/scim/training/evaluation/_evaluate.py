@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import check_count, check_names, check_range, logger
+from scim._core.no_label import clean_text
 from scim.label_transfer import LabelTransfer
 from scim.model import Model
 from scim.training.evaluation._data import COUNTS, GENES, Change, opened_cells
@@ -181,7 +182,7 @@ def _studies(cells: LabelledCells, leave_out: str | Sequence[str]) -> list[str]:
         raise ValueError(msg)
     if leave_out == "study":
         return present
-    names = check_names("leave_out", leave_out)
+    names = list(map(clean_text, check_names("leave_out", leave_out)))
     absent = [study for study in names if study not in present]
     if absent or not names:
         msg = f"leave_out must be 'study' or a list of studies; not among them: {absent}. Present: {present}."

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from scim._core import check_choice, logger
+from scim._core import check_choice
+from scim._core.no_label import read_labels, read_names
 from scim.model._config import check_number
 from scim.training.linear import LINEAR, Block, fit_linear, single_study, whitened
 from scim.training.loop._config import TrainConfig
@@ -51,8 +52,9 @@ def learn_metric(
     X
         Rows, shape (n, dim), csr or dense.
     labels
-        Label of each row: Cell Ontology ids or names, or free words. Rows without one (None, NaN) are left out. Labels
-        of which one is an ancestor of the other in the Cell Ontology are not pushed apart.
+        Label of each row: Cell Ontology ids or names, or free words. Rows without one are left out: None, NaN, and
+        words such as "unknown", see :func:`scim.ontology.standardize`. Labels of which one is an ancestor of the other
+        in the Cell Ontology are not pushed apart.
     studies
         Study of each row. With `config.positives="across"` pairs of a label are of different studies, so that
         differences between studies count less. Default: one study.
@@ -130,24 +132,25 @@ class _Labelled(NamedTuple):
 def _labelled(X: Rows, labels: ArrayLike, studies: ArrayLike | None, config: TrainConfig) -> _Labelled:
     """Check rows, labels and studies, and leave out rows without a label."""
     X = X.tocsr() if sparse.issparse(X) else np.asarray(X)
-    label = np.asarray(labels, dtype=object)
-    study = np.zeros(len(label), dtype=object) if studies is None else np.asarray(studies, dtype=object)
     if X.ndim != 2:
         msg = f"X must have shape (n, dim), got {X.shape}."
         raise ValueError(msg)
-    for name, values in (("labels", label), ("studies", study)):
-        if values.shape != X.shape[:1]:
-            msg = f"{name} must have one value for each of {X.shape[0]} rows, got shape {values.shape}."
+    for name, values in (("labels", labels), ("studies", labels if studies is None else studies)):
+        if (shape := np.shape(values)) != X.shape[:1]:
+            msg = f"{name} must have one value for each of {X.shape[0]} rows, got shape {shape}."
             raise ValueError(msg)
-    kept = np.flatnonzero(~pd.isna(label))
-    codes, names = pd.factorize(label[kept].astype(str), sort=True)
+    label = read_labels(labels)
+    kept = np.flatnonzero(label.present)
+    codes, names = pd.factorize(label.values[kept].astype(object), sort=True)
     if len(names) < 2:
         msg = f"A metric tells labels apart; expected rows of at least two, got {len(names)}."
         raise ValueError(msg)
-    if len(kept) < len(label):
-        logger.info("%d of %d rows have no label and are left out", len(label) - len(kept), len(label))
-    of_study = np.asarray(pd.factorize(study[kept])[0], dtype=np.int64)
-    codes = np.asarray(codes, dtype=np.int64)
+    label.report("rows of X")
+    study = read_names(np.zeros(len(kept)) if studies is None else np.asarray(studies, dtype=object)[kept])
+    if study.n_missing:
+        msg = f"studies must name one for each row with a label: {study.describe('study')}."
+        raise ValueError(msg)
+    of_study, codes = np.asarray(study.values.codes, dtype=np.int64), np.asarray(codes, dtype=np.int64)
     weights = balanced_weights(codes, of_study, config.class_balance, config.study_balance)
     return _Labelled(X[kept], list(names), codes, of_study, weights)
 
