@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import settings
 
@@ -11,7 +12,22 @@ from helpers import fakes
 
 # The first call of a kernel compiles it: a deadline would time the compiler.
 settings.register_profile("scim", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=5000)
 settings.load_profile("scim")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pandas",
+        choices=["copy_on_write", "infer_string"],
+        help="run with an option of pandas that is the only way in pandas 3: frames whose arrays cannot be written, text that is no object",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.getoption("--pandas")
+    if option is not None:
+        pd.set_option("mode.copy_on_write" if option == "copy_on_write" else "future.infer_string", True)
 
 
 @pytest.fixture(scope="session")
