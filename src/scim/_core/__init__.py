@@ -6,15 +6,21 @@ from scim._core.checks import (
     check_adata,
     check_choice,
     check_count,
+    check_flags,
     check_key,
     check_names,
     check_obs_key,
+    check_path,
+    check_positive,
     check_range,
     check_recall,
-    check_rep,
+    check_rng,
+    check_text,
+    check_text_or_none,
     check_writable,
     refuse_absent,
     require,
+    seed_of,
 )
 from scim._core.errors import (
     CountsError,
@@ -29,7 +35,7 @@ from scim._core.errors import (
 from scim._core.folder import new_array, new_folder, read_json, release_pages, write_json
 from scim._core.log import logger, progress, warn
 from scim._core.settings import Settings, StorageSettings, settings
-from scim._core.types import Alternative, Ancestors, Centroid, Duplicates, IndexKind, SpeciesName, Weights
+from scim._core.types import Alternative, Ancestors, Centroid, Duplicates, IndexKind, SpeciesName, Transform, Weights
 
 __all__ = [
     "Alternative",
@@ -47,16 +53,22 @@ __all__ = [
     "SpeciesName",
     "StorageError",
     "StorageSettings",
+    "Transform",
     "Weights",
     "check_adata",
     "check_choice",
     "check_count",
+    "check_flags",
     "check_key",
     "check_names",
     "check_obs_key",
+    "check_path",
+    "check_positive",
     "check_range",
     "check_recall",
-    "check_rep",
+    "check_rng",
+    "check_text",
+    "check_text_or_none",
     "check_writable",
     "error_text",
     "logger",
@@ -67,6 +79,7 @@ __all__ = [
     "refuse_absent",
     "release_pages",
     "require",
+    "seed_of",
     "settings",
     "warn",
     "write_json",

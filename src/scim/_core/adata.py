@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core.checks import check_obs_key
+from scim._core.checks import check_obs_key, check_text
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -54,6 +54,7 @@ class SearchResult(NamedTuple):
 
 def search_result(adata: AnnData, key: str) -> SearchResult:
     """Return the search of this name. Raise KeyError if there is none."""
+    check_text(key=key)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not ({"ids", "ids_key"} & set(record)):
         msg = f"uns[{key!r}] holds no search; run scim.tl.search(adata, ...) first. Present: {sorted(adata.uns)}."
@@ -71,6 +72,7 @@ def search_result(adata: AnnData, key: str) -> SearchResult:
 
 def annotation_record(adata: AnnData, key: str, call: str = "scim.tl.annotate(adata)") -> dict[str, Any]:
     """Return the entry of uns that `tl.annotate` wrote. Raise KeyError, which names the `call` to make, without one."""
+    check_text(key=key)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or "labels" not in record or f"{key}_shares" not in adata.obsm:
         msg = f"uns[{key!r}] holds no annotation; run {call} first. Present: {sorted(adata.uns)}."

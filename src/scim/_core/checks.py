@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anndata import AnnData
-    from numpy.typing import NDArray
+
+_MOST = 2**63 - 1  # files keep whole numbers as int64
 
 
 def check_adata(adata: Any) -> None:
@@ -24,25 +26,94 @@ def check_adata(adata: Any) -> None:
         raise TypeError(msg)
 
 
-def check_count(name: str, value: Any, *, least: int = 1) -> int:
-    """Return a whole number; raise TypeError for anything else, ValueError if it is below `least`."""
+def check_count(name: str, value: Any, *, least: int = 1, most: int = _MOST) -> int:
+    """Return a whole number; raise TypeError for anything else, ValueError if it is not in `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        msg = f"{name} must be a whole number, got {value!r}."
+        msg = f"{name} must be a whole number, got {_shown(value)}."
         raise TypeError(msg)
     if value < least:
         msg = f"{name} must be at least {least}, got {value}."
+        raise ValueError(msg)
+    if value > most:
+        msg = f"{name} must be at most {most}, got {value}."
         raise ValueError(msg)
     return int(value)
 
 
 def check_range(name: str, value: Any, most: float) -> None:
     """Raise TypeError for what is not a number, ValueError if it is not in 0 to `most`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        msg = f"{name} must be a number between 0 and {most:g}, got {value!r}."
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        msg = f"{name} must be a number between 0 and {most:g}, got {_shown(value)}."
         raise TypeError(msg)
     if not 0 <= value <= most:
         msg = f"{name} must be between 0 and {most:g}, got {value}."
         raise ValueError(msg)
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise TypeError for what is not a number, ValueError if it is not finite and above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        msg = f"{name} must be a number above 0, got {_shown(value)}."
+        raise TypeError(msg)
+    if not 0 < value < float("inf"):
+        msg = f"{name} must be above 0 and finite, got {value}."
+        raise ValueError(msg)
+
+
+def check_rng(rng: Any, name: str = "rng") -> np.random.Generator:
+    """Return the generator of a seed, or the one that is given; raise TypeError or ValueError for anything else."""
+    if isinstance(rng, bool) or not (rng is None or isinstance(rng, int | np.integer | np.random.Generator)):
+        msg = f"{name} must be a seed (a whole number), a numpy Generator or None, got {_shown(rng)}."
+        raise TypeError(msg)
+    if isinstance(rng, int | np.integer) and rng < 0:
+        msg = f"{name} must be at least 0, got {rng}."
+        raise ValueError(msg)
+    return np.random.default_rng(rng)
+
+
+def seed_of(rng: Any) -> int | str:
+    """Return a seed as a record in uns keeps it: empty text for a generator, and for none."""
+    return int(rng) if isinstance(rng, int | np.integer) else ""
+
+
+def check_text(**values: Any) -> None:
+    """Raise TypeError for arguments, by their names, that are not text, ValueError for empty text."""
+    for name, value in values.items():
+        if not isinstance(value, str):
+            msg = f"{name} must be a name, as text, got {_shown(value)}."
+            raise TypeError(msg)
+        if not value.strip():
+            msg = f"{name} must be a name, got an empty text."
+            raise ValueError(msg)
+
+
+def check_text_or_none(**values: Any) -> None:
+    """Raise as :func:`check_text` for arguments that are neither text nor `None`."""
+    check_text(**{name: value for name, value in values.items() if value is not None})
+
+
+def check_flags(**values: Any) -> None:
+    """Raise TypeError for arguments, by their names, that are neither true nor false."""
+    for name, value in values.items():
+        if not isinstance(value, bool | np.bool_):
+            msg = f"{name} must be True or False, got {_shown(value)}."
+            raise TypeError(msg)
+
+
+def check_path(name: str, value: Any) -> None:
+    """Raise TypeError for what is not the path of a file or folder, ValueError for empty text."""
+    if not isinstance(value, str | os.PathLike):
+        msg = f"{name} must be a path, got {_shown(value)}."
+        raise TypeError(msg)
+    if not os.fspath(value):
+        msg = f"{name} must be a path, got an empty text."
+        raise ValueError(msg)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: in a line, and not all of it if it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{type(value).__name__} {text[:57]}..."
 
 
 def check_recall(recall: Any) -> None:
@@ -55,47 +126,35 @@ def check_recall(recall: Any) -> None:
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError for a value that is not one of `choices`."""
-    if value not in choices:
-        msg = f"{name} must be one of {list(choices)}, got {value!r}."
+    if not isinstance(value, str) or value not in choices:
+        msg = f"{name} must be one of {list(choices)}, got {_shown(value)}."
         raise ValueError(msg)
 
 
 def check_names(name: str, values: Sequence[str] | str) -> list[str]:
-    """Return a list of distinct names, of one or several; raise TypeError if any is not text."""
-    listed = [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
-    wrong: list[Any] = [value for value in listed if not isinstance(value, str)]  # type: ignore[redundant-expr]  # users
+    """Return a list of distinct names, of one or several; raise TypeError if any is not text, ValueError if empty."""
+    if isinstance(values, Mapping):
+        msg = f"{name} must be names, got {_shown(values)}; pass a list."
+        raise TypeError(msg)
+    listed = [values] if isinstance(values, str | bytes) or not isinstance(values, Iterable) else list(values)
+    wrong: list[Any] = [value for value in listed if not isinstance(value, str)]
     if wrong:
         msg = f"{name} must be names, got {wrong[:3]}."
         raise TypeError(msg)
+    if any(not value.strip() for value in listed):
+        msg = f"{name} must be names, got an empty text."
+        raise ValueError(msg)
     return list(dict.fromkeys(listed))
 
 
-def check_rep(adata: AnnData, use_rep: str) -> NDArray[np.float32]:
-    """Return `obsm[use_rep]` as float32, shape (n_obs, dim); KeyError without it, ValueError if it is not finite."""
-    if use_rep not in adata.obsm:
-        msg = f"obsm[{use_rep!r}] not found; run scim.tl.embed(adata) first, or name another with use_rep=."
-        msg += f" Present: {sorted(adata.obsm)}."
-        raise KeyError(msg)
-    values = adata.obsm[use_rep]
-    array = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        msg = f"obsm[{use_rep!r}] must be a table of numbers, got {array.dtype} of shape {array.shape}."
-        raise ValueError(msg)
-    finite = np.isfinite(array).all(axis=1)
-    if not finite.all():
-        msg = f"obsm[{use_rep!r}] has NaN or infinite values in {int((~finite).sum())} cells; embed them again."
-        raise ValueError(msg)
-    return np.ascontiguousarray(array, dtype=np.float32)
-
-
-def check_key(key: Any, *, taken: Sequence[str] = ()) -> None:
-    """Raise TypeError or ValueError for a name that a file of AnnData cannot hold, or that is one of `taken`."""
+def check_key(key: Any, name: str = "key_added") -> None:
+    """Raise TypeError or ValueError for a name that a file of AnnData cannot hold."""
     if not isinstance(key, str):
-        msg = f"key_added must be text, got {key!r}."
+        msg = f"{name} must be text, got {_shown(key)}."
         raise TypeError(msg)
-    if not key or "/" in key or key in taken:
-        why = "scim keeps something else there" if key in taken else "files of AnnData have no such names"
-        msg = f"key_added={key!r} cannot be used: {why}. Expected a name that is not empty and has no '/'."
+    if not key.strip() or "/" in key or "\0" in key:
+        why = "files of AnnData have no such names"
+        msg = f"{name}={key!r} cannot be used: {why}. Expected a name that is not empty and has no '/'."
         raise ValueError(msg)
 
 
@@ -107,11 +166,19 @@ def check_writable(adata: AnnData, *, copy: bool) -> None:
         raise ValueError(msg)
 
 
-def check_obs_key(adata: AnnData, key: str) -> None:
-    """Raise KeyError for a name that is not a column of obs."""
+def check_obs_key(adata: AnnData, key: Any, name: str = "groupby") -> None:
+    """Raise TypeError for what is no name, KeyError for a name of no column of obs, ValueError for that of several."""
+    if not isinstance(key, str):
+        msg = f"{name} must be the name of one column of obs, as text, got {_shown(key)}."
+        raise TypeError(msg)
     if key not in adata.obs:
         msg = f"obs[{key!r}] not found. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
+    n_columns = int((adata.obs.columns == key).sum())
+    if n_columns > 1:
+        msg = f"obs has {n_columns} columns named {key!r}; rename them, or keep one: "
+        msg += "adata.obs = adata.obs.loc[:, ~adata.obs.columns.duplicated()]."
+        raise ValueError(msg)
 
 
 def refuse_absent(columns: Sequence[str], present: Sequence[str], *, of: str = "obs") -> None:

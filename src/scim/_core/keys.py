@@ -11,6 +11,15 @@ EMBED_PARAMS = "scim"
 LABEL = "scim_label"
 """`obs`: the annotated label; the base of the other names that `tl.annotate` writes."""
 
+LABEL_COLUMNS = ("id", "confidence", "novelty", "distance", "studies")
+"""`obs`, behind the name of an annotation: id of the label, and what is known of it."""
+
+LABEL_GROUP = ("group", "group_confidence")
+"""`obs`, behind the name of an annotation with `groupby`: the label of the group of each cell, and its confidence."""
+
+LABEL_VOTES = ("codes", "shares")
+"""`obsm`, behind the name of an annotation: the labels with most votes, and their shares."""
+
 NEIGHBOUR_STATISTICS = ("farthest", "mean_distance", "vs2nd", "vsAll", "vs2nd_weighted", "vsAll_weighted")
 """`obs`, behind the name of an annotation: statistics of the neighbours; the last four as SCimilarity names them."""
 
@@ -22,6 +31,9 @@ NOVEL = "scim_novel"
 
 SEARCH = "scim_search"
 """`uns`: parameters and provenance of a search; the base of its `obsm` names."""
+
+HITS = ("ids", "distances", "similar")
+"""`obsm`, behind the name of a search; entries of its record in `uns`, if groups were searched."""
 
 EXPLAIN = "scim_explain"
 """`uns`: which genes set groups of cells apart."""
@@ -39,9 +51,6 @@ ATLAS_COLUMNS = (ATLAS_CELL_ID, ATLAS_STUDY, ATLAS_LABEL, ATLAS_LABEL_ID)
 
 ATLAS_TISSUE = "tissue"
 """Column of the CELLxGENE schema: names of UBERON."""
-
-NO_LABEL = ("unknown", "na")
-"""Words of the CELLxGENE schema for cells without a type: missing labels."""
 
 ATLAS_PRIMARY = "is_primary_data"
 """Boolean column of the CELLxGENE Census: true for one of the copies of each cell."""

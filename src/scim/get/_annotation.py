@@ -74,7 +74,7 @@ def annotation(adata: AnnData, *, key: str = keys.LABEL) -> pd.DataFrame:
     """
     check_adata(adata)
     record = annotation_record(adata, key)
-    check_obs_key(adata, key)
+    check_obs_key(adata, key, "key")
     frame = pd.DataFrame({"cell": adata.obs_names.to_numpy(dtype=object), "label": adata.obs[key].array})
     for name in ("id", *_COLUMNS, *_GROUP, *keys.NEIGHBOUR_STATISTICS):
         if f"{key}_{name}" in adata.obs:

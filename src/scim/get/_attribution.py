@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scim._core import check_adata, check_count, check_names, keys
+from scim._core import check_adata, check_count, check_names, check_text, keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,17 +61,21 @@ def attribution(
     [['T cell', 1], ['T cell', 2]]
     """
     check_adata(adata)
+    check_text(key=key)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not {"mean", "ci", "symbols"} <= set(record):
         msg = f"uns[{key!r}] holds no explanation; run scim.tl.explain(adata) first. Present: {sorted(adata.uns)}."
         raise KeyError(msg)
+    if top is not None:
+        check_count("top", top)
     names = [str(name) for name in record["groups"]]
     chosen = names if group is None else check_names("group", group)
     if absent := [name for name in chosen if name not in names]:
         msg = f"{absent} were not explained in uns[{key!r}]. Present: {names}."
         raise KeyError(msg)
-    if top is not None:
-        check_count("top", top)
+    if not chosen:
+        msg = f"group names none of {names}."
+        raise ValueError(msg)
     return pd.concat([_of_group(record, names.index(name), top) for name in chosen], ignore_index=True)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scim._core import check_adata, keys
+from scim._core import check_adata, check_text, keys
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -60,6 +60,7 @@ def enrichment(adata: AnnData, *, key: str = keys.ENRICHMENT) -> pd.DataFrame:
     ['B cell', 'T cell', 'classical monocyte']
     """
     check_adata(adata)
+    check_text(key=key)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not isinstance(record.get("table"), pd.DataFrame):
         remedy = f"run scim.tl.enrichment(adata, by, sample_key=...) first. Present: {sorted(adata.uns)}."

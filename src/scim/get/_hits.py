@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim._core import check_adata, keys, logger
+from scim._core import check_adata, check_flags, check_names, keys, logger
 from scim._core.adata import search_result
 from scim.atlas._open import opened_again
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scim.atlas import Atlas
+
+
+_OF_HITS = ("query", "rank", "id", "distance", "similar")
+_OF_COUNTS = ("n_hits", "share", "median_distance")
 
 
 def hits(
@@ -75,7 +79,9 @@ def hits(
     ['query', 'rank', 'id', 'distance', 'similar', 'label']
     """
     check_adata(adata)
+    check_flags(only_similar=only_similar)
     result = search_result(adata, key)
+    names = None if columns is None else check_names("columns", columns)
     chosen = result.similar if only_similar else result.ids >= 0
     if only_similar:
         _log_left_out(int((result.ids >= 0).sum()), int(chosen.sum()), key)
@@ -85,10 +91,14 @@ def hits(
     frame = pd.DataFrame(columns_of_hits)
     unique, inverse = np.unique(frame["id"].to_numpy(), return_inverse=True)
     with opened_again(result.record["atlas"], atlas) as source:
-        rows = source.obs(unique, columns=columns)
-    clash = {name: f"atlas_{name}" for name in rows.columns if name in frame}
-    rows = rows.rename(columns=clash).take(inverse).set_axis(frame.index)
+        rows = source.obs(unique, columns=names)
+    rows = rows.rename(columns=column_of_hits).take(inverse).set_axis(frame.index)
     return pd.concat([frame, rows], axis=1)
+
+
+def column_of_hits(name: str) -> str:
+    """Return the name that a column of the atlas has in a frame of hits."""
+    return f"atlas_{name}" if name in _OF_HITS else name
 
 
 def _log_left_out(n_hits: int, n_similar: int, key: str) -> None:
@@ -136,18 +146,33 @@ def composition(
     >>> float(scim.get.composition(adata, "label")["share"].sum().round(6))
     1.0
     """
-    names = [by] if isinstance(by, str) else list(by)
+    check_adata(adata)
+    names = check_by(by)
     columns = [name for name in names if name != "query"]
     frame = hits(adata, columns, only_similar=only_similar, atlas=atlas, key=key)
     return count_hits(frame, names)
 
 
+def check_by(by: str | Sequence[str], *, most: int | None = None) -> list[str]:
+    """Return the columns by which hits are counted; raise ValueError for none, the same twice, or more than `most`."""
+    names = check_names("by", by)
+    n_given = 1 if isinstance(by, str) else len(list(by))
+    if n_given == 0 or len(names) < n_given or len(names) > (most or len(names)):
+        wanted = {None: "different columns", 1: "one column", 2: "one or two columns"}[most]
+        msg = f"by must be {wanted} of the atlas, got {by!r}."
+        raise ValueError(msg)
+    if clash := [name for name in names if name in _OF_COUNTS]:
+        msg = f"by={clash[0]!r} cannot be counted: the table has a column of this name itself; take scim.get.hits."
+        raise ValueError(msg)
+    return names
+
+
 def count_hits(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Count the rows of a frame of hits by columns, as :func:`composition` does."""
-    values = frame[[*names]].astype(object).fillna("missing").assign(_distance=frame["distance"])
-    by_value = values.groupby([*names], sort=False)
-    columns = {"n_hits": ("_distance", "size"), "median_distance": ("_distance", "median")}
-    counted: pd.DataFrame = by_value.agg(**columns).reset_index()
+    values = pd.DataFrame({name: frame[name if name == "query" else column_of_hits(name)] for name in names})
+    values = values.astype(object).fillna("missing")
+    by_value = frame["distance"].groupby([values[name] for name in names], sort=False)
+    counted: pd.DataFrame = by_value.agg(n_hits="size", median_distance="median").reset_index()
     total = counted.groupby("query")["n_hits"].transform("sum") if "query" in names else counted["n_hits"].sum()
     counted.insert(len(names) + 1, "share", counted["n_hits"] / total)
     return counted.sort_values(["n_hits", *names], ascending=[False] + [True] * len(names), ignore_index=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scim._core import check_adata, keys
+from scim._core import check_adata, check_text, keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,7 @@ def novel(adata: AnnData, *, key: str = keys.NOVEL) -> pd.DataFrame:
     'cluster'
     """
     check_adata(adata)
+    check_text(key=key)
     record = adata.uns.get(key)
     if not isinstance(record, dict) or not {"clusters", "genes"} <= set(record):
         remedy = f"run scim.tl.novel(adata) first. Present: {sorted(adata.uns)}."

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, get_args
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
+from scim import ontology
+from scim._core import Duplicates, Weights, check_choice, check_count, check_range, logger
 from scim._core.adata import Groups, group_values
-from scim._core.cosine import unit_rows
+from scim._core.cosine import is_directed, unit_rows
 from scim._core.no_label import read_names
 from scim.label_transfer._expression_view import ExpressionView
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from scim._core.no_label import Texts
     from scim._core.types import Doubles, Floats, Ints
     from scim.label_transfer._expression_space import ExpressionPanel
+    from scim.label_transfer._reference import NeighbourIndex
+
+_READ = 65_536  # embeddings of an index that are in memory at a time
 
 
 class CountRows(Protocol):
@@ -45,6 +51,18 @@ def check_rows(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int
     out = unit_rows(rows, what=what)
     out[is_unit] = rows[is_unit]
     return out
+
+
+def check_choices(
+    k: int, top: int, weights: Weights, duplicates: Duplicates, max_error: float, max_distance: float
+) -> None:
+    """Raise TypeError or ValueError for arguments of a prediction that are out of range."""
+    check_count("k", k)
+    check_count("top", top)
+    check_choice("weights", weights, get_args(Weights))
+    check_choice("duplicates", duplicates, get_args(Duplicates))
+    check_range("max_error", max_error, 1.0)
+    check_range("max_distance", max_distance, 2.0)
 
 
 class QueryCounts(NamedTuple):
@@ -97,6 +115,40 @@ def compare(
     features = panel.features(expressed.rows(start, stop))
     factors = ExpressionView.vote_factors(features)
     return factors if prior is None else factors * prior, features.novelty
+
+
+def label_codes(given: Texts, empty: Ints) -> tuple[Ints, list[str]]:
+    """Return the code of the label of each cell, -1 = none, and the labels; the cells `empty` are left out."""
+    labels = ontology.standardize(given.values)
+    n_labelled = int(pd.notna(labels).sum())
+    labels[empty] = None
+    codes, names = pd.factorize(labels, sort=True)
+    n_empty = n_labelled - int((codes >= 0).sum())
+    if not len(names):
+        why = given.describe() or "there are no cells"
+        why = f"{n_empty:,} labelled cells have no counts: their embedding is zeros" if n_empty else why
+        msg = f"No cell has a label; expected at least one ({why})."
+        raise ValueError(msg)
+    if n_empty:
+        logger.info("left out %d of %d labelled cells: they have no counts", n_empty, n_labelled)
+    return codes, list(names)
+
+
+def empty_ids(index: NeighbourIndex) -> Ints:
+    """Return the ids, from 0 on, of the rows of zeros of an index."""
+    if hasattr(index, "empty_ids"):
+        return np.asarray(index.empty_ids)
+    starts = range(0, index.n_rows, _READ)
+    chunks = (np.arange(start, min(start + _READ, index.n_rows)) for start in starts)
+    return np.concatenate([np.empty(0, dtype=np.int64), *(ids[~is_directed(index.vectors(ids))] for ids in chunks)])
+
+
+def check_measured(counts: sparse.csr_matrix | None, genes: NDArray[np.object_] | None, n: int) -> None:
+    """Check the counts of n reference cells, and the gene of each column."""
+    shape = None if genes is None else (n, len(genes))
+    if (None if counts is None else counts.shape) != shape:
+        msg = f"Expected counts of {n} cells and a gene for each of their columns, or neither."
+        raise ValueError(msg)
 
 
 def check_studies(studies: ArrayLike | pd.Series[Any] | None, n: int) -> NDArray[np.object_]:

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import check_adata, check_key, check_names, check_writable, keys, logger
+from scim._core import check_flags, check_names, check_text, check_text_or_none, keys, logger
 from scim._core.adata import groups_of
 from scim.atlas._open import opened, origin
 from scim.label_transfer._decision import NOVEL
+from scim.label_transfer._input import check_choices
 from scim.label_transfer._neighbour_statistics import MOST_LABELS
 from scim.ontology import related
-from scim.tl._annotation_slots import write_annotation
+from scim.tl._annotation_slots import annotation_slots
 from scim.tl._expression import query_expression
-from scim.tl._inputs import primary_condition, query_embedding, query_filter, tissues
+from scim.tl._inputs import primary_condition, query_filter, tissues
+from scim.tl._representation import query_embedding
+from scim.tl._slots import ANNOTATE, check_slots, write_slots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,12 +198,14 @@ def annotate(
     >>> adata.obs["scim_label"].dtype.name
     'category'
     """
-    check_adata(adata)
-    check_writable(adata, copy=copy)
-    check_key(key_added, taken=(keys.EMBED_PARAMS,))
+    check_slots(adata, ANNOTATE, key_added, copy=copy, groupby=groupby, statistics=statistics)
+    check_text(label_key=label_key)
+    check_text_or_none(where=where)
+    check_flags(expression=expression, statistics=statistics)
+    check_choices(k, top, weights, duplicates, max_error, max_distance)
     groups = None if groupby is None else groups_of(adata, groupby)
     with opened(atlas) as source:
-        X = query_embedding(adata, source, use_rep)
+        X, record = query_embedding(adata, source, use_rep)
         transfer = source.label_transfer(label_key)
         chosen = transfer.reference.tree.choose(allow, block)
         primary = primary_condition(source) if duplicates == "collapse" else None
@@ -208,7 +213,7 @@ def annotate(
         if where is not None:
             eligible = np.zeros(len(transfer.reference.codes), dtype=np.bool_)
             eligible[source.select(where)] = True
-        query = query_expression(adata, transfer, use_rep) if expression else None
+        query = query_expression(adata, transfer, use_rep, record) if expression else None
         prediction = transfer.predict(
             X,
             k=k,
@@ -240,9 +245,9 @@ def annotate(
     params |= {"max_error": float(max_error), "threshold": prediction.threshold, "max_distance": float(max_distance)}
     params |= {"duplicates": duplicates, "groupby": groupby or "", "tissue": _as_text(tissue)}
     params |= {"expression": prediction.uses_expression, "novel": NOVEL, "statistics": statistics}
-    adata.uns[key_added] = {"params": params, "atlas": provenance}
-    write_annotation(adata, key_added, prediction, groups)
+    obs, obsm, results = annotation_slots(prediction, groups)
     _report_few_labels(prediction, top)
+    write_slots(adata, ANNOTATE, key_added, {"params": params, "atlas": provenance} | results, obs=obs, obsm=obsm)
     n_labelled = int((prediction.terms >= 0).sum())
     logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, n_labelled, adata.n_obs)
     return adata if copy else None

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import check_adata, check_key, check_writable, keys, logger
+from scim._core import check_text_or_none, keys, logger
 from scim.pp import find_counts, match_genes
 from scim.tl._inputs import model_of
+from scim.tl._slots import check_embedding_slot, replace_slots
 
 if TYPE_CHECKING:
     import os
@@ -85,9 +86,8 @@ def embed(
     >>> adata.obsm["X_scim"].shape[0] == adata.n_obs
     True
     """
-    check_adata(adata)
-    check_writable(adata, copy=copy)
-    check_key(key_added)
+    check_embedding_slot(adata, key_added, copy=copy)
+    check_text_or_none(layer=layer, gene_key=gene_key)
     encoder = model_of(atlas, model)
     counts = find_counts(adata, layer)
     curve = encoder.metadata.get("panel_curve")
@@ -95,9 +95,10 @@ def embed(
     embedding = encoder.embed(counts, genes)
 
     adata = adata.copy() if copy else adata
-    adata.obsm[key_added] = embedding
     given = {"layer": layer or "", "gene_key": gene_key or ""}
-    adata.uns.setdefault(keys.EMBED_PARAMS, {})[key_added] = _provenance(encoder, counts, genes) | given
+    record = _provenance(encoder, counts, genes) | given
+    records = {**adata.uns.get(keys.EMBED_PARAMS, {}), key_added: record}
+    replace_slots(adata, {("obsm", key_added): embedding, ("uns", keys.EMBED_PARAMS): records}, [])
     logger.info("wrote obsm[%r], from %d of the model's %d genes", key_added, genes.n_matched, genes.observed.size)
     return adata if copy else None
 

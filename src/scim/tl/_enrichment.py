@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pandas as pd
 
-from scim._core import (
-    Alternative,
-    check_adata,
-    check_choice,
-    check_key,
-    check_names,
-    check_writable,
-    keys,
-    logger,
-    warn,
-)
+from scim._core import Alternative, check_choice, check_flags, check_text, check_text_or_none, keys, logger, warn
 from scim._core.adata import SearchResult, search_result
 from scim.atlas._open import opened_again
 from scim.tl._enrichment_statistics import Samples, measure_enrichment
 from scim.tl._inputs import atlas_samples, joint_condition, primary_condition
+from scim.tl._slots import ENRICHMENT, check_slots, write_slots
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -125,11 +116,11 @@ def enrichment(
     >>> scim.get.enrichment(adata).columns.tolist()[:5]
     ['query', 'value', 'n_samples', 'n_supporting', 'n_hits']
     """
-    check_adata(adata)
-    check_writable(adata, copy=copy)
-    check_key(key_added, taken=(keys.EMBED_PARAMS, key))
+    check_slots(adata, ENRICHMENT, key_added, copy=copy)
     check_choice("alternative", alternative, get_args(Alternative))
-    check_names("columns", [by, sample_key, *([] if study_key is None else [study_key])])
+    check_text(by=by, sample_key=sample_key)
+    check_text_or_none(study_key=study_key)
+    check_flags(only_similar=only_similar)
     study_key = None if study_key == by else study_key
     result = search_result(adata, key)
     with opened_again(result.record["atlas"], atlas) as source:
@@ -146,7 +137,8 @@ def enrichment(
     results = {"queries": queries.astype(str), "samples": background.frame, "hits": hits, "table": table}
 
     adata = adata.copy() if copy else adata
-    adata.uns[key_added] = {"params": params, "atlas": dict(result.record["atlas"]), **results}
+    provenance = {"params": params, "atlas": dict(result.record["atlas"])}
+    write_slots(adata, ENRICHMENT, key_added, provenance | results)
     _log(table, key_added)
     return adata if copy else None
 
@@ -157,8 +149,8 @@ def _background(atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, 
     ids = atlas.ids if where is None else atlas.select(where)
     samples = atlas_samples(atlas, ids, list(dict.fromkeys(filter(None, (study_key, sample_key, by)))))
     found = samples.frame
-    study = "" if study_key is None else found[study_key]
-    frame = pd.DataFrame({"study": study, "sample": found[sample_key], "value": found[by], "n_cells": found["n_cells"]})
+    columns = {"study": "" if study_key is None else found[study_key], "sample": found[sample_key], "value": found[by]}
+    frame = pd.DataFrame(columns).assign(n_cells=samples.n_cells)
     if frame["value"].nunique() == 1:
         msg = f"All cells that could be found have {by} == {frame['value'][0]!r}; expected two values to compare."
         raise ValueError(msg)

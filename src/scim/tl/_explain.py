@@ -6,11 +6,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim._core import check_adata, check_count, check_key, check_names, check_writable, keys, logger, progress, warn
+from scim._core import (
+    check_count,
+    check_names,
+    check_rng,
+    check_text,
+    check_text_or_none,
+    keys,
+    logger,
+    progress,
+    seed_of,
+    warn,
+)
 from scim._core.adata import Groups, groups_of
 from scim.ontology import related
 from scim.pp import lognorm_rows
-from scim.tl._inputs import embedding_record, model_of, query_counts
+from scim.tl._inputs import model_of, query_counts
+from scim.tl._representation import embedding_record
+from scim.tl._slots import EXPLAIN, check_slots, write_slots
 
 if TYPE_CHECKING:
     import os
@@ -25,6 +38,7 @@ if TYPE_CHECKING:
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
 
+_MOST_PAIRS, _MOST_STEPS = 1_000_000, 1000  # more take memory, and change no digit of the result
 _REST = "rest"  # the reference of a group: all other types of cells
 
 
@@ -122,11 +136,12 @@ def explain(
     >>> scim.get.attribution(adata, "T cell", top=1)["gene"].tolist()
     ['CD3D']
     """
-    check_adata(adata)
-    check_writable(adata, copy=copy)
-    check_key(key_added, taken=(keys.EMBED_PARAMS, keys.LABEL, keys.SEARCH))
-    check_count("n_pairs", n_pairs, least=2)
-    check_count("n_steps", n_steps)
+    check_slots(adata, EXPLAIN, key_added, copy=copy)
+    check_count("n_pairs", n_pairs, least=2, most=_MOST_PAIRS)
+    check_count("n_steps", n_steps, most=_MOST_STEPS)
+    check_text(groupby=groupby, reference=reference)
+    check_text_or_none(layer=layer, gene_key=gene_key)
+    generator = check_rng(rng)
     if groupby not in adata.obs:
         remedy = "run scim.tl.annotate(adata) first, or name another column with groupby="
         msg = f"obs[{groupby!r}] not found; {remedy}. Present: {list(adata.obs.columns)}."
@@ -139,13 +154,13 @@ def explain(
         models = f"obsm[{keys.EMBEDDING!r}] was made by model {record['model']}, but {encoder.uid} is explained"
         warn(f"{models}: labels may have other reasons. Pass the atlas= or model= that embedded the cells.")
     counts, genes = query_counts(adata, encoder, record, layer=layer, gene_key=gene_key, species=species)
-    pairs = _pairs_of_groups(cell_groups, chosen, reference, n_pairs, np.random.default_rng(rng))
+    pairs = _pairs_of_groups(cell_groups, chosen, reference, n_pairs, generator)
     averages, n_used = _averages(encoder, counts, genes, pairs, n_steps)
 
     adata = adata.copy() if copy else adata
     params = {"groupby": groupby, "reference": reference, "n_pairs": n_pairs, "n_steps": n_steps, "layer": layer or ""}
-    params |= {"gene_key": gene_key or "", "species": genes.species, "rng": rng if isinstance(rng, int) else ""}
-    adata.uns[key_added] = {
+    params |= {"gene_key": gene_key or "", "species": genes.species, "rng": seed_of(rng)}
+    results = {
         "params": params,
         "model": encoder.uid,
         "groups": cell_groups.names[chosen].astype(str),
@@ -153,6 +168,7 @@ def explain(
         "symbols": encoder.symbols.astype(str),
         "n_pairs": np.array(n_used, dtype=np.int64),
     } | {name: np.stack([getattr(average, name) for average in averages]) for name in ("mean", "std", "ci")}
+    write_slots(adata, EXPLAIN, key_added, results)
     logger.info("wrote uns[%r]: %d groups, %d pairs, %d genes", key_added, len(n_used), sum(n_used), genes.n_matched)
     return adata if copy else None
 

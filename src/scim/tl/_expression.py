@@ -10,7 +10,7 @@ from scipy import sparse
 
 from scim._core import CountsError, GeneOverlapError, ScimWarning, logger
 from scim.pp import align, find_counts, match_genes
-from scim.tl._inputs import embedding_record
+from scim.tl._representation import embedding_record
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -52,16 +52,20 @@ class QueryExpression(NamedTuple):
 
     def whole_rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Return counts of cells `start` to `stop`, (n, n_vars)."""
-        part = self.counts.rows(start, stop)
-        return part if self.counts.kind == "counts" else whole_counts(part)
+        if self.counts.are_counts:
+            return self.counts.whole_rows(start, stop)
+        return whole_counts(self.counts.rows(start, stop))
 
 
-def query_expression(adata: AnnData, transfer: LabelTransfer, use_rep: str) -> QueryExpression | None:
+def query_expression(
+    adata: AnnData, transfer: LabelTransfer, use_rep: str, record: dict[str, Any] | None = None
+) -> QueryExpression | None:
     """Find the counts again that `tl.embed` read; `None`, and a line of the log with the reason, without them.
 
-    Counts that were log-normalised in place since then are used with the logarithm undone.
+    The record of the embedding says where they are; default: that in uns. Counts that were log-normalised in place
+    since then are used with the logarithm undone.
     """
-    found = _found(adata, transfer.expression, embedding_record(adata, use_rep))
+    found = _found(adata, transfer.expression, embedding_record(adata, use_rep) if record is None else record)
     if isinstance(found, str):
         logger.info("the expression of the genes is not used: %s", found)
         return None

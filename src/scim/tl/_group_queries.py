@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
-from scim._core import Centroid, check_choice
 from scim._core.cosine import normalize
 from scim.pp import align, lognorm
-from scim.tl._inputs import embedding_record, query_counts
+from scim.tl._inputs import query_counts
+from scim.tl._representation import is_embedded
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from scim._core import Centroid
     from scim._core.adata import Groups
     from scim._core.types import Floats
     from scim.atlas import Atlas
@@ -34,7 +35,7 @@ def group_queries(
     atlas: Atlas,
     centroid: Centroid,
     *,
-    use_rep: str,
+    record: dict[str, Any],
     layer: str | None,
     gene_key: str | None,
     species: Species | None,
@@ -42,25 +43,23 @@ def group_queries(
     """Return one unit row for each group, (n_groups, dim): its summed counts embedded, or the mean of its rows of `X`.
 
     The centroids of a contrast are by counts if :func:`scim.tl.embed` made the embedding; :func:`contrast` contrasts
-    them. `layer`, `gene_key` and `species` that are `None` are those that `tl.embed` was given.
+    them. `record` is that of the embedding; `layer`, `gene_key` and `species` that are `None` are those in it.
     """
     if centroid == "contrast":
-        centroid = default_centroid(adata, None, use_rep)
+        centroid = default_centroid(None, record)
     if centroid == "embedding":
         rows = groups.codes >= 0
         sums = np.zeros((len(groups.names), X.shape[1]), dtype=np.float64)
         np.add.at(sums, groups.codes[rows], X[rows])
         return normalize(sums).astype(np.float32)
-    record = embedding_record(adata, use_rep)
     counts, genes = query_counts(adata, atlas.model, record, layer=layer, gene_key=gene_key, species=species)
     return _embed_sums(counts, genes, groups, atlas.model)
 
 
-def default_centroid(adata: AnnData, centroid: Centroid | None, use_rep: str) -> Centroid:
-    """Return the centroid that is given, if it is one of the choices, else counts if `tl.embed` made the embedding."""
+def default_centroid(centroid: Centroid | None, record: dict[str, Any]) -> Centroid:
+    """Return the centroid that is given, else counts if `tl.embed` made the embedding."""
     if centroid is None:
-        return "counts" if embedding_record(adata, use_rep) else "embedding"
-    check_choice("centroid", centroid, get_args(Centroid))
+        return "counts" if is_embedded(record) else "embedding"
     return centroid
 
 

@@ -1,4 +1,4 @@
-"""Read what the tools share: model, counts and embeddings of the query; filters and samples of the atlas."""
+"""Read what the tools share: model and counts of the query; filters and samples of the atlas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core import check_rep, keys, refuse_absent
+from scim._core import check_path, keys, refuse_absent
 from scim.atlas._open import opened
 from scim.index.filter import Filter
 from scim.pp import find_counts, match_genes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-    from scim._core.types import Floats, Ints
+    from scim._core.types import Ints
     from scim.atlas import Atlas
     from scim.model import Model
     from scim.pp import Counts, GeneMap
@@ -35,16 +35,12 @@ def model_of(atlas: AtlasLike, model: Model | str | os.PathLike[str] | None) -> 
         msg = "Expected atlas= or model=, got both."
         raise ValueError(msg)
     if model is not None:
-        return model if isinstance(model, Model) else load(model)
+        if isinstance(model, Model):
+            return model
+        check_path("model", model)
+        return load(model)
     with opened(atlas) as source:
         return source.model
-
-
-def embedding_record(adata: AnnData, use_rep: str) -> dict[str, Any]:
-    """Return what `tl.embed` wrote in uns about an embedding; empty if another tool made it."""
-    records = adata.uns.get(keys.EMBED_PARAMS)
-    record = records.get(use_rep) if isinstance(records, dict) else None
-    return dict(record) if isinstance(record, dict) else {}
 
 
 def query_counts(
@@ -67,23 +63,15 @@ def query_counts(
     return counts, match_genes(counts.var, model.genes, gene_key=gene_key, species=species)
 
 
-def query_embedding(adata: AnnData, atlas: Atlas, use_rep: str) -> Floats:
-    """Return `obsm[use_rep]`; raise ValueError if its model or its width is not that of the atlas."""
-    X = check_rep(adata, use_rep)
-    model_uid = embedding_record(adata, use_rep).get("model")
-    remedy = "run scim.tl.embed(adata, atlas) with the same atlas first."
-    if model_uid not in (None, atlas.model_uid):
-        msg = f"obsm[{use_rep!r}] was made by model {model_uid}, the atlas by {atlas.model_uid}; {remedy}"
-        raise ValueError(msg)
-    if X.shape[1] != atlas.index.dim:
-        msg = f"obsm[{use_rep!r}] has {X.shape[1]} columns, the atlas {atlas.index.dim}; {remedy}"
-        raise ValueError(msg)
-    return X
-
-
 def primary_condition(atlas: Atlas) -> str | None:
     """Return the filter that leaves out secondary copies of cells, as the Census marks them; `None` without marks."""
-    return f"{keys.ATLAS_PRIMARY} != False" if atlas.marks_primary else None
+    return atlas.snapshot.primary_condition
+
+
+def with_counts(atlas: Atlas, ids: Ints) -> Ints:
+    """Return the ids of cells that have a direction in the embedding; cells without counts are left out."""
+    empty = atlas.index.empty_ids
+    return ids[~np.isin(ids, empty)] if empty.size else ids
 
 
 def joint_condition(conditions: Sequence[str | None]) -> str | None:
@@ -121,7 +109,8 @@ def tissues(atlas: Atlas, ids: Ints | None = None) -> pd.Series:
 class AtlasSamples(NamedTuple):
     """Samples of cells of an atlas: the combinations of values of columns that occur among them."""
 
-    frame: pd.DataFrame  # a row for each sample: its values as text, in columns of their names, and `n_cells`
+    frame: pd.DataFrame  # a row for each sample: its values as text, in columns of their names
+    n_cells: Ints  # (n_samples,)
     ids: Ints  # (n_cells,) ascending ids of the cells that belong to a sample
     codes: Ints  # (n_cells,) row of `frame` for each cell
 
@@ -143,4 +132,4 @@ def atlas_samples(atlas: Atlas, ids: Ints, columns: Sequence[str]) -> AtlasSampl
         name: np.array([str(value) for value in values], dtype=object)[codes[complete][first]]
         for name, (codes, values) in factors.items()
     }
-    return AtlasSamples(pd.DataFrame(frame).assign(n_cells=n_cells), ids[complete], sample)
+    return AtlasSamples(pd.DataFrame(frame), n_cells, ids[complete], sample)

@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scim._core import (
-    check_adata,
-    check_count,
-    check_key,
-    check_obs_key,
-    check_range,
-    check_rep,
-    check_writable,
-    keys,
-    logger,
-)
+from scim._core import check_count, check_obs_key, check_positive, check_range, check_rng, keys, logger, seed_of
 from scim._core.adata import Groups, annotation_record, groups_of
 from scim.atlas._open import opened_again
 from scim.tl._expression import query_expression
 from scim.tl._novel_genes import gene_table
+from scim.tl._representation import embedding_record, query_embedding, unit_embedding
+from scim.tl._slots import NOVEL, check_slots, write_slots
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -122,31 +114,34 @@ def novel(
     >>> scim.get.novel(adata).columns.tolist()
     ['cluster', 'n_cells', 'nearest_label', 'gene', 'log_fold_change', 'share']
     """
-    check_adata(adata)
-    check_writable(adata, copy=copy)
-    check_key(key_added, taken=(keys.EMBED_PARAMS, keys.LABEL, keys.SEARCH))
+    check_slots(adata, NOVEL, key_added, copy=copy, groupby=groupby)
     check_range("threshold", threshold, 1.0)
     check_count("n_genes", n_genes)
     check_count("min_cells", min_cells)
+    check_positive("resolution", resolution)
+    generator = check_rng(rng)
     record = annotation_record(adata, key)
+    groups = None if groupby is None else groups_of(adata, groupby)
     check_obs_key(adata, f"{key}_novelty")
     is_novel = adata.obs[f"{key}_novelty"].to_numpy() >= threshold
     use_rep = record["params"]["use_rep"]
-    if groupby is None:
-        clusters = _leiden(check_rep(adata, use_rep), is_novel, min_cells, resolution, np.random.default_rng(rng))
+    if groups is None:
+        clusters = _leiden(unit_embedding(adata, use_rep), is_novel, min_cells, resolution, generator)
     else:
-        clusters = _novel_groups(groups_of(adata, groupby), is_novel, min_cells)
+        clusters = _novel_groups(groups, is_novel, min_cells)
     table = _cluster_table(adata, clusters, record, key)
     with opened_again(record["atlas"], atlas) as source:
         transfer = source.label_transfer(record["params"]["label_key"])
-        query = query_expression(adata, transfer, use_rep) if len(table) else None
+        known = embedding_record(adata, use_rep) or query_embedding(adata, source, use_rep).record
+        query = query_expression(adata, transfer, use_rep, known) if len(table) else None
         genes = gene_table(clusters, _by_label(adata, record, key, ~is_novel), table["nearest_label"], query, n_genes)
 
     adata = adata.copy() if copy else adata
     params = {"key": key, "groupby": groupby or "", "threshold": float(threshold), "min_cells": min_cells}
-    params |= {"n_genes": n_genes, "resolution": float(resolution), "rng": rng if isinstance(rng, int) else ""}
-    adata.obs[key_added] = pd.Categorical.from_codes(clusters.codes, pd.Index(clusters.names, dtype=object))
-    adata.uns[key_added] = {"params": params, "atlas": dict(record["atlas"]), "clusters": table, "genes": genes}
+    params |= {"n_genes": n_genes, "resolution": float(resolution), "rng": seed_of(rng)}
+    of_cells = pd.Categorical.from_codes(clusters.codes, pd.Index(clusters.names, dtype=object))
+    results = {"params": params, "atlas": dict(record["atlas"]), "clusters": table, "genes": genes}
+    write_slots(adata, NOVEL, key_added, results, obs={"": of_cells})
     n_found, what = int((clusters.codes >= 0).sum()), f"{len(table)} clusters"
     logger.info("wrote obs[%r]: %s of %d of %d novel cells", key_added, what, n_found, int(is_novel.sum()))
     return adata if copy else None

@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from scim._core import (
+    Centroid,
     Duplicates,
-    check_adata,
     check_choice,
     check_count,
-    check_key,
     check_range,
-    check_writable,
+    check_text_or_none,
     keys,
     logger,
 )
-from scim._core.adata import Groups, groups_of
+from scim._core.adata import groups_of
 from scim.atlas._open import opened, origin
 from scim.index import Neighbors
 from scim.tl._coherence import coherence
 from scim.tl._group_queries import contrast, default_centroid, group_queries
-from scim.tl._inputs import primary_condition, query_embedding, query_filter
+from scim.tl._inputs import primary_condition, query_filter
+from scim.tl._representation import query_embedding
 from scim.tl._similar_hits import atlas_labels, query_votes, similar_hits
+from scim.tl._slots import SEARCH, check_slots, write_slots
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from scim._core import Centroid
-    from scim._core.types import Bools, Floats, Ints
+    from scim._core.types import Floats, Ints
     from scim.atlas import Atlas
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
@@ -63,7 +63,7 @@ def search(
     groupby
         Column of obs: search once for each of its groups instead of once for each cell.
     k
-        Number of hits for each query.
+        Number of hits for each query, at most the cells of the atlas.
     where
         Only cells of the atlas that pass this filter are found, as `"tissue == 'blood'"`: `k` of them, if that many do;
         see :meth:`scim.atlas.Atlas.select`.
@@ -134,23 +134,24 @@ def search(
     >>> scim.get.hits(adata, only_similar=False).shape[0]
     15
     """
-    check_adata(adata)
-    check_writable(adata, copy=copy)
-    check_key(key_added, taken=(keys.EMBED_PARAMS,))
+    check_slots(adata, SEARCH, key_added, copy=copy, groupby=groupby)
     check_count("k", k)
     check_choice("duplicates", duplicates, get_args(Duplicates))
+    check_text_or_none(where=where, layer=layer, gene_key=gene_key)
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)
-    centroid = default_centroid(adata, centroid, use_rep)
+    if centroid is not None:
+        check_choice("centroid", centroid, get_args(Centroid))
     groups = None if groupby is None else groups_of(adata, groupby)
-    contrasted = groups is not None and centroid == "contrast"
     with opened(atlas) as source:
-        X = cells = query_embedding(adata, source, use_rep)
+        cells, record = query_embedding(adata, source, use_rep)
+        X, k, centroid = cells, min(k, source.n_obs), default_centroid(centroid, record)
+        contrasted = groups is not None and centroid == "contrast"
         primary = primary_condition(source) if duplicates == "collapse" else None
         query_arguments = {"distinct": duplicates == "collapse", **query_filter(source, where, primary)}
         if groups is not None:
             count_arguments: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
-            centroids = group_queries(adata, X, groups, source, centroid, use_rep=use_rep, **count_arguments)
+            centroids = group_queries(adata, X, groups, source, centroid, record=record, **count_arguments)
             X = contrast(centroids) if contrasted else centroids
         neighbors = source.index.query(X, k, **query_arguments)
         if len(neighbors.ids) and not np.any(neighbors.ids[:, 0] >= 0):
@@ -171,8 +172,14 @@ def search(
     params |= {"primary_only": primary is not None} | ({} if groups is None else {"centroid": centroid})
 
     adata = adata.copy() if copy else adata
-    adata.uns[key_added] = {"params": params, "atlas": provenance}
-    _write_hits(adata, key_added, neighbors, similar, groups, coherences)
+    hits = {"ids": neighbors.ids, "distances": neighbors.distances, "similar": similar}
+    results: dict[str, Any] = {"params": params, "atlas": provenance}
+    if groups is None:
+        results |= {f"{name}_key": f"{key_added}_{name}" for name in keys.HITS}
+    else:
+        results |= {"groups": groups.names.astype(str), **hits, "coherence": coherences}
+    obsm = {f"_{name}": values for name, values in hits.items()} if groups is None else {}
+    write_slots(adata, SEARCH, key_added, results, obsm=obsm)
     kept = "all cells" if duplicates == "keep" else "primary cells, equal ones once" if primary else "equal cells once"
     n_hits, n_similar, n_queries = int((neighbors.ids >= 0).sum()), int(similar.sum()), len(neighbors.ids)
     message = "wrote uns[%r]: %d hits, up to %d for each of %d queries (%s); %d of them are like their query"
@@ -188,17 +195,3 @@ def _distances_to(centroids: Floats, ids: Ints, atlas: Atlas) -> Neighbors:
     distances = np.full(ids.shape, np.inf, dtype=np.float32)
     distances[found] = 1 - np.einsum("ij,ij->i", rows, centroids[np.nonzero(found)[0]])
     return Neighbors(distances, ids)
-
-
-def _write_hits(
-    adata: AnnData, key: str, neighbors: Neighbors, similar: Bools, groups: Groups | None, coherences: Floats | None
-) -> None:
-    """Write the hits of cells to obsm and of groups to uns, and remove those of an earlier search for cells."""
-    hits = {"ids": neighbors.ids, "distances": neighbors.distances, "similar": similar}
-    for name, values in hits.items():
-        adata.obsm.pop(f"{key}_{name}", None)
-        if groups is None:
-            adata.uns[key][f"{name}_key"] = f"{key}_{name}"
-            adata.obsm[f"{key}_{name}"] = values
-    if groups is not None:
-        adata.uns[key] |= {"groups": groups.names.astype(str), **hits, "coherence": coherences}

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from scim._core import check_adata, check_count, check_names, check_range, keys, progress, refuse_absent
+from scim._core import (
+    Centroid,
+    check_adata,
+    check_choice,
+    check_count,
+    check_range,
+    check_text_or_none,
+    keys,
+    progress,
+    refuse_absent,
+)
 from scim._core.adata import groups_of
 from scim.atlas._open import opened
 from scim.tl._group_queries import contrast, default_centroid, group_queries
-from scim.tl._inputs import atlas_samples, query_embedding
+from scim.tl._inputs import atlas_samples
+from scim.tl._representation import query_embedding
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from scim._core import Centroid
     from scim._core.types import Floats, Ints
     from scim.atlas import Atlas
     from scim.pp._species import Species
@@ -117,27 +127,31 @@ def score_similarity(
     check_adata(adata)
     groups = groups_of(adata, groupby)
     check_count("max_memory", max_memory)
+    check_text_or_none(sample_key=sample_key, study_key=study_key, system_key=system_key)
+    check_text_or_none(where=where, layer=layer, gene_key=gene_key)
     check_range("quantile", quantile, 1.0)
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)
     if system_key is not None and sample_key is None:
         msg = f"system_key={system_key!r} divides samples; pass sample_key too, as sample_key='donor'."
         raise ValueError(msg)
-    centroid = default_centroid(adata, centroid, use_rep)
+    if centroid is not None:
+        check_choice("centroid", centroid, get_args(Centroid))
     if centroid == "contrast" and sample_key is not None and max_distance is None:
         msg = "centroid='contrast' has no label radius: pass max_distance, or centroid='counts'."
         raise ValueError(msg)
     sample_keys = [] if sample_key is None else [study_key, sample_key, system_key]
-    columns = list(dict.fromkeys(check_names("columns", [key for key in sample_keys if key is not None])))
+    columns = list(dict.fromkeys(key for key in sample_keys if key is not None))
     with opened(atlas) as source:
-        X = query_embedding(adata, source, use_rep)
+        X, record = query_embedding(adata, source, use_rep)
+        centroid = default_centroid(centroid, record)
         refuse_absent(columns, source.columns, of="The atlas")
         ids = source.ids if where is None else source.select(where)
         if not ids.size:
             msg = f"No cell of the atlas passes where={where!r}."
             raise ValueError(msg)
         count_arguments: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
-        states = group_queries(adata, X, groups, source, centroid, use_rep=use_rep, **count_arguments)
+        states = group_queries(adata, X, groups, source, centroid, record=record, **count_arguments)
         states = contrast(states) if centroid == "contrast" else states
         if sample_key is None:
             distances = _distances(source, ids, states, max_memory)
@@ -154,7 +168,8 @@ def score_similarity(
     columns_of_samples = {"study": "" if study_key is None else found[study_key], "sample": found[sample_key]}
     columns_of_samples |= {} if system_key is None else {"system": found[system_key]}
     frame = pd.DataFrame({"query": np.repeat(groups.names, len(samples.frame)), **columns_of_samples})
-    return pd.concat([frame, found[["n_cells"]], pd.concat(frames, ignore_index=True)], axis=1)
+    frame["n_cells"] = np.tile(samples.n_cells, len(states))
+    return pd.concat([frame, pd.concat(frames, ignore_index=True)], axis=1)
 
 
 def _distances(atlas: Atlas, ids: Ints, states: Floats, max_memory: int) -> Floats:
@@ -174,7 +189,7 @@ def _distances(atlas: Atlas, ids: Ints, states: Floats, max_memory: int) -> Floa
 def _by_sample(distances: Floats, samples: AtlasSamples, quantile: float, limit: float) -> pd.DataFrame:
     """Return mean, quantile and share within the limit, with a row for each state and sample."""
     order = np.argsort(samples.codes, kind="stable")
-    n_cells = samples.frame["n_cells"].to_numpy()
+    n_cells = samples.n_cells
     starts = np.cumsum(n_cells) - n_cells
     frames = []
     for column in distances.T:

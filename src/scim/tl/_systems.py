@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from scim._core import check_choice, check_count, check_range, keys, logger
+from scim._core import check_choice, check_count, check_range, check_rng, check_text, keys, logger
 from scim.tl._similarity import score_similarity
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RankedBy = Literal["quantile", "share"]
 
+_MOST_RESAMPLES = 1_000_000  # of a donor's mean, which take 8 bytes each for every donor
 _ASCENDING = ("quantile",)  # a distance is small where a system resembles the state
 
 
@@ -105,10 +106,12 @@ def rank_systems(
     >>> sorted(systems["system"].unique())
     ['cell culture', 'tissue']
     """
+    check_text(system_key=system_key, sample_key=sample_key)
     check_choice("by", by, get_args(RankedBy))
     check_count("min_cells", min_cells)
-    check_count("n_resamples", n_resamples)
+    check_count("n_resamples", n_resamples, most=_MOST_RESAMPLES)
     check_range("level", level, 1.0)
+    generator = check_rng(rng)
     sampled: dict[str, Any] = {"sample_key": sample_key, "study_key": study_key, "system_key": system_key}
     samples = score_similarity(adata, groupby, atlas, **sampled, **similarity)
     kept = samples[samples["n_cells"] >= min_cells]
@@ -118,7 +121,7 @@ def rank_systems(
     absent = sorted({*samples["system"]} - {*kept["system"]})
     if absent:
         logger.info("left out, with no %s of %d cells: %s", sample_key, min_cells, ", ".join(absent))
-    frame = _ranked(kept, by, level, n_resamples, np.random.default_rng(rng))
+    frame = _ranked(kept, by, level, n_resamples, generator)
     single = list(dict.fromkeys(frame.loc[frame["n_samples"] == 1, "system"]))
     if single:
         logger.info("no interval for systems of one %s: %s", sample_key, ", ".join(single))
