@@ -55,7 +55,9 @@ def test_the_confidence_of_a_new_study_is_its_share_of_right_labels(four):
 
 def test_novel_cells_are_unknown(four):
     queries = unit(np.random.default_rng(1).normal(size=(50, 24)))
-    assert (four.predict(queries, k=20).terms < 0).mean() > 0.8
+    known, _, _ = studies_of_clusters(2, seed=5)
+    assert (four.predict(known, k=20, max_error=0.2).terms < 0).mean() < 0.1
+    assert (four.predict(queries, k=20, max_error=0.2).terms < 0).mean() > 0.5
 
 
 def test_errors_fall_with_the_confidence(four):
@@ -175,10 +177,12 @@ def test_each_feature_counts(change, up):
 
 
 def test_the_threshold_is_the_lowest_within_the_error_limit():
-    curves = Calibration((0.0, -1.0), (0.0,) * 4, (0.3, 0.1, 0.2, *([0.05] * 98)), 2)
+    curves = Calibration((0.0, -1.0), (0.0,) * 4, (0.3, 0.1, 0.2, *([0.05] * 97), 1 + 4e-16), 2)
     assert curves.threshold(0.3) == 0
-    assert curves.threshold(0.1) == 0.03  # the dip before it does not count
+    assert curves.threshold(0.1) == 0.01  # higher ones, of fewer cells, do not count
+    assert curves.threshold(0.05) == 0.03
     assert curves.threshold(0.04) > 1
+    assert curves.threshold(1) == 0
 
 
 def test_the_fit_is_that_of_scikit_learn():

@@ -2,8 +2,9 @@
 
 from scim.label_transfer._calibration import Calibration
 from scim.label_transfer._expression import CountSample, ExpressionReference
+from scim.label_transfer._prediction import Prediction
 from scim.label_transfer._reference import LabelReference
-from scim.label_transfer._transfer import LabelTransfer, Prediction
+from scim.label_transfer._transfer import LabelTransfer
 from scim.label_transfer._tree import LabelTree
 
 __all__ = [

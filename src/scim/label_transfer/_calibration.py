@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from scim.label_transfer._decision import NOVEL, stated_novelty
+from scim.label_transfer._error_bounds import STEPS, error_bounds
 from scim.label_transfer._expression_view import ExpressionView, SampledCells
-from scim.label_transfer._reference import release_pages
-from scim.label_transfer._votes import Votes, count_votes
+from scim.label_transfer._held_out import HeldOut, choose_folds, hold_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from scim._core.types import Bools, Doubles, Floats, Ints, Ints32
+    from scim._core.types import Bools, Doubles, Floats, Ints32
     from scim.label_transfer._expression import CountSample, ExpressionReference
     from scim.label_transfer._reference import LabelReference, NeighbourIndex
     from scim.label_transfer._tree import LabelTree
+    from scim.label_transfer._votes import Votes
 
 # Both were chosen on studies that neither model nor reference had (benchmarks/NOTES.md).
 DISTANCE_SHIFT = 1.5  # ratio of the distances of cells of a new study to those of a held-out study
 TEMPERATURE = 1.5  # divisor of the log odds of a label by embedding: held-out cells are predicted with more confidence
 
-STEPS = 100  # of confidence at which the error rate of held-out cells is kept
 _MIN_SHARE, _MIN_DISTANCE, _MAX_MARGIN = 0.01, 0.01, 3.0
-_K = 50  # neighbours, the default of LabelTransfer.predict
-_N_CELLS = 10_000  # that are held out at most: the curves have six parameters
-_N_STUDIES = 50  # that are held out at most
-_N_TYPES = 100  # that are taken out of the reference at most, over all studies
-_N_TYPES_EXPRESSION = 50  # the same with the expression of the genes, whose space is fitted again for each
-_N_FOLDS = 5  # of the cells of a reference of one study
-_SAME = 1e-5  # distance within which two cells are the same cell
-_FAR = 0.99  # quantile of the distances of held-out cells that stands for nearly all
-_NOVEL_SHARE = 0.1  # of cells of novel types for which error rates are stated
+_NOVEL_SHARE = 0.1  # of cells of novel types for which errors are bounded
 _NOVEL_WEIGHT = 0.2  # of all novel cells relative to all others, when the curves are fitted
 _NOVEL_WEIGHT_EXPRESSION = 0.1  # the same of the curves with the expression of the genes
 _RIDGE = 1e-3  # of the squared slopes, relative to the mean loss: it decides only where the cells do not
@@ -44,7 +36,7 @@ _RIDGE = 1e-3  # of the squared slopes, relative to the mean loss: it decides on
 
 @dataclass(frozen=True)
 class Calibration:
-    """Curves and error rates measured on held-out studies."""
+    """Curves, and bounds of the share of wrong labels, measured on held-out studies."""
 
     known: tuple[float, ...]
     """Intercept and slope of the novelty curve: the logistic curve that the type of a cell is in the reference, over
@@ -55,11 +47,11 @@ class Calibration:
     over :func:`agreement_features`."""
 
     errors: tuple[float, ...]
-    """Share of wrong labels among those of a confidence of at least 0, .01, .02, ... 1, expected of a new study with a
-    tenth of its cells of types that the reference lacks."""
+    """Bounds of the share of wrong labels among those of a confidence of at least 0, .01, .02, ... 1, expected of a new
+    study with a tenth of its cells of types that the reference lacks."""
 
     n_studies: int
-    """Number of studies that were held out; 0 = there was one, and parts of its cells were held out."""
+    """Number of studies that were held out; 0 = parts of the cells were, as hardly one has a type of another study."""
 
     with_expression: Calibration | None = None
     """The same for queries with the expression of their genes: the novelty curve is over the features of
@@ -103,9 +95,18 @@ class Calibration:
         return cls(known, right, errors, content["n_studies"], None if further is None else cls.from_dict(further))
 
     def threshold(self, max_error: float) -> float:
-        """Return the least confidence from which on at most this share of labels is wrong; above 1 if there is none."""
-        too_many = np.flatnonzero(np.array(self.errors) > max_error)
-        return 0.0 if too_many.size == 0 else float(too_many[-1] + 1) / STEPS
+        """Return the least confidence from which on at most this share of labels is wrong; above 1 if there is none.
+
+        A larger `max_error` never has a higher one; that of 1 is 0.
+        """
+        enough = np.flatnonzero(np.array(self.errors) <= max_error)
+        return 0.0 if max_error >= 1 else float(enough[0] if enough.size else STEPS + 1) / STEPS
+
+
+_UNMEASURED = Calibration(
+    known=(float(np.log(1 / _NOVEL_SHARE - 1)), 0.0), right=(0.0,) * 4, errors=(1.0,) * (STEPS + 1), n_studies=0
+)
+"""No cell could be predicted from others of its type: every label is as likely right as wrong, no cell is novel."""
 
 
 def novelty_feature(votes: Votes) -> Doubles:
@@ -131,22 +132,6 @@ def agreement_features(votes: Votes) -> Doubles:
     return np.stack([np.log(share / (1 - share)), margin, np.log(np.maximum(votes.n_studies, 1))], axis=-1)
 
 
-class _HeldOut(NamedTuple):
-    """Held-out cells and their votes."""
-
-    votes: Votes
-    truth: Ints32
-    fold: Ints
-    known: Bools  # whether the reference had cells of the type, or of one above or below it
-    novelty: Doubles  # (n, n_features) novelty features: of the embedding, or of the expression of the genes
-    thinned: Bools  # whether the novelty features are those of some of the genes and counts of the cell
-
-    def at(self, rows: Bools) -> _HeldOut:
-        """Return some of the cells."""
-        votes = Votes(**{name: part[rows] for name, part in self.votes._asdict().items()})
-        return _HeldOut(votes, **{name: part[rows] for name, part in self._asdict().items() if name != "votes"})
-
-
 def calibrate(
     reference: LabelReference,
     index: NeighbourIndex,
@@ -159,8 +144,9 @@ def calibrate(
     The cells of each are predicted once from all other studies, and once more, type by type, from those without the
     type and its relatives: the reference then lacks their type. A prediction is right if it is the label of the cell, a
     term above it, or a term below it, which the cell may be of. Where no type can be taken out, because all are
-    related, synthetic novel cells, twice as far away as nearly all, stand for novel types. Where no cell can be
-    predicted from another, every confidence is .25, and too likely to be wrong for any error rate but 1.
+    related, synthetic novel cells, twice as far away as nearly all, stand for novel types. Where hardly a cell has a
+    type that another study has too, parts of the cells are held out instead: confidences are then too high. Where no
+    cell can be predicted from others even so, every confidence is .45, and the share of wrong labels may be 1.
 
     With the counts of some reference cells, `samples`, the same is fitted with the expression of their genes. Nothing
     is left of a held-out study or type in the means that its cells are compared with (gene space and covariance within
@@ -170,36 +156,35 @@ def calibrate(
     """
     random = np.random.default_rng(rng)
     cells = np.flatnonzero(reference.eligible())
-    n_studies = len(np.unique(reference.studies[cells]))
-    folds = reference.studies
-    if n_studies < 2:
-        folds = random.integers(0, _N_FOLDS, len(reference.codes)).astype(np.int32)
-    curves = _fit(list(_hold_out(reference, index, cells, folds, random)), reference.tree, n_studies, _NOVEL_WEIGHT)
-    if expression is None or not samples or n_studies < 2:
+    folds, by_study = choose_folds(reference, cells, random)
+    curves = _fit(hold_out(reference, index, cells, folds, random), reference.tree, by_study, _NOVEL_WEIGHT)
+    if expression is None or not samples or not by_study:
         return curves
     source = SampledCells(ExpressionView.of(expression, reference), samples, random)
-    held_out = list(_hold_out(reference, index, cells, folds, random, source))
-    if not any(part.known.any() for part in held_out) or all(part.known.all() for part in held_out):
+    parts = hold_out(reference, index, cells, folds, random, source)
+    if not any(part.known.any() for part in parts) or all(part.known.all() for part in parts):
         return curves
-    return replace(curves, with_expression=_fit(held_out, reference.tree, n_studies, _NOVEL_WEIGHT_EXPRESSION, curves))
+    return replace(curves, with_expression=_fit(parts, reference.tree, by_study, _NOVEL_WEIGHT_EXPRESSION, curves))
 
 
 def _fit(
-    parts: list[_HeldOut],
+    parts: list[HeldOut],
     tree: LabelTree,
-    n_studies: int,
+    by_study: bool,  # noqa: FBT001
     novel_weight: float,
     by_embedding: Calibration | None = None,
 ) -> Calibration:
-    """Fit both curves to held-out cells, and state their error rates; those with expression beside `by_embedding`."""
-    if not parts:
-        return Calibration((0.0, 0.0), (0.0,) * 4, (1.0,) * (STEPS + 1), 0)
-    held_out = _joined(parts)
+    """Fit both curves to held-out cells, and bound their errors; those with expression beside `by_embedding`."""
+    if not any(part.known.any() for part in parts):
+        return _UNMEASURED
+    held_out = HeldOut.joined(parts)
     if held_out.known.all():
-        held_out = _joined([held_out, _synthetic_novel(held_out)])
+        held_out = HeldOut.joined([held_out, held_out.synthetic_novel()])
     weights = _fold_weights(held_out, novel_weight)
-    rising = False if by_embedding is None else None
-    known = fit_logistic(held_out.novelty, held_out.known, weights, rising=rising)
+    if by_embedding is None:
+        known = fit_logistic(novelty_feature(held_out.votes)[:, :1], held_out.known, weights, rising=False)
+    else:
+        known = fit_logistic(held_out.expression, held_out.known, weights, rising=None)
     whole = ~held_out.thinned
     held_out, weights = held_out.at(whole), weights[whole]
     is_right = _is_right(held_out, tree)
@@ -208,109 +193,12 @@ def _fit(
     if fitted.any():
         features = agreement_features(held_out.at(fitted).votes)[:, 0]
         right = fit_logistic(features, is_right[fitted, 0], weights[fitted], rising=True)
-    n_folds = len(np.unique(held_out.fold)) if n_studies > 1 else 0
-    curves = Calibration(known, right, (0.0,) * (STEPS + 1), n_folds)
+    curves = Calibration(known, right, (1.0,) * (STEPS + 1), len(np.unique(held_out.fold)) if by_study else 0)
     whole_curves = curves if by_embedding is None else replace(by_embedding, with_expression=curves)
     return replace(curves, errors=_error_rates(held_out, is_right, whole_curves, tree))
 
 
-def _hold_out(
-    reference: LabelReference,
-    index: NeighbourIndex,
-    cells: Ints,
-    folds: Ints32,
-    random: np.random.Generator,
-    source: SampledCells | None = None,
-) -> Iterator[_HeldOut]:
-    """Return the predictions of each fold from the others, and of its types from cells of other types."""
-    tree, codes = reference.tree, reference.codes
-    drawn = _draw(cells if source is None else np.intersect1d(cells, source.ids), folds, random)
-    pairs = np.unique(np.stack([folds[drawn], codes[drawn]]), axis=1).T
-    n_types = _N_TYPES if source is None else _N_TYPES_EXPRESSION
-    taken_out = set(map(tuple, pairs[random.permutation(len(pairs))[:n_types]].tolist()))
-    for fold in np.unique(folds[drawn]):
-        others = cells[folds[cells] != fold]
-        if not len(others):
-            continue
-        queries = drawn[folds[drawn] == fold]
-        present = np.bincount(codes[others], minlength=len(tree.related)) > 0
-        known: Bools = np.any(tree.related[codes[queries]] & present, axis=1)
-        yield from _predict_from(reference, index, queries, others, fold, known, source)
-        for code in np.unique(codes[queries]):
-            if (int(fold), int(code)) not in taken_out:
-                continue
-            gone = tree.related[code]
-            if source is not None:  # one level up or more, now and then: novel cells may be of a whole lineage
-                path = tree.paths[code][tree.paths[code] >= 0]
-                gone = gone | tree.inside[random.choice(path)]
-            rest = others[~gone[codes[others]]]
-            if len(rest):
-                novel = queries[codes[queries] == code]
-                is_known = np.zeros(len(novel), dtype=np.bool_)
-                yield from _predict_from(reference, index, novel, rest, fold, is_known, source)
-
-
-def _draw(cells: Ints, folds: Ints32, random: np.random.Generator) -> Ints:
-    """Draw cells from up to 50 folds, up to the same number from each and 10,000 in all; ascending."""
-    present, size = np.unique(folds[cells], return_counts=True)
-    if len(present) > _N_STUDIES:
-        present = present[np.sort(random.choice(len(present), _N_STUDIES, replace=False, p=size / size.sum()))]
-    most = _N_CELLS // max(len(present), 1)
-    members = [cells[folds[cells] == fold] for fold in present]
-    parts = [random.choice(of_fold, min(len(of_fold), most), replace=False) for of_fold in members]
-    return np.sort(np.concatenate(parts)) if parts else cells
-
-
-def _predict_from(
-    reference: LabelReference,
-    index: NeighbourIndex,
-    queries: Ints,
-    ids: Ints,
-    fold: np.int32,
-    known: Bools,
-    source: SampledCells | None,
-) -> Iterator[_HeldOut]:
-    """Predict held-out cells from cells of other folds; centroids of their own study are left out with it."""
-    restricted = reference.restricted(ids)
-    view = None if source is None else source.view.with_cells(reference, ids)
-    if source is not None and view is None:
-        return
-    X = index.vectors(queries)
-    distances, found = index.query(X, _K, allowed=ids, distinct=True)
-    release_pages(index)
-    found = np.where(distances > _SAME, found, -1)  # the cell itself, published again, would be no test
-    compared = None if source is None or view is None else source.features(view, queries)
-    factors = None if compared is None or view is None else compared.factors
-    votes = count_votes(distances, found, restricted, restricted.centroid_distances(X), factors=factors)
-    novelty = novelty_feature(votes)[:, :1] if compared is None else compared.novelty
-    same = np.full(len(queries), fold, dtype=np.int64)
-    whole = np.zeros(len(queries), dtype=np.bool_)
-    yield _HeldOut(votes, reference.codes[queries], same, known, novelty, whole)
-    if source is not None and view is not None:
-        thinned = source.features(view, queries, thinned=True).novelty
-        yield _HeldOut(votes, reference.codes[queries], same, known, thinned, ~whole)
-
-
-def _joined(parts: list[_HeldOut]) -> _HeldOut:
-    votes = Votes(*map(np.concatenate, zip(*(part.votes for part in parts), strict=True)))
-    return _HeldOut(votes, *(np.concatenate([part[field] for part in parts]) for field in range(1, 6)))
-
-
-def _synthetic_novel(held_out: _HeldOut) -> _HeldOut:
-    """Return cells like those held out, but twice as far from everything as nearly all of them, and of no type."""
-    votes = held_out.votes
-    centroid = 2 * np.quantile(votes.centroid_distance[:, 0], _FAR)
-    neighbour = 2 * np.quantile(votes.neighbour_distance, _FAR)
-    far = votes._replace(
-        centroid_distance=np.full_like(votes.centroid_distance, centroid),
-        neighbour_distance=np.full_like(votes.neighbour_distance, neighbour),
-    )
-    no_type = np.full_like(held_out.truth, -1)
-    novelty = novelty_feature(far)[:, :1]
-    return held_out._replace(votes=far, truth=no_type, known=np.zeros_like(held_out.known), novelty=novelty)
-
-
-def _fold_weights(held_out: _HeldOut, novel_weight: float) -> Doubles:
+def _fold_weights(held_out: HeldOut, novel_weight: float) -> Doubles:
     """Weigh all folds alike, with all cells of novel types of one `novel_weight` times as much as the others."""
     weights = np.zeros(len(held_out.truth))
     for known, whole in ((True, 1.0), (False, novel_weight)):
@@ -321,39 +209,32 @@ def _fold_weights(held_out: _HeldOut, novel_weight: float) -> Doubles:
     return weights
 
 
-def _is_right(held_out: _HeldOut, tree: LabelTree) -> Bools:
+def _is_right(held_out: HeldOut, tree: LabelTree) -> Bools:
     """Return whether the winner, and the terms above it, are the label of the cell, above it or below it."""
     terms = tree.paths[np.maximum(held_out.votes.codes[:, 0], 0)]
     truth = held_out.truth[:, None]
     return (terms >= 0) & (truth >= 0) & (tree.inside[terms, truth] | tree.within[terms, truth])
 
 
-def _error_rates(held_out: _HeldOut, is_right: Bools, curves: Calibration, tree: LabelTree) -> tuple[float, ...]:
-    """Return the share of wrong labels of at least each confidence; where there are none, the last share.
+def _error_rates(held_out: HeldOut, is_right: Bools, curves: Calibration, tree: LabelTree) -> tuple[float, ...]:
+    """Return the bounds of the share of wrong labels by confidence.
 
     Cells of known types are taken to be wrong as often as their confidence implies: their predictions are more certain
     than those of a new study. Cells of novel types are wrong as measured, and no farther away in a new study.
     """
-    novelty = None if curves.with_expression is None else held_out.novelty
-    _, at_distance, novel = curves.probabilities(held_out.votes, tree, novelty, distance_shift=1.0)
+    novelty = None if curves.with_expression is None else held_out.expression
+    terms, at_distance, novel = curves.probabilities(held_out.votes, tree, novelty, distance_shift=1.0)
     _, shifted, _ = curves.probabilities(held_out.votes, tree, novelty)
     known = held_out.known[:, None]
-    p = np.where(known, at_distance, shifted)
+    p = np.where(terms >= 0, np.where(known, at_distance, shifted), -1)
     if novelty is not None:  # novel cells get no label
-        p[stated_novelty(novel) >= NOVEL] = 0
+        p[stated_novelty(novel) >= NOVEL] = -1
     # The expression of a held-out study is new to the novelty curve: of known cells, that the type is known is given.
     implied = at_distance if novelty is None else at_distance / np.maximum(1 - novel, _MIN_SHARE)[:, None]
     wrong = np.where(known, 1 - np.minimum(implied, 1), ~is_right)
     n_known, n_novel = max(held_out.known.sum(), 1), max((~held_out.known).sum(), 1)
     weights = np.where(held_out.known, (1 - _NOVEL_SHARE) / n_known, _NOVEL_SHARE / n_novel)
-    errors: list[float] = []
-    for step in range(STEPS + 1):
-        passes = p >= step / STEPS
-        labelled = weights * passes.any(axis=1)
-        whole = labelled.sum()
-        share = labelled @ wrong[np.arange(len(p)), passes.argmax(axis=1)]
-        errors.append(float(share / whole) if whole > 0 else errors[-1])
-    return tuple(errors)
+    return error_bounds(p, wrong, weights)
 
 
 def fit_logistic(X: Doubles, y: Bools, weights: Doubles, *, rising: bool | None) -> tuple[float, ...]:

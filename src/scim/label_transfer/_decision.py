@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NOVEL = 0.5  # novelty of a cell from which on it is novel
 _NOVEL_ODDS = 3.0  # of the novelty, stated for a quarter of novel cells, over those of the confidence, for a tenth
+MAJORITY = 0.5  # least confidence of the label of a group, and of a cell with expression: more likely right than wrong
 MIXED = 0.25  # share of the cells of a mixed group that have the same other label, at least
 
 
@@ -49,17 +50,22 @@ def group_consensus(
 ) -> pd.DataFrame:
     """Return for each group the most specific term whose mean probability over its cells reaches the threshold.
 
-    The path of terms is that above the label which is the winner of most cells, by their probabilities. The arguments
-    are those and the results of :func:`choose_terms` for the cells; the frame is :attr:`Prediction.groups`.
+    The path of terms is that above the label which is the winner of most cells, by their probabilities. Cells without
+    counts, of which the novelty is NaN, count in `n_cells` only; a group in which no cell has a label among its
+    neighbours is unknown. The arguments are those and the results of :func:`choose_terms` for the cells; the frame is
+    :attr:`Prediction.groups`.
     """
-    rows, n_groups = np.flatnonzero(groups.codes >= 0), len(groups.names)
+    n_groups = len(groups.names)
+    n_cells = np.bincount(groups.codes[groups.codes >= 0], minlength=n_groups)
+    rows = np.flatnonzero((groups.codes >= 0) & ~np.isnan(novelty))
     codes, terms, probabilities, predicted = groups.codes[rows], terms[rows], probabilities[rows], predicted[rows]
     novelty = novelty[rows]
-    n_cells = np.bincount(codes, minlength=n_groups)
-    size, shape = n_cells.clip(1)[:, None], (n_groups, len(tree.names))
+    n_counted = np.bincount(codes, minlength=n_groups)
+    size, shape = n_counted.clip(1)[:, None], (n_groups, len(tree.names))
     expected = _sum_by_term(codes, terms, probabilities, shape) / size
     best = _sum_by_term(codes, terms[:, :1], probabilities[:, :1], shape).argmax(axis=1)
-    paths = tree.paths[best]
+    has_term = np.bincount(codes, weights=terms[:, 0] >= 0, minlength=n_groups) > 0
+    paths = np.where(has_term[:, None], tree.paths[best], -1)
     on_path = np.where(paths >= 0, np.take_along_axis(expected, paths, axis=1), 0).astype(np.float32)
     consensus, confidence = choose_terms(paths, on_path, threshold, allowed)
     term = np.where(consensus >= 0, consensus, best)
@@ -79,13 +85,20 @@ def group_consensus(
             "share": np.where(below, shares, 0).sum(axis=1).astype(np.float32),
             "runner_up": tree.as_categories(runner_up)[0],
             "runner_up_share": second.astype(np.float32),
-            "unknown": (np.bincount(codes, weights=predicted < 0, minlength=n_groups) / n_cells).astype(np.float32),
-            "novelty": (np.bincount(codes, weights=novelty, minlength=n_groups) / n_cells).astype(np.float32),
-            "novel": (np.bincount(codes, weights=novelty >= NOVEL, minlength=n_groups) / n_cells).astype(np.float32),
+            "unknown": 1 - _mean(codes, predicted >= 0, n_groups, 0),
+            "novelty": _mean(codes, novelty, n_groups, np.nan),
+            "novel": _mean(codes, novelty >= NOVEL, n_groups, 0),
             "mixed": second >= MIXED,
         },
         index=[str(i) for i in range(n_groups)],
     )
+
+
+def _mean(codes: Ints, values: Floats | Bools, n_groups: int, missing: float) -> Floats:
+    """Return the mean of the values of each group, (n_groups,)."""
+    size = np.bincount(codes, minlength=n_groups)
+    mean = np.bincount(codes, weights=values, minlength=n_groups) / size.clip(1)
+    return np.where(size > 0, mean, missing).astype(np.float32)
 
 
 def _sum_by_term(codes: Ints, terms: Ints32, values: Floats, shape: tuple[int, int]) -> Doubles:

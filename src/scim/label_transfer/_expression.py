@@ -45,6 +45,11 @@ class CountSample(NamedTuple):
         kept = ids[self.ids]
         return self if kept.all() else CountSample(self.ids[kept], self.counts[kept], self.genes)
 
+    def counted(self) -> CountSample:
+        """Return the cells that have counts."""
+        kept = np.asarray(self.counts.sum(axis=1)).ravel() > 0
+        return self if kept.all() else CountSample(self.ids[kept], self.counts[kept], self.genes)
+
 
 @dataclass(frozen=True, eq=False)
 class ExpressionReference:
@@ -104,7 +109,7 @@ class ExpressionReference:
             Gene space, and share of each gene in a typical cell, of the reference that the result is merged with.
             Default: the genes that differ most between labels, at most 8,000, and their shares in these cells.
         """
-        samples = [sample.among(pd.notna(labels)) for sample in samples]
+        samples = [sample.among(pd.notna(labels)).counted() for sample in samples]
         samples = [sample for sample in samples if len(sample.ids)]
         if not samples:
             return None

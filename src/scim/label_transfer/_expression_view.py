@@ -94,7 +94,7 @@ class SampledCells:
 
     def __init__(self, view: ExpressionView, samples: Sequence[CountSample], random: np.random.Generator) -> None:
         self.view, self._random = view, random
-        self._samples = [sample for sample in samples if view.covers(sample.genes)]
+        self._samples = [sample.counted() for sample in samples if view.covers(sample.genes)]
         ids = [np.empty(0, dtype=np.int64), *(sample.ids for sample in self._samples)]
         self.ids: Ints = np.unique(np.concatenate(ids))
 

@@ -2,102 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, get_args
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import Duplicates, Weights, check_choice, check_count, check_range, progress
+from scim._core import Duplicates, Weights, check_flags, progress
+from scim._core.cosine import is_directed
 from scim._core.no_label import read_labels
 from scim.label_transfer._calibration import Calibration, calibrate
-from scim.label_transfer._decision import NOVEL, choose_terms, group_consensus, stated_novelty
+from scim.label_transfer._decision import MAJORITY, NOVEL, choose_terms, group_consensus, stated_novelty
+from scim.label_transfer._error_bounds import least_confidence, warn_of_limits
 from scim.label_transfer._expression import CountSample, ExpressionReference, sample_rows
 from scim.label_transfer._expression_view import ExpressionView
 from scim.label_transfer._files import read_folder, write_folder
 from scim.label_transfer._input import (
+    check_choices,
     check_groups,
+    check_measured,
     check_prior,
     check_rows,
     check_studies,
     compare,
     distinct_rows,
+    empty_ids,
+    label_codes,
     query_counts,
 )
 from scim.label_transfer._neighbour_statistics import NeighbourStatistics, joined, neighbour_statistics
+from scim.label_transfer._prediction import Prediction
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex
 from scim.label_transfer._tree import LabelTree
 from scim.label_transfer._votes import count_votes
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
     from scipy import sparse
 
     from scim._core.adata import Groups
-    from scim._core.types import Bools, Ints
+    from scim._core.types import Bools, Doubles, Floats, Ints, Ints32
     from scim.label_transfer._expression_space import ExpressionPanel
     from scim.label_transfer._input import CountRows
     from scim.label_transfer._tree import Level
 
 
 _CHUNK = 8192  # queries whose neighbours are held at a time: 5 MB at k = 50
-_MAJORITY = 0.5  # least confidence of the label of a group, and of a cell with expression: more likely right than wrong
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """Predicted labels of n queries."""
+class _Compared(NamedTuple):
+    """Queries compared with the reference."""
 
-    terms: NDArray[np.int32]
-    """(n,) predicted term, as a position in `tree.names`; -1 = unknown."""
-
-    confidence: NDArray[np.float32]
-    """(n,) probability that the label is right, 0 to 1; of an unknown query, that of its most specific allowed term."""
-
-    distance: NDArray[np.float32]
-    """(n,) cosine distance to the nearest reference cell, 0 to 2."""
-
-    novelty: NDArray[np.float32]
-    """(n,) probability that the type of the query is not in the reference, 0 to 1, if that is so of one query in four
-    (by the embedding alone: of one in six)."""
-
-    n_studies: NDArray[np.int32]
-    """(n,) number of studies of the neighbours that have the label with most votes."""
-
-    top_codes: NDArray[np.int32]
-    """(n, top) labels with most votes, as positions in `tree.labels`; -1 = no further label. At most n_labels."""
-
-    top_shares: NDArray[np.float32]
-    """(n, top) their shares of the vote, 0 to 1."""
-
-    tree: LabelTree
-    """The labels and the terms above them."""
-
-    threshold: float
-    """Least confidence of a label."""
-
-    uses_expression: bool = False
-    """Whether the expression of the genes was compared with the labels, beside the embedding."""
-
-    groups: pd.DataFrame | None = None
-    """A row for each group; its columns are in :func:`scim.tl.annotate`."""
-
-    statistics: NeighbourStatistics | None = None
-    """Statistics of the neighbours, before they are weighted."""
-
-    @property
-    def labels(self) -> NDArray[np.object_]:
-        """(n,) name of the predicted term; `None` = unknown."""
-        return np.append(self.tree.names, [None])[self.terms]
-
-    @property
-    def label_ids(self) -> NDArray[np.object_]:
-        """(n,) Cell Ontology id of the predicted term; `None` = unknown, or a label without one."""
-        return np.array([term or None for term in self.tree.ids] + [None], dtype=object)[self.terms]
+    terms: Ints32  # (n, width) of the path of the best label
+    probabilities: Floats  # (n, width) that the query is of the term
+    novelty: Floats  # (n,)
+    distance: Floats  # (n,) to the nearest reference cell
+    n_studies: Ints32  # (n,)
+    top_codes: Ints32  # (n, top)
+    top_shares: Floats  # (n, top)
 
 
 class LabelTransfer:
@@ -160,7 +127,8 @@ class LabelTransfer:
         Parameters
         ----------
         X
-            Embeddings (n, dim), scaled to unit length. Of rows that are equal to four decimals one is kept.
+            Embeddings (n, dim), scaled to unit length. Of rows that are equal to four decimals one is kept, rows of
+            zeros are left out: they are cells without counts.
         labels
             (n,) names, or ids of the Cell Ontology; missing = unlabelled, as are words such as "unknown" or "N/A", see
             :func:`scim.ontology.standardize`.
@@ -180,27 +148,23 @@ class LabelTransfer:
         Raises
         ------
         ValueError
-            The lengths differ, no cell has a label, or `X` has NaN or infinite values.
+            The lengths differ, no cell with counts has a label, or `X` has NaN or infinite values.
         """
         given = read_labels(labels)
-        codes, names = pd.factorize(ontology.standardize(given.values), sort=True)
-        if not len(names):
-            msg = f"No cell has a label; expected at least one ({given.describe() or 'there are no cells'})."
-            raise ValueError(msg)
         given.report("labels")
-        study_of = check_studies(studies, len(codes))
-        shape = None if genes is None else (len(codes), len(genes))
-        if (None if counts is None else counts.shape) != shape:
-            msg = f"Expected counts of {len(codes)} cells and a gene for each of their columns, or neither."
-            raise ValueError(msg)
-        kept = np.arange(len(codes))
+        kept = np.arange(len(given.values))
+        study_of = check_studies(studies, len(kept))
+        check_measured(counts, genes, len(kept))
         if index is None:
-            rows = check_rows(X, n=len(codes), what="rows of X")
+            rows = check_rows(X, n=len(kept), what="rows of X")
+            codes, names = label_codes(given, np.flatnonzero(~is_directed(rows)))
             kept = distinct_rows(rows, np.flatnonzero(codes >= 0))
             index = RowIndex(rows[kept])
+        else:
+            codes, names = label_codes(given, empty_ids(index))
         codes = codes[kept]
         study_codes, study_names = pd.factorize(study_of[kept])
-        tree = LabelTree.of(list(names), [ontology.term_id(name) or "" for name in names])
+        tree = LabelTree.of(names, [ontology.term_id(name) or "" for name in names])
         reference = LabelReference.of(
             index, codes.astype(np.int32), study_codes.astype(np.int32), tree, study_names=study_names
         )
@@ -247,7 +211,8 @@ class LabelTransfer:
         Parameters
         ----------
         X
-            Embeddings (n, dim), scaled to unit length; a row of zeros is unknown.
+            Embeddings (n, dim), scaled to unit length. A row of zeros, a cell without counts, is unknown, with a
+            confidence of 0, a distance of inf and a novelty of NaN; groups are predicted without it.
         k, weights, allow, block, level, max_error, max_distance, top
             As in :func:`scim.tl.annotate`.
         groups
@@ -273,13 +238,14 @@ class LabelTransfer:
         ValueError
             A label or term is unknown, no reference cell is eligible, `X` has another width, there are counts without
             genes or of other cells, or `prior` is not a positive number or 0 of each label.
+
+        Warns
+        -----
+        ScimWarning
+            `max_error` is below 1, and no label can be given, or the reference did not allow to hold out studies.
         """
-        check_count("k", k)
-        check_count("top", top)
-        check_choice("weights", weights, get_args(Weights))
-        check_choice("duplicates", duplicates, get_args(Duplicates))
-        check_range("max_error", max_error, 1.0)
-        check_range("max_distance", max_distance, 2.0)
+        check_choices(k, top, weights, duplicates, max_error, max_distance)
+        check_flags(statistics=statistics)
         rows = check_rows(X, dim=self.index.dim, what="queries")
         members = check_groups(groups, len(rows))
         expressed = query_counts(counts, genes, len(rows))
@@ -291,41 +257,57 @@ class LabelTransfer:
         if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
         panel = None if expressed is None else self._panel(ids, expressed.genes)
-        parts, counted = [], []
-        top = min(top, tree.n_labels)
-        for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
-            chunk = rows[start : start + _CHUNK]
-            distances, neighbours = self.index.query(chunk, min(k, len(ids)), **query)
-            factors, novelty_features = compare(panel, expressed, factor, start, start + len(chunk))
-            near = reference.centroid_distances(chunk)
-            votes = count_votes(distances, neighbours, reference, near, weights=weights, top=top, factors=factors)
-            if statistics:
-                has_counts: Bools = np.any(chunk, axis=1, keepdims=True)  # a row of zeros has no direction
-                labels = np.where(has_counts & (neighbours >= 0), reference.codes[neighbours], -1)
-                counted.append(neighbour_statistics(distances, labels.astype(np.int32), tree.n_labels))
-            probable = self.calibration.probabilities(votes, reference.tree, novelty_features)
-            parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
-        found = tuple(map(np.concatenate, zip(*parts, strict=True)))
-        terms, probabilities, novelty, distance, n_studies, top_codes, top_shares = found
-        novelty = novelty if panel is None else stated_novelty(novelty)
-        far = ~rows.any(axis=1) | (distance > max_distance)  # a row of zeros is a cell without counts
+        features = partial(compare, panel, expressed, factor)
+        query |= {"k": min(k, len(ids))}
+        vote: dict[str, Any] = {"weights": weights, "top": min(top, tree.n_labels)}
+        compared, counted = self._compare(rows, reference, query, features, vote, statistics=statistics)
+        empty = ~is_directed(rows)
+        novelty = compared.novelty if panel is None else stated_novelty(compared.novelty)
+        novelty[empty] = np.nan
+        far = empty | (compared.distance > np.float32(max_distance))
+        terms, probabilities = compared.terms, compared.probabilities
         terms[far], probabilities[far] = -1, 0
-        threshold = self.calibration.threshold(max_error)
-        if panel is not None and (further := self.calibration.with_expression) is not None:
-            # The lower of both: few held-out cells state error rates roughly, and novel cells get no label anyway.
-            threshold = min(threshold, further.threshold(max_error))
-            threshold = max(threshold, _MAJORITY) if max_error < _MAJORITY else threshold
+        threshold = least_confidence(self.calibration, max_error, uses_expression=panel is not None)
+        warn_of_limits(self.calibration, self.reference, max_error, threshold, uses_expression=panel is not None)
         predicted, confidence = choose_terms(terms, probabilities, threshold, allowed)
         if panel is not None and max_error < 1:
             predicted[novelty >= NOVEL] = -1
         frame = None
         if members is not None:
-            least = max(threshold, _MAJORITY) if max_error < 1 else 0.0
+            least = max(threshold, MAJORITY) if max_error < 1 else 0.0
             frame = group_consensus(members, terms, probabilities, predicted, tree, least, allowed, novelty)
         return Prediction(
-            predicted, confidence, distance, novelty, n_studies, top_codes, top_shares, tree, threshold,
-            panel is not None, frame, joined(counted) if statistics else None,
+            predicted, confidence, compared.distance, novelty, compared.n_studies, compared.top_codes,
+            compared.top_shares, tree, threshold, panel is not None, frame, counted,
         )  # fmt: skip
+
+    def _compare(
+        self,
+        rows: Floats,
+        reference: LabelReference,
+        query: dict[str, Any],
+        features: Callable[[int, int], tuple[Floats | None, Doubles | None]],
+        vote: dict[str, Any],
+        *,
+        statistics: bool,
+    ) -> tuple[_Compared, NeighbourStatistics | None]:
+        """Find the neighbours of queries and count their labels by chunks; `features` compares consecutive queries."""
+        parts, counted = [], []
+        for start in progress(range(0, max(1, len(rows)), _CHUNK), desc="predict", unit="chunk"):
+            chunk = rows[start : start + _CHUNK]
+            distances, neighbours = self.index.query(chunk, **query)
+            empty = ~is_directed(chunk)
+            distances[empty], neighbours[empty] = np.inf, -1
+            factors, novelty_features = features(start, start + len(chunk))
+            near = reference.centroid_distances(chunk)
+            votes = count_votes(distances, neighbours, reference, near, factors=factors, **vote)
+            if statistics:
+                labels = np.where(neighbours >= 0, reference.codes[neighbours], -1).astype(np.int32)
+                counted.append(neighbour_statistics(distances, labels, reference.tree.n_labels))
+            probable = self.calibration.probabilities(votes, reference.tree, novelty_features)
+            parts.append((*probable, distances[:, 0], votes.n_studies[:, 0], votes.codes, votes.shares))
+        compared = _Compared(*map(np.concatenate, zip(*parts, strict=True)))
+        return compared, joined(counted) if statistics else None
 
     def _panel(self, ids: Ints, genes: NDArray[np.object_]) -> ExpressionPanel | None:
         """Return the expression of the labels of eligible cells; `None` if it was not calibrated, or for few genes."""
