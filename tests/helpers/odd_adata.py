@@ -306,7 +306,6 @@ OBS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "an annotation of earlier": _obs(
         scim_label=lambda n: ["old"] * n, scim_label_confidence=lambda n: pd.Categorical(["high"] * n)
     ),
-    # the last ones cannot be written to a file
     "objects of any type": _obs(any=lambda n: pd.Series([1, "a", None, 2.5] * n, dtype=object)[:n].to_numpy()),
     "dates": _obs(day=lambda n: pd.date_range("2024-01-01", periods=n)),
     "columns twice": lambda obs: pd.concat([obs, obs[["row"]].rename(columns={"row": "x"})] * 2, axis=1).iloc[
@@ -314,7 +313,6 @@ OBS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     ],
     "numbers as names": lambda obs: obs.assign(**{"5": 1}).rename(columns={"5": 5}),
 }
-NOT_WRITABLE = ("objects of any type", "dates", "columns twice", "numbers as names")
 
 
 def _crowded(adata: AnnData) -> None:
@@ -354,7 +352,14 @@ HOLDERS: dict[str, Callable[[AnnData, Path], AnnData]] = {
 if dask is not None:
     HOLDERS["read lazily"] = lambda adata, folder: anndata.experimental.read_lazy(_written(adata, folder, ".h5ad"))
 
-IN_MEMORY = ("memory", "a copy", "a view", "a view of a view")
+_FILES = ("read from h5ad", "read from zarr", "backed", "read lazily")
+IMPOSSIBLE = {  # what anndata itself refuses
+    "objects of any type": _FILES,
+    "dates": _FILES,
+    "numbers as names": _FILES,
+    "nullable strings": _FILES,
+    "columns twice": ("a view", "a view of a view", *_FILES),
+}
 
 TABLES = {
     "cells": CELLS, "columns": COLUMNS, "gene_names": GENE_NAMES, "dtype": dict.fromkeys(DTYPES), "format": FORMATS,
@@ -367,9 +372,10 @@ def build(form: dict[str, str], folder: Path, spoil: Callable[[NDArray[Any]], ND
     """Return the toy cells with one entry of each table. `spoil` changes the counts; a file goes into `folder`."""
     form = PLAIN | form
     table = COLUMNS[form["columns"]](CELLS[form["cells"]](plain_table()))
-    writable = form["holder"] in IN_MEMORY or form["obs"] not in NOT_WRITABLE
-    obs = OBS[form["obs"] if writable else PLAIN["obs"]](table.obs)
-    table = Table(table.counts, obs, GENE_NAMES[form["gene_names"]](table.var))
+    for name in ("obs", "gene_names"):
+        if form["holder"] in IMPOSSIBLE.get(form[name], ()):
+            form[name] = PLAIN[name]
+    table = Table(table.counts, OBS[form["obs"]](table.obs), GENE_NAMES[form["gene_names"]](table.var))
     values, dtype = table.counts, np.dtype(form["dtype"])
     if form["place"] == "X, logged":
         values, dtype = _lognorm(values), np.dtype("f8" if dtype.itemsize == 8 else "f4")

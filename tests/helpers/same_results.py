@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -100,7 +101,9 @@ def state(adata: AnnData) -> dict[str, Any]:
     kept = [i for i, name in enumerate(obs.columns) if not str(name).startswith(_WRITTEN)]
     parts = {name: _frozen(getattr(adata, name)) for name in ("layers", "uns", "obsm", "varm", "obsp")}
     raw = None if adata.raw is None else (_frozen(adata.raw.X), _frozen(adata.raw.var))
-    return parts | {"X": _frozen(adata.X), "raw": raw, "obs": _frozen(obs.iloc[:, kept]), "var": _frozen(var)}
+    with contextlib.suppress(KeyError):  # of a file without X that is read lazily
+        parts["X"] = _frozen(adata.X)
+    return parts | {"raw": raw, "obs": _frozen(obs.iloc[:, kept]), "var": _frozen(var)}
 
 
 def _frozen(value: Any) -> Any:
