@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from scim._core import FormatError, check_names, keys, logger, refuse_absent
+from scim._core import FormatError, check_names, check_text, keys, logger, refuse_absent, settings
+from scim._core.booleans import read_booleans
 from scim._core.numba import threads
-from scim.atlas._columns import TEXT, as_stored
+from scim.atlas._columns import OPEN, TEXT, as_stored
 from scim.atlas._expression import existing, read_expression
 from scim.atlas._index import open_parts
-from scim.atlas._labels import LabelledCells, fit_label_transfer, labels_of
+from scim.atlas._labels import LabelledCells, fit_label_transfer, has_words_for_none, labels_of
 from scim.atlas._models import load_model
 from scim.atlas._summary import summarize
 from scim.atlas.commit import load_array
@@ -63,8 +65,9 @@ class Snapshot:
         self.storage, self.manifest, self._draft = storage, manifest, draft
         self.embedding: EmbeddingVersion = manifest.draft if draft and manifest.draft else manifest.published
         self._integrity = IntegrityChecker(storage, manifest)
-        self._label_transfers: dict[str, LabelTransfer] = {}
+        self._label_transfers: dict[tuple[str, ...], LabelTransfer] = {}
         self._closed = False
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         return f"Snapshot({self.storage.uri!r}: {self.manifest.n_obs:,} cells, version {self.manifest.number})"
@@ -75,7 +78,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Close the store. Closing twice is fine."""
-        if "_experiment" in vars(self):
+        if "_experiment" in vars(self) and self._process == os.getpid():
             self._experiment.close()
         self._closed = True
 
@@ -83,6 +86,9 @@ class Snapshot:
     def experiment(self) -> Any:
         """The TileDB-SOMA experiment, open at the time of the commit."""
         self._check_open()
+        if self._process != os.getpid():  # a fork: it cannot read with what its parent has opened
+            vars(self).pop("_experiment", None)
+            self._process = os.getpid()
         return self._experiment
 
     @functools.cached_property
@@ -102,10 +108,17 @@ class Snapshot:
         frame = self._categories([keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID])
         return labels_of(frame, self.manifest.n_rows, keys.ATLAS_LABEL)
 
-    @property
+    @functools.cached_property
     def marks_primary(self) -> bool:
-        """Whether a column of true and false, `is_primary_data`, marks one of the duplicates of a cell."""
-        return bool(self.types.get(keys.ATLAS_PRIMARY) == pa.bool_())
+        """Whether a column, `is_primary_data`, marks one of the duplicates of a cell.
+
+        Earlier versions of scim stored it as it was given: true and false, text that means it, or 0 and 1.
+        """
+        kind = self.types.get(keys.ATLAS_PRIMARY, OPEN)
+        if kind in (OPEN, pa.bool_()):
+            return bool(kind != OPEN)
+        values = self._categories([keys.ATLAS_PRIMARY])[keys.ATLAS_PRIMARY].astype("category").cat.categories
+        return read_booleans(values) is not None
 
     @functools.cached_property
     def model(self) -> Model:
@@ -288,27 +301,29 @@ class Snapshot:
         ValueError
             It is no text, no cell has a value, or there is no index.
         """
-        if label_key in self._label_transfers:
-            return self._label_transfers[label_key]
+        check_text(label_key=label_key)
+        key = (label_key, *settings.no_label)
+        if key in self._label_transfers:
+            return self._label_transfers[key]
         refuse_absent([label_key], self.columns, of="the atlas")
-        if self.types[label_key] != TEXT:
+        if self.types[label_key] not in (TEXT, OPEN):
             msg = f"label_key={label_key!r} must be a column of text, as 'label'; give groups of numbers names."
             raise ValueError(msg)
         primary = [keys.ATLAS_PRIMARY] * self.marks_primary
         names = [*dict.fromkeys([label_key, keys.ATLAS_LABEL_ID, keys.ATLAS_STUDY, *primary])]
-        entry = self.embedding.index
-        calibration = None if entry is None or label_key != keys.ATLAS_LABEL else entry.confidence
+        frame = self._categories(names)
+        calibration = None
+        if label_key == keys.ATLAS_LABEL and not has_words_for_none(frame[label_key], self.expression):
+            calibration = None if self.embedding.index is None else self.embedding.index.confidence
         if calibration is None:
             logger.info("calibrating the confidence of labels of %r", label_key)
-        cells = LabelledCells.of(self._categories(names), self.manifest.n_rows, label_key)
-        expression = None
-        if calibration is not None and self.expression is not None:
-            expression = existing(self.expression, cells)
+        cells = LabelledCells.of(frame, self.manifest.n_rows, label_key, self.index.empty_ids)
+        expression = None if calibration is None or self.expression is None else existing(self.expression, cells)
         transfer = fit_label_transfer(self.index, cells, calibration, expression=expression)
         if transfer is None:
-            msg = f"The atlas has no labelled cell: no cell has a value of {label_key!r}."
+            msg = f"The atlas has no labelled cell: no cell has a value of {label_key!r} and counts."
             raise ValueError(msg)
-        return self._label_transfers.setdefault(label_key, transfer)
+        return self._label_transfers.setdefault(key, transfer)
 
     def info(self) -> dict[str, Any]:
         """Return a summary: cells, studies, labels, tissues, genes, columns, model, index, bytes, versions.
@@ -334,10 +349,12 @@ class Snapshot:
 
     @functools.cached_property
     def types(self) -> dict[str, pa.DataType]:
-        """Types of the obs columns."""
+        """Types of the obs columns; `pa.null()` is that of a column without any value yet."""
         with named_damage(self.storage):
             schema = self.experiment.obs.schema
-            return {name: schema.field(name).type for name in obs_columns(self.experiment)}
+            stored = {name: schema.field(name).type for name in obs_columns(self.experiment)}
+        types = dict.fromkeys(self.manifest.empty_columns, OPEN) | stored
+        return {name: types[name] for name in [*keys.ATLAS_COLUMNS, *sorted(set(types) - set(keys.ATLAS_COLUMNS))]}
 
     @functools.cached_property
     def _indexed(self) -> frozenset[str]:
@@ -351,10 +368,12 @@ class Snapshot:
 
     def _read_obs(self, ids: NDArray[np.int64] | None, columns: list[str]) -> pd.DataFrame:
         """Return rows of obs from the store, after a check of its files."""
-        experiment = self.experiment
-        self._integrity.check("obs", later_columns=not set(columns) <= set(keys.ATLAS_COLUMNS))
+        experiment, stored = self.experiment, [name for name in columns if self.types[name] != OPEN]
+        self._integrity.check("obs", later_columns=not set(stored) <= set(keys.ATLAS_COLUMNS))
         with named_damage(self.storage):
-            return read_obs(experiment, ids, columns)
+            frame = read_obs(experiment, ids, stored)
+        missing = np.full(len(frame), None, dtype=object)
+        return frame.assign(**{name: missing for name in columns if name not in stored})[columns]
 
     def _categories(self, names: list[str]) -> pd.DataFrame:
         return self.index.obs(self.ids, names) if self.indexes(names) else self.obs(columns=names).astype("category")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from scim._core import FormatError, check_choice, logger, new_folder, read_json, write_json
 from scim.model._config import Labels, ModelConfig
-from scim.model.net import Decoder, Encoder, empty_net, set_weights
+from scim.model.net import Decoder, Encoder, empty_net, set_weights, torch_threads
 
 if TYPE_CHECKING:
     import os
@@ -73,7 +73,8 @@ def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FormatError(msg) from error
     genes, labels = _read_genes(folder / GENES, content, config), _read_labels(folder / LABELS, content)
     encoder, decoder = empty_net(Encoder, config), empty_net(Decoder, config) if content["decoder"] else None
-    _read_weights(folder / WEIGHTS, _nets(encoder, decoder))
+    with torch_threads():
+        _read_weights(folder / WEIGHTS, _nets(encoder, decoder))
     found = {"config": config, "genes": genes, "labels": labels, "encoder": encoder, "decoder": decoder}
     return {**found, "name": content["name"], "metadata": content["metadata"]}
 

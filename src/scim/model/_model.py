@@ -12,7 +12,7 @@ import torch
 
 from scim._core import progress, warn
 from scim.model._files import read_folder, write_folder
-from scim.model.net import FoldedEncoder
+from scim.model.net import FoldedEncoder, torch_threads
 from scim.pp import gene_symbols, lognorm_chunks
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class Model:
 
     @cached_property
     def _folded(self) -> FoldedEncoder:
-        return FoldedEncoder(self.encoder)
+        with torch_threads():
+            return FoldedEncoder(self.encoder)
 
     def encode(
         self, X: Rows, observed: NDArray[np.bool_] | None = None, *, n_threads: int | None = None
@@ -174,7 +175,7 @@ class Model:
         if Z.ndim != 2 or Z.shape[1] != self.latent_dim:
             msg = f"Expected embeddings of shape (n, {self.latent_dim}), got {Z.shape}."
             raise ValueError(msg)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch_threads():
             decoded: NDArray[np.float32] = self.decoder(torch.from_numpy(np.asarray(Z, dtype=np.float32))).numpy()
         return decoded
 

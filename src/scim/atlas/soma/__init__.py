@@ -1,12 +1,12 @@
 """The TileDB-SOMA experiment inside an atlas."""
 
+from scim.atlas.soma._context import context
 from scim.atlas.soma._experiment import (
     COUNTS,
     COUNTS_PATH,
     MEASUREMENT,
     OBSM_PATH,
     VAR_PATH,
-    context,
     create_experiment,
     embedding_path,
     obs_columns,

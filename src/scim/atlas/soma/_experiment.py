@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,9 +11,10 @@ import pyarrow as pa
 import tiledbsoma
 from scipy import sparse
 
-from scim._core import keys, settings
+from scim._core import keys
 from scim.atlas._columns import NULLABLE, TEXT
 from scim.atlas.commit import SOMA
+from scim.atlas.soma._context import context
 from scim.atlas.soma._integrity import named_damage
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ VAR = pa.schema([("soma_joinid", pa.int64()), ("gene_id", TEXT), ("symbol", TEXT
 
 _TILE_ROWS = 1024  # a dense tile is written and read whole: at most this many embeddings for the sake of one
 _TILE_CELLS, _TILE_GENES = 65_536, 2**31 - 1  # as wide as all genes: rows sorted by cell and gene are in TileDB's order
-_BUFFER_BYTES = 128 * 2**20  # memory that TileDB takes for one column of one read; its own default is 1 GiB
 _DENSE_SHARE = 0.02  # from this share of the rows on, one read of the whole column is faster than many of single rows
 _NEAR = 256  # ids at most this far apart are fetched by one slice
 
@@ -47,21 +46,6 @@ _PACKED = [{"_type": "ZstdFilter", "level": 3}, _CHECK]
 def embedding_path(name: str) -> str:
     """Return the path of an embedding in the experiment."""
     return f"{OBSM_PATH}/{name}"
-
-
-def context(storage: Storage) -> Any:
-    """Return TileDB's context for a storage; equal settings share one, because each has threads of its own."""
-    return _context(settings.n_threads, tuple(sorted(storage.tiledb_config().items())))
-
-
-@functools.lru_cache(maxsize=8)
-def _context(n_threads: int, config: tuple[tuple[str, str], ...]) -> Any:
-    defaults: dict[str, str | float] = {
-        "sm.compute_concurrency_level": str(n_threads),
-        "sm.io_concurrency_level": str(n_threads),
-        "soma.init_buffer_bytes": _BUFFER_BYTES,
-    }
-    return tiledbsoma.SOMATileDBContext(tiledb_config=defaults | dict(config))
 
 
 def open_experiment(storage: Storage, mode: Literal["r", "w"] = "r", *, at: int) -> Any:

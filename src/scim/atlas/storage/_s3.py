@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileType, S3FileSystem
 
 from scim._core import StorageError, error_text, settings
+from scim._core.fork import refuse_fork
 from scim.atlas.storage._local import CHUNK, StoredFile
 
 if TYPE_CHECKING:
@@ -23,10 +25,14 @@ CONNECT_SECONDS, REQUEST_SECONDS, TRIES = 3, 5, 3  # "request" is the time witho
 N_PARALLEL = 16
 
 
+_processes: list[int] = []  # those that have used AWS's library, a fork after its parent
+
+
 class S3Files:
     """Files under a prefix of a bucket."""
 
     def __init__(self, root: str) -> None:
+        _check_process()
         self.root = root  # "bucket/prefix"
         self.system = _system()
 
@@ -127,6 +133,7 @@ class S3Files:
 
     @contextlib.contextmanager
     def _tried(self, what: str, name: str) -> Iterator[None]:
+        _check_process()
         uri = f"s3://{self._key(name)}"
         try:
             yield
@@ -138,6 +145,13 @@ class S3Files:
             how = f"endpoint={chosen.endpoint!r}, region={chosen.region!r}, anonymous={chosen.anonymous}"
             msg = f"Could not {what} {uri!r}: {error_text(error)}. Check scim.settings.storage: {how}."
             raise StorageError(msg) from error
+
+
+def _check_process() -> None:
+    if not _processes:
+        _processes.append(os.getpid())
+    if _processes[0] != os.getpid():  # the clients of a fork wait for threads of its parent
+        refuse_fork("Access to S3")
 
 
 def _system() -> Any:

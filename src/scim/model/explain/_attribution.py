@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.special import stdtrit
 
-from scim._core import require, settings
+from scim._core import require
 from scim.model.net import torch_threads
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _attribute(
     from captum.attr import IntegratedGradients  # noqa: PLC0415  (an extra, slow to import)
 
     # Gradients are needed even where the caller has switched them off.
-    with torch.inference_mode(mode=False), torch.enable_grad(), torch_threads(settings.n_threads):
+    with torch.inference_mode(mode=False), torch.enable_grad(), torch_threads():
         origin = encoder(baseline).detach()
         squared_distance = IntegratedGradients(lambda x, origin: (encoder(x) - origin).square().sum(1))
         gradients = squared_distance.attribute(

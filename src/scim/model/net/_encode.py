@@ -11,6 +11,7 @@ from scipy import sparse
 from torch.nn import functional
 
 from scim._core import settings
+from scim._core.fork import is_fork, usable_threads
 from scim._core.numba import njit_parallel, prange, threads
 from scim.model.net._fold import apply_layers, fold
 from scim.model.net._sparse_linear import SparseLinear
@@ -142,9 +143,13 @@ def _sum_rows(
 
 
 @contextlib.contextmanager
-def torch_threads(n: int) -> Iterator[None]:
-    """Set torch to `n` threads within a block."""
-    before = torch.get_num_threads()
+def torch_threads(n: int | None = None) -> Iterator[None]:
+    """Set torch to `n` threads (default: `scim.settings.n_threads`) within a block.
+
+    In a fork it is set to one, for good: with more it would wait for threads that only its parent has.
+    """
+    n = usable_threads(n)
+    before = 1 if is_fork() else torch.get_num_threads()
     torch.set_num_threads(n)
     try:
         yield

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from scim._core import logger, progress, settings
+from scim._core import logger, progress
+from scim.model.net import torch_threads
 from scim.training.loop._batches import Batches
 from scim.training.loop._checkpoint import State, optimizer_tensors, restore_optimizer
 from scim.training.loop._learner import Learner, WeightAverage
@@ -188,16 +189,15 @@ def labels_within_study(cells: TrainingCells, config: TrainConfig) -> NDArray[np
 @contextlib.contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
     """Use the threads of the settings, and on a CPU only operations that add up in the same order each time."""
-    n_threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.set_num_threads(settings.n_threads)
-    if device.type == "cpu":
-        torch.use_deterministic_algorithms(mode=True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+    with torch_threads():
+        if device.type == "cpu":
+            torch.use_deterministic_algorithms(mode=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
