@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scim._core import check_names, keys, logger, progress, warn
-from scim._core.cosine import normalize
-from scim.atlas._columns import arrow_type, as_type
+from scim._core import check_flags, check_names, check_text_or_none, keys, logger, progress, warn
+from scim._core.cosine import is_directed, unit_rows
+from scim.atlas._columns import OPEN, as_type, common_type
 from scim.atlas._expression import extend_expression
 from scim.atlas._index import extend
 from scim.atlas._labels import is_copy
@@ -66,6 +66,7 @@ def open_sources(
     data: Data | list[Data] | tuple[Data, ...], study: str | Sequence[str] | None, columns: Sequence[str], **how: Any
 ) -> Iterator[list[Source]]:
     """Yield the sources of :meth:`scim.atlas.Atlas.append`, open; `how` are arguments of :meth:`Source.read`."""
+    check_text_or_none(**{name: how.get(name) for name in ("study_key", "label_key", "layer", "obsm")})
     inputs: list[Data] = [*data] if isinstance(data, list | tuple) else [data]
     several = isinstance(study, Sequence) and not isinstance(study, str)
     studies: list[Any] = [*study] if several and study is not None else [study] * len(inputs)
@@ -86,6 +87,8 @@ def describe_append(
     sources: Sequence[Source], *, gene_key: str | None, species: Species, counts: bool, skip: bool
 ) -> tuple[str, str | None]:
     """Return a description of an append, and its resume token; `None` = it cannot be resumed."""
+    check_text_or_none(gene_key=gene_key)
+    check_flags(counts=counts)
     n_cells = sum(source.n_obs for source in sources)
     studies = list(dict.fromkeys(name for source in sources for name in source.obs[keys.ATLAS_STUDY].unique()))
     more = f" and {len(studies) - 3} more" if len(studies) > 3 else ""
@@ -114,20 +117,21 @@ def append(
     if counts:
         integrity.check(VAR_PATH)
     stored = writer.columns()
-    types = _column_types(stored, sources)
+    types = _column_types(stored, manifest.empty_columns, sources)
     chosen = _choose(transaction, sources, model, gene_key, species, skip=skip)
     n_new = sum(part.n_new for part in chosen)
     if n_new == 0:
         return manifest, 0
     first, last = manifest.n_rows, manifest.n_rows + n_new
-    writer.add_columns({name: kind for name, kind in types.items() if name not in stored})
+    bound = {name: kind for name, kind in types.items() if kind != OPEN}
+    writer.add_columns({name: kind for name, kind in bound.items() if name not in stored})
     writer.grow(last, manifest.published.name)
     if counts:
         maps = [part.genes for part in chosen if part.genes is not None]  # of all: `_check` refuses others
         union = writer.grow_counts(last, np.concatenate([genes.names for genes in maps]))
         chosen = [part._replace(stored=genes.onto(union)) for part, genes in zip(chosen, maps, strict=True)]
     chosen = _with_samples(chosen)
-    samples = _write(transaction, writer, chosen, types, model)
+    samples = _write(transaction, writer, chosen, bound, model)
 
     published = replace(manifest.published, n_rows=last)
     if published.index is not None and published.index.n_rows == first:
@@ -136,7 +140,8 @@ def append(
     names = add_names(storage, manifest.names, hashes, first, transaction.number)
     counted, n_obs = _counted(transaction, chosen), manifest.n_obs + n_new
     changes = {"published": published, "names": names, "counted": counted, "samples": (*manifest.samples, *samples)}
-    committed = transaction.commit(n_rows=last, n_obs=n_obs, **changes)
+    empty = tuple(name for name in types if name not in bound)
+    committed = transaction.commit(n_rows=last, n_obs=n_obs, empty_columns=empty, **changes)
     logger.info("appended %d cells; the atlas has %d", n_new, committed.n_obs)
     return committed, n_new
 
@@ -152,18 +157,31 @@ def _check(source: Source, manifest: Manifest, model: Model | None, *, counts: b
         msg = "The cells of this atlas were embedded elsewhere; name the embedding of the new ones with obsm=."
     elif model is not None and source.embedding is not None:
         msg = "obsm= is for atlases that have no model; this one embeds the counts of what is appended. Leave it out."
+    elif source.made_by is not None and source.made_by != manifest.published.model:
+        by = manifest.published.model or "another method"
+        msg = f"The embedding was made by model {source.made_by}, that of the atlas by {by}. Expected one method; if "
+        msg += "both are of one, remove the record of the former from adata.uns['scim']."
     elif source.embedding is not None and source.embedding.shape[1] != manifest.published.dim:
         msg = f"The embedding has {source.embedding.shape[1]} columns, that of the atlas {manifest.published.dim}."
     if msg:
         raise ValueError(msg)
 
 
-def _column_types(stored: dict[str, Any], sources: Sequence[Source]) -> dict[str, Any]:
-    """Return the types of all columns: those of the atlas first, then new ones; refuse what does not fit them."""
-    types = dict(stored)
+def _column_types(stored: dict[str, Any], empty: Sequence[str], sources: Sequence[Source]) -> dict[str, Any]:
+    """Return the types of all columns: those of the atlas first, then new ones; refuse what does not fit them.
+
+    A column without any value has the type `OPEN`: it is not stored, but listed in the manifest.
+    """
+    types = dict.fromkeys(empty, OPEN) | stored
+    parts: dict[str, list[pd.Series]] = {}
     for source in sources:
         for name in (str(name) for name in source.obs if name not in keys.ATLAS_COLUMNS):
-            as_type(source.obs[name], types.setdefault(name, arrow_type(source.obs[name])))
+            parts.setdefault(name, []).append(source.obs[name])
+    for name, columns in parts.items():
+        if types.get(name, OPEN) == OPEN:
+            types[name] = common_type(columns)
+        for column in columns:
+            as_type(column, types[name])
     return types
 
 
@@ -233,12 +251,14 @@ def _write(
                 drawn = np.flatnonzero(part.drawn[rows][keep])
                 is_written = n_read <= transaction.n_done or len(ids) == 0
                 counts = _counts(part.source, rows, keep) if len(drawn) or not is_written else None
-                if collector is not None and counts is not None and len(drawn):
-                    collector.add(ids[drawn], counts.matrix[drawn])
+                if collector is not None and counts is not None and part.genes is not None:
+                    drawn = drawn[np.asarray(align(counts.matrix[drawn], part.genes).sum(axis=1)).ravel() > 0]
+                    if len(drawn):
+                        collector.add(ids[drawn], counts.matrix[drawn])
                 if is_written:
                     continue
                 embedding = _embed(part, rows, counts, model)
-                n_empty += int((~embedding.any(axis=1)).sum())
+                n_empty += int((~is_directed(embedding)).sum())
                 obs = part.source.obs.iloc[rows][keep]
                 writer.block(
                     ids,
@@ -252,7 +272,9 @@ def _write(
                 file = f"samples/{transaction.number:06d}-{number}.npz"
                 samples.append(collector.write(transaction.storage, file))
     if n_empty:
-        warn(f"{n_empty} cells have no count in any of the model's genes; their embedding is zero and has no meaning.")
+        have = "have no count in any of the model's genes" if model is not None else "have an embedding of zeros"
+        share = f"{n_empty:,} ({n_empty / sum(part.n_new for part in chosen):.1%}) of the appended cells"
+        warn(f"{share} {have}: they are stored, but never found, and their labels are not used.")
     return samples
 
 
@@ -279,12 +301,12 @@ def _embed(part: Chosen, rows: slice, counts: Counts | None, model: Model | None
     """Return the embedding of a block: of its counts, or the given one scaled to unit rows."""
     if model is not None and part.genes is not None and counts is not None:
         return model.embed(counts, part.genes, quiet=True)
-    given = np.asarray(part.source.embedding[rows], dtype=np.float32)[part.keep[rows]]  # type: ignore[index]
+    given = np.asarray(part.source.embedding[rows])[part.keep[rows]]  # type: ignore[index]
     if n_wrong := int((~np.isfinite(given).all(axis=1)).sum()):
         where = f"rows {rows.start} to {rows.stop}"
         msg = f"The embedding has NaN or infinite values in {n_wrong} of {where}; leave them out."
         raise ValueError(msg)
-    return normalize(given)
+    return unit_rows(given, what="rows of the embedding")
 
 
 def _extended(

@@ -1,8 +1,8 @@
-"""The types in which an atlas keeps columns of obs: text, bool, int64 and float64."""
+"""The types in which an atlas keeps columns of obs: text, bool, int64 and float64; without a value, none yet."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandas.api import types as is_
 
+from scim._core import warn
+from scim._core.booleans import read_booleans
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 TEXT = pa.large_string()
+OPEN = pa.null()
+"""Type of a column without any value: the first value gives it another."""
 NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}  # pandas keeps their missing values
 _INFERRED = {
     "string": TEXT,
-    "empty": TEXT,
     "boolean": pa.bool_(),
     "integer": pa.int64(),
     "floating": pa.float64(),
@@ -25,6 +32,8 @@ _INFERRED = {
 
 def arrow_type(column: pd.Series) -> pa.DataType:
     """Return the type in which an atlas keeps a column; `TypeError` if it mixes types, or holds something else."""
+    if column.isna().all():
+        return OPEN
     values = pd.Series(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else column
     if isinstance(values.dtype, pd.StringDtype) or _is_coded_text(values.dtype):
         return TEXT
@@ -36,10 +45,35 @@ def arrow_type(column: pd.Series) -> pa.DataType:
         return pa.float64()
     inferred = _INFERRED.get(is_.infer_dtype(values, skipna=True))
     if inferred is None:
-        msg = f"obs[{column.name!r}] has dtype {column.dtype} and holds more than text; expected text, a categorical, "
-        msg += "bool, int or float. Convert it first, for example with .astype(str)."
+        held = is_.infer_dtype(values, skipna=True)
+        msg = f"obs[{column.name!r}] has dtype {column.dtype} and holds {held}; expected text, a categorical, bool, "
+        msg += "int or float. Convert it first, for example with .astype(str)."
         raise TypeError(msg)
     return inferred
+
+
+def common_type(columns: Sequence[pd.Series]) -> pa.DataType:
+    """Return the type of several parts of one column: of numbers float64 if some are not whole, else that of the first.
+
+    True and false beside texts or 0 and 1 that mean the same are bool. :func:`as_type` refuses parts that do not fit.
+    """
+    kinds = dict.fromkeys(kind for kind in map(arrow_type, columns) if kind != OPEN)
+    if set(kinds) == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    return pa.bool_() if pa.bool_() in kinds else next(iter(kinds), OPEN)
+
+
+def with_booleans(column: pd.Series) -> pd.Series:
+    """Return `is_primary_data` as true and false, whatever it was written as; warn if it is something else."""
+    found = read_booleans(column)
+    if found is None:
+        examples = column.dropna().unique()[:3].tolist()
+        warn(
+            f"obs[{column.name!r}] holds {examples}, expected true and false: it does not mark copies of cells, which "
+            "count as often as they are in the atlas. Convert it to bool, or leave it out."
+        )
+        return column
+    return pd.Series(found, index=column.index, name=column.name)
 
 
 def _is_coded_text(dtype: Any) -> bool:
@@ -50,11 +84,14 @@ def _is_coded_text(dtype: Any) -> bool:
 def as_type(column: pd.Series, kind: pa.DataType) -> pa.Array:
     """Return a column as an arrow array of `kind`, missing values as missing; `TypeError` if it is of another type.
 
-    Whole numbers go into a column of other numbers, and the other way round if all of them are whole.
+    Whole numbers go into a column of other numbers, and the other way round if all of them are whole; texts, and 0 and
+    1, into a column of true and false, if that is what they mean.
     """
     found = arrow_type(column)
-    if found != kind and column.isna().all():
+    if found == OPEN:
         return pa.nulls(len(column), kind)
+    if kind == pa.bool_() and (booleans := read_booleans(column)) is not None:
+        return _array(pd.Series(booleans), kind)
     if {found, kind} != {pa.int64(), pa.float64()} and found != kind:
         _refuse(column, found, kind)
     if isinstance(column.dtype, pd.CategoricalDtype):

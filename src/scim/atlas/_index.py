@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pandas.api.types import is_bool_dtype
 
 from scim import index as knn
 from scim._core import FormatError, keys, logger
@@ -77,7 +76,7 @@ def build_entry(
     ):
         part, index = build_part(storage, cells, 0, stop, transaction.number, kind=kind, recall=recall, seed=seed)
         frame = _labels_and_studies(cells, experiment)
-        labelled = LabelledCells.of(frame, stop, keys.ATLAS_LABEL)
+        labelled = LabelledCells.of(frame, stop, keys.ATLAS_LABEL, index.empty_ids)
         if measured is not None:
             expression = restrict_expression(transaction, measured.expression, labelled)
             return replace(measured, parts=(part,), kind=kind, recall=recall, expression=expression)
@@ -103,7 +102,7 @@ def _check_stored(transaction: Transaction, embedding: EmbeddingVersion) -> None
 def _labels_and_studies(cells: Cells, experiment: Any) -> pd.DataFrame:
     """Return study and label of the cells, as categoricals by id."""
     names = [keys.ATLAS_STUDY, keys.ATLAS_LABEL, keys.ATLAS_LABEL_ID]
-    if keys.ATLAS_PRIMARY in cells.columns and is_bool_dtype(cells.columns[keys.ATLAS_PRIMARY].dtype):
+    if keys.ATLAS_PRIMARY in cells.columns:
         names.append(keys.ATLAS_PRIMARY)
     if set(names) <= set(cells.columns):
         return pd.DataFrame({name: cells.columns[name] for name in names}, index=cells.ids)

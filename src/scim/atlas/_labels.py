@@ -9,6 +9,8 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import keys, release_pages
+from scim._core.booleans import read_booleans
+from scim._core.no_label import is_no_label, read_labels
 from scim.label_transfer import LabelReference, LabelTransfer, LabelTree
 from scim.label_transfer._calibration import calibrate
 
@@ -25,6 +27,7 @@ _MAX_LABELS = 5_000  # a label tree has a matrix of all pairs of them
 _SAMPLE = 10_000  # cells of which the radius is measured
 _QUANTILE = 0.995
 _READ = 1000  # embeddings that are read at a time
+_NO_RADIUS = 2.0  # the largest distance, where no two cells can be compared
 
 
 class Labels(NamedTuple):
@@ -49,13 +52,18 @@ class LabelledCells(NamedTuple):
     duplicates: NDArray[np.bool_] | None  # (n_rows,) which cells are marked as copies of others; `None`: no marks
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, n_rows: int, label_key: str) -> Self:
-        """Read them from categorical columns of all cells, as :func:`labels_of`; `is_primary_data` marks copies."""
+    def of(cls, frame: pd.DataFrame, n_rows: int, label_key: str, empty: NDArray[np.int64]) -> Self:
+        """Read them from categorical columns of all cells, as :func:`labels_of`; `is_primary_data` marks copies.
+
+        Cells without counts, those of the ids `empty`, count as unlabelled: their embedding says nothing of a label.
+        """
         study, duplicates = frame[keys.ATLAS_STUDY].cat, None
         if keys.ATLAS_PRIMARY in frame:
             duplicates = _by_id(is_copy(frame).astype(np.int32), n_rows, 0) == 1
         names = np.array([str(name) for name in study.categories], dtype=object)
-        return cls(labels_of(frame, n_rows, label_key), _by_id(study.codes, n_rows, 0).clip(0), names, duplicates)
+        labels = labels_of(frame, n_rows, label_key)
+        labels.codes[empty] = -1
+        return cls(labels, _by_id(study.codes, n_rows, 0).clip(0), names, duplicates)
 
     @property
     def pairs(self) -> NDArray[np.int64]:
@@ -67,28 +75,39 @@ class LabelledCells(NamedTuple):
 
 def is_copy(frame: pd.DataFrame) -> pd.Series:
     """Return which cells of obs are marked as copies of others: `is_primary_data` is false, not missing."""
-    primary = frame[keys.ATLAS_PRIMARY]
-    return (primary.astype(object) == False) & primary.notna()  # noqa: E712
+    primary = read_booleans(frame[keys.ATLAS_PRIMARY])
+    copies = np.zeros(len(frame), dtype=np.bool_) if primary is None else ~primary.to_numpy(np.bool_, na_value=True)
+    return pd.Series(copies, index=frame.index)
 
 
 def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     """Return the labels in a column of `frame`, which has categorical columns of all cells, by `soma_joinid`.
 
-    The ids of `label` are in `label_id`, those of other columns are looked up.
+    The ids of `label` are in `label_id`, those of other columns are looked up. Words that mean "no label" are left out:
+    earlier versions of scim stored them.
     """
-    label = frame[label_key]
-    label = label.cat.remove_categories([name for name in label.cat.categories if str(name) in keys.NO_LABEL])
-    label = label.cat.remove_unused_categories()
+    read = read_labels(frame[label_key])
+    read.report(f"{label_key!r} of the atlas")
+    label = pd.Series(read.values, index=frame.index)
     if (n_values := len(label.cat.categories)) > _MAX_LABELS:
         msg = f"{label_key!r} has {n_values:,} values, more than {_MAX_LABELS:,}: it names cells, not types."
         raise ValueError(msg)
-    names = np.array([str(name) for name in label.cat.categories], dtype=object)
+    names = label.cat.categories.to_numpy(dtype=object)
     if label_key == keys.ATLAS_LABEL:
-        first = frame[~label.duplicated() & label.notna()].astype(object).set_index(label_key)
-        ids = first[keys.ATLAS_LABEL_ID].reindex(label.cat.categories).fillna("").to_numpy(dtype=object)
+        first = frame.loc[~label.duplicated() & label.notna(), keys.ATLAS_LABEL_ID].astype(object)
+        ids = first.set_axis(label[first.index].astype(object)).reindex(names).fillna("").to_numpy(dtype=object)
     else:
         ids = np.array([ontology.term_id(name) or "" for name in names], dtype=object)
     return Labels(_by_id(label.cat.codes, n_rows, -1), names, ids)
+
+
+def has_words_for_none(labels: pd.Series, expression: ExpressionReference | None) -> bool:
+    """Return whether cells were taken to be of a type when the index was built, but their label is a word for none.
+
+    Earlier versions of scim stored and used such labels, and the calibration must be measured again. The expression,
+    which is measured at the same time, tells: that of a build without them has no such label.
+    """
+    return bool(read_labels(labels).left_out) and (expression is None or any(map(is_no_label, expression.labels)))
 
 
 def fit_label_transfer(
@@ -104,7 +123,7 @@ def fit_label_transfer(
     Without a calibration it is measured on a sample of the cells, drawn with `seed`, and on their counts, `samples`.
     """
     labels = cells.labels
-    if not len(labels.names):
+    if not (labels.codes >= 0).any():
         return None
     tree = LabelTree.of(labels.names.tolist(), labels.ids.tolist())
     reference = LabelReference.of(
@@ -124,14 +143,19 @@ def _by_id(column: pd.Series, n_rows: int, missing: int) -> NDArray[np.int32]:
 def measure_label_radius(index: Index, cells: Cells, frame: pd.DataFrame, seed: int) -> float:
     """Return the cosine distance within which 99.5 % of a sample have a cell of their label in another study.
 
-    Labels of a single study have none; without others, the nearest other cell of the study stands in.
+    Labels of a single study have none; without others, the nearest other cell of the study stands in. Cells without
+    counts are left out.
     """
-    labels: NDArray[np.int64] = np.asarray(frame[keys.ATLAS_LABEL].cat.codes, dtype=np.int64)
+    labels: NDArray[np.int64] = read_labels(frame[keys.ATLAS_LABEL]).values.codes.astype(np.int64)
+    has_counts = ~np.isin(cells.ids, index.empty_ids, assume_unique=True)
+    labels[~has_counts] = -1
     studies: NDArray[np.int64] = np.asarray(frame[keys.ATLAS_STUDY].cat.codes, dtype=np.int64)
     pairs = pd.DataFrame({"label": labels, "study": studies}).query("label >= 0").drop_duplicates()
     n_studies = pairs["label"].value_counts()
     shared = n_studies.index[n_studies > 1].to_numpy()
-    comparable = np.flatnonzero(np.isin(labels, shared)) if shared.size else np.arange(len(labels))
+    comparable = np.flatnonzero(np.isin(labels, shared) if shared.size else has_counts)
+    if not comparable.size:
+        return _NO_RADIUS
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(comparable, min(comparable.size, _SAMPLE), replace=False))
     if shared.size:
@@ -140,7 +164,7 @@ def measure_label_radius(index: Index, cells: Cells, frame: pd.DataFrame, seed: 
         nearest = index.query(_embeddings(cells, sample), 2).distances[:, -1]
     index.release_pages()
     found = nearest[np.isfinite(nearest)]
-    return float(np.quantile(found, _QUANTILE)) if found.size else 2.0
+    return float(np.quantile(found, _QUANTILE)) if found.size else _NO_RADIUS
 
 
 def _nearest_in_other_studies(

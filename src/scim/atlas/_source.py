@@ -14,7 +14,9 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import check_adata, check_names, keys, refuse_absent
-from scim.atlas._columns import arrow_type
+from scim._core.adata import embedding_record
+from scim._core.no_label import clean_text, is_missing, read_labels, read_names
+from scim.atlas._columns import arrow_type, with_booleans
 from scim.index.filter import Column, Filter
 from scim.io import Cells, Experiment
 from scim.pp import Counts, find_counts
@@ -44,6 +46,7 @@ class Source:
     counts: Counts | None
     embedding: Any | None = None  # in place of counts: (n_obs, dim), rows readable by slice, in memory or on disk
     token: str | None = None  # resume token; `None` for input in memory
+    made_by: str | None = None  # `uid` of the model that made the embedding, if uns has a record of it
 
     @property
     def n_obs(self) -> int:
@@ -74,15 +77,16 @@ class Source:
         frame[keys.ATLAS_STUDY] = _studies(adata.obs, study, study_key)
         frame[keys.ATLAS_LABEL], frame[keys.ATLAS_LABEL_ID] = _labels(adata.obs, label_key)
         for name in obs_columns:
-            arrow_type(adata.obs[name])
-            frame[name] = adata.obs[name].array
+            column = adata.obs[name] if name != keys.ATLAS_PRIMARY else with_booleans(adata.obs[name])
+            arrow_type(column)
+            frame[name] = column.array
         _refuse_duplicates(frame)
         if obsm is None:
             return cls(frame, find_counts(adata, layer), None, token)
         if layer is not None:
             msg = f"Expected layer= (counts) or obsm= (an embedding), got both: {layer!r} and {obsm!r}."
             raise ValueError(msg)
-        return cls(frame, None, _embedding(adata, obsm), token)
+        return cls(frame, None, _embedding(adata, obsm), token, embedding_record(adata, obsm).get("model"))
 
 
 def read_experiment(
@@ -113,8 +117,6 @@ def read_experiment(
     frame, ids = cells.obs, cells.obs.index.to_numpy()
     frame[SOURCE_ID] = ids
     frame.index = pd.Index(frame.get("obs_id", frame.index)).astype(str)
-    if label_key is not None:
-        frame[label_key] = frame[label_key].mask(frame[label_key].isin(keys.NO_LABEL))
     source = Source.read(
         cells,
         study=study,
@@ -174,35 +176,29 @@ def _studies(obs: pd.DataFrame, study: str | None, study_key: str | None) -> pd.
         msg = f"Expected study= (one name) or study_key= (a column of obs), got {got}."
         raise ValueError(msg)
     if study_key is None:
-        if not isinstance(study, str) or not study.strip():
+        name = clean_text(study) if isinstance(study, str) else ""
+        if is_missing(name):
             msg = f"study must be a name, got {study!r}."
             raise ValueError(msg)
-        return _categorical([study], np.zeros(len(obs), dtype=np.int8))
-    codes, values = _coded(obs[study_key])
-    if n_missing := int((codes < 0).sum()):
-        msg = f"obs[{study_key!r}] has {n_missing} missing values; every cell needs a study."
+        return _categorical([name], np.zeros(len(obs), dtype=np.int8))
+    read = read_names(obs[study_key])
+    if read.n_missing:
+        msg = f"obs[{study_key!r}] has {read.n_missing} missing values ({read.describe('study')}); "
+        msg += "every cell needs a study. Fill them, or leave these cells out."
         raise ValueError(msg)
-    return _categorical([str(value) for value in values], codes)
+    return read.values
 
 
 def _labels(obs: pd.DataFrame, label_key: str | None) -> tuple[pd.Categorical, pd.Categorical]:
     if label_key is None:
         missing = np.full(len(obs), -1, dtype=np.int8)
         return _categorical([], missing), _categorical([], missing)
-    column = obs[label_key]
-    codes, values = _coded(column.where(~column.isin(keys.NO_LABEL)))
-    terms = [ontology.term_id(str(value)) for value in values]
-    names = [ontology.term_name(term) if term else str(value) for value, term in zip(values, terms, strict=True)]
+    read = read_labels(obs[label_key])
+    read.report(f"obs[{label_key!r}]")
+    labels, codes = read.values.categories, read.values.codes
+    terms = [ontology.term_id(label) for label in labels]
+    names = [ontology.term_name(term) if term else label for label, term in zip(labels, terms, strict=True)]
     return _categorical(names, codes), _categorical(terms, codes)
-
-
-def _coded(column: pd.Series) -> tuple[NDArray[Any], list[Any]]:
-    """Return for each cell the position of its value, -1 = missing, and the values that occur in a column."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.cat.remove_unused_categories()
-        return np.asarray(column.cat.codes), column.cat.categories.tolist()
-    codes, values = pd.factorize(column)
-    return codes, list(values)
 
 
 def _categorical(values: Sequence[str | None], codes: NDArray[Any]) -> pd.Categorical:

@@ -44,9 +44,9 @@ class PublishedCells:
         self.n = self._first_line + n_lines if n_lines else n_rows
         self._mtimes = [file.stat().st_mtime_ns for file in sorted(folder.rglob("*.bin")) if file.is_file()]
         self._published = [] if reference is None else [name or None for name in reference.names]
-        labels = [name if name and name.lower() not in keys.NO_LABEL else None for name in self._published]
-        self._names: list[str | None] = ontology.standardize(pd.Series(labels, dtype=object)).tolist()
-        self._terms = [None if label is None else ontology.term_id(label) for label in labels]
+        self._names: list[str | None] = ontology.standardize(pd.Series(self._published, dtype=object)).tolist()
+        labels = [None if name is None else x for x, name in zip(self._published, self._names, strict=True)]
+        self._terms = [None if name is None else ontology.term_id(name) for name in self._names]
         unmapped = [x for x, term in zip(labels, self._terms, strict=True) if x is not None and term is None]
         if unmapped:
             logger.info("%d labels are not in the Cell Ontology and stay as they are: %s", len(unmapped), unmapped)

@@ -8,6 +8,7 @@ import numpy as np
 
 from scim._core import check_flags, check_names, check_text, check_text_or_none, keys, logger
 from scim._core.adata import groups_of
+from scim._core.no_label import read_labels
 from scim.atlas._open import opened, origin
 from scim.label_transfer._decision import NOVEL
 from scim.label_transfer._input import check_choices
@@ -15,7 +16,7 @@ from scim.label_transfer._neighbour_statistics import MOST_LABELS
 from scim.ontology import related
 from scim.tl._annotation_slots import annotation_slots
 from scim.tl._expression import query_expression
-from scim.tl._inputs import primary_condition, query_filter, tissues
+from scim.tl._inputs import primary_condition, query_filter, report_empty, tissues, with_counts
 from scim.tl._representation import query_embedding
 from scim.tl._slots import ANNOTATE, check_slots, write_slots
 
@@ -146,16 +147,16 @@ def annotate(
         Of an unknown cell, that of the most specific term that `level` allows; 0 beyond `max_distance`.
     `adata.obs["scim_label_novelty"]` : float32
         Probability that the type of the cell is not in the atlas, 0 to 1, calibrated. Cells of .5 and more are called
-        novel; :func:`scim.tl.novel` finds their clusters and genes.
+        novel; :func:`scim.tl.novel` finds their clusters and genes. NaN for a cell without counts, which is unknown.
     `adata.obs["scim_label_distance"]` : float32
-        Cosine distance to the nearest neighbour, 0 to 2.
+        Cosine distance to the nearest neighbour, 0 to 2; inf for a cell without counts.
     `adata.obs["scim_label_studies"]` : int32
         Number of studies of the neighbours that have the label with most votes.
     `adata.obsm["scim_label_codes"]`, `adata.obsm["scim_label_shares"]` : int32, float32, shape (n_obs, top)
         The labels with most votes as positions in `uns["scim_label"]["labels"]` (-1 = no further label), and their
         shares of the vote; :func:`scim.get.votes` makes a table of them.
     `adata.uns["scim_label"]` : dict
-        Parameters, labels and atlas.
+        Parameters, labels, atlas, and `n_cells_empty`, the number of cells without counts in the model's genes.
 
     With `groupby` also `adata.obs["scim_label_group"]`, the label of the group of the cell, and
     `adata.obs["scim_label_group_confidence"]`, and in `adata.uns["scim_label"]["groups"]` a frame with a row for each
@@ -247,7 +248,8 @@ def annotate(
     params |= {"expression": prediction.uses_expression, "novel": NOVEL, "statistics": statistics}
     obs, obsm, results = annotation_slots(prediction, groups)
     _report_few_labels(prediction, top)
-    write_slots(adata, ANNOTATE, key_added, {"params": params, "atlas": provenance} | results, obs=obs, obsm=obsm)
+    results |= {"params": params, "atlas": provenance, "n_cells_empty": report_empty(X)}
+    write_slots(adata, ANNOTATE, key_added, results, obs=obs, obsm=obsm)
     n_labelled = int((prediction.terms >= 0).sum())
     logger.info("wrote obs[%r]: %d of %d cells are labelled", key_added, n_labelled, adata.n_obs)
     return adata if copy else None
@@ -260,13 +262,17 @@ def _search_arguments(
     search: dict[str, Any] = {}
     if atlas.index.kind == "ivf":
         search |= _THOROUGH if exact else {"recall": 0.9}  # a few neighbours of fifty do not change the label
-    labels = transfer.labels
     if chosen is not None:
-        # A filter cannot quote some names, and reads "a || b" as each of the parts.
-        if any(sign in name for sign in ("`", " || ") for name in (label_key, *labels)):
+        if not atlas.indexes([label_key]):
             return search
-        conditions = (*conditions, f"`{label_key}` in {labels[chosen].tolist()!r}")
-    elif not (transfer.reference.codes[atlas.ids] >= 0).all():
+        # The texts of the labels as they are stored: with the blanks and quotes that are left out of the names.
+        stored = atlas.index.obs(atlas.ids[:1], [label_key])[label_key].cat.categories
+        texts = stored[np.isin(read_labels(stored).values.astype(str), transfer.labels[chosen].astype(str))].tolist()
+        # A filter cannot quote some names, and reads "a || b" as each of the parts.
+        if any(sign in name for sign in ("`", " || ") for name in (label_key, *texts)):
+            return search
+        conditions = (*conditions, f"`{label_key}` in {texts!r}")
+    elif not (transfer.reference.codes[with_counts(atlas, atlas.ids)] >= 0).all():
         return search
     return search | query_filter(atlas, *conditions)
 

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
-from scim._core import check_path, keys, refuse_absent
+from scim._core import check_path, keys, logger, refuse_absent
+from scim._core.cosine import is_directed
+from scim._core.no_label import read_names
 from scim.atlas._open import opened
 from scim.index.filter import Filter
 from scim.pp import find_counts, match_genes
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-    from scim._core.types import Ints
+    from scim._core.types import Floats, Ints
     from scim.atlas import Atlas
     from scim.model import Model
     from scim.pp import Counts, GeneMap
@@ -65,7 +68,24 @@ def query_counts(
 
 def primary_condition(atlas: Atlas) -> str | None:
     """Return the filter that leaves out secondary copies of cells, as the Census marks them; `None` without marks."""
-    return atlas.snapshot.primary_condition
+    return f"{keys.ATLAS_PRIMARY} != False" if atlas.marks_primary else None
+
+
+def report_empty(X: Floats) -> int:
+    """Return the number of cells without counts, rows of zeros, and log it with their share."""
+    n_empty = int((~is_directed(X)).sum())
+    if n_empty:
+        message = "%d of %d cells (%.1f %%) have no counts in the model's genes: nothing is found for them"
+        logger.info(message, n_empty, len(X), 100 * n_empty / len(X))
+    return n_empty
+
+
+def report_left_out(n_empty: int, n_cells: int) -> int:
+    """Log the number of cells of the atlas that were left out, without counts, with their share; return it."""
+    if n_empty:
+        message = "left out %d of %d cells of the atlas (%.1f %%) without counts in the model's genes"
+        logger.info(message, n_empty, n_cells, 100 * n_empty / n_cells)
+    return n_empty
 
 
 def with_counts(atlas: Atlas, ids: Ints) -> Ints:
@@ -106,6 +126,11 @@ def tissues(atlas: Atlas, ids: Ints | None = None) -> pd.Series:
     return tissue.cat.remove_unused_categories()
 
 
+def _factor(column: pd.Series) -> pd.Series:
+    """Return a column of samples; its texts are read as names, so that blanks or "nan" name no sample."""
+    return column if is_numeric_dtype(column.dtype) else pd.Series(read_names(column).values, index=column.index)
+
+
 class AtlasSamples(NamedTuple):
     """Samples of cells of an atlas: the combinations of values of columns that occur among them."""
 
@@ -119,7 +144,7 @@ def atlas_samples(atlas: Atlas, ids: Ints, columns: Sequence[str]) -> AtlasSampl
     """Return the samples of cells; those that miss a value are in none. Raise ValueError if all do."""
     refuse_absent(columns, atlas.columns, of="The atlas")
     rows = atlas.index.obs(ids, columns) if atlas.indexes(columns) else atlas.obs(ids, columns=columns)
-    factors = {name: pd.factorize(rows[name], sort=True) for name in columns}
+    factors = {name: pd.factorize(_factor(rows[name]), sort=True) for name in columns}
     complete = np.logical_and.reduce([codes >= 0 for codes, _ in factors.values()])
     if not complete.any():
         msg = f"No cell of the atlas that passes has a value in all of {list(columns)}."

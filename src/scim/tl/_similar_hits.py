@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scim._core import keys
+from scim._core.cosine import is_directed
 from scim._core.numba import njit
-from scim.tl._inputs import query_filter
+from scim.tl._inputs import query_filter, with_counts
 from scim.tl._label_spread import label_spread
 
 if TYPE_CHECKING:
@@ -35,12 +36,16 @@ class LabelVotes(NamedTuple):
 
     codes: Ints32  # (n_queries, n) labels, those with most votes first; -1 = no further label
     shares: Floats  # (n_queries, n) their shares of the votes, 0 to 1
-    novelty: Floats  # (n_queries,) probability that the atlas lacks the type, 0 to 1; of a group, the mean
+    novelty: Floats  # (n_queries,) probability that the atlas lacks the type, 0 to 1; of a group, the mean; NaN without
+    # counts
 
 
 def atlas_labels(atlas: Atlas) -> LabelTransfer | None:
-    """Return the label transfer of the atlas; `None` if no cell has a label."""
+    """Return the label transfer of the atlas; `None` if no cell with counts has a label."""
     if keys.ATLAS_LABEL not in atlas.columns or not len(atlas.labels.names):
+        return None
+    empty = atlas.index.empty_ids
+    if empty.size and not (np.delete(atlas.labels.codes, empty) >= 0).any():
         return None
     return atlas.label_transfer()
 
@@ -65,15 +70,18 @@ def _search_arguments(atlas: Atlas, transfer: LabelTransfer) -> dict[str, Any]:
     if not atlas.marks_primary:
         return search
     if transfer not in _all_labelled:  # to look at every cell takes longer than a search
-        _all_labelled[transfer] = bool((transfer.reference.codes[atlas.ids] >= 0).all())
+        _all_labelled[transfer] = bool((transfer.reference.codes[with_counts(atlas, atlas.ids)] >= 0).all())
     return search | query_filter(atlas, f"{keys.ATLAS_PRIMARY} != False") if _all_labelled[transfer] else search
 
 
 def sample_groups(X: Floats, groups: Groups) -> tuple[Ints, Ints]:
-    """Return rows of at most 100 distinct cells of each group, and their groups; the order of `X` does not matter."""
-    rows = []
+    """Return rows of at most 100 distinct cells of each group, and their groups; the order of `X` does not matter.
+
+    Cells without counts are left out.
+    """
+    rows, codes = [], np.where(is_directed(X), groups.codes, -1)
     for group in range(len(groups.names)):
-        members = np.flatnonzero(groups.codes == group)
+        members = np.flatnonzero(codes == group)
         distinct = members[np.unique(X[members], axis=0, return_index=True)[1]]
         size = min(distinct.size, _GROUP_CELLS)
         rows.append(distinct[np.linspace(0, distinct.size - 1, size).round().astype(np.int64)])
@@ -89,7 +97,10 @@ def group_votes(votes: LabelVotes, codes: Ints, n_groups: int, n_labels: int) ->
     order = np.argsort(-total, axis=1, kind="stable")[:, :_GROUP_LABELS]
     shares = np.take_along_axis(total, order, axis=1)
     labels = np.where(shares >= _LEAST_SHARE, order, -1).astype(np.int32)
-    novelty = np.bincount(codes, votes.novelty, n_groups) / np.bincount(codes, minlength=n_groups)
+    n_cells = np.bincount(codes, minlength=n_groups)
+    novelty = np.divide(
+        np.bincount(codes, votes.novelty, n_groups), n_cells, np.full(n_groups, np.nan), where=n_cells > 0
+    )
     return LabelVotes(labels, shares.astype(np.float32), novelty.astype(np.float32))
 
 

@@ -70,8 +70,8 @@ class EmbeddingVersion:
     name: str = field(metadata={"key": "embedding"})  # of its array in obsm
     dim: int
     n_rows: int  # ids below this are embedded
-    model: str | None  # its `uid`; `None`: the embedding was made elsewhere
-    folder: str | None  # of the model
+    model: str | None  # its `uid`; `None`: another method made the embedding
+    folder: str | None  # of the model; `None`: the atlas has none, the embedding was made elsewhere
     index: IndexEntry | None = None
 
     @property
@@ -118,6 +118,9 @@ class Manifest:
     removed: StoredArray | None = None  # ids of removed cells, ascending
     base: int = 0  # SOMA time of the last compaction: earlier fragments hold nothing that later ones do not
     samples: tuple[StoredArray, ...] = ()  # counts of some cells of each label in each study, in the order of their ids
+    # Columns of obs without any value, which the store lacks: each gets a type with its first value. An earlier version
+    # of scim knows no such entry, so that it is written only where there are some.
+    empty_columns: tuple[str, ...] = field(default=(), metadata={"optional": True})
 
     @property
     def embeddings(self) -> list[EmbeddingVersion]:
@@ -216,7 +219,8 @@ _RECORDS: dict[str, Any] = {
 
 def _to_json(value: Any) -> Any:
     if is_dataclass(value):
-        return {entry.metadata.get("key", entry.name): _to_json(getattr(value, entry.name)) for entry in fields(value)}
+        written = [entry for entry in fields(value) if getattr(value, entry.name) or "optional" not in entry.metadata]
+        return {entry.metadata.get("key", entry.name): _to_json(getattr(value, entry.name)) for entry in written}
     return [_to_json(entry) for entry in value] if isinstance(value, tuple) else value
 
 

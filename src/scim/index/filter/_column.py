@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import FormatError
+from scim._core.booleans import read_booleans
 from scim.index.filter._coding import CODE_TYPES, Kind, code_values
 
 if TYPE_CHECKING:
@@ -89,6 +90,12 @@ class Column:
             raise FormatError(msg)
         return values
 
+    @functools.cached_property
+    def truth(self) -> NDArray[np.object_] | None:
+        """The distinct values as true and false, `None` where they mean neither; `None` if some mean something else."""
+        found = read_booleans(self.values)
+        return None if found is None else found.to_numpy(dtype=object, na_value=None)
+
     def take(self, positions: NDArray[np.integer[Any]]) -> Column:
         """Return the column of the rows at `positions`, in their order, with the same values."""
         return self.with_codes(self.codes[positions])
@@ -96,7 +103,7 @@ class Column:
     def with_codes(self, codes: NDArray[Any]) -> Column:
         """Return a column of other rows with the same values."""
         column = Column(self.name, self.kind, codes, self._values)
-        for derived in ("values", "_codes_by_part", "_dtype"):  # of values, which may be many: derived once
+        for derived in ("values", "truth", "_codes_by_part", "_dtype"):  # of values, which may be many: derived once
             if derived in self.__dict__:
                 column.__dict__[derived] = self.__dict__[derived]
         return column

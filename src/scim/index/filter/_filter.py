@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from scim._core.booleans import read_booleans
 from scim._core.numba import njit_parallel, prange
 from scim.index.filter._column import SEPARATOR
 from scim.index.filter._parse import Expression, Junction, tests
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOLDS = {"text": "text", "number": "numbers", "bool": "true and false"}
 _TYPES: dict[str, Any] = {"text": str, "number": bool | int | float, "bool": bool | int | float}
 _ORDER: dict[str, Any] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_EQUAL = ("==", "!=", "in", "not in")
 _ROWS = 1 << 21  # tested at a time: each level of brackets takes so many bytes beside the result
 _MOST_COMPARED = 20_000  # texts among which similar ones are searched, at some 10 µs each
 
@@ -36,7 +38,8 @@ class Filter:
 
     A missing value is equal to, smaller and larger than no value: `==`, `<`, `>` and `in` are false for it, `!=` and
     `not in` are true. `column == None` selects the missing values. A text that has several parts, as
-    `"asthma || fibrosis"`, equals each of them.
+    `"asthma || fibrosis"`, equals each of them. `True` and `False` are compared with texts such as "TRUE" and "no", and
+    with 0 and 1, where all values of a column are such.
 
     Parameters
     ----------
@@ -77,8 +80,9 @@ class Filter:
                 held = " and ".join(_HOLDS[kind] for kind in kinds)
                 self._parsed.refuse(f"column {test.column!r} holds {held} in different parts")
             kind = next(iter(kinds))
-            self._check_type(test, kind)
-            if kind == "text" and test.operator in ("==", "!=", "in", "not in"):
+            for column in columns:
+                self._check_type(test, column, kind)
+            if kind == "text" and test.operator in _EQUAL:
                 self._check_values(test, [column for column in columns if column.n_values])
 
     def mask(self, columns: Mapping[str, Column], n_rows: int) -> NDArray[np.bool_]:
@@ -103,29 +107,40 @@ class Filter:
         column = columns.get(tree.column)
         if column is None or not column.n_values:
             return passes_when_missing(tree)
-        self._check_type(tree, column.kind)
+        self._check_type(tree, column, column.kind)
         return CodeTest.of(column.codes, passing_codes(column, tree))
 
-    def _check_type(self, test: Test, kind: str) -> None:
+    def _check_type(self, test: Test, column: Column, kind: str) -> None:
         if test.operator in ("missing", "present"):
             return
         if test.operator == "true":
-            if kind != "bool":
+            if kind != "bool" and column.truth is None:
                 self._parsed.refuse(f"{test.source!r} is neither a comparison nor a column of true and false")
             return
         for value in test.value if test.operator in ("in", "not in") else [test.value]:
-            if not isinstance(value, _TYPES[kind]):
+            if not isinstance(value, _TYPES[kind]) and not (test.operator in _EQUAL and _is_truth(column, value)):
                 self._parsed.refuse(f"column {test.column!r} holds {_HOLDS[kind]}, got {value!r}")
 
     def _check_values(self, test: Test, columns: list[Column]) -> None:
         for value in test.value if isinstance(test.value, list) else [test.value]:
-            for part in value.split(SEPARATOR):
+            for part in value.split(SEPARATOR) if isinstance(value, str) else ():
                 if not any(column.find_text(part) for column in columns):
                     present = set().union(*(column.parts() for column in columns))
                     few = present if len(present) <= _MOST_COMPARED else set()
                     close = difflib.get_close_matches(part, few, n=3, cutoff=0.5)
                     hint = f"did you mean {_either(close)}?" if close else f"it has {sorted(present)[:10]}"
                     self._parsed.refuse(f"no cell has {test.column} == {part!r}; {hint}")
+
+
+def _is_truth(column: Column, value: Any) -> bool:
+    """Return whether both a column and a value mean true and false, one of them as text."""
+    return isinstance(value, str | bool) and column.truth is not None and _truth(value) is not None
+
+
+def _truth(value: Any) -> bool | None:
+    """Return true or false, or `None` for a text that means neither."""
+    found = read_booleans([value])
+    return None if found is None or found.isna()[0] else bool(found[0])
 
 
 def passes_when_missing(test: Test) -> bool:
@@ -140,13 +155,15 @@ def passing_codes(column: Column, test: Test) -> NDArray[np.bool_]:
     if test.operator == "present":
         table[:-1] = True
     elif test.operator == "true":
-        table[:-1] = column.values
+        table[:-1] = [value is True for value in column.truth]
     elif test.operator in _ORDER:
         table[:-1] = _ORDER[test.operator](_comparable(column, test.value), test.value)
     elif test.operator != "missing":
         for value in test.value if isinstance(test.value, list) else [test.value]:
-            if column.kind == "text":
+            if column.kind == "text" and not isinstance(value, bool):
                 table[column.find_text(value)] = True
+            elif _is_truth(column, value):
+                table[:-1] |= column.truth == _truth(value)
             else:
                 table[:-1] |= _comparable(column, value) == value
         if table[-1]:
