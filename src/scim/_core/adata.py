@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from scim._core import keys
 from scim._core.checks import check_obs_key, check_text
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ def search_result(adata: AnnData, key: str) -> SearchResult:
         similar = adata.obsm[record["similar_key"]] if "similar_key" in record else None
     found = ids >= 0  # a search of an earlier version has no marks: each of its hits counts as similar
     return SearchResult(queries, ids, distances, found if similar is None else found & np.asarray(similar), record)
+
+
+def embedding_record(adata: AnnData, use_rep: str) -> dict[str, Any]:
+    """Return what `tl.embed` wrote in uns about an embedding; empty if another tool made it."""
+    records = adata.uns.get(keys.EMBED_PARAMS)
+    record = records.get(use_rep) if isinstance(records, dict) else None
+    return dict(record) if isinstance(record, dict) else {}
 
 
 def annotation_record(adata: AnnData, key: str, call: str = "scim.tl.annotate(adata)") -> dict[str, Any]:

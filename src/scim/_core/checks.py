@@ -182,11 +182,14 @@ def check_obs_key(adata: AnnData, key: Any, name: str = "groupby") -> None:
 
 
 def refuse_absent(columns: Sequence[str], present: Sequence[str], *, of: str = "obs") -> None:
-    """Raise KeyError for columns that are not among those present in a frame, or `of` a file."""
+    """Raise KeyError for columns that are not present in a frame, or `of` a file, ValueError for repeated ones."""
     absent = [name for name in columns if name not in present]
     if absent:
         msg = f"{of} has no column {absent}. Present: {list(present)}."
         raise KeyError(msg)
+    if repeated := [name for name in columns if list(present).count(name) > 1]:
+        msg = f"{of} has several columns named {repeated[0]!r}; rename them, or keep one."
+        raise ValueError(msg)
 
 
 def require(package: str, extra: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from scim._core import IndexKind, check_choice, check_recall, keys
+from scim._core import IndexKind, check_choice, check_flags, check_recall, keys
 from scim.atlas import _rewrite
 from scim.atlas._append import append, describe_append, open_sources
 from scim.atlas._index import build_entry
@@ -117,7 +117,7 @@ class Atlas:
 
     @property
     def model_uid(self) -> str | None:
-        """`uid` of the model that embedded the cells, needs no torch; `None`: the embedding was made elsewhere."""
+        """`uid` of the model that embedded the cells, needs no torch; `None`: another method did."""
         return self._current.embedding.model
 
     @property
@@ -262,7 +262,7 @@ class Atlas:
         """Append; `embedded` = the sources have embeddings of the model of the atlas."""
         how: dict[str, Any] = {"gene_key": None, "counts": False, "skip": False, "species": species} | options
         with self._changing("append", *describe_append(sources, **how)) as transaction:
-            model = None if embedded or self.model_uid is None else self.model
+            model = None if embedded or self._current.embedding.folder is None else self.model
             manifest, n_new = append(transaction, sources, model, **how)
             self._take(manifest)
         return n_new
@@ -332,6 +332,7 @@ class Atlas:
         ValueError
             The counts of some cells are not stored, or the atlas is embedded with this model already.
         """
+        check_flags(publish=publish)
         self._check_writable("reembed")
         chosen = given_model(model)
         with self._changing("reembed", f"embedding with model {chosen.uid}", f"reembed {chosen.uid}") as transaction:

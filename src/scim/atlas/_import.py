@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tiledbsoma
 
-from scim._core import check_names, keys
+from scim._core import check_flags, check_names, check_text, check_text_or_none, keys
+from scim._core.paths import local_path
 from scim.atlas._append import open_sources
 from scim.atlas._models import given_model
 from scim.atlas._open import create, create_empty, open_atlas
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from scim.model import Model
     from scim.pp._species import Species
 
+_PLAIN_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)  # of an embedding: the store keeps its array under this name
 _STUDY, _LABEL = "dataset_id", "cell_type_ontology_term_id"  # columns of obs in the schema of the CELLxGENE Census
 
 
@@ -95,6 +98,9 @@ def from_soma(
     ValueError, TypeError
         `species` is neither a known species nor a mapping of names.
     """
+    check_text(measurement=measurement, layer=layer)
+    check_text_or_none(where=where, study=study, study_key=study_key, label_key=label_key)
+    check_flags(counts=counts, overwrite=overwrite)
     species_name(species)  # an unknown one is refused before anything is made
     if model is None:
         with opened_atlas(None) as default:
@@ -123,8 +129,9 @@ def from_embedding(
 ) -> Atlas:
     """Make an atlas of cells that are embedded already, by whatever method, and build its index.
 
-    It has no model: queries bring an embedding of the same kind, and `scim.tl.search(adata, atlas, use_rep=...)`
-    searches it.
+    It has no model: queries bring an embedding of the same method, and `scim.tl.search(adata, atlas, use_rep=...)`
+    searches it. It keeps the name `obsm`, and if :func:`scim.tl.embed` made the embedding, the `uid` of the model: an
+    embedding that is known to be of another model is refused, one of another name is logged.
 
     Parameters
     ----------
@@ -151,10 +158,13 @@ def from_embedding(
     KeyError
         The embedding or a column does not exist.
     """
+    check_text(obsm=obsm, measurement=measurement)
+    check_text_or_none(where=where, study_key=study_key, label_key=label_key)
+    check_flags(overwrite=overwrite)
     how: dict[str, Any]
     with contextlib.ExitStack() as stack:
         is_path = isinstance(data, str | os.PathLike)
-        if is_path and (str(data).startswith("s3://") or Storage.of(data).exists("__tiledb_group.tdb")):
+        if is_path and (str(data).startswith("s3://") or (local_path(data) / "__tiledb_group.tdb").exists()):
             how = {"study_key": study_key or _STUDY, "label_key": label_key or _LABEL, "columns": columns, "obsm": obsm}
             experiment = stack.enter_context(_experiment(data))
             source = read_experiment(experiment, measurement=measurement, where=where, study=study, **how)
@@ -165,9 +175,10 @@ def from_embedding(
             how = {"study_key": study_key, "label_key": label_key, "layer": None, "obsm": obsm}
             (source,) = stack.enter_context(open_sources(data, study, check_names("columns", columns or ()), **how))
         assert source.embedding is not None
-        embedding = EmbeddingVersion(keys.EMBEDDING, int(source.embedding.shape[1]), 0, None, None)
+        name = obsm if _PLAIN_NAME.fullmatch(obsm) else keys.EMBEDDING
+        embedding = EmbeddingVersion(name, int(source.embedding.shape[1]), 0, source.made_by, None)
         make = partial(create_empty, out, embedding, None, overwrite=overwrite)
-        atlas = resume_or_create(out, None, make, overwrite=overwrite, unfinished=_has_no_cells)
+        atlas = resume_or_create(out, source.made_by, make, overwrite=overwrite, unfinished=_has_no_cells)
         return _fill(atlas, source)
 
 

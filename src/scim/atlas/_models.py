@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scim._core import FormatError
+from scim._core import FormatError, check_path
 from scim.atlas.storage import cached
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ def given_model(model: Model | str | os.PathLike[str]) -> Model:
     """Return a model that is given as such, or as the folder of one."""
     from scim.model import Model, load  # noqa: PLC0415  (readers of an atlas need no torch)
 
-    return model if isinstance(model, Model) else load(model)
+    if isinstance(model, Model):
+        return model
+    check_path("model", model)
+    return load(model)
 
 
 def save_model(storage: Storage, model: Model, folder: str) -> None:

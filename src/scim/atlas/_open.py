@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scim._core import keys, logger, new_folder, settings
+from scim._core import check_choice, check_flags, check_range, keys, logger, new_folder, settings
 from scim.atlas._atlas import Atlas
 from scim.atlas._models import given_model, save_model
 from scim.atlas._snapshot import Snapshot
@@ -80,6 +80,8 @@ def create(
     ...     atlas.append(adata, study="toy", label_key="cell_type")
     ...     atlas.build_index()
     """
+    check_flags(overwrite=overwrite)
+    check_range("timeout", timeout, float("inf"))
     chosen = given_model(model)
     embedding = EmbeddingVersion(keys.EMBEDDING, chosen.latent_dim, 0, chosen.uid, "model")
     return create_empty(uri, embedding, chosen, overwrite=overwrite, timeout=timeout)
@@ -169,9 +171,9 @@ def open_atlas(
     ...     atlas.columns[:4]
     ['cell_id', 'study', 'label', 'label_id']
     """
-    if mode not in ("r", "w"):
-        msg = f"mode must be 'r' or 'w', got {mode!r}."
-        raise ValueError(msg)
+    check_choice("mode", mode, ("r", "w"))
+    check_flags(draft=draft)
+    check_range("timeout", timeout, float("inf"))
     if mode == "w" and (at is not None or draft):
         msg = "An earlier version and a draft can only be read; leave mode='w' out."
         raise ValueError(msg)
@@ -185,9 +187,9 @@ def open_atlas(
 def _storage_at(uri: str | os.PathLike[str] | None) -> Storage:
     """Return the files of an atlas; `None` = the default one."""
     if uri is not None and not isinstance(uri, str | os.PathLike):
-        msg = f"Expected the folder or the address of an atlas, got {type(uri).__name__}."
+        msg = f"atlas: Expected the folder or the address of an atlas, got {type(uri).__name__}."
         raise TypeError(msg)
-    storage = Storage.of(uri or settings.atlas or PACKAGED)
+    storage = Storage.of(settings.atlas or PACKAGED if uri is None else uri)
     if storage.path is not None and not storage.path.is_dir():
         msg = f"No atlas at {storage.uri!r}: there is no such folder. scim.atlas.create() makes one."
         raise FileNotFoundError(msg)
@@ -197,7 +199,7 @@ def _storage_at(uri: str | os.PathLike[str] | None) -> Storage:
 def _earlier(storage: Storage, manifest: Manifest, at: Any) -> Manifest:
     """Return the state of a commit, or of the last before a time."""
     numbers = [number for number in commits(storage) if number <= manifest.number]
-    if isinstance(at, int) and not isinstance(at, bool):
+    if isinstance(at, int | np.integer) and not isinstance(at, bool):
         if at not in numbers:
             msg = f"The atlas at {storage.uri!r} has no version {at}. Present: {numbers[-20:]}."
             raise ValueError(msg)

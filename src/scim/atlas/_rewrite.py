@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import keys, logger, progress
+from scim._core import check_flags, keys, logger, progress
 from scim.atlas._index import build_entry
 from scim.atlas._models import save_model
 from scim.atlas._names import hash_names, write_names
@@ -134,6 +134,7 @@ def publish(transaction: Transaction) -> Manifest:
 
 def compact(transaction: Transaction, ids: NDArray[np.int64], *, samples: bool) -> Manifest:
     """Write the cells of `ids` again in few large fragments, build their index, and commit; with or without samples."""
+    check_flags(samples=samples)
     manifest, storage = transaction.manifest, transaction.storage
     if len(ids) == 0:
         msg = f"The atlas at {storage.uri!r} has no cells; there is nothing to compact."

@@ -16,6 +16,7 @@ from scim import ontology
 from scim._core import check_adata, check_names, keys, refuse_absent
 from scim._core.adata import embedding_record
 from scim._core.no_label import clean_text, is_missing, read_labels, read_names
+from scim._core.paths import local_path
 from scim.atlas._columns import arrow_type, with_booleans
 from scim.index.filter import Column, Filter
 from scim.io import Cells, Experiment
@@ -243,7 +244,7 @@ def resume_token(data: Any, **arguments: object) -> str | None:
     """
     if not isinstance(data, str | os.PathLike):
         return None
-    path = Path(data).expanduser().resolve()
+    path = local_path(data).resolve()
     files = sorted(_files(path, "")) if path.is_dir() else [("", *_size_and_time(path.stat()))]
     return hash_values(str(path), files, arguments)
 

@@ -84,7 +84,7 @@ def annotate(
     """
     from scim import get, tl
 
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, inputs=[query])
     adata = read_cells(query, groupby)
     arguments: dict[str, Any] = {"k": k, "weights": weights, "allow": allow, "block": block, "where": where}
     arguments |= {"level": _level(level), "tissue": tissue, "max_error": max_error, "max_distance": max_distance}

@@ -40,8 +40,7 @@ def demo(output: Path = Path("scim-demo"), *, overwrite: Overwrite = False) -> N
     """
     from scim import datasets, tl
 
-    for name in _FILES if output.is_dir() else ():
-        check_place(output / name, overwrite=overwrite)
+    _check_folder(output, overwrite=overwrite)
     adata = datasets.pbmc68k()
     tl.embed(adata)
     tl.annotate(adata)
@@ -53,6 +52,16 @@ def demo(output: Path = Path("scim-demo"), *, overwrite: Overwrite = False) -> N
     print(f"and {broader:.0%} have a broader label.")
     print(f"\nThe same cells, with parts of the atlas:\n\n{_with_parts(adata).to_string(index=False)}")
     _write(adata, output)
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make the folder, and refuse one that cannot be made or written, before any work."""
+    if folder.exists() and not folder.is_dir():
+        msg = f"{folder} is a file; expected a folder for the results."
+        raise FileExistsError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _FILES:
+        check_place(folder / name, overwrite=overwrite)
 
 
 def _agreement(adata: AnnData) -> tuple[float, float]:
@@ -90,7 +99,6 @@ def _with_parts(adata: AnnData) -> pd.DataFrame:
 def _write(adata: AnnData, output: Path) -> None:
     from scim import pl
 
-    output.mkdir(parents=True, exist_ok=True)
     write_cells(adata, output / _CELLS)
     figures = pl.labels(adata), pl.composition(adata, by=["query", "label"])
     for name, figure in zip(_PICTURES, figures, strict=True):

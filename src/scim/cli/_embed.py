@@ -49,7 +49,7 @@ def embed(
     """
     from scim import tl
 
-    check_output(output, overwrite=overwrite, kinds=(*CELLS, _ROWS))
+    check_output(output, overwrite=overwrite, kinds=(*CELLS, _ROWS), inputs=[query])
     adata = read_cells(query)
     tl.embed(adata, atlas, model=model, layer=layer, gene_key=gene_key, species=species)
     if output.suffix == _ROWS:
@@ -109,7 +109,7 @@ def explain(
     """
     from scim import get, tl
 
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, inputs=[query])
     adata = read_cells(query, None if groupby == keys.LABEL else groupby)
     arguments: dict[str, Any] = {"groupby": groupby, "groups": groups, "reference": reference, "n_pairs": n_pairs}
     arguments |= {"n_steps": n_steps, "layer": layer, "gene_key": gene_key, "species": species}

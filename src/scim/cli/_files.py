@@ -55,25 +55,50 @@ def _read(path: Path) -> AnnData:
     raise ValueError(msg)
 
 
-def check_output(path: Path, *, overwrite: bool, kinds: Sequence[str] = (*CELLS, *TABLES)) -> None:
-    """Refuse an output that cannot be written, before any work: wrong kind, file there, or folder missing."""
+def check_output(
+    path: Path, *, overwrite: bool, kinds: Sequence[str] = (*CELLS, *TABLES), inputs: Sequence[Path] = ()
+) -> None:
+    """Refuse an output that cannot be written, before any work: wrong kind, file there, no folder, or an input."""
     if path.suffix not in kinds:
         msg = f"{path}: expected an output ending in {', '.join(kinds)}."
         raise ValueError(msg)
-    check_place(path, overwrite=overwrite)
-    if path.is_dir() and not _markers(path):
+    check_place(path, overwrite=overwrite, inputs=inputs)
+    if path.is_dir() and not (path.suffix == ".zarr" and _markers(path)):
         msg = f"{path} is not replaced: it is a folder of something else. Name another."
+        raise FileExistsError(msg)
+    if path.suffix == ".zarr" and path.is_file():
+        msg = f"{path} is not replaced: it is a file, and .zarr is a folder. Name another."
         raise FileExistsError(msg)
 
 
-def check_place(path: Path, *, overwrite: bool) -> None:
-    """Refuse a path that is taken, or in a folder that does not exist."""
+def check_place(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Refuse a path that is taken, is an input or lies in one, or in a folder that is missing or cannot be written."""
     if path.exists() and not overwrite:
         msg = f"{path} exists already; pass --overwrite to replace it."
         raise FileExistsError(msg)
+    for given in inputs:
+        if path.resolve().is_relative_to(given.resolve()):
+            msg = f"{path} is the input, or lies in it; name another output."
+            raise FileExistsError(msg)
     if not path.absolute().parent.is_dir():
         msg = f"{path}: its folder does not exist."
         raise FileNotFoundError(msg)
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError if no file can be made beside the output: permissions say less, and a disk may be full."""
+    temporary = _temporary(path)
+    try:
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}. Name another output."
+        raise OSError(msg) from error
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
 
 
 def write_result(adata: AnnData, path: Path, table: Callable[[], pd.DataFrame]) -> None:
@@ -106,7 +131,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside another, which takes its name when the block ends without an error."""
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    temporary = _temporary(path)
     try:
         yield temporary
         temporary.replace(path)

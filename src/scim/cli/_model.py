@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from scim.cli._files import TABLES, check_output, check_place, write_table
+from scim.cli._files import TABLES, check_output, check_place, check_writable, write_table
 from scim.cli._options import GeneKey, Layer, Output, Overwrite, Seed  # noqa: TC001  (as above)
 
 if TYPE_CHECKING:
@@ -79,8 +79,10 @@ def train(
     from scim.model import ModelConfig, TrainConfig
     from scim.model import train as train_model
 
-    check_place(output, overwrite=overwrite)
+    check_place(output, overwrite=overwrite, inputs=files)
     _check_replaced(output)
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint)
     training: dict[str, Any] = {"objective": objective, "n_steps": n_steps, "n_members": n_members}
     training |= {"batch_size": batch_size, "layer": layer, "gene_key": gene_key}
     sizes: dict[str, Any] = {"n_genes": n_genes, "latent_dim": latent_dim}
@@ -144,7 +146,7 @@ def evaluate(
     from scim.model import load
 
     if output is not None:
-        check_output(output, overwrite=overwrite, kinds=TABLES)
+        check_output(output, overwrite=overwrite, kinds=TABLES, inputs=[model, *files])
     loaded = load(model)
     places: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "rng": seed}
     rules: dict[str, Any] = {"k": k, "max_error": max_error, "levels": levels or (), "robustness": robustness}
@@ -165,6 +167,16 @@ def evaluate(
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_checkpoint(folder: Path) -> None:
+    """Refuse a folder that is a file, or cannot be made, before the training."""
+    if folder.is_file():
+        msg = f"--checkpoint {folder} is a file; expected a folder."
+        raise FileExistsError(msg)
+    while not folder.absolute().parent.is_dir():
+        folder = folder.absolute().parent
+    check_writable(folder)
 
 
 def _check_replaced(folder: Path) -> None:

@@ -60,7 +60,7 @@ def search(
     """
     from scim import get, tl
 
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, inputs=[query])
     adata = read_cells(query, groupby)
     arguments: dict[str, Any] = {"k": k, "where": where, "max_distance": max_distance, "duplicates": duplicates}
     try_on_one_cell(tl.search, atlas, columns=columns or (), **arguments)
@@ -120,7 +120,7 @@ def enrichment(
     """
     from scim import get, tl
 
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, inputs=[query])
     adata = read_cells(query, groupby)
     arguments: dict[str, Any] = {"k": k, "where": where, "max_distance": max_distance, "duplicates": duplicates}
     try_on_one_cell(tl.search, atlas, columns=(by, sample_key, study_key), **arguments)

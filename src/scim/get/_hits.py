@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -153,13 +154,12 @@ def composition(
     return count_hits(frame, names)
 
 
-def check_by(by: str | Sequence[str], *, most: int | None = None) -> list[str]:
+def check_by(by: str | Sequence[str], *, most: Literal[2] | None = None) -> list[str]:
     """Return the columns by which hits are counted; raise ValueError for none, the same twice, or more than `most`."""
-    names = check_names("by", by)
-    n_given = 1 if isinstance(by, str) else len(list(by))
-    if n_given == 0 or len(names) < n_given or len(names) > (most or len(names)):
-        wanted = {None: "different columns", 1: "one column", 2: "one or two columns"}[most]
-        msg = f"by must be {wanted} of the atlas, got {by!r}."
+    given = [by] if isinstance(by, str) or not isinstance(by, Iterable) else list(by)
+    names = check_names("by", given)
+    if not names or len(names) < len(given) or len(names) > (most or len(names)):
+        msg = f"by must be {'columns' if most is None else 'one or two columns'} of the atlas, each once; got {given}."
         raise ValueError(msg)
     if clash := [name for name in names if name in _OF_COUNTS]:
         msg = f"by={clash[0]!r} cannot be counted: the table has a column of this name itself; take scim.get.hits."

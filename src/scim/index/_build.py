@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from scim._core import IndexKind, check_choice, check_count, new_array, new_folder
+from scim._core import IndexKind, check_choice, check_count, check_flags, check_path, check_rng, new_array, new_folder
 from scim.index._check import check_ids, check_matrix
 from scim.index._files import HEADER, write_segments
 from scim.index._index import Index
@@ -75,6 +75,10 @@ def build(
     An `Index`.
     """
     check_choice("kind", kind, get_args(IndexKind))
+    check_flags(overwrite=overwrite)
+    generator = check_rng(rng)
+    if path is not None:
+        check_path("path", path)
     if n_threads is not None:
         check_count("n_threads", n_threads)
     matrix = check_matrix(X, what="rows")
@@ -95,7 +99,7 @@ def build(
 
     def segment(allocate: Allocate) -> Segment:
         source = MatrixSource(matrix, row_ids)
-        engine = make_engine(kind, source, np.random.default_rng(rng), n_threads, allocate, **params)
+        engine = make_engine(kind, source, generator, n_threads, allocate, **params)
         rows = source.rows_of(engine.ranks_at(np.arange(engine.n_rows)))
         ordered = source.rows_of(np.arange(engine.n_rows))
         sorted_ids = row_ids if ids is None else row_ids[ordered]

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import check_count, check_range, new_folder, refuse_absent, release_pages
+from scim._core import (
+    check_count,
+    check_flags,
+    check_range,
+    check_text_or_none,
+    new_folder,
+    refuse_absent,
+    release_pages,
+)
 from scim._core.cosine import unit_rows
 from scim.index._check import check_allowed, check_ids, check_matrix, check_search_params, check_wanted
 from scim.index._files import HEADER, write_segments
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from scim.index.filter._column import Table
 
 _BATCH = 8192  # queries that are searched together, so that memory does not grow with their number
+_MOST_PADDED = 1_000_000  # neighbours of a query that may be more than the rows; results are padded to k
 _N_FILTERS = 16  # compiled filters that are cached
 
 
@@ -124,7 +133,7 @@ class Index:
         X
             Queries (n, dim), or a single one (dim,), float16, float32 or float64, finite, of any length.
         k
-            Number of neighbours, at least 1; may exceed the number of rows.
+            Number of neighbours, at least 1; may exceed the number of rows, up to a million.
         where
             Filter over :attr:`columns`, as `"tissue in ['lung', 'blood'] and not age < 30"`; only rows that pass are
             neighbours. It is compiled once, for all queries with it.
@@ -149,7 +158,9 @@ class Index:
         FilterError
             `where` cannot be read, or names an unknown column or value.
         """
-        check_count("k", k)
+        check_count("k", k, most=max(self.n_rows, _MOST_PADDED))
+        check_flags(distinct=distinct)
+        check_text_or_none(where=where)
         if n_threads is not None:
             check_count("n_threads", n_threads)
         check_search_params(search_params, self.kind, self._segments[0].engine.search_params)

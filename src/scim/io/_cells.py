@@ -53,7 +53,7 @@ class Cells:
     layers: Mapping[str, Any] = field(default_factory=dict)
     obsm: Mapping[str, Any] = field(default_factory=dict)
     raw: Raw | None = None
-    uns: Mapping[str, Any] = field(default_factory=dict)  # only `log1p`
+    uns: Mapping[str, Any] = field(default_factory=dict)  # only `log1p` and `scim`
 
     @functools.cached_property
     def X(self) -> Any:  # noqa: N802  (AnnData's name)

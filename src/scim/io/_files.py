@@ -6,7 +6,6 @@ import contextlib
 import os
 import zipfile
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -15,10 +14,12 @@ import pandas as pd
 import zarr
 
 from scim._core import FormatError, refuse_absent
+from scim._core.paths import local_path
 from scim.io._cells import Cells, Lazy, Raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from anndata import AnnData
 
@@ -98,7 +99,7 @@ def _read_cells(root: Any, file: str, keep: Sequence[str]) -> Cells:
         raw = Raw(_frame(root["raw/var"], file), partial(matrix, "raw/X")) if "raw/X" in root else None
         layers = {name: partial(matrix, f"layers/{name}") for name in root.get("layers", ())}
         obsm = {name: partial(matrix, f"obsm/{name}", dense=True) for name in root.get("obsm", ())}
-        uns = {"log1p": anndata.io.read_elem(root["uns/log1p"])} if "uns/log1p" in root else {}
+        uns = {name: anndata.io.read_elem(root[f"uns/{name}"]) for name in ("log1p", "scim") if f"uns/{name}" in root}
     return Cells(obs, var, partial(matrix, "X"), Lazy(layers), Lazy(obsm), raw, uns)
 
 
@@ -168,7 +169,7 @@ def _existing(data: str | os.PathLike[str]) -> Path:
     if "://" in str(data):
         msg = f"{str(data)!r}: files are read from this machine; copy it here first."
         raise ValueError(msg)
-    path = Path(data).expanduser()
+    path = local_path(data)
     if not path.exists():
         msg = f"{str(path)!r}: no such file; expected an h5ad file or a zarr folder."
         raise FileNotFoundError(msg)

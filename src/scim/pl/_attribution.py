@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from scim import get
 from scim._core import check_adata, check_count, keys, refuse_absent
@@ -13,7 +14,6 @@ from scim.pl._drawing import INK, axes_or_figure, label_colors, palette, wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -57,7 +57,8 @@ def attribution(
     genes = get.attribution(adata, groups, top=top, key=key)
     names = list(dict.fromkeys(genes["group"]))
     colors = label_colors(adata, adata.uns[key]["params"]["groupby"], names)
-    axes, figure = axes_or_figure(ax, len(names), size=(3.3, 0.9 + 0.21 * top), n_columns=4)
+    most = int(genes["rank"].max()) if len(genes) else 1
+    axes, figure = axes_or_figure(ax, len(names), size=(3.3, 0.9 + 0.21 * most), n_columns=4)
     for panel, name in zip(axes, names, strict=True):
         _bars(panel, genes[genes["group"] == name], colors[name])
         panel.set_title(wrapped(name, 34), loc="left", fontsize="medium", color=INK)
@@ -96,6 +97,9 @@ def ranked_genes(genes: pd.DataFrame, *, top: int = 15, ax: Axes | None = None) 
     >>> scim.tl.explain(adata, groupby="cell_type", n_pairs=20)
     >>> figure = scim.pl.ranked_genes(scim.get.attribution(adata, "T cell"), top=5)
     """
+    if not isinstance(genes, pd.DataFrame):
+        msg = f"genes must be a data frame, as of scim.get.attribution, got {type(genes).__name__}."
+        raise TypeError(msg)
     refuse_absent(["gene", "mean", "low", "high"], list(genes.columns), of="genes")
     check_count("top", top)
     genes = genes.head(top)

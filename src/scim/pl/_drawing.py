@@ -10,6 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from scim._core import check_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,7 +30,7 @@ def axes_or_figure(
 ) -> tuple[list[Axes], Figure | None]:
     """Return `n` axes, and their figure if it is new: in rows of `n_columns`, each of `size` in inches.
 
-    Raise ValueError if `ax` is given and has not `n` axes.
+    Raise ValueError if `ax` is given and has not `n` axes, TypeError if they are no axes.
     """
     if ax is None:
         n_rows = -(-n // (n_columns or n))
@@ -43,14 +45,23 @@ def axes_or_figure(
     if len(given) != n:
         msg = f"This picture has {n} panels: expected ax with {n} axes, got {len(given)}."
         raise ValueError(msg)
+    if wrong := [panel for panel in given if not isinstance(panel, mpl.axes.Axes)]:
+        msg = f"ax must be axes of matplotlib, got {type(wrong[0]).__name__}."
+        raise TypeError(msg)
     return given, None
 
 
 def coordinates(adata: AnnData, basis: str) -> Doubles:
     """Return the first two columns of `obsm[basis]` or `obsm["X_" + basis]`. Raise KeyError without them."""
+    check_text(basis=basis)
     for name in (basis, f"X_{basis}"):
         if name in adata.obsm:
-            return np.asarray(adata.obsm[name], dtype=np.float64)[:, :2]
+            values = adata.obsm[name]
+            points = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+            if points.ndim != 2 or points.shape[1] < 2 or points.dtype.kind not in "fiu":
+                msg = f"obsm[{name!r}] is no map: expected two columns of numbers, got {points.dtype}, {points.shape}."
+                raise ValueError(msg)
+            return points[:, :2].astype(np.float64)
     remedy = "run sc.pp.neighbors(adata, use_rep='X_scim') and sc.tl.umap(adata), or name another with basis="
     msg = f"obsm['X_{basis}'] not found; {remedy}. Present: {sorted(adata.obsm)}."
     raise KeyError(msg)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scim import get
-from scim._core import check_adata, check_count, check_names, check_range, keys
+from scim._core import check_adata, check_count, check_range, keys
 from scim.pl._drawing import UNKNOWN, axes_or_figure, palette
+from scim.pl._query_counts import check_queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ def enrichment(
     table = get.enrichment(adata, key=key)
     record = adata.uns[key]
     present = [str(query) for query in record["queries"]]
-    names = present if queries is None else check_names("queries", queries)
+    names = present if queries is None else check_queries(queries)
     if unknown := [name for name in names if name not in present]:
         msg = f"uns[{key!r}] has no query {unknown}. Present: {present}."
         raise KeyError(msg)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from scim import get
-from scim._core import check_adata, check_count, keys
+from scim._core import check_adata, check_count, check_text, keys
 from scim._core.adata import groups_of
-from scim.get._hits import count_hits
+from scim.get._hits import check_by, column_of_hits, count_hits
 from scim.pl._drawing import UNKNOWN, axes_or_figure, coordinates, draw_points, palette, scatter_axes
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ def hits(
     >>> figure = scim.pl.hits(adata, basis="X_scim")
     """
     check_adata(adata)
+    check_text(by=by)
+    if value is not None and not np.isscalar(value):
+        msg = f"value must be one value of the column {by!r}, got {value!r}."
+        raise TypeError(msg)
     frame = get.hits(adata, [by], only_similar=only_similar, atlas=atlas, key=key)
     points = coordinates(adata, basis)
     axes, figure = axes_or_figure(ax, 2)
@@ -99,7 +103,7 @@ def _say_no_hits(axes: Sequence[Axes]) -> None:
 
 
 def _share(frame: pd.DataFrame, by: str, value: str | None) -> pd.Series[float]:
-    values = frame[by].astype(object).fillna("missing")
+    values = frame[column_of_hits(by)].astype(object).fillna("missing")
     if frame.empty:
         return pd.Series(dtype=float)
     if value is not None:
@@ -179,10 +183,7 @@ def composition(
     """
     check_adata(adata)
     check_count("top", top)
-    names = [by] if isinstance(by, str) else list(by)
-    if not 1 <= len(names) <= 2:
-        msg = f"by must be one or two columns, got {names}."
-        raise ValueError(msg)
+    names = check_by(by, most=2)
     frame = get.hits(
         adata, [name for name in names if name != "query"], only_similar=only_similar, atlas=atlas, key=key
     )
@@ -206,7 +207,7 @@ def _write_distances(
     ax: Axes, table: pd.DataFrame, frame: pd.DataFrame, name: str, orders: dict[str, list[str]]
 ) -> None:
     """Write number and median distance of the hits of each bar to the right of the axes."""
-    values = frame[name].astype(object).fillna("missing")
+    values = frame[name if name == "query" else column_of_hits(name)].astype(object).fillna("missing")
     bars = values.where(values.isin(orders[name]), _OTHER).astype(str)
     distances = frame["distance"].groupby(bars).agg(["size", "median"])
     for place, bar in enumerate(table.index):

@@ -109,8 +109,8 @@ def hits_circles(
     check_count("top", top)
     check_range("max_q", max_q, 1.0)
     columns = check_names("by", by)
-    if len(set(columns)) != 2 or len(columns) != 2:
-        msg = f"by must be two different columns of the atlas, outer and inner circles, got {columns}."
+    if len(columns) != 2 or len(by) != 2:
+        msg = f"by must be two different columns of the atlas, outer and inner circles, got {by!r}."
         raise ValueError(msg)
     counted = query_counts(adata, columns, queries, top=top, only_similar=only_similar, atlas=atlas, key=key)
     tested = tested_values(adata, columns, max_q=max_q, key=key, enrichment_key=enrichment_key)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from scim._core import check_adata, check_choice, check_count, check_names, check_range, keys
+from scim._core import check_adata, check_choice, check_count, check_flags, check_range, keys
+from scim.get._hits import check_by
 from scim.pl._circle_text import ink_on
 from scim.pl._drawing import INK, axes_or_figure
 from scim.pl._query_counts import query_counts, tested_values
@@ -105,10 +106,8 @@ def hits_heatmap(
     check_choice("values", values, get_args(Shown))
     check_count("top", top)
     check_range("max_q", max_q, 1.0)
-    columns = check_names("by", by)
-    if not 1 <= len(set(columns)) == len(columns) <= 2:
-        msg = f"by must be one column of the atlas or two different ones, got {columns}."
-        raise ValueError(msg)
+    check_flags(cluster=cluster)
+    columns = check_by(by, most=2)
     counted = query_counts(adata, columns, queries, top=top, only_similar=only_similar, atlas=atlas, key=key)
     tested = tested_values(adata, columns, max_q=max_q, key=key, enrichment_key=enrichment_key)
     if values == "fraction" and (tested is None or len(columns) == 2):

@@ -58,7 +58,7 @@ def labels(adata: AnnData, *, key: str = keys.LABEL, basis: str = "umap", ax: Ax
     >>> figure = scim.pl.labels(adata, basis="X_scim")
     """
     check_adata(adata)
-    check_obs_key(adata, key)
+    check_obs_key(adata, key, "key")
     points = coordinates(adata, basis)
     (axes,), figure = axes_or_figure(ax, size=(7.5, 4.5))
     values = pd.Categorical(adata.obs[key])

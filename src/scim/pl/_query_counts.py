@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scim import get
-from scim._core import check_names
+from scim._core import check_names, check_text
 from scim._core.adata import search_result
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def query_counts(
     result = search_result(adata, key)
     grouped = "groups" in result.record
     present = [str(query) for query in result.queries] if grouped else [_ALL]
-    names = present if queries is None else check_names("queries", queries)
+    names = present if queries is None else check_queries(queries)
     if unknown := [name for name in names if name not in present]:
         msg = f"uns[{key!r}] has no query {unknown}. Present: {present}."
         raise KeyError(msg)
@@ -75,10 +75,20 @@ def query_counts(
     return QueryCounts(list(dict.fromkeys(names)), sums)
 
 
+def check_queries(queries: str | Sequence[str]) -> list[str]:
+    """Return the names of the queries to draw; raise TypeError for what is no text, ValueError for none."""
+    names = check_names("queries", queries)
+    if not names:
+        msg = "queries names none; leave it out to draw all."
+        raise ValueError(msg)
+    return names
+
+
 def tested_values(
     adata: AnnData, columns: list[str], *, max_q: float, key: str, enrichment_key: str
 ) -> TestedValues | None:
     """Return what `tl.enrichment` found of one of the columns for this search; `None` if it tested neither."""
+    check_text(enrichment_key=enrichment_key)
     record = adata.uns.get(enrichment_key)
     if not isinstance(record, dict) or "table" not in record or record["params"]["key"] != key:
         return None

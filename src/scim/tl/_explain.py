@@ -18,11 +18,10 @@ from scim._core import (
     seed_of,
     warn,
 )
-from scim._core.adata import Groups, groups_of
+from scim._core.adata import Groups, embedding_record, groups_of
 from scim.ontology import related
 from scim.pp import lognorm_rows
 from scim.tl._inputs import model_of, query_counts
-from scim.tl._representation import embedding_record
 from scim.tl._slots import EXPLAIN, check_slots, write_slots
 
 if TYPE_CHECKING:

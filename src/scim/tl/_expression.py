@@ -9,8 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from scim._core import CountsError, GeneOverlapError, ScimWarning, logger
+from scim._core.adata import embedding_record
 from scim.pp import align, find_counts, match_genes
-from scim.tl._representation import embedding_record
 
 if TYPE_CHECKING:
     from anndata import AnnData

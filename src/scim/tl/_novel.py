@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from scim._core import check_count, check_obs_key, check_positive, check_range, check_rng, keys, logger, seed_of
-from scim._core.adata import Groups, annotation_record, groups_of
+from scim._core.adata import Groups, annotation_record, embedding_record, groups_of
 from scim.atlas._open import opened_again
 from scim.tl._expression import query_expression
 from scim.tl._novel_genes import gene_table
-from scim.tl._representation import embedding_record, query_embedding, unit_embedding
+from scim.tl._representation import query_embedding, unit_embedding
 from scim.tl._slots import NOVEL, check_slots, write_slots
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def novel(
         `adata.var_names`), `log_fold_change`, and `share` of the cells of the cluster that express it. Empty, with a
         line of the log, if the atlas has no expression statistics or the counts are gone.
     `adata.uns["scim_novel"]["params"]` : dict
+    `adata.uns["scim_novel"]["n_cells_empty"]` : int
+        Cells without counts, which are of no cluster.
 
     :func:`scim.get.novel` returns a table of the genes, :func:`scim.pl.novelty` draws where novel cells are.
 
@@ -123,12 +125,14 @@ def novel(
     record = annotation_record(adata, key)
     groups = None if groupby is None else groups_of(adata, groupby)
     check_obs_key(adata, f"{key}_novelty")
-    is_novel = adata.obs[f"{key}_novelty"].to_numpy() >= threshold
+    novelty = adata.obs[f"{key}_novelty"].to_numpy()
+    is_novel, is_empty = novelty >= threshold, np.isnan(novelty)  # a cell without counts has no novelty
     use_rep = record["params"]["use_rep"]
     if groups is None:
         clusters = _leiden(unit_embedding(adata, use_rep), is_novel, min_cells, resolution, generator)
     else:
-        clusters = _novel_groups(groups, is_novel, min_cells)
+        with_counts = Groups(groups.names, np.where(is_empty, -1, groups.codes))
+        clusters = _novel_groups(with_counts, is_novel, min_cells)
     table = _cluster_table(adata, clusters, record, key)
     with opened_again(record["atlas"], atlas) as source:
         transfer = source.label_transfer(record["params"]["label_key"])
@@ -141,6 +145,7 @@ def novel(
     params |= {"n_genes": n_genes, "resolution": float(resolution), "rng": seed_of(rng)}
     of_cells = pd.Categorical.from_codes(clusters.codes, pd.Index(clusters.names, dtype=object))
     results = {"params": params, "atlas": dict(record["atlas"]), "clusters": table, "genes": genes}
+    results["n_cells_empty"] = int(is_empty.sum())
     write_slots(adata, NOVEL, key_added, results, obs={"": of_cells})
     n_found, what = int((clusters.codes >= 0).sum()), f"{len(table)} clusters"
     logger.info("wrote obs[%r]: %s of %d of %d novel cells", key_added, what, n_found, int(is_novel.sum()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scim._core import CountsError, GeneOverlapError, ScimWarning, check_text, keys, logger
+from scim._core.adata import embedding_record
 from scim._core.cosine import is_directed
 from scim.label_transfer._input import check_rows
 from scim.pp import find_counts, lognorm_rows, match_genes
@@ -33,13 +34,6 @@ class QueryEmbedding(NamedTuple):
 
     record: dict[str, Any]
     """What `tl.embed` wrote in uns of it, or the model by which it was found to be; empty if nothing is known."""
-
-
-def embedding_record(adata: AnnData, use_rep: str) -> dict[str, Any]:
-    """Return what `tl.embed` wrote in uns about an embedding; empty if another tool made it."""
-    records = adata.uns.get(keys.EMBED_PARAMS)
-    record = records.get(use_rep) if isinstance(records, dict) else None
-    return dict(record) if isinstance(record, dict) else {}
 
 
 def is_embedded(record: dict[str, Any]) -> bool:
@@ -133,13 +127,13 @@ def _distance_to_model(adata: AnnData, atlas: Atlas, X: Floats) -> float | None:
     if not directed.size:
         return None
     rows = directed[np.linspace(0, directed.size - 1, min(directed.size, _N_CHECKED)).astype(np.int64)]
-    model = atlas.model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ScimWarning)  # of counts and genes: they are only compared
         try:
             counts = find_counts(adata)
+            model = atlas.model  # loads torch, for cells with counts only
             genes = match_genes(counts.var, model.genes)
-        except (CountsError, GeneOverlapError, KeyError, ValueError):
+        except (CountsError, GeneOverlapError):
             return None
         expression = lognorm_rows(counts, genes, rows, target_sum=model.config.target_sum)
         again = model.encode(expression, observed=genes.observed)

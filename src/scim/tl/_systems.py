@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from scim._core import check_choice, check_count, check_range, check_rng, check_text, keys, logger
+from scim._core import check_choice, check_count, check_range, check_rng, check_text, check_text_or_none, keys, logger
 from scim.tl._similarity import score_similarity
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def rank_systems(
     >>> sorted(systems["system"].unique())
     ['cell culture', 'tissue']
     """
-    check_text(system_key=system_key, sample_key=sample_key)
+    check_text(system_key=system_key)
+    check_text_or_none(sample_key=sample_key)
     check_choice("by", by, get_args(RankedBy))
     check_count("min_cells", min_cells)
     check_count("n_resamples", n_resamples, most=_MOST_RESAMPLES)
@@ -114,6 +115,13 @@ def rank_systems(
     generator = check_rng(rng)
     sampled: dict[str, Any] = {"sample_key": sample_key, "study_key": study_key, "system_key": system_key}
     samples = score_similarity(adata, groupby, atlas, **sampled, **similarity)
+    with_counts = np.isfinite(samples["quantile"])
+    if without := list(dict.fromkeys(samples.loc[~with_counts, "query"])):
+        logger.info("left out groups without counts: %s", ", ".join(without))
+    if not with_counts.any():
+        msg = f"No group of obs[{groupby!r}] has counts in the model's genes; there is nothing to compare."
+        raise ValueError(msg)
+    samples = samples[with_counts]
     kept = samples[samples["n_cells"] >= min_cells]
     if kept.empty:
         msg = f"No {sample_key} has {min_cells} cells in one {system_key}; pass a smaller min_cells."

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from scim._core import check_count, check_names, check_range, logger
+from scim._core import (
+    check_count,
+    check_flags,
+    check_names,
+    check_range,
+    check_rng,
+    check_text,
+    check_text_or_none,
+    logger,
+)
+from scim._core.cosine import is_directed
 from scim._core.no_label import clean_text
 from scim.label_transfer import LabelTransfer
 from scim.model import Model
@@ -38,7 +48,8 @@ class Evaluation:
     studies
         One row a study: `study`; the summary of :func:`scim.training.evaluation.label_scores`; the measures of
         :func:`scim.training.evaluation.embedding_scores` over the cells of this study, among those of all; `nmse`, the
-        normalised mean squared error of the decoder; `confidence`, the mean over the cells.
+        normalised mean squared error of the decoder; `confidence`, the mean over the cells; `n_cells_empty`, cells of
+        the study without counts in the model's genes, which are left out.
     labels
         One row a study and true label: `study` and the frame of labels of `label_scores`.
     confusion
@@ -159,6 +170,9 @@ def evaluate(
     ...     return scim.model.train(others, config=config, rng=0, **keys)
     >>> scim.model.evaluate(train_on, adata, **keys)  # doctest: +SKIP
     """
+    check_text(label_key=label_key)
+    check_text_or_none(study_key=study_key, layer=layer, gene_key=gene_key)
+    check_flags(robustness=robustness)
     check_count("k", k)
     check_count("max_cells", max_cells, least=2)
     check_range("max_error", max_error, 1.0)
@@ -166,12 +180,16 @@ def evaluate(
         msg = f"model must be a scim.model.Model, or a function that trains one; got {type(model).__name__}."
         raise TypeError(msg)
     changes = _changes(genes, counts) if robustness else []
-    terms, random = level_terms("levels", levels), np.random.default_rng(rng)
+    terms, random = level_terms("levels", levels), check_rng(rng)
     with opened_cells(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key) as cells:
         studies = _studies(cells, leave_out)
         scorer = partial(_StudyScorer, cells, k, max_error, max_cells, terms, changes, random)
         fixed = scorer(model) if isinstance(model, Model) else None
         rows = [(fixed or scorer(_trained(model, cells, study))).score(study) for study in studies]
+    rows = [row for row in rows if row]
+    if not rows:
+        msg = f"No cell of the studies {studies} has a count in the model's genes; expected counts."
+        raise ValueError(msg)
     return Evaluation(*(pd.concat(parts, ignore_index=True) for parts in zip(*rows, strict=True)))
 
 
@@ -221,18 +239,31 @@ class _StudyScorer:
 
     def __post_init__(self) -> None:
         self.Z = self.cells.embed(self.model)
-        self.sample = draw_cells(np.arange(len(self.Z)), self.max_cells, self.random)
+        self.has_counts = is_directed(self.Z)
+        self.sample = draw_cells(np.flatnonzero(self.has_counts), self.max_cells, self.random)
         labels, studies = self.cells.labels[self.sample], self.cells.studies[self.sample]
         self.cell_scores = cell_scores(self.Z[self.sample], labels, studies, self.k)
 
     def score(self, study: str) -> tuple[pd.DataFrame, ...]:
-        """Return the rows of one study in each of the frames."""
-        held_out = self.cells.studies == study
+        """Return the rows of one study in each of the frames, of cells with counts; nothing if it has none."""
+        of_study = self.cells.studies == study
+        held_out, others = of_study & self.has_counts, ~of_study & self.has_counts
         Z, labels = self.Z, self.cells.labels
-        transfer = LabelTransfer.fit(Z[~held_out], labels[~held_out], self.cells.studies[~held_out])
+        n_empty = int(of_study.sum() - held_out.sum())
+        if n_empty:
+            share = 100 * n_empty / of_study.sum()
+            logger.info(
+                "%s: %d cells (%.1f %%) have no count in the model's genes, and are left out", study, n_empty, share
+            )
+        if not held_out.any():
+            return ()
+        if not others.any():
+            msg = f"No cell of the studies beside {study!r} has a count in the model's genes; expected counts."
+            raise ValueError(msg)
+        transfer = LabelTransfer.fit(Z[others], labels[others], self.cells.studies[others])
         prediction = transfer.predict(Z[held_out], k=self.k, max_error=self.max_error)
         scores = self._compare(labels[held_out], prediction.labels, transfer)
-        row: dict[str, Any] = {"study": study, **scores.summary}
+        row: dict[str, Any] = {"study": study, **scores.summary, "n_cells_empty": n_empty}
         row |= summarise(self.cell_scores[self.cell_scores["study"] == study])
         row |= {"nmse": self._nmse(held_out), "confidence": float(prediction.confidence.mean())}
         logger.info("%s left out: %d cells, macro-F1 %.3f", study, held_out.sum(), scores.summary["macro_f1"])

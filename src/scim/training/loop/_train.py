@@ -6,7 +6,6 @@ import dataclasses
 import os
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,8 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.csv_logs import CSVLogger
 
-from scim._core import logger
+from scim._core import check_path, check_rng, check_text, check_text_or_none, logger
+from scim._core.paths import new_path
 from scim.model._config import ModelConfig
 from scim.model._model import Model
 from scim.model.net import standardize
@@ -30,6 +30,7 @@ from scim.training.loop._validation import MOST_CELLS, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from scim.training.data import CellFilters, Inputs, TrainingCells
 
@@ -65,7 +66,8 @@ def train(
         whose counts are stored, a :class:`tiledbsoma.Experiment`, a list of these, or a dict of them by name. Genes
         may be named differently in each. A gene that a data set did not measure is unknown in it, not zero.
     label_key
-        Column of obs with the labels: Cell Ontology ids or names, or free words. Cells without a label are left out.
+        Column of obs with the labels: Cell Ontology ids or names, or free words. Cells without a label are left out,
+        and those without counts in the model's genes.
     study_key
         Column of obs with the study (or donor) of each cell. Default: each data set is a study.
     filters
@@ -90,8 +92,8 @@ def train(
 
     Returns
     -------
-    The trained model. `metadata` has the cells that the filters left out, the data, and the settings; `name` can be
-    set before it is saved.
+    The trained model. `metadata` has the cells that the filters left out, `n_cells_empty`, those without counts in the
+    model's genes, the data, and the settings; `name` can be set before it is saved.
 
     Raises
     ------
@@ -115,12 +117,14 @@ def train(
     ('B cell', 'T cell', 'classical monocyte')
     """
     started = time.perf_counter()
+    _check_arguments(label_key, study_key, model, config, checkpoint, rng)
+    folder = None if checkpoint is None else new_path(checkpoint, what="a checkpoint")
     config = TrainConfig() if config is None else config
     is_linear = config.objective in LINEAR
     if is_linear and (validation or checkpoint is not None or fabric is not None):
         msg = f"objective={config.objective!r} is fitted in one go: it takes no validation=, checkpoint= or fabric=."
         raise ValueError(msg)
-    random = np.random.default_rng(_draw_seed(checkpoint, fabric) if rng is None and not is_linear else rng)
+    random = np.random.default_rng(_draw_seed(folder, fabric) if rng is None and not is_linear else rng)
     net = ModelConfig() if model is None else model
     keys: dict[str, Any] = {"label_key": label_key, "study_key": study_key}
     with gathered(data, **keys, layer=config.layer, gene_key=config.gene_key, filters=filters) as (sets, report):
@@ -134,7 +138,6 @@ def train(
     if is_linear:
         fitted = _fit_linear(cells, net, config, random)
     else:
-        folder = None if checkpoint is None else Path(checkpoint)
         fitted = _fit_members(cells, held_out, net, config, random, fabric=fabric, checkpoint=folder)
     seconds = time.perf_counter() - started
     counts = len(cells.label), len(cells.labels.names), len(cells.studies)
@@ -146,9 +149,23 @@ def train(
         "objective": config.objective,
         "training": config.recipe(),
         "filters": report,
+        "n_cells_empty": sum(cells.n_empty.values()),
         "validation": fitted.history,
     }
     return Model(fitted.encoder.config, cells.genes, cells.labels, fitted.encoder, fitted.decoder, metadata=metadata)
+
+
+def _check_arguments(label_key: Any, study_key: Any, model: Any, config: Any, checkpoint: Any, rng: Any) -> None:
+    """Raise TypeError or ValueError for arguments of other types."""
+    check_text(label_key=label_key)
+    check_text_or_none(study_key=study_key)
+    check_rng(rng)
+    if checkpoint is not None:
+        check_path("checkpoint", checkpoint)
+    for name, value, kind in (("config", config, TrainConfig), ("model", model, ModelConfig)):
+        if value is not None and not isinstance(value, kind):
+            msg = f"{name} must be a scim.model.{kind.__name__}, got {type(value).__name__}."
+            raise TypeError(msg)
 
 
 def _draw_seed(checkpoint: str | os.PathLike[str] | None, fabric: Fabric | None) -> int:

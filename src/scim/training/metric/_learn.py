@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from scim._core import check_choice
+from scim._core import check_choice, check_rng
 from scim._core.no_label import read_labels, read_names
 from scim.model._config import check_number
 from scim.training.linear import LINEAR, Block, fit_linear, single_study, whitened
@@ -96,7 +96,7 @@ def learn_metric(
     rows = _labelled(X, labels, studies, config)
     if rank is not None:
         check_number("rank", rank, whole=True, least=1, most=rows.X.shape[1])
-    random = np.random.default_rng(rng)
+    random = check_rng(rng)
     if config.objective in LINEAR:
         n = rows.X.shape[1] if rank is None else rank
         options: dict[str, Any] = {"latent_dim": n, "random": random, "push_weight": config.push_weight}
