@@ -16,19 +16,24 @@ def unit(X):
 
 
 def cosine_distances(X, Y):
-    """1 - dot of float32 unit rows, in double precision, clipped to [0, 2]."""
-    return np.clip(1 - unit(X).astype(np.float64) @ unit(Y).astype(np.float64).T, 0, 2).astype(np.float32)
+    """1 - dot of float32 unit rows, in double precision, clipped to [0, 2]; 0 below 1e-6."""
+    distances = np.clip(1 - unit(X).astype(np.float64) @ unit(Y).astype(np.float64).T, 0, 2)
+    return np.where(distances < 1e-6, 0, distances).astype(np.float32)
 
 
 def neighbors(X, Y, k, *, ids=None, allowed=None):
-    """Distances and ids (n, k) by brute force, ties by id, padded with inf and -1."""
+    """Distances and ids (n, k) by brute force, ties by id, padded with inf and -1; rows of zeros have none."""
+    X, Y = np.asarray(X), np.asarray(Y)
     ids = np.arange(len(Y)) if ids is None else np.asarray(ids)
-    some = np.argsort(ids) if allowed is None else np.array([i for i in np.argsort(ids) if ids[i] in set(allowed)], int)
-    all_distances = cosine_distances(X, np.asarray(Y)[some])
+    some = np.argsort(ids)[Y.any(axis=1)[np.argsort(ids)]]
+    some = some if allowed is None else some[np.isin(ids[some], list(allowed))]
+    all_distances = cosine_distances(X, Y[some])
     order = np.argsort(all_distances, axis=1, kind="stable")[:, :k]
     gap = ((0, 0), (0, k - order.shape[1]))
     distances = np.pad(np.take_along_axis(all_distances, order, axis=1), gap, constant_values=np.inf)
-    return distances, np.pad(ids[some][order], gap, constant_values=-1)
+    found, nothing = np.pad(ids[some][order], gap, constant_values=-1), ~X.any(axis=1)
+    distances[nothing], found[nothing] = np.inf, -1
+    return distances, found
 
 
 def smallest(distances, ranks, k):

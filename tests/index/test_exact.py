@@ -15,7 +15,9 @@ from scim._core.cosine import measure, unit_rows
 
 def brute_force(queries, base, ids, k):
     distances = measure(unit_rows(queries, what=""), unit_rows(base, what=""), np.arange(len(base))[None])
-    pairs = [oracles.smallest(row, ids, k) for row in distances]
+    zero = ~queries.any(axis=1)[:, None] | ~base.any(axis=1)
+    distances[zero], ids = np.inf, np.where(zero, -1, ids)
+    pairs = [oracles.smallest(row, names, k) for row, names in zip(distances, ids, strict=True)]
     return np.stack([d for d, _ in pairs]), np.stack([i for _, i in pairs])
 
 

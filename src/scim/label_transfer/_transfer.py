@@ -254,7 +254,8 @@ class LabelTransfer:
         ids = self._eligible_ids(self.reference.tree.choose(allow, block), eligible, collapse=duplicates == "collapse")
         reference = replace(self.reference.restricted(ids, None if eligible is None else self.index), tree=tree)
         query = {"distinct": duplicates == "collapse", **(search or {})}
-        if len(ids) < self.index.n_rows and not {"where", "allowed"} & set(query):
+        n_empty = len(getattr(self.index, "empty_ids", ()))  # rows of zeros, which no query finds
+        if len(ids) < self.index.n_rows - n_empty and not {"where", "allowed"} & set(query):
             query["allowed"] = ids
         panel = None if expressed is None else self._panel(ids, expressed.genes)
         features = partial(compare, panel, expressed, factor)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim._core.cosine import normalize
+from scim._core.cosine import cosine_distances, is_directed, normalize
 from scim.tl._label_spread import type_distance
 from scim.tl._similar_hits import NOVEL, sample_groups
 
@@ -29,8 +29,9 @@ def coherence(
     mean of the group and :math:`b` the distance between types in the atlas. By the square a few cells of another type
     count more than a broad state. The number and the order of the cells do not matter, and nothing is drawn.
 
-    `X` are the cells, (n_obs, dim), `votes` those of the groups. NaN where most likely the atlas has no cells of the
-    type: by the novelty, or without labels by the label radius.
+    `X` are the cells, (n_obs, dim), `votes` those of the groups. Cells without counts, rows of zeros, are left out. NaN
+    for a group of such cells alone, and where most likely the atlas has no cells of the type: by the novelty, or
+    without labels by the label radius.
     """
     scale = type_distance(atlas, transfer)
     out = np.full(len(groups.names), np.nan, dtype=np.float32)
@@ -41,9 +42,9 @@ def coherence(
 
 def dispersion(X: Floats) -> float:
     """Return the mean squared cosine distance of cells (n, dim) to their mean direction; without rows of zeros."""
-    units = normalize(X[X.any(axis=1)].astype(np.float64))
+    units = normalize(X[is_directed(X)].astype(np.float64))
     centre = normalize(units.mean(axis=0, keepdims=True))[0] if len(units) else np.zeros(X.shape[1])
-    return float(np.square(1 - units @ centre).mean()) if len(units) else float("nan")
+    return float(np.square(cosine_distances(units @ centre), dtype=np.float64).mean()) if len(units) else float("nan")
 
 
 def _in_atlas(X: Floats, groups: Groups, atlas: Atlas, votes: LabelVotes | None) -> list[bool]:
@@ -53,4 +54,5 @@ def _in_atlas(X: Floats, groups: Groups, atlas: Atlas, votes: LabelVotes | None)
     radius = 2.0 if atlas.label_radius is None else atlas.label_radius
     rows, codes = sample_groups(X, groups)
     nearest = atlas.index.query(X[rows], 1).distances[:, 0]
-    return [bool(np.median(nearest[codes == group]) <= radius) for group in range(len(groups.names))]
+    by_group = (nearest[codes == group] for group in range(len(groups.names)))
+    return [bool(of_group.size and np.median(of_group) <= radius) for of_group in by_group]

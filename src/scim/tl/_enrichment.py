@@ -11,7 +11,7 @@ from scim._core import Alternative, check_choice, check_flags, check_text, check
 from scim._core.adata import SearchResult, search_result
 from scim.atlas._open import opened_again
 from scim.tl._enrichment_statistics import Samples, measure_enrichment
-from scim.tl._inputs import atlas_samples, joint_condition, primary_condition
+from scim.tl._inputs import atlas_samples, joint_condition, primary_condition, report_left_out, with_counts
 from scim.tl._slots import ENRICHMENT, check_slots, write_slots
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def enrichment(
     `adata.uns["scim_enrichment"]["queries"]`, `["hits"]` : str (n_queries,), int32 (n_queries, n_samples)
         The hits among the cells of each sample.
     `adata.uns["scim_enrichment"]["params"]`, `["atlas"]` : dict
+    `adata.uns["scim_enrichment"]["n_cells_empty"]` : int
+        Cells of the atlas without counts, which could not be found and are not counted.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def enrichment(
             versions = f"The search was made in version {searched} of {source.uri!r}, this is {source.version}"
             remedy = f"Search again, or pass atlas=scim.atlas.open({source.uri!r}, at={searched})."
             warn(f"{versions}: cells that came since could not be found. {remedy}")
-        background = _background(source, result.record["params"], by, sample_key, study_key)
+        background, n_empty = _background(source, result.record["params"], by, sample_key, study_key)
     queries, hits = _count_hits(result, background, only_similar=only_similar)
     table = _table(queries, hits, background.frame, alternative)
     params: dict[str, Any] = {"by": by, "sample_key": sample_key, "study_key": study_key or ""}
@@ -137,16 +139,20 @@ def enrichment(
     results = {"queries": queries.astype(str), "samples": background.frame, "hits": hits, "table": table}
 
     adata = adata.copy() if copy else adata
-    provenance = {"params": params, "atlas": dict(result.record["atlas"])}
+    provenance = {"params": params, "atlas": dict(result.record["atlas"]), "n_cells_empty": n_empty}
     write_slots(adata, ENRICHMENT, key_added, provenance | results)
     _log(table, key_added)
     return adata if copy else None
 
 
-def _background(atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, study_key: str | None) -> AtlasSamples:
-    """Return the samples among the cells that could be found: study, sample, value, n_cells."""
+def _background(
+    atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, study_key: str | None
+) -> tuple[AtlasSamples, int]:
+    """Return the samples among the cells that could be found: study, sample, value, n_cells; and how many could not."""
     where = joint_condition([params["where"], primary_condition(atlas) if params["primary_only"] else None])
-    ids = atlas.ids if where is None else atlas.select(where)
+    passing = atlas.ids if where is None else atlas.select(where)
+    ids = with_counts(atlas, passing)
+    n_empty = report_left_out(passing.size - ids.size, passing.size)
     samples = atlas_samples(atlas, ids, list(dict.fromkeys(filter(None, (study_key, sample_key, by)))))
     found = samples.frame
     columns = {"study": "" if study_key is None else found[study_key], "sample": found[sample_key], "value": found[by]}
@@ -154,7 +160,7 @@ def _background(atlas: Atlas, params: dict[str, Any], by: str, sample_key: str, 
     if frame["value"].nunique() == 1:
         msg = f"All cells that could be found have {by} == {frame['value'][0]!r}; expected two values to compare."
         raise ValueError(msg)
-    return samples._replace(frame=frame)
+    return samples._replace(frame=frame), n_empty
 
 
 def _count_hits(

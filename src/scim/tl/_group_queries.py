@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from scim._core.cosine import normalize
+from scim._core.cosine import is_directed, normalize
 from scim.pp import align, lognorm
 from scim.tl._inputs import query_counts
 from scim.tl._representation import is_embedded
@@ -68,21 +68,26 @@ def contrast(centroids: Floats) -> Floats:
 
     Of centroid :math:`c_i` it is the direction of :math:`c_i - b_i / 2`, where :math:`b_i` is that of
     :math:`\sum_{j \neq i} w_{ij} c_j`, and :math:`w_{ij}` the softmax of :math:`c_i \cdot c_j / 0.1`: what a group has
-    in common with the groups next to it counts less. Zero rows stay zero.
+    in common with the groups next to it counts less. Rows of zeros, of groups without counts, stay zero and do not
+    count.
 
     Raises
     ------
     ValueError
-        There is one group only.
+        There are not two groups with counts.
     """
-    if len(centroids) < 2:
-        msg = "centroid='contrast' needs at least two groups of `groupby`, got one; use 'counts' or 'embedding'."
+    directed = is_directed(centroids)
+    if directed.sum() < 2:
+        came = ("none has", "one has")[int(directed.sum())] if len(centroids) > 1 else "there is one, which has"
+        came = f"got {'one' if len(centroids) == 1 else f'{len(centroids)}, of which {came} counts'}"
+        msg = f"centroid='contrast' needs at least two groups of `groupby`, {came}; use 'counts' or 'embedding'."
         raise ValueError(msg)
     logits = (centroids @ centroids.T).astype(np.float64) / _CONTRAST_TEMPERATURE
     np.fill_diagonal(logits, -np.inf)
+    logits[:, ~directed] = -np.inf
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     queries = centroids - _CONTRAST_WEIGHT * normalize(weights @ centroids)
-    queries[~centroids.any(axis=1)] = 0
+    queries[~directed] = 0
     return normalize(queries).astype(np.float32)
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scim._core.cosine import EQUAL, cosine_distances
+from scim.tl._inputs import with_counts
+
 if TYPE_CHECKING:
     from scim._core.types import Floats, Ints
     from scim.atlas import Atlas
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 _STUDIES, _CELLS = 6, 30  # largest studies of a label, and cells of each
 _QUANTILE = 0.99
 _MOST = 1000  # cells of an atlas without labels that are compared
-_EQUAL = 1e-6  # distance of cells that differ by rounding alone
 
 _measured: weakref.WeakKeyDictionary[LabelTransfer, Floats] = weakref.WeakKeyDictionary()
 
@@ -54,7 +56,7 @@ def _spread_of(ids: Ints, atlas: Atlas, transfer: LabelTransfer) -> float:
     pairs = of_study[:, None] != of_study
     if not pairs.any():
         pairs = ~np.eye(sample.size, dtype=np.bool_)
-    return float(np.quantile((1 - X @ X.T)[pairs], _QUANTILE))
+    return float(np.quantile(cosine_distances(X @ X.T)[pairs], _QUANTILE))
 
 
 def type_distance(atlas: Atlas, transfer: LabelTransfer | None) -> float:
@@ -66,8 +68,11 @@ def type_distance(atlas: Atlas, transfer: LabelTransfer | None) -> float:
     if transfer is not None:
         labels, X = transfer.reference.centroid_labels, transfer.reference.centroids
         pairs = ~transfer.reference.tree.related[labels][:, labels]
-        return float((1 - X @ X.T)[pairs].mean()) if pairs.any() else 1.0
-    ids = atlas.ids[np.linspace(0, len(atlas.ids) - 1, min(len(atlas.ids), _MOST)).round().astype(np.int64)]
+        return float(cosine_distances(X @ X.T)[pairs].mean()) if pairs.any() else 1.0
+    ids = with_counts(atlas, atlas.ids)
+    if not ids.size:
+        return 1.0
+    ids = ids[np.linspace(0, len(ids) - 1, min(len(ids), _MOST)).round().astype(np.int64)]
     mean = atlas.index.vectors(ids).mean(axis=0)
     distance = 1 - float(mean @ mean)
-    return distance if distance > _EQUAL else 1.0
+    return distance if distance >= EQUAL else 1.0

@@ -17,11 +17,12 @@ from scim._core import (
     logger,
 )
 from scim._core.adata import groups_of
+from scim._core.cosine import cosine_distances, is_directed
 from scim.atlas._open import opened, origin
 from scim.index import Neighbors
 from scim.tl._coherence import coherence
 from scim.tl._group_queries import contrast, default_centroid, group_queries
-from scim.tl._inputs import primary_condition, query_filter
+from scim.tl._inputs import primary_condition, query_filter, report_empty
 from scim.tl._representation import query_embedding
 from scim.tl._similar_hits import atlas_labels, query_votes, similar_hits
 from scim.tl._slots import SEARCH, check_slots, write_slots
@@ -69,7 +70,7 @@ def search(
         see :meth:`scim.atlas.Atlas.select`.
     max_distance
         Cells farther away than this (cosine distance, 0 to 2) are left out: with a large `k`, the hits are all cells
-        of the atlas that are this near. Default: the `k` nearest, however far.
+        of the atlas that are this near; with 0, those equal to the query. Default: the `k` nearest, however far.
     duplicates
         `"collapse"`: duplicate cells are found once. Of cells with equal embeddings the one of lowest id is a hit,
         and where the atlas has a column `is_primary_data`, as the CELLxGENE Census has, cells for which it is false
@@ -96,8 +97,9 @@ def search(
     `None`, or with `copy=True` the new AnnData. Writes, with `key_added="scim_search"`:
 
     `adata.obsm["scim_search_ids"]`, `adata.obsm["scim_search_distances"]` : int64, float32, shape (n_obs, k)
-        `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf where fewer cells pass. With
-        `groupby` they are in `uns["scim_search"]` instead, shape (n_groups, k), beside `"groups"`.
+        `soma_joinid` and cosine distance (0 to 2, ascending) of the hits; -1 and inf where fewer cells pass, and for a
+        cell or group without counts in the model's genes. With `groupby` they are in `uns["scim_search"]` instead,
+        shape (n_groups, k), beside `"groups"`.
     `adata.obsm["scim_search_similar"]` : bool, shape (n_obs, k)
         Whether a hit is like its query, not only the nearest that `where` left; with `groupby` in `uns["scim_search"]`.
         It has a label that the query may have, and is no farther than 99 % of the cells of this label in two studies
@@ -111,9 +113,11 @@ def search(
         :math:`S` the mean of :math:`(d_i / b)^2`, :math:`d_i` the cosine distance of cell i to the mean direction of
         the group and :math:`b` the mean distance between types in the atlas (about 1). Of types of studies that are not
         in the training .80 to .87 have 50 and more, of mixtures of two to five types .02 to .06, of those with nine
-        tenths of one type .02 to .04 (benchmarks/coherence). NaN: the atlas has no cells of the type.
+        tenths of one type .02 to .04 (benchmarks/coherence). NaN: the atlas has no cells of the type, or the group has
+        no counts.
     `adata.uns["scim_search"]` : dict
-        Parameters and atlas; :func:`scim.get.hits` returns a table of hits with the columns of the atlas.
+        Parameters, atlas, and `n_cells_empty`, the number of cells without counts in the model's genes;
+        :func:`scim.get.hits` returns a table of hits with the columns of the atlas.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def search(
             centroids = group_queries(adata, X, groups, source, centroid, record=record, **count_arguments)
             X = contrast(centroids) if contrasted else centroids
         neighbors = source.index.query(X, k, **query_arguments)
-        if len(neighbors.ids) and not np.any(neighbors.ids[:, 0] >= 0):
+        if is_directed(X).any() and not np.any(neighbors.ids[:, 0] >= 0):
             msg = f"No cell of the atlas passes where={where!r}" + (f" and {primary}." if primary else ".")
             raise ValueError(msg)
         to_state = _distances_to(centroids, neighbors.ids, source) if contrasted else neighbors
@@ -164,7 +168,7 @@ def search(
         coherences = None if groups is None else coherence(cells, groups, source, transfer, votes)
         provenance = origin(source)
     if max_distance is not None:
-        far = neighbors.distances > max_distance
+        far = neighbors.distances > np.float32(max_distance)
         distances = np.where(far, np.float32(np.inf), neighbors.distances)
         neighbors, similar = Neighbors(distances, np.where(far, -1, neighbors.ids)), similar & ~far
     params: dict[str, Any] = {"use_rep": use_rep, "k": k, "where": where or "", "groupby": groupby or ""}
@@ -173,7 +177,7 @@ def search(
 
     adata = adata.copy() if copy else adata
     hits = {"ids": neighbors.ids, "distances": neighbors.distances, "similar": similar}
-    results: dict[str, Any] = {"params": params, "atlas": provenance}
+    results: dict[str, Any] = {"params": params, "atlas": provenance, "n_cells_empty": report_empty(cells)}
     if groups is None:
         results |= {f"{name}_key": f"{key_added}_{name}" for name in keys.HITS}
     else:
@@ -193,5 +197,5 @@ def _distances_to(centroids: Floats, ids: Ints, atlas: Atlas) -> Neighbors:
     distinct, position = np.unique(ids[found], return_inverse=True)
     rows = atlas.index.vectors(distinct)[position]
     distances = np.full(ids.shape, np.inf, dtype=np.float32)
-    distances[found] = 1 - np.einsum("ij,ij->i", rows, centroids[np.nonzero(found)[0]])
+    distances[found] = cosine_distances(np.einsum("ij,ij->i", rows, centroids[np.nonzero(found)[0]]))
     return Neighbors(distances, ids)

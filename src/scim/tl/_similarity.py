@@ -19,9 +19,10 @@ from scim._core import (
     refuse_absent,
 )
 from scim._core.adata import groups_of
+from scim._core.cosine import cosine_distances, is_directed
 from scim.atlas._open import opened
 from scim.tl._group_queries import contrast, default_centroid, group_queries
-from scim.tl._inputs import atlas_samples
+from scim.tl._inputs import atlas_samples, report_empty, report_left_out, with_counts
 from scim.tl._representation import query_embedding
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def score_similarity(
     Returns
     -------
     Without `sample_key`: frame indexed by `soma_joinid`, ascending, with a float32 column for each group, by its name:
-    cosine distance, :math:`1 - x \cdot c`, 0 to 2.
+    cosine distance, :math:`1 - x \cdot c`, 0 to 2; inf for a group without counts in the model's genes. Cells of the
+    atlas without counts are left out, also of the samples.
 
     With `sample_key`: frame with a row for each state and sample:
 
@@ -146,10 +148,13 @@ def score_similarity(
         X, record = query_embedding(adata, source, use_rep)
         centroid = default_centroid(centroid, record)
         refuse_absent(columns, source.columns, of="The atlas")
-        ids = source.ids if where is None else source.select(where)
+        passing = source.ids if where is None else source.select(where)
+        ids = with_counts(source, passing)
         if not ids.size:
-            msg = f"No cell of the atlas passes where={where!r}."
+            msg = "No cell of the atlas " + ("" if where is None else f"passes where={where!r} and ") + "has counts."
             raise ValueError(msg)
+        report_left_out(passing.size - ids.size, passing.size)
+        report_empty(X)
         count_arguments: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
         states = group_queries(adata, X, groups, source, centroid, record=record, **count_arguments)
         states = contrast(states) if centroid == "contrast" else states
@@ -173,7 +178,7 @@ def score_similarity(
 
 
 def _distances(atlas: Atlas, ids: Ints, states: Floats, max_memory: int) -> Floats:
-    """Return cosine distances, (n_ids, n_states), reading a range of ids at a time."""
+    """Return cosine distances, (n_ids, n_states), reading a range of ids at a time; `inf` to a state without counts."""
     # Cells between those wanted are read too: a range of ids bounds memory. Reading takes five times the rows.
     span = max(1, max_memory // (4 * (5 * atlas.dim + 2 * len(states))))
     out = np.empty((ids.size, len(states)), dtype=np.float32)
@@ -181,8 +186,9 @@ def _distances(atlas: Atlas, ids: Ints, states: Floats, max_memory: int) -> Floa
         for low in range(int(ids[0]), int(ids[-1]) + 1, span):
             start, stop = np.searchsorted(ids, [low, low + span])
             if stop > start:
-                out[start:stop] = np.clip(1 - atlas.embeddings(ids[start:stop]) @ states.T, 0, 2)
+                out[start:stop] = cosine_distances(atlas.embeddings(ids[start:stop]) @ states.T)
                 bar.update(stop - start)
+    out[:, ~is_directed(states)] = np.inf
     return out
 
 
@@ -194,11 +200,13 @@ def _by_sample(distances: Floats, samples: AtlasSamples, quantile: float, limit:
     frames = []
     for column in distances.T:
         by_sample = column[order]
-        quantiles = [np.quantile(part, quantile) for part in np.split(by_sample, starts[1:])]
+        parts = np.split(by_sample, starts[1:])
+        # Those of a state without counts are infinite throughout: there is nothing to interpolate.
+        quantiles = [np.quantile(part, quantile) if np.isfinite(part[0]) else part[0] for part in parts]
         columns = {
             "mean": (np.add.reduceat(by_sample, starts, dtype=np.float64) / n_cells).astype(np.float32),
             "quantile": np.array(quantiles, dtype=np.float32),
-            "share": np.add.reduceat(by_sample <= limit, starts, dtype=np.int64) / n_cells,
+            "share": np.add.reduceat(by_sample <= np.float32(limit), starts, dtype=np.int64) / n_cells,
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)

@@ -80,7 +80,8 @@ class GraphEngine(ExactEngine):
             msg = "Pass recall= or ef_search=, not both: the recall determines the number of candidates."
             raise ValueError(msg)
         starts, targets = link(rows, neighbours_of(rows, int(n_neighbors), rng))
-        landmarks = landmarks_of(rows, starts, targets, rng)
+        landmarks = landmarks_of(starts, targets, rng)
+        landmarks = landmarks[is_directed(rows[landmarks])]  # each row of zeros is a component of its own
         arrays: dict[str, NDArray[Any]] = {"rows": rows, "starts": starts, "targets": targets, "landmarks": landmarks}
         engine = cls(arrays, {"n_neighbors": int(n_neighbors)})
         if ef_search is None:

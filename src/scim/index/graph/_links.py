@@ -58,11 +58,8 @@ def link(rows: Floats, neighbours: Ints) -> tuple[Ints, Ints32]:
     return np.searchsorted(source, np.arange(n + 1)).astype(np.int64), target.astype(np.int32)
 
 
-def landmarks_of(rows: Floats, starts: Ints, targets: Ints32, rng: np.random.Generator) -> Ints:
-    """Return ranks, ascending, to start walks from: a sample, and one row of each connected component.
-
-    Rows of zeros, which nothing is linked with, are left out.
-    """
+def landmarks_of(starts: Ints, targets: Ints32, rng: np.random.Generator) -> Ints:
+    """Return ranks, ascending, to start walks from: a sample, and one row of each connected component."""
     from scipy.sparse import csr_array  # noqa: PLC0415  (only for building)
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
 
@@ -71,5 +68,4 @@ def landmarks_of(rows: Floats, starts: Ints, targets: Ints32, rng: np.random.Gen
     _, component = connected_components(graph, directed=False)
     _, first = np.unique(component, return_index=True)
     sample = rng.choice(n, min(n, round(_LANDMARKS * n**0.5)), replace=False)
-    landmarks = np.union1d(first, sample).astype(np.int64)
-    return landmarks[is_directed(rows)[landmarks]]
+    return np.union1d(first, sample).astype(np.int64)

@@ -42,6 +42,7 @@ class TrainingCells(NamedTuple):
     studies: tuple[str, ...]
     genes: NDArray[np.object_]  # (n_genes,) canonical ids
     mean_square: NDArray[np.float64]  # (n_genes,) of the log-normalised counts over all cells
+    n_empty: dict[str, int]  # cells without counts of these genes, which were left out, by data set
 
 
 def combine(
@@ -51,31 +52,63 @@ def combine(
     max_memory: int,
     scratch: str | os.PathLike[str] | None = None,
 ) -> TrainingCells:
-    """Return the cells of all data sets over the genes of the model; see :class:`CellStore` for the memory limit."""
+    """Return the cells of all data sets over the genes of the model; see :class:`CellStore` for the memory limit.
+
+    Cells without counts of these genes are left out: there is nothing to learn from.
+    """
     store = CellStore(len(genes), max_memory=max_memory, scratch=scratch)
-    squares = np.zeros(len(genes))
+    squares, kept = np.zeros(len(genes)), []
     for data in data_sets:
         _check_overlap(data, genes)
+        has_counts = np.zeros(data.n_cells, dtype=np.bool_)
         with progress(total=data.n_cells, desc=f"read {data.name}", unit="cell") as bar:
-            for _, X in data.blocks(genes):
-                X.sort_indices()  # the same counts train alike, in whatever order they were stored
-                store.write(X)
-                values = lognorm(X)
+            for rows, X in data.blocks(genes):
+                has_counts[rows] = filled = with_counts(X)
+                counts = X if filled.all() else X[filled]
+                counts.sort_indices()  # the same counts train alike, in whatever order they were stored
+                store.write(counts)
+                values = lognorm(counts)
                 squares += np.bincount(values.indices, np.square(values.data, dtype=np.float64), len(genes))
                 bar.update(X.shape[0])
-    labels, label = code_labels(np.concatenate([data.labels for data in data_sets]))
-    study, studies = pd.factorize(np.concatenate([data.studies for data in data_sets]), sort=True)
+        kept.append(data.select(has_counts))
+    n_empty = _report_empty(data_sets, kept)
+    labels, label = code_labels(np.concatenate([data.labels for data in kept]))
+    study, studies = pd.factorize(np.concatenate([data.studies for data in kept]), sort=True)
     return TrainingCells(
         X=store.finish(),
-        panels=np.array([data.measured(genes) for data in data_sets]),
-        panel=np.repeat(np.arange(len(data_sets)), [data.n_cells for data in data_sets]),
+        panels=np.array([data.measured(genes) for data in kept]),
+        panel=np.repeat(np.arange(len(kept)), [data.n_cells for data in kept]),
         label=label,
         study=study.astype(np.int64),
         labels=labels,
         studies=tuple(studies),
         genes=genes,
         mean_square=squares / len(label),
+        n_empty=n_empty,
     )
+
+
+def with_counts(X: sparse.csr_matrix) -> NDArray[np.bool_]:
+    """Return which cells (n, n_genes) have a count, (n,)."""
+    return np.asarray(X.sum(axis=1)).ravel() > 0
+
+
+def _report_empty(data_sets: Sequence[DataSet], kept: Sequence[DataSet]) -> dict[str, int]:
+    """Return the number of cells without counts by data set, and log it; raise ValueError if no others are left."""
+    n_empty = {before.name: before.n_cells - after.n_cells for before, after in zip(data_sets, kept, strict=True)}
+    n_cells, total = sum(data.n_cells for data in data_sets), sum(n_empty.values())
+    if total == n_cells:
+        msg = f"None of the {n_cells} labelled cells of {[*n_empty]} has a count in the model's genes; expected counts."
+        raise ValueError(msg)
+    if total:
+        logger.info(
+            "%d of %d labelled cells (%.1f %%) have no count in the model's genes and are left out: %s",
+            total,
+            n_cells,
+            100 * total / n_cells,
+            {name: n for name, n in n_empty.items() if n},
+        )
+    return n_empty
 
 
 def _check_overlap(data: DataSet, genes: NDArray[np.object_]) -> None:

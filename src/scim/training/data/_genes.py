@@ -10,6 +10,7 @@ from scipy import sparse
 
 from scim._core import progress, warn
 from scim.pp import canonical_genes, lognorm
+from scim.training.data._cells import with_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +38,8 @@ def pick_genes(data_sets: Sequence[DataSet], genes: Sequence[str] | None, n_gene
 def _labelled_blocks(data: DataSet, codes: NDArray[np.intp]) -> Iterator[tuple[sparse.csr_matrix, NDArray[np.intp]]]:
     with progress(total=data.n_cells, desc=f"choose genes: {data.name}", unit="cell") as bar:
         for rows, X in data.blocks(data.genes):
-            yield X, codes[rows]
+            filled = with_counts(X)  # cells without counts, which do not train, say nothing of markers
+            yield X[filled], codes[rows][filled]
             bar.update(X.shape[0])
 
 

@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from scim._core import check_count
-from scim._core.cosine import normalize
+from scim._core.cosine import is_directed, normalize
 from scim._core.nearest import nearest
 from scim._core.numba import threads
 from scim.ontology import is_descendant, standardize
@@ -51,7 +51,7 @@ def embedding_scores(
     Parameters
     ----------
     X
-        Embeddings (n, dim).
+        Embeddings (n, dim); rows of zeros, of cells without counts, are left out.
     labels
         (n,) Cell Ontology ids or names, or free words; cells where it is missing are left out.
     studies
@@ -88,9 +88,10 @@ def embedding_scores(
         lengths = f"{len(X)}, {len(terms)}, {len(batches)}"
         msg = f"Embeddings, labels and studies must be as long as each other, got {lengths}."
         raise ValueError(msg)
-    sample = draw_cells(np.flatnonzero(pd.notna(terms)), max_cells, np.random.default_rng(rng))
+    rows = np.flatnonzero(pd.notna(terms))
+    sample = draw_cells(rows[is_directed(np.asarray(X)[rows])], max_cells, np.random.default_rng(rng))
     if not sample.size:
-        msg = "No cell has a label; expected at least one that is not missing."
+        msg = "No cell has a label; expected at least one that is not missing, and has an embedding that is not zero."
         raise ValueError(msg)
     return summarise(cell_scores(np.asarray(X)[sample], terms[sample], batches[sample], k))
 
