@@ -155,7 +155,7 @@ def _read(values: Any, left_out: Callable[[str], bool]) -> Texts:
     cleaned = [None if left_out(text := clean_text(word)) else text for word in written]
     categories = pd.Index([text for text in dict.fromkeys(cleaned) if text is not None], dtype=object)
     new = np.append(categories.get_indexer(pd.Index(cleaned, dtype=object)), -1)  # the last is that of code -1
-    n = np.bincount(codes[codes >= 0], minlength=len(distinct))
+    n = _counts(codes, len(distinct))
     words: dict[str, int] = {}
     for word, text, n_cells in zip(written, cleaned, n.tolist(), strict=True):
         if text is None:
@@ -167,8 +167,7 @@ def coded(values: Any) -> tuple[Any, list[Any]]:
     """Return for each cell the position of its value, -1 = missing, and the values that occur."""
     column = values if isinstance(values, pd.Series | pd.Index | pd.Categorical) else pd.Series(_as_array(values))
     if isinstance(column.dtype, pd.CategoricalDtype):
-        used = pd.Categorical(column).remove_unused_categories()
-        return np.asarray(used.codes, dtype=np.int64), used.categories.tolist()
+        return _used(pd.Categorical(column))
     try:
         codes, distinct = pd.factorize(column)
     except TypeError as error:
@@ -177,9 +176,25 @@ def coded(values: Any) -> tuple[Any, list[Any]]:
     return codes, list(distinct)
 
 
+def _used(column: pd.Categorical) -> tuple[Any, list[Any]]:
+    """Return the codes of a categorical and its categories, without those that do not occur."""
+    codes, categories = np.asarray(column.codes, dtype=np.int64), column.categories.tolist()
+    occur = _counts(codes, len(categories)) > 0  # pandas sorts all codes for this
+    if not occur.all():
+        codes = np.append(np.where(occur, np.cumsum(occur) - 1, -1), -1)[codes]
+    return codes, [category for category, occurs in zip(categories, occur, strict=True) if occurs]
+
+
+def _counts(codes: Any, n: int) -> Any:
+    """Return how often each of n codes occurs; -1 = missing."""
+    return np.bincount(codes + 1, minlength=n + 1)[1:]
+
+
 def _as_array(values: Iterable[Any]) -> Any:
-    """Return a list as objects: numpy would make texts of [1, "a"]."""
-    return values if hasattr(values, "dtype") else np.fromiter(values, dtype=object)
+    """Return an array as it is, and a list as objects: numpy would make texts of [1, "a"]."""
+    if isinstance(values, pd.api.extensions.ExtensionArray):
+        return values
+    return np.asarray(values) if hasattr(values, "dtype") else np.fromiter(values, dtype=object)
 
 
 def _as_text(value: Any) -> str:

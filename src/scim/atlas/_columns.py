@@ -46,8 +46,8 @@ def arrow_type(column: pd.Series) -> pa.DataType:
     inferred = _INFERRED.get(is_.infer_dtype(values, skipna=True))
     if inferred is None:
         held = is_.infer_dtype(values, skipna=True)
-        msg = f"obs[{column.name!r}] has dtype {column.dtype} and holds {held}; expected text, a categorical, bool, "
-        msg += "int or float. Convert it first, for example with .astype(str)."
+        msg = f"obs[{column.name!r}] has dtype {column.dtype} and holds more than text ({held}); expected text, a "
+        msg += "categorical, bool, int or float. Convert it first, for example with .astype(str)."
         raise TypeError(msg)
     return inferred
 

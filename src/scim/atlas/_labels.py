@@ -89,6 +89,8 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     read = read_labels(frame[label_key])
     read.report(f"{label_key!r} of the atlas")
     label = pd.Series(read.values, index=frame.index)
+    if not label.cat.categories.is_monotonic_increasing:  # the stored texts are sorted, with their blanks and quotes
+        label = label.cat.reorder_categories(label.cat.categories.sort_values())
     if (n_values := len(label.cat.categories)) > _MAX_LABELS:
         msg = f"{label_key!r} has {n_values:,} values, more than {_MAX_LABELS:,}: it names cells, not types."
         raise ValueError(msg)
