@@ -8,15 +8,16 @@ import mmap
 import os
 import shutil
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scim._core.errors import FormatError
+from scim._core.paths import new_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
     from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def new_folder(path: str | os.PathLike[str], *, marker: str, overwrite: bool = F
     With `overwrite`, an empty folder or one that has the file `marker` is replaced; whatever else is at `path` raises
     FileExistsError.
     """
-    path = Path(path)
+    path = new_path(path, what="a folder")
     if path.exists() and not overwrite:
         msg = f"{str(path)!r} exists already; pass overwrite=True to replace it."
         raise FileExistsError(msg)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scim._core import FormatError, read_json, write_json
+from scim._core.paths import local_path
 from scim.index.filter import Column, LazyColumns
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -127,7 +128,7 @@ def verify(path: str | os.PathLike[str]) -> None:
     FormatError
         It is not a scim index, of another version, or a file differs from what was saved.
     """
-    folder = Path(path)
+    folder = local_path(path, what="an index")
     for name, entry in read_header(folder)["files"].items():
         _check_size(folder / name, entry)
         _check_content(folder / name, entry)
@@ -138,7 +139,7 @@ def header_digest(path: str | os.PathLike[str]) -> str:
 
     The header, which alone is read, has the checksums of all files: undamaged folders of one digest hold the same.
     """
-    return digest_of(read_header(Path(path)))
+    return digest_of(read_header(local_path(path, what="an index")))
 
 
 def read_header(folder: Path) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scim._core import FormatError, check_choice, logger
+from scim._core.paths import local_path
 from scim.index._check import check_allowed
 from scim.index._files import HEADER, KEYS, REMEDY, Arrays, file_name, read_columns, read_header, renamed
 from scim.index._grow import merge_small
@@ -16,6 +16,7 @@ from scim.index._segments import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import ArrayLike
 
@@ -57,7 +58,8 @@ def open(  # noqa: A001  (used as `scim.index.open`)
         It is not a scim index, of another version, or damaged; or two have the same id, or rows of different lengths.
     """
     check_choice("resident", resident, get_args(Resident))
-    folders = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(folder) for folder in path]
+    given = [path] if isinstance(path, str | os.PathLike) else path
+    folders = [local_path(folder, what="an index") for folder in given]
     if not folders:
         msg = "Expected the folder of an index, or several, got none."
         raise ValueError(msg)

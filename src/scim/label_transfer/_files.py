@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scim._core import FormatError, new_folder, read_json, write_json
+from scim._core.paths import local_path
 from scim.label_transfer._calibration import Calibration
 from scim.label_transfer._expression import ExpressionReference
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex
@@ -18,6 +18,7 @@ from scim.label_transfer._tree import LabelTree
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -58,7 +59,7 @@ def read_folder(
     path: str | os.PathLike[str], index: NeighbourIndex | None
 ) -> tuple[LabelReference, Calibration, NeighbourIndex, ExpressionReference | None]:
     """Return what :func:`write_folder` wrote; raise the errors of :meth:`LabelTransfer.load`."""
-    folder = Path(path)
+    folder = local_path(path, what="a label transfer")
     content = read_json(folder / _FILE, kind="label transfer")
     if content.get("format") != _FORMAT or content.get("version") != _VERSION:
         msg = f"{str(folder / _FILE)!r} is no label transfer of version {_VERSION}; a newer scim may read it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,12 +11,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from scim._core import FormatError, check_choice, logger, new_folder, read_json, write_json
+from scim._core.paths import local_path
 from scim.model._config import Labels, ModelConfig
 from scim.model.net import Decoder, Encoder, empty_net, set_weights, torch_threads
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -61,7 +62,7 @@ def write_folder(
 
 def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the arguments of :class:`Model` from its folder, and check that its files agree."""
-    folder = Path(path)
+    folder = local_path(path, what="a model")
     if not folder.is_dir():
         msg = f"{str(folder)!r} is not a folder; expected one that Model.save() wrote."
         raise FileNotFoundError(msg)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import FormatError, keys, logger, progress
+from scim._core.paths import local_path
 from scim.atlas._import import resume_or_create
 from scim.atlas._open import create
 from scim.atlas.commit import commits
@@ -86,7 +87,7 @@ def import_atlas(
     """
     from scim.scimilarity._model import import_model  # noqa: PLC0415  (readers of an atlas need no torch)
 
-    folder = Path(folder)
+    folder = local_path(folder, what="a published folder")
     model = import_model(folder)
     target = Storage.of(out).path
     scratch = Path(tempfile.gettempdir()) if target is None else target.parent

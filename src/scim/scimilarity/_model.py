@@ -6,13 +6,13 @@ import csv
 import itertools
 import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scim import ontology
 from scim._core import FormatError, logger, warn
+from scim._core.paths import local_path
 from scim.model import Decoder, Encoder, Labels, Model, ModelConfig
 from scim.model.net import empty_net, set_weights
 from scim.pp import canonical_genes, gene_symbols
@@ -21,6 +21,7 @@ from scim.scimilarity._checkpoint import check_exists, read_tensors
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def import_model(folder: str | os.PathLike[str]) -> Model:
     >>> import scim
     >>> model = scim.scimilarity.import_model("model_v1.1")  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = local_path(folder, what="a published folder")
     if not folder.is_dir():
         msg = f"{str(folder)!r} is not a folder; expected a SCimilarity model, as it is published."
         raise FileNotFoundError(msg)

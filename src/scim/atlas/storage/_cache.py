@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scim._core import FormatError, StorageError, logger, settings
+from scim._core.paths import local_path
 from scim.atlas.storage._local import ABANDONED_AFTER, temporary_path
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def cached(storage: Storage, name: str, key: str, check: Callable[[Path], object
 
 def _cache_folder() -> Path:
     if settings.storage.cache:
-        return Path(settings.storage.cache).expanduser().resolve()
+        return local_path(settings.storage.cache, what="the cache").resolve()
     try:
         import platformdirs  # noqa: PLC0415  (optional)
     except ImportError as error:

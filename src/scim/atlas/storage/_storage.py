@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from scim._core import StorageError, progress
+from scim._core.paths import local_path
 from scim.atlas.storage._local import LocalFiles, sweep
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
     from scim.atlas.storage._local import StoredFile
     from scim.atlas.storage._s3 import S3Files
 
 N_PARALLEL = 8
+_SPECIAL = "#?\n\r\t"  # TileDB-SOMA takes a path for an address, and reads or leaves out what these begin
 
 LOCKS = "lock"
 """Folder of the leases of writers."""
@@ -41,15 +43,12 @@ class Storage:
     @classmethod
     def of(cls, uri: str | os.PathLike[str]) -> Storage:
         """Return the storage at a path or an address; nothing is read or made."""
-        if not uri or not isinstance(uri, str | os.PathLike):
-            got = "an empty text" if uri == "" else type(uri).__name__
-            msg = f"Expected the folder of an atlas or an address as 's3://bucket/name', got {got}."
-            raise (ValueError if uri == "" else TypeError)(msg)
-        text = os.fspath(uri)
-        if "://" not in text:
-            path = Path(text).expanduser().resolve()  # TileDB takes a relative path from where the process started
-            return cls(str(path), path)
-        return cls(_check_address(text), None)
+        if isinstance(uri, str) and uri.startswith("s3://"):
+            return cls(_check_address(uri), None)
+        # TileDB takes a relative path from where the process started.
+        path = local_path(uri, what="an atlas or the address of one, as 's3://bucket/name'").resolve()
+        local_path(path, what="an atlas", without=_SPECIAL)
+        return cls(str(path), path)
 
     @cached_property
     def _files(self) -> LocalFiles | S3Files:
@@ -143,11 +142,7 @@ class Storage:
 
 
 def _check_address(text: str) -> str:
-    scheme, _, rest = text.partition("://")
-    if scheme != "s3":
-        msg = f"{text!r} cannot be reached: known are folders and 's3://bucket/name', got {scheme!r}."
-        raise ValueError(msg)
-    rest = rest.rstrip("/")
+    rest = text.removeprefix("s3://").rstrip("/")
     if not rest or any(part in ("", ".", "..") for part in rest.split("/")):
         msg = f"{text!r} is not an address on S3; expected 's3://bucket/name'."
         raise ValueError(msg)

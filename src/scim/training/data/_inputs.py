@@ -14,6 +14,7 @@ import numpy as np
 
 from scim._core import check_adata
 from scim._core.no_label import read_labels
+from scim._core.paths import local_path
 from scim.io import Cells, Experiment, opened
 from scim.training.data._data_set import read_data_set
 from scim.training.data._filters import CellFilters, coarsen, keep_good
@@ -126,7 +127,7 @@ def _open(source: Input, columns: Sequence[str], stack: contextlib.ExitStack) ->
     if isinstance(source, Cells):
         return [source]
     if isinstance(source, str | os.PathLike):
-        if (Path(source) / "atlas.json").exists():
+        if (local_path(source) / "atlas.json").exists():
             msg = f"{str(source)!r} is an atlas; pass it open: scim.atlas.open({str(source)!r})."
             raise TypeError(msg)
         return [stack.enter_context(opened(source, columns))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,9 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from scim._core import FormatError, logger, new_folder, read_json, write_json
+from scim._core.paths import new_path
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from torch import Tensor
     from torch.optim import Optimizer
@@ -39,7 +40,7 @@ class Checkpoints:
     """A folder with the last state of a run, which is told by its settings and a digest of its data."""
 
     def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:
-        self.folder = Path(folder)
+        self.folder = new_path(folder, what="a checkpoint")
         self._run: dict[str, Any] = json.loads(json.dumps(run))  # tuples are lists on disk
 
     def save(self, state: State) -> None:
@@ -91,7 +92,7 @@ class Checkpoints:
 
 def seed_of(folder: str | os.PathLike[str]) -> int:
     """Return the seed of a run without `rng`: the same at each call, so that the run can resume."""
-    path = Path(folder) / SEED
+    path = new_path(folder, what="a checkpoint") / SEED
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         write_json(path, {"seed": int(np.random.default_rng().integers(2**62))})
