@@ -128,7 +128,7 @@ def append(
     writer.grow(last, manifest.published.name)
     if counts:
         maps = [part.genes for part in chosen if part.genes is not None]  # of all: `_check` refuses others
-        union = writer.grow_counts(last, np.concatenate([genes.names for genes in maps]))
+        union = writer.grow_counts(last, np.concatenate([genes.unique_names for genes in maps]))
         chosen = [part._replace(stored=genes.onto(union)) for part, genes in zip(chosen, maps, strict=True)]
     chosen = _with_samples(chosen)
     samples = _write(transaction, writer, chosen, bound, model)

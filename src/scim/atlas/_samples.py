@@ -51,7 +51,7 @@ class SampleCollector:
     """
 
     def __init__(self, genes: GeneMap) -> None:
-        kept = known_genes(genes.names) | (genes.columns >= 0)
+        kept = known_genes(genes.names) | (genes.columns >= 0)  # neither is true of columns that are left out
         self._names = pd.unique(genes.names[kept])
         self._genes = genes.onto(self._names)
         self._ids: list[NDArray[np.int64]] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scim.pp._species import human_names
+from scim.pp._species import human_names, ortholog_ids, species_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from scim.pp._species import Species
 
 _ENSEMBL = re.compile(r"ENSG\d{11}(\.\d+)?(_PAR_Y)?", re.ASCII)
+_PUNCTUATION = str.maketrans(dict.fromkeys("-_:/|()[]+*@, ", "."))
 
 
 @functools.cache
@@ -30,8 +31,8 @@ def _table() -> pd.DataFrame:
 
 
 @functools.cache
-def _ensembl_of_name() -> pd.Series[str]:
-    """Map symbols, previous symbols and retired ids to the id of today."""
+def _ensembl_of_name() -> dict[str, str]:
+    """Map symbols, previous symbols and retired ids to the id of today; that is mapped to itself."""
     table = _table()
     current = table.drop_duplicates("symbol").set_index("symbol")["ensembl"]
     previous = table.assign(previous=table["previous"].str.split("|")).explode("previous")
@@ -40,7 +41,8 @@ def _ensembl_of_name() -> pd.Series[str]:
     previous = previous.drop_duplicates("previous", keep=False)
     previous = previous[~previous["previous"].isin(current.index)]
     retired = table[table["retired"] != ""].drop_duplicates("retired", keep=False).set_index("retired")["ensembl"]
-    names: pd.Series[str] = pd.concat([current, previous.set_index("previous")["ensembl"], retired])
+    today = pd.Series(table["ensembl"].to_numpy(), index=table["ensembl"])
+    names: dict[str, str] = pd.concat([today, retired, previous.set_index("previous")["ensembl"], current]).to_dict()
     return names
 
 
@@ -82,13 +84,16 @@ def canonical_genes(
     >>> scim.pp.canonical_genes(["CD3E", "ENSG00000198851.11", "no-such-gene"]).tolist()
     ['ENSG00000198851', 'ENSG00000198851', 'no-such-gene']
     """
-    human = human_names(names, species)
-    # ENSG00000198851.11 and ENSG00000182162_PAR_Y are known without what follows the number.
-    given = np.array([name[:15] if _is_ensembl(name) else name for name in human], dtype=object)
-    ids = _ensembl_of_name().reindex(given).to_numpy(dtype=object)
-    unknown = pd.isna(ids)
-    ids[unknown] = given[unknown]
-    return ids
+    ids = _ensembl_of_name()
+    given = human_names(names, species)
+    out = np.empty(given.size, dtype=object)
+    out[:] = [ids[name] if name in ids else ids.get(bare := _without_version(name), bare) for name in given]
+    return out
+
+
+def _without_version(name: str) -> str:
+    """Return a name; of ENSG00000198851.11 and ENSG00000182162_PAR_Y without what follows the number."""
+    return name[:15] if _is_ensembl(name) else name
 
 
 def known_genes(ids: Sequence[str] | NDArray[np.object_]) -> NDArray[np.bool_]:
@@ -107,3 +112,58 @@ def gene_symbols(ids: Sequence[str] | NDArray[np.object_]) -> NDArray[np.object_
     """
     symbols = _table().set_index("ensembl")["symbol"].reindex(pd.Index(ids)).to_numpy(dtype=object)
     return np.where(pd.isna(symbols), np.asarray(ids, dtype=object), symbols)
+
+
+class Vocabulary:
+    """The names that are genes as they stand: those of a species, and those that a model uses itself.
+
+    Parameters
+    ----------
+    species
+        Species of the names, see :func:`match_genes`.
+    genes
+        Names of the model's genes, shape (n_genes,). Default: none.
+    """
+
+    def __init__(self, species: Species = "human", genes: Sequence[str] | NDArray[np.object_] = ()) -> None:
+        self.species = species_name(species)
+        self._names = _ensembl_of_name() if self.species == "human" else ortholog_ids(species)
+        self._genes = set(genes) if self.species == "human" else set()  # names of others are translated first
+
+    def knows(self, names: Sequence[str] | NDArray[np.object_]) -> NDArray[np.bool_]:
+        """Return which names are genes, (n,)."""
+        known, own = self._names, self._genes
+        return np.array([name in known or name in own or _without_version(name) in known for name in names], dtype=bool)
+
+    def genes(self, names: Sequence[str] | NDArray[np.object_]) -> NDArray[np.object_]:
+        """Return a text for each known name that is equal for names of one gene, (n,)."""
+        return canonical_genes(names) if self.species == "human" else np.array([*names, None], dtype=object)[:-1]
+
+    def respelled(self, name: str) -> str | None:
+        """Return the name that differs from this one in punctuation and upper and lower case alone, if there is one."""
+        return _respelled(self.species).get(folded(name))
+
+
+def punctuation_as_dots(name: str) -> str:
+    """Return a name with a full stop for each character that R, Seurat or a file format may have replaced."""
+    return name.translate(_PUNCTUATION)
+
+
+def folded(name: str) -> str:
+    """Return a name without upper case, and with full stops in place of other punctuation."""
+    return punctuation_as_dots(name).casefold()
+
+
+@functools.cache
+def _respelled(species: str) -> dict[str, str]:
+    """Return the names of a species by their folded form, without those of two genes; a current symbol comes first."""
+    if species == "mapping":  # the user has spelled its names
+        return {}
+    genes = ortholog_ids("mouse") if species == "mouse" else _ensembl_of_name()
+    names: dict[str, str] = {}
+    ambiguous = set()
+    for name, gene in reversed(genes.items()):  # current symbols come last, and count first
+        form = folded(name)
+        if genes[names.setdefault(form, name)] != gene:
+            ambiguous.add(form)
+    return {form: name for form, name in names.items() if form not in ambiguous}

@@ -1,18 +1,25 @@
-"""The genes of a model among the columns of a data set, and whether they are enough."""
+"""The genes of a model among the columns of a data set."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import functools
+import re
+from collections import Counter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from scim._core import GeneOverlapError, logger, warn
-from scim.pp._gene_names import canonical_genes, gene_id_kind, known_genes
+from scim._core import logger
+from scim.pp._features import left_out_types, types_by_name, without_id
+from scim.pp._gene_names import Vocabulary, canonical_genes, gene_id_kind, known_genes
+from scim.pp._overlap import check_overlap
+from scim.pp._repairs import repair
 from scim.pp._species import human_names, n_unmapped, species_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,21 +29,9 @@ _NAME_COLUMNS = (
     "feature_id", "gene_ids", "gene_id", "ensembl_id", "ensembl", "feature_name", "gene_symbols", "gene_symbol",
     "gene_name", "gene_names", "symbol",
 )  # fmt: skip
-
-_FEW_GENES = 20  # as many markers reach .44-.96 of the macro-F1 of all genes in three studies, ten .05-.87
-_LOW_SHARE = 0.25  # of the model's genes, below which labels get visibly worse (benchmarks/NOTES.md, Quality)
-_LOW_SCORE = 0.95  # share of the macro-F1 of all genes below which a panel is worth a warning
-_HINT_NAMES = 200  # names that choose a hint, evenly spaced: the first of a sorted list may be clones, as 0610007P14Rik
-
-_EXPECTED = {
-    "human": "human Ensembl ids or symbols",
-    "mouse": "mouse symbols",
-    "mapping": "the names that species= maps to human genes",
-}
-_LOOKS_LIKE: dict[str, Callable[[str], bool]] = {
-    "human": lambda name: name.startswith("ENSG") or name.isupper(),
-    "mouse": lambda name: name[:1].isupper() and name[1:].islower(),
-}
+_SAMPLE = 200  # names of any other column that show whether it holds names of genes
+_LEAST_KNOWN = 0.1  # share of them that must be known
+_COPY = re.compile(r"[-._]\d+$")  # AnnData's and R's ending of a name that occurs again
 
 
 class GeneMap(NamedTuple):
@@ -45,7 +40,7 @@ class GeneMap(NamedTuple):
     names: NDArray[np.object_]
     """(n_vars,) the model's gene of each column if there is one, else the canonical id. A gene of another species has
     the id of its human ortholog; without one, its name with a prefix: `mouse:Gm42418`, or `mapping-1f8ac10f:zgc:56493`
-    with the hash of the mapping."""
+    with the hash of the mapping. Empty text for a column that is left out."""
 
     columns: NDArray[np.int32]
     """(n_vars,) position of each column among the model's genes; -1 = not one of them."""
@@ -62,9 +57,17 @@ class GeneMap(NamedTuple):
     species: str = "human"
     """Species of the genes: `"human"`, `"mouse"`, or `"mapping"` for any other."""
 
+    repairs: tuple[str, ...] = ()
+    """How names were read that are not known as they stand: `"1,988 names read after removing the prefix GRCh38_"`."""
+
+    left_out: Mapping[str, int] = MappingProxyType({})
+    """Number of columns that are left out because they are no genes of the species, by what they are: the type in
+    `var["feature_types"]`, as `"Antibody Capture"`, or what names show, as `"control probes"`."""
+
     def onto(self, genes: NDArray[np.object_]) -> GeneMap:
         """Return the map of the same columns to another list of canonical genes."""
-        columns = pd.Index(genes).get_indexer(pd.Index(self.names)).astype(np.int32)
+        position = {gene: i for i, gene in enumerate(genes)}
+        columns = np.array([position.get(name, -1) for name in self.names], dtype=np.int32)
         observed = np.zeros(len(genes), dtype=np.bool_)
         observed[columns[columns >= 0]] = True
         return self._replace(columns=columns, observed=observed)
@@ -75,11 +78,21 @@ class GeneMap(NamedTuple):
         return int(self.observed.sum())
 
     @property
+    def unique_names(self) -> NDArray[np.object_]:
+        """Each gene of the columns once, in their order."""
+        return np.asarray(pd.unique(pd.Series(self.names[self.names != ""], dtype=object)), dtype=object)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns that are genes."""
+        return len(self.names) - sum(self.left_out.values())
+
+    @property
     def n_mapped(self) -> int:
-        """Number of columns that are human genes or have a human ortholog; of human data, all."""
+        """Number of columns that are human genes or have a human ortholog; of human data, all that are genes."""
         if self.species == "human":
-            return len(self.names)
-        return len(self.names) - n_unmapped(self.names, self.species)
+            return self.n_columns
+        return self.n_columns - n_unmapped(self.names, self.species)
 
     @property
     def share(self) -> float:
@@ -95,10 +108,17 @@ def match_genes(
     species: Species = "human",
     panel_curve: Mapping[str, Sequence[float]] | None = None,
 ) -> GeneMap:
-    """Find the model's genes among the columns of a data set, and warn if they are so few that labels get worse.
+    r"""Find the model's genes among the columns of a data set, and warn if they are so few that labels get worse.
 
     A name that the model itself uses is that gene. Other names are translated: human ones to canonical ids, those of
-    other species to their human orthologs.
+    other species to their human orthologs. Names that are not known as they stand are read without a prefix such as
+    GRCh38\_, blanks and quotes, an id beside the symbol, the punctuation of R, dates of Excel and a change of case,
+    where that makes them names of one gene; `repairs` of the result has what was done.
+
+    Columns that are no genes of the species are left out: those of another type than genes in `var["feature_types"]`
+    (antibodies, guides, peaks, control probes) or of another genome in `var["genome"]`, and else those that their names
+    show to be no genes; `left_out` of the result counts them. An antibody with the name of its gene is recognised if
+    var has a column of Ensembl ids, and it has none.
 
     Parameters
     ----------
@@ -108,8 +128,8 @@ def match_genes(
         Names of the model's genes, canonical ids as far as they are known (see :func:`canonical_genes`),
         shape (n_genes,).
     gene_key
-        Column of `var` that holds the gene names. Default: of the index and the columns that usually hold names, the
-        one with most of the model's genes.
+        Column of `var` that holds the gene names. Default: of the index and all columns of text, the one with most of
+        the model's genes.
     species
         Species of the genes: `"human"`; `"mouse"`, by symbol; or for any other species a dict or Series,
         `{gene name: human gene name}`. Genes without an ortholog are left out. Each gene maps to one human gene, so
@@ -139,13 +159,10 @@ def match_genes(
     >>> genes.columns.tolist(), genes.n_mapped
     ([1, 0, 0, -1], 3)
     """
-    candidates = _name_columns(var, gene_key)
-    maps = [_map_names(names, genes, source, species) for source, names in candidates.items()]
-    best = max(maps, key=lambda candidate: candidate.n_matched)  # the first of equals: var_names
-    _check_overlap(best, candidates[best.source], genes, panel_curve)
-    if best.species != "human":
-        share = best.n_mapped / len(best.names)
-        logger.info("%d of %d genes (%.1f%%) have a human ortholog", best.n_mapped, len(best.names), 100 * share)
+    reader = _Reader(var, species, genes)
+    best = max(reader.maps(gene_key), key=lambda found: found.n_matched)  # the first of equals: var_names
+    check_overlap(best, reader.places[best.source], panel_curve)
+    _log(best)
     return best
 
 
@@ -157,77 +174,148 @@ def genes_of(var: pd.DataFrame, *, gene_key: str | None = None) -> NDArray[np.ob
     var
         Description of the columns, as `adata.var`.
     gene_key
-        Column of `var` that holds the gene names. Default: of the index and the columns that usually hold names, the
-        one with most human genes.
+        Column of `var` that holds the gene names. Default: of the index and all columns of text, the one with most
+        human genes.
+
+    Returns
+    -------
+    Array of str, shape (n_vars,): ids as from :func:`canonical_genes`, of names that are repaired as in
+    :func:`match_genes`; empty text for columns that are no genes.
 
     Raises
     ------
     KeyError
         `gene_key` is not a column of `var`.
     """
-    candidates = [canonical_genes(names) for names in _name_columns(var, gene_key).values()]
-    return max(candidates, key=lambda ids: int(known_genes(ids).sum()))
+    maps = _Reader(var, "human", np.empty(0, dtype=object)).maps(gene_key)
+    return max((found.names for found in maps), key=lambda names: int(known_genes(names).sum()))
 
 
-def _name_columns(var: pd.DataFrame, gene_key: str | None) -> dict[str, pd.Index]:
-    """Return the places that may hold gene names, the likeliest first."""
-    if gene_key is not None:
-        if gene_key not in var:
-            msg = f"gene_key={gene_key!r} is not a column of var. Present: {list(var.columns)}."
+class _Reader:
+    """Reads the names of genes in the index and the columns of var."""
+
+    def __init__(self, var: pd.DataFrame, species: Species, genes: NDArray[np.object_]) -> None:
+        self._var, self._species, self._genes = var, species, genes
+        self._vocabulary = Vocabulary(species, genes)
+        self._types = left_out_types(var, species_name(species))
+        self.places: dict[str, NDArray[np.object_]] = {}
+        """Texts, (n_vars,), of the places that may hold names, the likeliest first."""
+
+    def maps(self, gene_key: str | None) -> list[GeneMap]:
+        """Return what each place says of the columns, the likeliest place first."""
+        self.places = _usual_places(self._var)
+        if gene_key is None:
+            sources = [*self.places]
+            for source, texts in _other_places(self._var, self.places).items():
+                if self._share_known(texts[:: len(texts) // _SAMPLE + 1]) >= _LEAST_KNOWN:
+                    self.places[source] = texts
+                    sources.append(source)
+        elif gene_key in self._var:
+            sources = [f"var[{gene_key!r}]"]
+            self.places[sources[0]] = _texts(_column(self._var, gene_key))
+        else:
+            msg = f"gene_key={gene_key!r} is not a column of var. Present: {list(self._var.columns)}."
             raise KeyError(msg)
-        return {f"var[{gene_key!r}]": pd.Index(var[gene_key])}
-    return {"var_names": var.index} | {f"var[{c!r}]": pd.Index(var[c]) for c in _NAME_COLUMNS if c in var}
+        return [self._read(source) for source in sources]
+
+    def _share_known(self, texts: NDArray[np.object_]) -> float:
+        """Return the share of texts that are names of genes, after repairs."""
+        return float(repair(texts, self._vocabulary).known.mean()) if len(texts) else 0.0
+
+    def _read(self, source: str) -> GeneMap:
+        """Return the genes by the names of one place."""
+        given, types = self.places[source], self._types.copy()
+        if source != "var_names":
+            types = np.where(types == "", self._types_by_index, types)
+        rows = np.flatnonzero(types == "")
+        repaired = repair(given[rows], self._vocabulary)
+        names = given.copy()
+        names[rows], types[rows] = repaired.names, repaired.foreign
+        rest = rows[~repaired.known & (repaired.foreign == "")]
+        types[rest] = types_by_name(names[rest])
+        ids = self._ids(names)
+        types[self._are_antibodies(names, ids) & (types == "")] = "antibodies (no Ensembl id)"
+        ids[types != ""] = ""
+        none = np.empty(0, dtype=np.int32)
+        species, left_out = species_name(self._species), dict(Counter(types[types != ""].tolist()))
+        kind = gene_id_kind(names[types == ""][:: len(names) // _SAMPLE + 1])
+        found = GeneMap(ids, none, none.astype(np.bool_), source, kind, species, repaired.reports, left_out)
+        return found.onto(self._genes)
+
+    @functools.cached_property
+    def _types_by_index(self) -> NDArray[np.object_]:
+        """What the names in the index show that are not known, (n_vars,)."""
+        names = self.places["var_names"]
+        types = np.full(len(names), "", dtype=object)
+        unknown = np.flatnonzero(~self._vocabulary.knows(names))
+        types[unknown] = types_by_name(names[unknown])
+        return types
+
+    def _ids(self, names: NDArray[np.object_]) -> NDArray[np.object_]:
+        """Return the gene of each name, (n,)."""
+        human, genes = human_names(names, self._species), set(self._genes)
+        # A model may use a name that is translated otherwise: an old symbol, kept because another gene has its id.
+        return np.where([name in genes for name in human], human, canonical_genes(human))
+
+    def _are_antibodies(self, names: NDArray[np.object_], ids: NDArray[np.object_]) -> NDArray[np.bool_]:
+        """Return which columns are named as a gene, which has an Ensembl id where they have none, (n_vars,)."""
+        out = np.zeros(len(names), dtype=np.bool_)
+        rows = np.flatnonzero(without_id(self.places.values()))
+        if rows.size:
+            with_id = np.delete(ids, rows)
+            bases = self._ids(np.array([_COPY.sub("", name) for name in names[rows]], dtype=object))
+            out[rows] = np.isin(ids[rows].astype(str), with_id.astype(str)) | np.isin(
+                bases.astype(str), with_id.astype(str)
+            )
+        return out
 
 
-def _map_names(names: pd.Index, genes: NDArray[np.object_], source: str, species: Species) -> GeneMap:
-    human = human_names(names, species)
-    # A model may use a name that is translated otherwise: an old symbol, kept because another gene has its id.
-    canonical = np.where(pd.Index(human).isin(genes), human, canonical_genes(human))
-    none = np.empty(0, dtype=np.int32)
-    unmapped = GeneMap(canonical, none, none.astype(np.bool_), source, gene_id_kind(names), species_name(species))
-    return unmapped.onto(genes)
+def _usual_places(var: pd.DataFrame) -> dict[str, NDArray[np.object_]]:
+    """Return the texts of the index, and of the columns that usually hold names of genes."""
+    places = {"var_names": _texts(var.index)}
+    if isinstance(var.index, pd.MultiIndex):
+        levels = [_texts(var.index.get_level_values(level)) for level in range(var.index.nlevels)]
+        places = {"var_names": levels[0]} | {f"var_names[{i}]": texts for i, texts in enumerate(levels)}
+    return places | {f"var[{name!r}]": _texts(_column(var, name)) for name in _NAME_COLUMNS if name in var}
 
 
-def _check_overlap(
-    matched: GeneMap,
-    names: pd.Index,
-    genes: NDArray[np.object_],
-    panel_curve: Mapping[str, Sequence[float]] | None,
-) -> None:
-    """Raise an error if a data set has too few of a model's genes, and warn if it has few; show the names as given."""
-    share = f"{matched.n_matched} of the model's {len(genes)} genes ({matched.share:.1%}) are in {matched.source}"
-    hint = _hint([str(name) for name in names[:: len(names) // _HINT_NAMES + 1]], matched.species)
-    if matched.n_matched < min(_FEW_GENES, max(1, len(genes) // 10)):
-        examples = [str(name) for name in names[:3]]
-        msg = (
-            f"Only {share}, too few to embed. Expected {_EXPECTED[matched.species]}, got names like {examples}"
-            f"{hint or '; if a column of var holds the gene names, pass gene_key='}."
-        )
-        raise GeneOverlapError(msg)
-    if panel_curve is None:
-        if matched.share < _LOW_SHARE:
-            warn(f"Only {share}{hint}: labels and neighbours may be less certain than with a full gene set.")
-    elif (score := _panel_score(panel_curve, matched.n_matched)) < _LOW_SCORE:
-        at_most = "at most " if matched.n_matched < panel_curve["n_genes"][0] else ""
-        cost = f"with panels of this size {at_most}{score:.2f} of the macro-F1 of all genes was measured"
-        warn(f"Only {share}{hint}: {cost}.")
+def _other_places(var: pd.DataFrame, usual: Mapping[str, Any]) -> dict[str, NDArray[np.object_]]:
+    """Return the texts of all other columns that hold texts."""
+    columns = ((name, var.iloc[:, i]) for i, name in enumerate(var.columns) if f"var[{name!r}]" not in usual)
+    return {f"var[{name!r}]": _texts(values) for name, values in columns if _has_texts(values)}
 
 
-def _panel_score(curve: Mapping[str, Sequence[float]], n_genes: int) -> float:
-    """Return the share of the macro-F1 of all genes at a number of genes, linear in its logarithm."""
-    return float(np.interp(np.log(n_genes), np.log(curve["n_genes"]), curve["macro_f1_share"]))
+def _column(var: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Return a column, of several with this name the first."""
+    return var.iloc[:, var.columns.tolist().index(name)]
 
 
-def _hint(names: list[str], species: str) -> str:
-    """Return what the names look like and the remedy; empty if they look as expected."""
-    if all(name.isdigit() for name in names):
-        return " (row numbers: set adata.var_names, or name a column of var with gene_key=)"
-    if species == "mapping":
-        return ""
-    if any(name.startswith("ENSMUSG") for name in names):
-        remedy = "name the column of var that holds mouse symbols with gene_key="
-        return f" (ids of mouse genes: {remedy}" + (")" if species == "mouse" else ', and pass species="mouse")')
-    looks = max(("human", "mouse"), key=lambda kind: sum(map(_LOOKS_LIKE[kind], names)))
-    if species == looks or sum(map(_LOOKS_LIKE[looks], names)) * 2 < len(names):
-        return ""
-    return f" (they look like {looks} genes: pass species={looks!r})"
+def _has_texts(values: pd.Series[Any]) -> bool:
+    kept = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
+    return pd.api.types.infer_dtype(kept, skipna=True) in ("string", "bytes", "mixed")
+
+
+def _texts(values: pd.Index[Any] | pd.Series[Any]) -> NDArray[np.object_]:
+    """Return values as texts, (n,); of bytes what they encode, of missing values empty text."""
+    out = np.empty(len(values), dtype=object)
+    out[:] = [value if type(value) is str else _text(value) for value in values.tolist()]
+    return out
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None or value is pd.NA or value != value else str(value)
+
+
+def _log(genes: GeneMap) -> None:
+    if genes.repairs:
+        logger.info("genes: %s", "; ".join(genes.repairs))
+    if genes.left_out:
+        counts = ", ".join(f"{n:,} {what}" for what, n in genes.left_out.items())
+        logger.info("genes: %d of %d columns are left out: %s", sum(genes.left_out.values()), len(genes.names), counts)
+    if genes.species != "human":
+        share = genes.n_mapped / max(1, genes.n_columns)
+        logger.info("%d of %d genes (%.1f%%) have a human ortholog", genes.n_mapped, genes.n_columns, 100 * share)

@@ -49,7 +49,7 @@ def human_names(names: Iterable[object], species: Species) -> NDArray[np.object_
     name = species_name(species)
     if name == "human":
         return given
-    orthologs = _mouse() if name == "mouse" else _orthologs(species)
+    orthologs = ortholog_ids(species)
     prefix = name if name == "mouse" else f"{MAPPED}-{_digest(orthologs)[:_N_DIGITS]}"
     out = np.empty(given.size, dtype=object)
     out[:] = [orthologs.get(gene, f"{prefix}:{gene}") for gene in given]
@@ -66,6 +66,11 @@ def species_token(species: Species) -> str:
     """Return a short text that is equal for equal species, whatever the order of a mapping."""
     name = species_name(species)
     return f"{MAPPED}:{_digest(_orthologs(species))}" if name == MAPPED else name
+
+
+def ortholog_ids(species: Species) -> dict[str, str]:
+    """Return the human gene of each name of a gene: of mouse symbols its id, of a mapping the name that it gives."""
+    return _mouse() if isinstance(species, str) else _orthologs(species)
 
 
 def _digest(pairs: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from scim._core import CountsError, GeneOverlapError, check_adata, check_count
-from scim.pp import canonical_genes, gene_symbols
+from scim.pp import canonical_genes, gene_symbols, genes_of
 from scim.scimilarity._counts import COUNTS, as_csr, raw_counts
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ def align_dataset(
     Parameters
     ----------
     data
-        Cells, with gene symbols as `var_names`; not changed. A negative value raises CountsError, several columns of
-        one gene, which `consolidate_duplicate_symbols` sums, ValueError.
+        Cells, with gene symbols as `var_names`; not changed. Columns that are no genes, as antibodies by
+        `var["feature_types"]`, are left out. A negative value raises CountsError, several columns of one gene, which
+        `consolidate_duplicate_symbols` sums, ValueError.
     target_gene_order
         Symbols of the model's genes, as `CellEmbedding.gene_order`. They are matched by their exact text;
         :func:`scim.tl.embed` matches Ensembl ids and previous symbols too.
@@ -47,7 +48,7 @@ def align_dataset(
     check_adata(data)
     check_count("gene_overlap_threshold", gene_overlap_threshold, least=0)
     genes = pd.Index([str(gene) for gene in target_gene_order])
-    column = genes.get_indexer(data.var_names)
+    column = np.where(_are_genes(data), genes.get_indexer(data.var_names), -1)
     _check_genes(data, column, len(genes), gene_overlap_threshold)
     layers = {name: as_csr(layer) for name, layer in data.layers.items()}
     X = sparse.csr_matrix(data.shape, dtype=np.float32) if data.X is None else as_csr(data.X)
@@ -83,14 +84,15 @@ def convert_id2symbol(adata: AnnData, mapping_table: str | os.PathLike[str] | No
 
     Returns
     -------
-    A new AnnData, of the genes in the table, by id or by symbol. If there is none, or the file has no such columns,
-    ValueError is raised.
+    A new AnnData, of the genes in the table, by id or by symbol, without other columns. If there is none, or
+    the file has no such columns, ValueError is raised.
     """
     check_adata(adata)
     names = adata.var_names.to_series().str.replace("['\"]", "", regex=True)
     symbols = _find_symbols(names, mapping_table)
     if symbols.isna().all() and "symbol" in adata.var:
         symbols = _find_symbols(adata.var["symbol"].astype(str), mapping_table)
+    symbols = symbols.where(_are_genes(adata))
     if symbols.isna().all():
         msg = f"The table has none of the genes; expected Ensembl ids, got names like {adata.var_names[:3].tolist()}."
         raise ValueError(msg)
@@ -109,9 +111,13 @@ def consolidate_duplicate_symbols(adata: AnnData) -> AnnData:
 
     Returns
     -------
-    `adata` itself if every symbol has one column; else a new AnnData: genes of one column first, then, sorted, the
-    others, with `layers["counts"]` summed and `X` 0 for these until `lognorm_counts` writes it.
+    `adata` itself if every symbol has one column; else a new AnnData without columns that are no genes: genes of one
+    column first, then, sorted, the others, with `layers["counts"]` summed and `X` 0 for these until `lognorm_counts`
+    writes it.
     """
+    raw_counts(adata)
+    if adata.var_names.has_duplicates and not (are_genes := _are_genes(adata)).all():
+        adata = adata[:, are_genes].copy()
     counts = as_csr(raw_counts(adata))
     repeated = adata.var_names.duplicated(keep=False)
     if not repeated.any():
@@ -130,6 +136,11 @@ def consolidate_duplicate_symbols(adata: AnnData) -> AnnData:
         layers={COUNTS: sparse.hstack([counts[:, unique], counts @ adding], format="csr")},
         obsm=dict(adata.obsm),
     )
+
+
+def _are_genes(data: AnnData) -> NDArray[np.bool_]:
+    """Return which columns are genes, (n_vars,)."""
+    return np.asarray(genes_of(data.var) != "")
 
 
 def _check_genes(data: AnnData, column: NDArray[np.intp], n_genes: int, threshold: int) -> None:

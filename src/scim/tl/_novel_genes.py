@@ -79,8 +79,8 @@ def _label_mean(reference: ExpressionReference, label: str, n_genes: int) -> Dou
 
 def _measure(clusters: Groups, known: Groups, query: QueryExpression) -> _Expression:
     """Return the expression of clusters on the scale of the atlas's statistics, and what sets known cells apart."""
-    reference, names = query.reference, pd.Index(query.genes.names)
-    genes = np.append(reference.genes, names[~names.isin(reference.genes)].unique())
+    reference, names = query.reference, pd.Index(query.genes.unique_names)
+    genes = np.append(reference.genes, names[~names.isin(reference.genes)])
     target = TARGET_SUM * float(reference.share[query.genes.observed].sum())
     wide = query.genes.onto(genes)
     n = len(clusters.names)

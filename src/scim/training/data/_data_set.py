@@ -77,15 +77,16 @@ def read_data_set(
             msg = f"obs[{study_key!r}] of {name!r} is missing for {named.n_missing} labelled cells: "
             msg += f"{named.describe('study')}. Expected the name of a study or donor for each."
             raise ValueError(msg)
-        studies = named.values.astype(object)
+        studies = named.texts
     try:
         counts = find_counts(adata, layer)
     except (CountsError, KeyError) as error:  # name the input
         msg = f"{name}: {error.args[0]}"
         raise type(error)(msg) from error
-    genes = np.asarray(pd.unique(pd.Series(genes_of(counts.var, gene_key=gene_key))), dtype=object)
+    names = genes_of(counts.var, gene_key=gene_key)
+    genes = np.asarray(pd.unique(pd.Series(names[names != ""], dtype=object)), dtype=object)
     match_genes(counts.var, genes, gene_key=gene_key)  # warns and raises before cells are read
-    text = labels.values[labelled].astype(object)
+    text = labels.texts[labelled]
     logger.info("%s: %d labelled of %d cells, %d genes (%s)", name, len(labelled), adata.n_obs, len(genes), counts.kind)
     return DataSet(name, counts, genes, labelled, text, studies, gene_key)
 
