@@ -20,7 +20,7 @@ from scim._core.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from scim._core.types import Bools
 
@@ -64,6 +64,12 @@ class Texts(NamedTuple):
 
     left_out: dict[str, int]
     """Number of cells of each word that was read as missing, as it was written."""
+
+    @property
+    def texts(self) -> NDArray[np.object_]:
+        """(n,) texts; `None` where the cell has none."""
+        out: NDArray[np.object_] = np.append(np.asarray(self.values.categories, dtype=object), None)[self.values.codes]
+        return out
 
     @property
     def present(self) -> Bools:
@@ -157,8 +163,8 @@ def _read(values: Any, left_out: Callable[[str], bool]) -> Texts:
     new = np.append(categories.get_indexer(pd.Index(cleaned, dtype=object)), -1)  # the last is that of code -1
     n = _counts(codes, len(distinct))
     words: dict[str, int] = {}
-    for word, text, n_cells in zip(written, cleaned, n.tolist(), strict=True):
-        if text is None:
+    for word, label, n_cells in zip(written, cleaned, n.tolist(), strict=True):
+        if label is None:
             words[word] = words.get(word, 0) + n_cells
     return Texts(pd.Categorical.from_codes(new[codes], categories=categories), words)
 

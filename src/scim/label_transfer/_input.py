@@ -155,11 +155,11 @@ def check_studies(studies: ArrayLike | pd.Series[Any] | None, n: int) -> NDArray
     """Return the name of the study of each of n cells; those without one are a study of their own."""
     if studies is None:
         return np.full(n, "0", dtype=object)
-    read = read_names(studies).values
-    if len(read) != n:
-        msg = f"Expected a study for each of {n} labels, got {len(read)}."
+    names = read_names(studies).texts
+    if len(names) != n:
+        msg = f"Expected a study for each of {n} labels, got {len(names)}."
         raise ValueError(msg)
-    return np.append(np.asarray(read.categories, dtype=object), "None")[read.codes]
+    return np.array([name or "None" for name in names], dtype=object)
 
 
 def check_groups(groups: ArrayLike | pd.Series[Any] | Groups | None, n: int) -> Groups | None:

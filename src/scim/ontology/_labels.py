@@ -40,7 +40,8 @@ def standardize(labels: ArrayLike | pd.Series[Any] | pd.Categorical) -> NDArray[
     read = read_labels(labels).values
     terms = {label: term_id(label) for label in read.categories}
     names = [label if term is None else term_name(term) for label, term in terms.items()]
-    return np.array([*names, None], dtype=object)[read.codes]
+    out: NDArray[np.object_] = np.array([*names, None], dtype=object)[read.codes]
+    return out
 
 
 def related(labels: Sequence[str]) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from scim import ontology
 from scim._core import FormatError, keys, logger
+from scim._core.no_label import read_names
 from scim.atlas._source import Source
 from scim.scimilarity._metadata import STUDY, PublishedMetadata
 from scim.scimilarity._reference import Reference
@@ -128,6 +129,7 @@ class PublishedCells:
     def _obs(self, names: list[str], studies: pd.Series, lines: NDArray[np.int64], *, in_search: bool) -> pd.DataFrame:
         """Return the columns that do not come from the metadata."""
         labelled = lines >= 0
+        studies = pd.Series(read_names(studies).values)
         if _UNKNOWN_STUDY not in studies.cat.categories:
             studies = studies.cat.add_categories([_UNKNOWN_STUDY])
         codes = np.full(len(lines), -1, dtype=np.int32)

@@ -202,7 +202,7 @@ def annotate(
     check_slots(adata, ANNOTATE, key_added, copy=copy, groupby=groupby, statistics=statistics)
     check_text(label_key=label_key)
     check_text_or_none(where=where)
-    check_flags(expression=expression, statistics=statistics)
+    check_flags(expression=expression)
     check_choices(k, top, weights, duplicates, max_error, max_distance)
     groups = None if groupby is None else groups_of(adata, groupby)
     with opened(atlas) as source:
@@ -267,7 +267,7 @@ def _search_arguments(
             return search
         # The texts of the labels as they are stored: with the blanks and quotes that are left out of the names.
         stored = atlas.index.obs(atlas.ids[:1], [label_key])[label_key].cat.categories
-        texts = stored[np.isin(read_labels(stored).values.astype(str), transfer.labels[chosen].astype(str))].tolist()
+        texts = stored[np.isin(read_labels(stored).texts.astype(str), transfer.labels[chosen].astype(str))].tolist()
         # A filter cannot quote some names, and reads "a || b" as each of the parts.
         if any(sign in name for sign in ("`", " || ") for name in (label_key, *texts)):
             return search

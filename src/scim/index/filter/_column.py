@@ -94,7 +94,7 @@ class Column:
     def truth(self) -> NDArray[np.object_] | None:
         """The distinct values as true and false, `None` where they mean neither; `None` if some mean something else."""
         found = read_booleans(self.values)
-        return None if found is None else found.to_numpy(dtype=object, na_value=None)
+        return None if found is None else np.where(found.isna(), None, found.to_numpy(dtype=object))
 
     def take(self, positions: NDArray[np.integer[Any]]) -> Column:
         """Return the column of the rows at `positions`, in their order, with the same values."""

@@ -155,7 +155,7 @@ def passing_codes(column: Column, test: Test) -> NDArray[np.bool_]:
     if test.operator == "present":
         table[:-1] = True
     elif test.operator == "true":
-        table[:-1] = [value is True for value in column.truth]
+        table[:-1] = column.truth == np.True_
     elif test.operator in _ORDER:
         table[:-1] = _ORDER[test.operator](_comparable(column, test.value), test.value)
     elif test.operator != "missing":

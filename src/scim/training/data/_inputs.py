@@ -73,7 +73,8 @@ def gathered(
     filters = CellFilters() if filters is None else filters
     columns = [key for key in (label_key, study_key, *filters.columns) if key is not None]
     with opened_inputs(data, list(dict.fromkeys(columns))) as cells:
-        data_sets, report = [], {}
+        data_sets: list[DataSet] = []
+        report: dict[str, dict[str, Any]] = {}
         for name, adata in cells.items():
             labelled = read_data_set(name, adata, label_key, study_key, layer, gene_key)
             good, dropped = keep_good(labelled, adata, filters)

@@ -124,7 +124,7 @@ class LabelledCells:
     def _studies_of(self, name: str, cells: AnnData | Cells) -> NDArray[np.object_]:
         if self.study_key is None:
             return np.full(cells.n_obs, name, dtype=object)
-        return read_names(cells.obs[self.study_key]).values.astype(object)
+        return read_names(cells.obs[self.study_key]).texts
 
     def _subsets(self, chosen: NDArray[np.bool_]) -> Iterator[DataSet]:
         ends = np.cumsum([data.n_cells for data in self.data_sets])

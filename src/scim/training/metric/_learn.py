@@ -141,7 +141,7 @@ def _labelled(X: Rows, labels: ArrayLike, studies: ArrayLike | None, config: Tra
             raise ValueError(msg)
     label = read_labels(labels)
     kept = np.flatnonzero(label.present)
-    codes, names = pd.factorize(label.values[kept].astype(object), sort=True)
+    codes, names = pd.factorize(label.texts[kept], sort=True)
     if len(names) < 2:
         msg = f"A metric tells labels apart; expected rows of at least two, got {len(names)}."
         raise ValueError(msg)
