@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 logger = logging.getLogger("scim")
+# Without a handler Python prints warnings on standard error, and fails if that was closed.
+logger.addFilter(lambda _: logger.hasHandlers() or not _is_closed())
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
@@ -27,7 +29,19 @@ def warn(message: str) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith((_PACKAGE, contextlib.__file__)):
         frame = frame.f_back
         level += 1
-    warnings.warn(message, ScimWarning, stacklevel=level)
+    try:
+        warnings.warn(message, ScimWarning, stacklevel=level)
+    except ValueError:  # to show it failed
+        if not _is_closed():
+            raise
+
+
+def _is_closed() -> bool:
+    return bool(getattr(sys.stderr, "closed", False))
+
+
+def _is_terminal() -> bool:
+    return not _is_closed() and hasattr(sys.stderr, "isatty") and sys.stderr.isatty()
 
 
 def progress(
@@ -39,10 +53,14 @@ def progress(
     unit: str = "it",
     disable: bool = False,
 ) -> Any:
-    """Return a `tqdm` bar that follows `scim.settings.progress`; `initial` is the number already done."""
+    """Return a `tqdm` bar that follows `scim.settings.progress`; `initial` is the number already done.
+
+    There is none without a standard error: windowed programs have none, and services may close it.
+    """
     from tqdm.auto import tqdm  # noqa: PLC0415  (`tqdm.auto` looks for a notebook when it is imported)
 
-    hidden = True if disable else None if settings.progress is None else not settings.progress
+    wanted = _is_terminal() if settings.progress is None else settings.progress
+    hidden = disable or not wanted or _is_closed() or not hasattr(sys.stderr, "write")
     return tqdm(
         iterable, total=total, initial=initial, desc=desc, unit=unit, unit_scale=True, disable=hidden, leave=False
     )

@@ -45,22 +45,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return its exit code."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a label that a terminal cannot show is no failure
     try:
         with _log_on_stderr(), warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments are not shown
             code = app(arguments, exit_on_error=False, result_action="return_value")
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except CycloptsError:
         return 2  # cyclopts has printed the reason
     except KeyboardInterrupt:
         print("scim: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except (ValueError, TypeError, LookupError, OSError, ImportError, MemoryError) as error:
         print(f"scim: error: {_one_line(error)}", file=sys.stderr)
+        _flush_or_drop()
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _flush_or_drop() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Send what is left to print nowhere: Python would try again when it ends, and leave with another exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: BaseException) -> str:
