@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 
+from scim._core.checks import check_count
 from scim._core.log import logger
 from scim._core.settings import settings
 
@@ -37,11 +38,16 @@ def is_fork() -> bool:
 
 
 def usable_threads(n: int | None = None) -> int:
-    """Return how many threads to use, of `n` or `scim.settings.n_threads`: in a fork one."""
+    """Return how many threads to use: `n`, or `scim.settings.n_threads`, at most one a core; in a fork one.
+
+    Raise TypeError or ValueError if that is not a whole number above 0.
+    """
+    name, wanted = ("scim.settings.n_threads", settings.n_threads) if n is None else ("n_threads", n)
+    check_count(name, wanted)
     if _is_fork:
         _log_once()
         return 1
-    return settings.n_threads if n is None else n
+    return min(wanted, os.cpu_count() or 1)
 
 
 def refuse_fork(what: str) -> None:

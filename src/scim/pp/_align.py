@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from scim._core import settings
+from scim._core.fork import usable_threads
 from scim._core.numba import njit_parallel, prange, threads
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def align_rows(
     """
     columns = np.ascontiguousarray(columns, dtype=np.int32)
     shared = repeated or bool(np.bincount(columns[columns >= 0], minlength=1).max() > 1)
-    n_blocks = settings.n_threads if n_threads is None else n_threads
+    n_blocks = usable_threads(n_threads)
     slots = np.full((n_blocks, n_genes), -1, dtype=np.int64)
     new_indptr = np.zeros(indptr.size, dtype=np.int64)
     with threads(n_blocks):

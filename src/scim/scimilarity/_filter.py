@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_object_dtype
+from pandas.api.types import is_string_dtype
 
 from scim._core import FilterError, keys, refuse_absent
 from scim.index.filter import SEPARATOR, Filter
@@ -52,7 +52,7 @@ def match_metadata(metadata: AtlasMetadata, values: Mapping[str, Any]) -> dict[s
     for published, value in values.items():
         name = columns[published]
         dtype = metadata.dtype(name)
-        if is_object_dtype(dtype) and isinstance(value, str) and value != MISSING:
+        if is_string_dtype(dtype) and isinstance(value, str) and value != MISSING:
             texts[name] = [str(value)]
         else:
             conditions.append(_equals(name, value, dtype))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pandas.api.types import is_object_dtype
+from pandas.api.types import is_string_dtype
 
 from scim._core import FormatError, keys, refuse_absent
 from scim.scimilarity._tiledb import n_rows, reading
@@ -148,7 +148,7 @@ class AtlasMetadata:
         frame = pd.DataFrame(index=pd.Index(ids))
         for published in columns:
             name = self.columns[published]
-            if is_object_dtype(self.dtype(name)) and self.atlas.indexes([name]):
+            if is_string_dtype(self.dtype(name)) and self.atlas.indexes([name]):
                 frame[published] = self.atlas.index.obs(ids, [name])[name].array
             else:
                 frame[published] = self.atlas.obs(ids, columns=[name])[name].array

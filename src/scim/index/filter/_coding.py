@@ -99,10 +99,9 @@ def _typed(name: str, distinct: Any) -> tuple[Kind, NDArray[Any]]:
     missing = np.asarray(pd.isna(distinct))
     if missing.any():  # not-a-number in a nullable column
         return kind, np.asarray(distinct.to_numpy(dtype=np.float64, na_value=np.nan))
-    array = np.asarray(distinct, dtype=object if kind == "text" else None)
     if kind == "text":
-        array[:] = [str(value) for value in array]
-        return kind, array
+        return kind, np.array([str(value) for value in distinct], dtype=object)
+    array = np.asarray(distinct)
     if kind == "bool":
         return kind, array.astype(np.bool_)
     if is_.infer_dtype(array) != "integer":

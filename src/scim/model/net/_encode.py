@@ -10,7 +10,6 @@ import torch
 from scipy import sparse
 from torch.nn import functional
 
-from scim._core import settings
 from scim._core.fork import is_fork, usable_threads
 from scim._core.numba import njit_parallel, prange, threads
 from scim.model.net._fold import apply_layers, fold
@@ -66,7 +65,7 @@ class FoldedEncoder:
             msg = f"Expected {self.n_genes} columns, one for each gene of the model; got {X.shape[1]}."
             raise ValueError(msg)
         observed = np.ones(self.n_genes, dtype=bool) if observed is None else np.asarray(observed, dtype=bool)
-        n_threads = settings.n_threads if n_threads is None else n_threads
+        n_threads = usable_threads(n_threads)
         out = np.zeros((X.shape[0], self.latent_dim), dtype=np.float32)
         with torch.inference_mode(), torch_threads(n_threads), threads(n_threads):
             weight_sum = self._weight_sum(observed, n_threads) if self.standardize else None

@@ -161,6 +161,6 @@ def roll_up(labels: NDArray[np.object_], levels: Sequence[str]) -> NDArray[np.ob
         term = term_id(label)
         lineage = frozenset[str]() if term is None else ancestors(term) | {term}
         names[label] = next((term_name(level) for level in deepest if level in lineage), label)
-    out = column.map(names).to_numpy(dtype=object)
+    out = column.map(names).to_numpy(dtype=object, copy=True)
     out[column.isna()] = None
     return out
