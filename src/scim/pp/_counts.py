@@ -1,198 +1,296 @@
-"""The counts of an AnnData: their place, and whether they are counts."""
+"""The counts of an AnnData: which of its matrices, what it holds, and its rows as counts."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from scipy import sparse
 
-from scim._core import CountsError, logger, warn
+from scim._core import CountsError, Transform, check_choice, logger, warn
+from scim.pp._features import gene_columns
+from scim.pp._gene_names import known_genes
+from scim.pp._match import genes_of
+from scim.pp._overlap import refuse_transposed
+from scim.pp._places import Place, places
+from scim.pp._reading import Kind, Reading
+from scim.pp._rows import canonical, check_numbers, csr_rows, readable
+from scim.pp._transform import NOTHING, Precision, Undo, whole_multiples
+from scim.pp._values import read_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
     from anndata import AnnData
-
-Kind = Literal["counts", "normalised", "lognorm"]
-
-COUNT_LAYERS = ("counts", "raw_counts", "count", "raw")  # usual names of layers of counts, tried before X
+    from numpy.typing import NDArray
 
 _SAMPLE_ROWS = 2000
-_MAX_LOG = 20.0  # log1p of half a billion: more copies of one gene than a cell has
+_NARROW = 0.75  # with a smaller share of the genes of another, a matrix holds a choice of genes, as variable ones
 
 
 @dataclass(frozen=True)
 class Counts:
-    """A matrix of counts, or of values that can be turned back into relative counts.
+    """A matrix of counts, or of values that can be turned back into counts or relative counts.
 
     Attributes
     ----------
     matrix
-        (n_obs, n_vars), sparse, dense, or on disk (backed).
+        (n_obs, n_vars), sparse, dense, on disk (backed), or computed by blocks (Dask).
     var
         Description of its columns.
     source
         Place of the matrix: `X`, `raw.X` or `layers['...']`.
     kind
-        `counts` (whole numbers), `normalised` (fractions, not logged) or `lognorm`.
-    log_base
-        Base of the logarithm that is undone for `lognorm`.
+        What it holds: `counts` (whole numbers), `fractional` (counts with fractions), `normalised` (relative counts),
+        or relative counts that were transformed: `lognorm`, `sqrt`, `arcsinh`.
+    undo
+        The transform that is undone.
+    precision
+        Rounding errors of the values, if those of a cell are whole multiples of one step once the transform is undone;
+        the step is then a count of one.
+    reason, why
+        What tells the kind, and why this matrix was chosen.
     """
 
     matrix: Any
     var: pd.DataFrame
     source: str
     kind: Kind
-    log_base: float = math.e
+    undo: Undo = NOTHING
+    precision: Precision | None = None
+    reason: str = ""
+    why: str = ""
 
     @property
     def n_obs(self) -> int:
         """Number of cells."""
         return int(self.matrix.shape[0])
 
+    @property
+    def transform(self) -> Transform:
+        """Name of the transform that is undone."""
+        return self.undo.transform
+
+    @property
+    def are_counts(self) -> bool:
+        """Whether :meth:`whole_rows` are counts, and not relative ones."""
+        return self.kind in ("counts", "fractional") or self.precision is not None
+
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Return cells `start` to `stop` as csr float32 of (relative) counts; a logarithm is undone.
+        """Return cells `start` to `stop` as csr float32 of counts or relative counts; a transform is undone.
 
         The arrays may be views of the data: do not write into them.
 
         Raises
         ------
         CountsError
-            A value of these rows is negative, NaN or infinite.
+            A value of these rows is negative, NaN or infinite, or too large for the logarithm that is undone.
         """
-        part = _rows(self.matrix, start, stop)
+        part = self._part(start, stop)
+        if self.transform == "none":
+            return part
+        with np.errstate(over="ignore"):
+            data = self.undo(part.data)
+        if not np.isfinite(data).all():
+            msg = f"{self.source} has values up to {part.data.max():.3g}, too large for {self.undo.name}; "
+            msg += "name another transform=."
+            raise CountsError(msg)
+        return sparse.csr_matrix((data, part.indices, part.indptr), shape=part.shape)
+
+    def whole_rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return the same cells, relative counts as multiples of a step of the cell, if there is one: as counts."""
+        if self.precision is None:
+            return self.rows(start, stop)
+        part = self._part(start, stop)
+        data = whole_multiples(part, self.undo, self.precision)
+        return sparse.csr_matrix((data, part.indices, part.indptr), shape=part.shape)
+
+    def _part(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return rows of the matrix, in which values that are stored in parts are added up."""
+        part = _genes_only(canonical(csr_rows(self.matrix, start, stop)), self._are_genes)
         _refuse_bad_values(part.data, self.source)
-        if self.kind == "lognorm":
-            part.data = np.expm1(part.data * np.float32(math.log(self.log_base)))
         return part
 
+    @functools.cached_property
+    def _are_genes(self) -> NDArray[np.bool_]:
+        return gene_columns(self.var)
 
-def find_counts(adata: AnnData, layer: str | None = None) -> Counts:
+    def of(self, rows: sparse.csr_matrix) -> Counts:
+        """Return some of the rows that :meth:`rows` returned, of which nothing is left to undo."""
+        return replace(self, matrix=rows, kind="counts", undo=NOTHING, precision=None)
+
+
+def find_counts(adata: AnnData, layer: str | None = None, transform: Transform | None = None) -> Counts:
     """Find the counts of an AnnData.
 
-    The layers in which counts are usually kept, `X` and `raw` are tried in this order, and the first that holds counts
-    is used. If none does, log-normalised values are used, with a warning.
+    The layers in which counts are usually kept, `X`, `raw`, and the layers in which normalised values are usually kept
+    are tried in this order. A matrix that measures less than three quarters of the genes of another is passed over,
+    whatever it holds: `raw` with the log-normalised values of all genes is more than the counts of 2,000 variable genes
+    in `X`. Measured are human genes (or if no column is one, columns) with a value above 0 in a sample of the cells. Of
+    matrices of as many genes whole counts come first, then counts with fractions, normalised values, and transformed
+    ones, which are used with a warning.
+
+    The values tell what a matrix holds. Counts are whole. Once the right transform is undone, the values of a cell are
+    whole multiples of one step, which is a count of one, or all cells have the same total. Counts with fractions have
+    whole numbers among them, or gaps of about one. Where the values do not tell, `uns["log1p"]` does.
 
     Parameters
     ----------
     adata
-        Cells in rows; in memory or backed.
+        Cells in rows; in memory, backed, or Dask arrays, which are computed block by block.
     layer
         Name of a layer, `"X"` or `"raw"`, to look nowhere else.
+    transform
+        What was done to the counts, in place of what the values tell: `"none"` (counts, also with fractions, or
+        normalised ones), `"log1p"` (natural, or to the base in `uns["log1p"]`), `"log2"` or `"log10"` (of 1 + x),
+        `"sqrt"`, `"arcsinh"`. If it is not `"none"`, matrices of whole numbers are tried last.
 
     Raises
     ------
     KeyError
         `layer` does not exist.
+    ValueError
+        `transform` is none of these.
+    GeneOverlapError
+        Genes are in rows.
     CountsError
-        No cells, no genes, or no matrix of counts: negative (scaled), NaN, not numeric, a dask array.
+        No cells, no genes, or no matrix of counts: negative (scaled), NaN, not numeric, or fractions that do not tell
+        which transform was used. A Dask array with chunks of unknown lengths.
     """
+    if transform is not None:
+        check_choice("transform", transform, get_args(Transform))
     if adata.n_obs == 0 or adata.n_vars == 0:
         msg = f"Expected cells and genes, got an AnnData of {adata.n_obs} cells x {adata.n_vars} genes."
         raise CountsError(msg)
-    candidates: list[Counts] = []
-    problems: list[str] = []
-    for source, matrix, var in _candidates(adata, layer):
-        _refuse_dask(matrix, source)  # another matrix in its place, as log-normalised values, would be a surprise
-        try:
-            kind = _kind(matrix, source)
-        except CountsError as error:
-            problems.append(str(error))
-            continue
-        by_row = matrix.tocsr() if hasattr(matrix, "tocsr") else matrix  # its row slices are cheap
-        candidates.append(Counts(by_row, var, source, kind, _log_base(adata)))
-        if kind == "counts":
-            break
-    if not candidates:
+    refuse_transposed(adata.obs_names, adata.var_names)
+    found, problems = _candidates(adata, layer, transform)
+    if not found:
         msg = "; ".join(problems) or "X is None and neither a layer of counts nor raw exists"
         msg += ". Expected counts: keep them in adata.layers['counts'] or adata.raw, or name their layer with layer=."
         raise CountsError(msg)
-    best = min(candidates, key=lambda counts: ("counts", "normalised", "lognorm").index(counts.kind))
-    if best.kind == "lognorm":
-        warn(
-            f"No counts found; {best.source} looks log-normalised and is used with its logarithm undone. "
-            "Counts in adata.layers['counts'] are safer."
-        )
-    logger.info("counts: %s (%s)", best.source, best.kind)
-    return best
+    best, why = _choose(found, transform)
+    if transform is None:
+        _warn_of_kind(best, is_narrower=any(other.counts.kind == "counts" for other in found))
+    counts = replace(best.counts, why=why if layer is None else "named by layer=")
+    logger.info("counts: %s (%s); %s: %s", counts.source, counts.why, counts.kind, counts.reason)
+    for problem in problems:
+        logger.info("not used: %s", problem)
+    return counts
 
 
-def _candidates(adata: AnnData, layer: str | None) -> Iterator[tuple[str, Any, pd.DataFrame]]:
-    if layer is not None and layer not in ("X", "raw") and layer not in adata.layers:
-        msg = f"layer={layer!r} not found. Present: {list(adata.layers)}, 'X', 'raw'."
-        raise KeyError(msg)
-    if layer == "raw" and adata.raw is None:
-        msg = f"layer='raw' was given, but adata.raw is None. Present: {list(adata.layers)}, 'X'."
-        raise KeyError(msg)
-    names = COUNT_LAYERS if layer is None else (layer,)
-    for name in names:
-        if name in adata.layers:
-            yield f"layers[{name!r}]", adata.layers[name], adata.var
-            if layer is not None:
-                return
-    if layer in (None, "X") and adata.X is not None:
-        yield "X", adata.X, adata.var
-    if layer in (None, "raw") and adata.raw is not None:
-        yield "raw.X", adata.raw.X, adata.raw.var
+@dataclass(frozen=True)
+class _Candidate:
+    """A matrix that can be used, and what a sample of its cells tells."""
+
+    counts: Counts
+    sample: sparse.csr_matrix
+    reading: Reading
+
+    @functools.cached_property
+    def columns(self) -> NDArray[np.intp]:
+        """Columns with a value above 0."""
+        return np.unique(self.sample.indices[self.sample.data > 0])
+
+    @functools.cached_property
+    def n_human(self) -> int:
+        """Number of these that are human genes."""
+        return int(known_genes(genes_of(self.counts.var)[self.columns]).sum())
+
+    def rank(self, transform: Transform | None) -> tuple[bool, int]:
+        """Return its place among matrices of as many genes; the least is the best."""
+        return self.reading.is_whole and transform not in (None, "none"), get_args(Kind).index(self.counts.kind)
 
 
-def _refuse_dask(matrix: Any, source: str) -> None:
-    """Raise CountsError for a matrix that is computed when it is needed: each chunk of cells would compute it again."""
-    if not type(matrix).__module__.startswith("dask."):
-        return
-    msg = f"{source} is a dask array of shape {tuple(matrix.shape)}; expected a matrix in memory or in a backed file."
-    one = "" if source == "raw.X" else f", or this matrix alone: adata.{source} = adata.{source}.compute()"
-    msg += f" Call adata = adata.to_memory(){one}; a file that is too large is streamed if it is read with backed='r'."
-    raise CountsError(msg)
+def _candidates(adata: AnnData, layer: str | None, transform: Transform | None) -> tuple[list[_Candidate], list[str]]:
+    """Return the matrices that may be chosen, and why others cannot be used."""
+    found: list[_Candidate] = []
+    problems: list[str] = []
+    for place in places(adata, layer):
+        settled = [len(other.counts.var) for other in found if other.rank(transform) == (False, 0)]
+        if (found and place.is_last) or (settled and max(settled) >= _NARROW * len(place.var)):
+            continue
+        matrix = readable(place.matrix, place.source)  # what cannot be read here but elsewhere raises an error
+        try:
+            found.append(_candidate(place, matrix, transform))
+        except CountsError as error:
+            problems.append(str(error))
+    return found, problems
 
 
-def _log_base(adata: AnnData) -> float:
-    log1p = adata.uns.get("log1p")  # scanpy.pp.log1p stores its base here; None or no entry = natural
-    base = log1p.get("base") if isinstance(log1p, dict) else None
-    return math.e if base is None else float(base)
-
-
-def _rows(matrix: Any, start: int, stop: int) -> sparse.csr_matrix:
-    if not isinstance(matrix, sparse.csr_matrix | sparse.csr_array):  # dense, or on disk
-        return sparse.csr_matrix(matrix[start:stop], dtype=np.float32)
-    # Slicing a csr matrix copies; slices of its arrays are views.
-    indptr = matrix.indptr[start : stop + 1]
-    values = slice(indptr[0], indptr[-1])
-    data = matrix.data[values].astype(np.float32, copy=False)
-    shape = (indptr.size - 1, matrix.shape[1])
-    return sparse.csr_matrix((data, matrix.indices[values], indptr - indptr[0]), shape=shape)
-
-
-def _kind(matrix: Any, source: str) -> Kind:
-    values = _sample(matrix, source)
-    _refuse_bad_values(values, source)
-    if values.size == 0 or not values.any():
-        msg = f"{source} holds only zeros"
+def _candidate(place: Place, matrix: Any, transform: Transform | None) -> _Candidate:
+    check_numbers(matrix, place.source)
+    sample = _genes_only(canonical(_sample(matrix)), gene_columns(place.var))
+    _refuse_bad_values(sample.data, place.source)
+    if not sample.data.any():
+        msg = f"{place.source} holds only zeros"
         raise CountsError(msg)
-    if (values == np.round(values)).all():
-        return "counts"
-    return "lognorm" if values.max() <= _MAX_LOG else "normalised"
+    sample.eliminate_zeros()
+    try:
+        named = {"base": place.log_base, "named_counts": place.is_named_counts, "given": transform}
+        reading = read_values(sample, matrix.dtype, **named)
+    except CountsError as error:
+        msg = f"{place.source} {error}"
+        raise CountsError(msg) from None
+    counts = Counts(matrix, place.var, place.source, reading.kind, reading.undo, reading.precision, reading.reason)
+    return _Candidate(counts, sample, reading)
 
 
-def _sample(matrix: Any, source: str) -> np.ndarray[Any, np.dtype[Any]]:
-    """Return the stored values of rows from the start, the middle and the end."""
+def _choose(found: list[_Candidate], transform: Transform | None) -> tuple[_Candidate, str]:
+    """Return the best matrix, and why it is: those of few genes are passed over."""
+    wide, why = found, ""
+    if len({len(candidate.counts.var) for candidate in found}) > 1:
+        human = any(candidate.n_human for candidate in found)
+        sizes = [candidate.n_human if human else candidate.columns.size for candidate in found]
+        wide = [candidate for candidate, size in zip(found, sizes, strict=True) if size >= _NARROW * max(sizes)]
+        measured = ", ".join(f"{c.counts.source} {size:,}" for c, size in zip(found, sizes, strict=True))
+        why = f"genes measured: {measured}; " if len(wide) < len(found) else ""
+    best = min(wide, key=lambda candidate: candidate.rank(transform))  # the first of equals
+    whole = "the first with whole counts" if best.counts.kind == "counts" else "no other has whole counts"
+    return best, why + (whole if len(wide) > 1 else "the only one that can be used" if not why else "it has most")
+
+
+def _warn_of_kind(best: _Candidate, *, is_narrower: bool) -> None:
+    """Warn of values that are no counts, or are only likely to be."""
+    counts = best.counts
+    undone = {"lognorm": "log-normalised and is used with its logarithm undone"}
+    undone |= {
+        "sqrt": "like square roots of counts and is used with them undone",
+        "arcsinh": "like arcsinh of counts and is used with it undone",
+    }
+    if counts.kind in undone:
+        found = "No counts of as many genes found" if is_narrower else "No counts found"
+        warn(
+            f"{found}; {counts.source} looks {undone[counts.kind]}"
+            f" ({counts.undo.name}: {counts.reason}). Counts in adata.layers['counts'] are safer."
+        )
+    elif not best.reading.is_certain:
+        warn(
+            f"{counts.source} holds {counts.kind} values, used as they are ({counts.reason}); if a logarithm or "
+            "another transform was taken, name it with transform=."
+        )
+
+
+def _sample(matrix: Any) -> sparse.csr_matrix:
+    """Return rows from the start, the middle and the end."""
     n, block = matrix.shape[0], _SAMPLE_ROWS // 4
     starts = sorted({0, max(0, n // 3), max(0, 2 * n // 3), max(0, n - block)}) if n > _SAMPLE_ROWS else [0]
     length = block if n > _SAMPLE_ROWS else n
-    parts = [matrix[start : start + length] for start in starts]
-    values = [np.asarray(part.data if hasattr(part, "indptr") else part).ravel() for part in parts]
-    joined = np.concatenate(values)
-    if joined.dtype.kind not in "fiub":
-        msg = f"{source} is of dtype {joined.dtype}, expected numbers"
-        raise CountsError(msg)
-    return joined
+    parts = [csr_rows(matrix, start, min(n, start + length)) for start in starts]
+    sample: sparse.csr_matrix = sparse.vstack(parts, format="csr")
+    return sample
 
 
-def _refuse_bad_values(values: np.ndarray[Any, np.dtype[Any]], source: str) -> None:
+def _genes_only(rows: sparse.csr_matrix, are_genes: NDArray[np.bool_]) -> sparse.csr_matrix:
+    """Return rows without the values of columns that are no genes: those of antibodies may be of another kind."""
+    if are_genes.all():
+        return rows
+    kept = are_genes[rows.indices]
+    indptr = np.append(0, np.cumsum(kept))[rows.indptr]
+    return sparse.csr_matrix((rows.data[kept], rows.indices[kept], indptr), shape=rows.shape)
+
+
+def _refuse_bad_values(values: NDArray[Any], source: str) -> None:
     if values.size == 0:
         return
     lowest = values.min()
