@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import anndata
 import pandas as pd
 import pytest
 from hypothesis import settings
@@ -16,18 +17,18 @@ settings.register_profile("thorough", deadline=None, max_examples=5000)
 settings.load_profile("scim")
 
 
+_OPTIONS = {"copy_on_write": "mode.copy_on_write", "infer_string": "future.infer_string"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--pandas",
-        choices=["copy_on_write", "infer_string"],
-        help="run with an option of pandas that is the only way in pandas 3: frames whose arrays cannot be written, text that is no object",
-    )
+    parser.addoption("--pandas", choices=_OPTIONS, help="run with an option of pandas 2 that pandas 3 always has")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption("--pandas")
     if option is not None:
-        pd.set_option("mode.copy_on_write" if option == "copy_on_write" else "future.infer_string", True)
+        pd.set_option(_OPTIONS[option], True)
+        anndata.settings.allow_write_nullable_strings = True  # else anndata refuses to write text of pandas 3
 
 
 @pytest.fixture(scope="session")
