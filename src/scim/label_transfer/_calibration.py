@@ -31,7 +31,10 @@ _MIN_SHARE, _MIN_DISTANCE, _MAX_MARGIN = 0.01, 0.01, 3.0
 _NOVEL_SHARE = 0.1  # of cells of novel types for which errors are bounded
 _NOVEL_WEIGHT = 0.2  # of all novel cells relative to all others, when the curves are fitted
 _NOVEL_WEIGHT_EXPRESSION = 0.1  # the same of the curves with the expression of the genes
-_RIDGE = 1e-3  # of the squared slopes, relative to the mean loss: it decides only where the cells do not
+_LEAST_CELLS = 5  # of known types that curves are fitted to
+_FOLD_CELLS = 20  # of a fold: with fewer it weighs less
+_RIDGE = 1e-3  # of the squared slopes, relative to the mean loss, at least: it decides only where the cells do not
+_SLOPE_VARIANCE = 10.0  # of the normal prior of the slopes: those of real atlases are below 3
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Calibration:
 _UNMEASURED = Calibration(
     known=(float(np.log(1 / _NOVEL_SHARE - 1)), 0.0), right=(0.0,) * 4, errors=(1.0,) * (STEPS + 1), n_studies=0
 )
-"""No cell could be predicted from others of its type: every label is as likely right as wrong, no cell is novel."""
+"""Hardly a cell could be predicted from others of its type: labels are as likely right as wrong, no cell is novel."""
 
 
 def novelty_feature(votes: Votes) -> Doubles:
@@ -145,8 +148,8 @@ def calibrate(
     type and its relatives: the reference then lacks their type. A prediction is right if it is the label of the cell, a
     term above it, or a term below it, which the cell may be of. Where no type can be taken out, because all are
     related, synthetic novel cells, twice as far away as nearly all, stand for novel types. Where hardly a cell has a
-    type that another study has too, parts of the cells are held out instead: confidences are then too high. Where no
-    cell can be predicted from others even so, every confidence is .45, and the share of wrong labels may be 1.
+    type that another study has too, parts of the cells are held out instead: confidences are then too high. Where
+    fewer than five can be predicted even so, every confidence is .45, and the share of wrong labels may be 1.
 
     With the counts of some reference cells, `samples`, the same is fitted with the expression of their genes. Nothing
     is left of a held-out study or type in the means that its cells are compared with (gene space and covariance within
@@ -162,7 +165,7 @@ def calibrate(
         return curves
     source = SampledCells(ExpressionView.of(expression, reference), samples, random)
     parts = hold_out(reference, index, cells, folds, random, source)
-    if not any(part.known.any() for part in parts) or all(part.known.all() for part in parts):
+    if _n_known(parts) < _LEAST_CELLS or all(part.known.all() for part in parts):
         return curves
     return replace(curves, with_expression=_fit(parts, reference.tree, by_study, _NOVEL_WEIGHT_EXPRESSION, curves))
 
@@ -175,7 +178,7 @@ def _fit(
     by_embedding: Calibration | None = None,
 ) -> Calibration:
     """Fit both curves to held-out cells, and bound their errors; those with expression beside `by_embedding`."""
-    if not any(part.known.any() for part in parts):
+    if _n_known(parts) < _LEAST_CELLS:
         return _UNMEASURED
     held_out = HeldOut.joined(parts)
     if held_out.known.all():
@@ -198,14 +201,20 @@ def _fit(
     return replace(curves, errors=_error_rates(held_out, is_right, whole_curves, tree))
 
 
+def _n_known(parts: list[HeldOut]) -> int:
+    """Return the number of held-out cells of known types."""
+    return sum(int(np.count_nonzero(part.known & ~part.thinned)) for part in parts)
+
+
 def _fold_weights(held_out: HeldOut, novel_weight: float) -> Doubles:
-    """Weigh all folds alike, with all cells of novel types of one `novel_weight` times as much as the others."""
+    """Weigh all folds alike, but those of few cells less, and novel cells together `novel_weight` times the others."""
     weights = np.zeros(len(held_out.truth))
     for known, whole in ((True, 1.0), (False, novel_weight)):
-        for fold in np.unique(held_out.fold):
-            rows = (held_out.fold == fold) & (held_out.known == known)
-            if rows.any():
-                weights[rows] = whole / rows.sum()
+        rows = held_out.known == known
+        n_folds, fold = np.unique(held_out.fold[rows], return_inverse=True)
+        size = np.bincount(fold)
+        of_fold = np.minimum(size / _FOLD_CELLS, 1)
+        weights[rows] = whole * len(n_folds) * (of_fold / of_fold.sum() / size)[fold]
     return weights
 
 
@@ -241,19 +250,21 @@ def fit_logistic(X: Doubles, y: Bools, weights: Doubles, *, rising: bool | None)
     """Return intercept and slopes of the weighted logistic regression of `y` (n,) on `X` (n, n_features).
 
     With `rising` no slope is below 0, with false none is above; `None`: any may be. One row of each outcome at the
-    mean of the features is added, with the weight of an average row, so that one outcome alone gives no certainty.
+    mean of the features is added, with the weight of an average row, so that one outcome alone gives no certainty. The
+    slopes have a normal prior, which counts below a hundred rows: few rows give no steep curve.
     """
     mean = np.average(X, axis=0, weights=weights)
     rows = np.hstack([np.ones((len(X) + 2, 1)), np.vstack([X, mean, mean])])
     outcome = np.append(y, [True, False]).astype(np.float64)
     row_weights = np.append(weights, [weights.mean()] * 2)
     row_weights = row_weights / row_weights.sum()
+    ridge = max(_RIDGE, 1 / (_SLOPE_VARIANCE * len(X)))
 
     def loss(beta: Doubles) -> tuple[float, Doubles]:
         eta = rows @ beta
         slopes = np.append(0.0, beta[1:])
-        value = row_weights @ (np.logaddexp(0, eta) - outcome * eta) + _RIDGE * slopes @ slopes / 2
-        return float(value), rows.T @ (row_weights * (expit(eta) - outcome)) + _RIDGE * slopes
+        value = row_weights @ (np.logaddexp(0, eta) - outcome * eta) + ridge * slopes @ slopes / 2
+        return float(value), rows.T @ (row_weights * (expit(eta) - outcome)) + ridge * slopes
 
     sign = (None, None) if rising is None else (0.0, None) if rising else (None, 0.0)
     bounds = [(None, None), *[sign] * X.shape[1]]

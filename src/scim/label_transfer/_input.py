@@ -55,14 +55,13 @@ def check_rows(X: ArrayLike | None, *, what: str, n: int | None = None, dim: int
 
 def check_choices(
     k: int, top: int, weights: Weights, duplicates: Duplicates, max_error: float, max_distance: float
-) -> None:
-    """Raise TypeError or ValueError for arguments of a prediction that are out of range."""
-    check_count("k", k)
-    check_count("top", top)
+) -> tuple[int, int]:
+    """Return `k` and `top`; raise TypeError or ValueError for arguments of a prediction that are out of range."""
     check_choice("weights", weights, get_args(Weights))
     check_choice("duplicates", duplicates, get_args(Duplicates))
     check_range("max_error", max_error, 1.0)
     check_range("max_distance", max_distance, 2.0)
+    return check_count("k", k), check_count("top", top)
 
 
 class QueryCounts(NamedTuple):

@@ -244,7 +244,7 @@ class LabelTransfer:
         ScimWarning
             `max_error` is below 1, and no label can be given, or the reference did not allow to hold out studies.
         """
-        check_choices(k, top, weights, duplicates, max_error, max_distance)
+        k, top = check_choices(k, top, weights, duplicates, max_error, max_distance)
         check_flags(statistics=statistics)
         rows = check_rows(X, dim=self.index.dim, what="queries")
         members = check_groups(groups, len(rows))
