@@ -25,7 +25,7 @@ ARROWS = {
     "get": {"_core", "atlas", "ontology"},
     "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
     "scimilarity": {"_core", "pp", "label_transfer", "index", "model", "atlas", "ontology", "pl"},
-    "datasets": set(),
+    "datasets": {"_core"},
     "cli": {"_core", "tl", "get", "pl", "atlas", "model", "datasets", "ontology", "scimilarity"},
 }
 

@@ -43,7 +43,10 @@ def _read(path: Path) -> AnnData:
         if path.suffix == ".zarr":
             return anndata.read_zarr(path)
         if path.suffix == ".h5":
-            import scanpy as sc
+            from scim._core.kernel_cache import cache_folder
+
+            with cache_folder():
+                import scanpy as sc
 
             adata = sc.read_10x_h5(path)
             adata.var_names_make_unique()

@@ -29,7 +29,10 @@ def pbmc68k() -> AnnData:
     AnnData with the labels of its authors in `obs["bulk_labels"]`, and joined in `obs["bulk_level_1"]` to
     B, T and NK cell, monocyte, dendritic cell and CD34+ cell.
     """
-    import scanpy as sc  # noqa: PLC0415  (takes seconds to load)
+    from scim._core.kernel_cache import cache_folder  # noqa: PLC0415  (imports numba)
+
+    with cache_folder():
+        import scanpy as sc  # noqa: PLC0415  (takes seconds to load)
 
     adata = sc.datasets.pbmc68k_reduced()
     adata.obs["bulk_level_1"] = adata.obs["bulk_labels"].astype(str).map(_LEVEL_1).astype("category")

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
-from scim._core import check_count, check_names, check_obs_key, refuse_absent
+from scim._core import check_count, check_names, check_obs_key, logger, refuse_absent
+from scim._core.cosine import EQUAL, is_directed
+from scim._core.kernel_cache import cache_folder
 from scim.scimilarity._counts import COUNTS, qc_metrics, raw_counts
 from scim.scimilarity._genes import align_dataset
 
@@ -43,7 +45,7 @@ def get_centroid(counts: sparse.csr_matrix[Any] | NDArray[Any]) -> NDArray[np.fl
 
 
 def get_dist2centroid(centroid_embedding: ArrayLike, X: Any) -> NDArray[np.float64]:
-    """Return the cosine distance of each row of `X` to a centroid, (n,).
+    """Return the cosine distance of each row of `X` to a centroid, (n,): 0 below 1e-6; NaN for a row of zeros.
 
     Parameters
     ----------
@@ -53,7 +55,8 @@ def get_dist2centroid(centroid_embedding: ArrayLike, X: Any) -> NDArray[np.float
         (n, dim) embeddings, or log-normalised values if the centroid has these; sparse or dense.
     """
     rows = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    return cdist(np.asarray(centroid_embedding).reshape(1, -1), rows, metric="cosine").ravel()
+    distances = cdist(np.asarray(centroid_embedding).reshape(1, -1), rows, metric="cosine").ravel()
+    return np.where(distances < EQUAL, 0.0, distances)
 
 
 def get_cluster_centroids(
@@ -73,14 +76,14 @@ def get_cluster_centroids(
         Symbols of the model's genes.
     cluster_key, cluster_label
         Column of obs with the clusters, and one of them. Default: all. A column that does not exist raises KeyError, a
-        cluster that does not exist, or has no counts, ValueError.
+        cluster that does not exist ValueError.
     skip_null
         Whether to leave out cells without a cluster; else they are one, `"nan"`.
 
     Returns
     -------
     centroids
-        float64, shape (n_clusters, n_genes).
+        float64, shape (n_clusters, n_genes); zeros for a cluster without counts, which a search finds nothing for.
     cluster_idx
         The clusters as text, sorted.
     """
@@ -95,8 +98,14 @@ def get_cluster_centroids(
     if not wanted or not set(wanted) <= set(present):
         msg = f"obs[{cluster_key!r}] has no cluster {cluster_label!r}. Present: {present}."
         raise ValueError(msg)
-    rows = [get_centroid(counts[inside & (labels == label)]) for label in wanted]
-    return np.vstack(rows), wanted
+    centroids = np.zeros((len(wanted), len(target_gene_order)))
+    for row, label in enumerate(wanted):
+        members = counts[inside & (labels == label)]
+        if members.sum() > 0:
+            centroids[row] = get_centroid(members)[0]
+    if n_empty := int((~is_directed(centroids)).sum()):
+        logger.info("%d of %d clusters have no counts: nothing is found for them", n_empty, len(wanted))
+    return centroids, wanted
 
 
 def marked_cells(adata: AnnData, key: str, gene_order: Sequence[str]) -> AnnData:
@@ -143,7 +152,8 @@ def pseudobulk_anndata(
     A new AnnData with a row for each group that occurs: `obs` with the columns and `cells`, the number of its cells;
     `layers["sum"]` and `layers["count_nonzero"]`, the number of cells in which a gene was seen.
     """
-    import scanpy as sc  # noqa: PLC0415  (seconds to load, and rarely used)
+    with cache_folder():
+        import scanpy as sc  # noqa: PLC0415  (seconds to load, and rarely used)
 
     raw_counts(adata)
     check_count("min_num_cells", min_num_cells)

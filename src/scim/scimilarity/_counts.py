@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scim._core import check_adata, check_count, check_range, warn
+from scim._core.kernel_cache import cache_folder
 from scim.pp import lognorm
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def filter_cells(
 
 def qc_metrics(data: AnnData, mito_prefix: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return scanpy's measures of cells and of genes, with the column `mt` of mitochondrial genes."""
-    import scanpy as sc  # noqa: PLC0415  (seconds to load, and rarely used)
+    with cache_folder():
+        import scanpy as sc  # noqa: PLC0415  (seconds to load, and rarely used)
     from anndata import AnnData  # noqa: PLC0415  (as above)
 
     if not mito_prefix:

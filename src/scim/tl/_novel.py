@@ -9,6 +9,8 @@ import pandas as pd
 
 from scim._core import check_count, check_obs_key, check_positive, check_range, check_rng, keys, logger, seed_of
 from scim._core.adata import Groups, annotation_record, embedding_record, groups_of
+from scim._core.fork import refuse_fork
+from scim._core.kernel_cache import cache_folder
 from scim.atlas._open import opened_again
 from scim.tl._expression import query_expression
 from scim.tl._novel_genes import gene_table
@@ -118,8 +120,8 @@ def novel(
     """
     check_slots(adata, NOVEL, key_added, copy=copy, groupby=groupby)
     check_range("threshold", threshold, 1.0)
-    check_count("n_genes", n_genes)
-    check_count("min_cells", min_cells)
+    n_genes = check_count("n_genes", n_genes)
+    min_cells = check_count("min_cells", min_cells)
     check_positive("resolution", resolution)
     generator = check_rng(rng)
     record = annotation_record(adata, key)
@@ -158,7 +160,10 @@ def _leiden(X: Floats, is_novel: Bools, min_cells: int, resolution: float, rng: 
     if rows.size < max(min_cells, 3):  # a graph needs three cells
         return Groups(np.empty(0, dtype=object), codes)
     import anndata  # noqa: PLC0415  (the import of scim is light)
-    import scanpy as sc  # noqa: PLC0415  (takes seconds to load)
+
+    refuse_fork("Clustering novel cells")  # with kernels of umap, which have threads
+    with cache_folder():
+        import scanpy as sc  # noqa: PLC0415  (takes seconds to load)
 
     cells = anndata.AnnData(obs=pd.DataFrame(index=rows.astype(str)), obsm={"X": X[rows]})
     seed = int(rng.integers(2**31))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scim._core.cosine import is_directed
+from scim._core.fork import refuse_fork
+from scim._core.kernel_cache import cache_folder
 from scim._core.nearest import nearest
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ def neighbours_of(rows: Floats, n_neighbors: int, rng: np.random.Generator) -> I
     n, dim = rows.shape
     if n * n * dim <= _EXACT_UP_TO or n <= 2 * n_neighbors:
         return nearest(rows, rows, min(n, n_neighbors + 1))[1]
-    from pynndescent import NNDescent  # noqa: PLC0415  (importing it takes seconds)
+    refuse_fork("Making a graph of so many rows")
+    with cache_folder():
+        from pynndescent import NNDescent  # noqa: PLC0415  (importing it takes seconds)
 
     # Euclidean distances of unit rows are in the order of their cosine distances, and rows of zeros have some.
     # One job: with more, rows are updated in whichever order the threads come.
