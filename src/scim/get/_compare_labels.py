@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import check_adata, check_obs_key, keys, warn
+from scim._core import check_adata, check_obs_key, check_text, keys, warn
 from scim._core.no_label import read_labels
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def compare_labels(adata: AnnData, truth: str, key: str) -> LabelComparison:
     Raise KeyError without one of the columns, ValueError if no given label is a term of the ontology or of the atlas.
     """
     check_adata(adata)
-    check_obs_key(adata, truth)
+    check_text(key=key)
+    check_obs_key(adata, truth, "truth")
     if key not in adata.obs:
         msg = f"obs[{key!r}] not found; run scim.tl.annotate(adata) first. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)
@@ -107,7 +108,7 @@ def compare_labels(adata: AnnData, truth: str, key: str) -> LabelComparison:
     rows = np.flatnonzero(read.present)
     if rows.size == 0:
         why = f" ({read.describe()})" if read.n_missing else ""
-        msg = f"obs[{truth!r}] has no label that is known{why}; expected the label of at least one cell."
+        msg = f"obs[{truth!r}] has no label that is known; expected the label of at least one cell{why}."
         raise ValueError(msg)
     read.report(f"obs[{truth!r}]")
     record = adata.uns.get(key)

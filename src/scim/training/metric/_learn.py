@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from scim._core import check_choice, check_rng
+from scim._core import check_choice, check_rng, logger
 from scim._core.no_label import read_labels, read_names
 from scim.model._config import check_number
 from scim.training.linear import LINEAR, Block, fit_linear, single_study, whitened
@@ -145,7 +145,8 @@ def _labelled(X: Rows, labels: ArrayLike, studies: ArrayLike | None, config: Tra
     if len(names) < 2:
         msg = f"A metric tells labels apart; expected rows of at least two, got {len(names)}."
         raise ValueError(msg)
-    label.report("rows of X")
+    if label.n_missing:
+        logger.info("%d of %d rows have no label and are left out", label.n_missing, len(label.values))
     study = read_names(np.zeros(len(kept)) if studies is None else np.asarray(studies, dtype=object)[kept])
     if study.n_missing:
         msg = f"studies must name one for each row with a label: {study.describe('study')}."
