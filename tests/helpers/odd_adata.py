@@ -155,6 +155,7 @@ GENE_NAMES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "symbol and id": _index(lambda var: var.index + "_" + _ids(var)),
     "symbol:id": _index(lambda var: var.index + ":" + _ids(var)),
     "with a dash and a genome": _index(lambda var: "GRCh38-" + var.index),
+    "with a suffix": _index(lambda var: var.index + "-1"),
     "bytes": _index(lambda var: [str(name.encode()) for name in var.index]),
     "dots for dashes": _index(lambda var: var.index.str.replace("-", ".")),
     "made unique": _index(lambda var: anndata.utils.make_index_unique(var.index)),
