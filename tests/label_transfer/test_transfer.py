@@ -49,10 +49,18 @@ def test_rows_of_any_length_and_rows_of_zeros(transfer, cells):
     plain, scaled = transfer.predict(X), transfer.predict(1000 * X.astype(np.float32))
     assert plain.labels.tolist() == scaled.labels.tolist()
     np.testing.assert_allclose(plain.confidence, scaled.confidence, rtol=1e-4)
-    nothing = transfer.predict(np.zeros((2, 12)), max_error=1)
+    nothing = transfer.predict(np.zeros((2, 12)), max_error=1, max_distance=2, statistics=True)
     assert nothing.labels.tolist() == [None, None]
     assert nothing.label_ids.tolist() == [None, None]
     assert nothing.confidence.tolist() == [0, 0]
+    assert nothing.distance.tolist() == [np.inf, np.inf]
+    assert np.isnan(nothing.novelty).all()
+    assert nothing.n_empty == 2
+    assert nothing.n_studies.tolist() == [0, 0]
+    assert (nothing.top_codes == -1).all()
+    assert (nothing.top_shares == 0).all()
+    assert nothing.statistics.hits.nnz == 0
+    assert plain.n_empty == 0
     assert transfer.predict(np.empty((0, 12))).labels.shape == (0,)
 
 
@@ -99,6 +107,61 @@ def test_unlabelled_cells_and_duplicates_are_ignored(cells):
     twice = LabelTransfer.fit(np.tile(X, (2, 1)), np.tile(some, 2), np.tile(studies, 2))
     assert twice.index.n_rows == 200
     assert twice.calibration == half.calibration
+
+
+@pytest.mark.parametrize("kind", ["X", "exact", "rows"])
+def test_cells_without_counts_are_left_out_of_the_reference(kind, cells, caplog):
+    X, labels, studies = cells
+    at = np.arange(0, 400, 20)  # 5 %, labelled
+    with_empty = [np.insert(part, at, part[at], axis=0) for part in (unit(X), labels, studies)]
+    empty = at + np.arange(20)
+    with_empty[0][empty] = 0
+    with_empty[1][empty[0]] = "a label of its own"
+    make = {"X": lambda _: None, "exact": lambda X: scim.index.build(X, kind="exact"), "rows": Rows}[kind]
+    pairs = [((unit(X), labels, studies), make(unit(X))), (with_empty, make(with_empty[0]))]
+    with caplog.at_level("INFO", logger="scim"):
+        plain, found = (
+            LabelTransfer.fit(X if index is None else None, labels, studies, index=index)
+            for (X, labels, studies), index in pairs
+        )
+    assert "left out 20 of 420 labelled cells: they have no counts" in caplog.text
+    assert found.calibration == plain.calibration
+    assert found.labels.tolist() == plain.labels.tolist()
+    for name in ("label_weights", "centroids", "centroid_labels", "centroid_studies"):
+        np.testing.assert_array_equal(getattr(found.reference, name), getattr(plain.reference, name))
+    np.testing.assert_array_equal(found.predict(X + 0.1).confidence, plain.predict(X + 0.1).confidence)
+
+
+def test_one_study_with_cells_without_counts_has_the_same_calibration(cells):
+    X, labels, _ = cells
+    more = np.concatenate([np.zeros((9, 12)), X]), np.concatenate([labels[:9], labels])
+    assert LabelTransfer.fit(*more).calibration == LabelTransfer.fit(X, labels).calibration
+
+
+def test_a_reference_of_cells_without_counts_is_refused():
+    with pytest.raises(
+        ValueError, match=r"No cell has a label; expected at least one \(2 labelled cells have no counts"
+    ):
+        LabelTransfer.fit(np.zeros((3, 4)), ["T cell", "B cell", None])
+
+
+def test_groups_are_predicted_without_cells_that_have_no_counts(transfer, cells):
+    X, labels, _ = cells
+    X = np.concatenate([X[:40], np.zeros((15, 12))])
+    groups = np.append(labels[:40], ["T cell"] * 10 + ["empty"] * 5)
+    for max_error in (0.2, 1):
+        found = transfer.predict(X, groups=groups, max_error=max_error).groups.set_index("group")
+        plain = transfer.predict(X[:40], groups=groups[:40], max_error=max_error).groups.set_index("group")
+        columns = plain.columns.drop("n_cells")
+        pd.testing.assert_frame_equal(
+            found.loc[plain.index, columns], plain[columns], check_categorical=False, check_dtype=False
+        )
+        assert found.loc["T cell", "n_cells"] == plain.loc["T cell", "n_cells"] + 10
+        nothing = found.loc["empty"]
+        assert pd.isna(nothing["label"])
+        assert nothing[["n_cells", "confidence", "share", "unknown", "novel"]].tolist() == [5, 0, 0, 1, 0]
+        assert np.isnan(nothing["novelty"])
+        assert not nothing["mixed"]
 
 
 def test_synonyms_and_ids_are_one_label(cells):
