@@ -56,3 +56,11 @@ def test_normalize(dtype):
     assert found.dtype == dtype
     np.testing.assert_array_equal(found[4:], X[4:] / np.linalg.norm(X[4:], axis=1, keepdims=True))
     assert not found[3].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_is_directed(dtype):
+    X = np.array([[0, 0, 0], [1, 0, 0], [0, 0, -1e-30], [-0.0, 0, 0]], dtype=dtype)
+    assert cosine.is_directed(X).tolist() == [False, True, True, False]
+    assert cosine.is_directed(X[:, :0]).tolist() == [False] * 4
+    assert cosine.is_directed(X[:0]).tolist() == []

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans
 
 from scim._core import check_count, check_range
+from scim._core.cosine import is_directed
 from scim.scimilarity._cellsearch import CellSearch
 from scim.scimilarity._centroids import get_centroid, get_cluster_centroids, marked_cells
 from scim.scimilarity._filter import match_metadata
@@ -251,9 +252,11 @@ class CellQuery(CellSearch):
         if unknown:
             msg = f"qc_params takes 'k_clusters', got {unknown}."
             raise TypeError(msg)
-        n_clusters = min(check_count("k_clusters", {**K_CLUSTERS, **params}["k_clusters"]), X.shape[0])
+        n_clusters = check_count("k_clusters", {**K_CLUSTERS, **params}["k_clusters"])
+        cells = self.get_embeddings(X)
+        cells = cells[is_directed(cells)]  # cells without counts are of no state
         # The call of the package, seed included: another k-means would give other centres, and another number.
-        centres = kmeans(self.get_embeddings(X), n_clusters, seed=seed)[0]
+        centres = kmeans(cells, min(n_clusters, len(cells)), seed=seed)[0]
         nearest, _ = self.get_nearest_neighbors(centres, 100)
         return float((np.isin(nearest, hits) & (nearest >= 0)).sum(axis=1).mean())
 
@@ -269,10 +272,9 @@ class CellQuery(CellSearch):
     def _within(
         self, embeddings: ArrayLike, max_dist: float, limit: int | None, **how: Any
     ) -> tuple[Numbers, Distances]:
-        """Return ids within a distance; an embedding of zeros has none."""
-        X = np.atleast_2d(np.asarray(embeddings))
-        neighbors = self.knn.query_radius(X, max_dist, limit=limit, **how)
-        hits = [slice(a, b if row.any() else a) for (a, b), row in zip(pairwise(neighbors.starts), X, strict=True)]
+        """Return ids within a distance."""
+        neighbors = self.knn.query_radius(np.atleast_2d(np.asarray(embeddings)), max_dist, limit=limit, **how)
+        hits = [slice(*ends) for ends in pairwise(neighbors.starts)]
         return [neighbors.ids[rows] for rows in hits], [neighbors.distances[rows] for rows in hits]
 
     def _with_metadata(self, ids: Numbers, distances: Distances) -> Hits:

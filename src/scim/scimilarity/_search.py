@@ -12,13 +12,12 @@ import numpy as np
 from scim import atlas as atlases
 from scim._core import check_choice, check_count, keys
 from scim.atlas import Atlas
-from scim.index import Neighbors
 from scim.scimilarity._embedding import CellEmbedding, is_published
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from scim.index import Index
+    from scim.index import Index, Neighbors
     from scim.scimilarity._embedding import ModelPath
 
 # Labels of 1 in 2,000 cells differ from those of an exact search, 38 by `ef=100` of the package (benchmarks/NOTES.md).
@@ -82,21 +81,17 @@ class CellSearchKNN(CellEmbedding):
         -------
         nn_idxs, nn_dists
             int64 and float32, shape (n, k): numbers of the cells and their cosine distances, ascending; -1 and inf
-            where there are fewer than `k`.
+            where there are fewer than `k`, and for an embedding of zeros.
         """
         neighbors = self._nearest(embeddings, k, ef)
         return self._numbering.numbers_of(neighbors.ids), neighbors.distances
 
     def _nearest(self, embeddings: ArrayLike, k: int, ef: int | None) -> Neighbors:
-        """Return ids and distances; an embedding of zeros, which has no direction, has no neighbours."""
+        """Return ids and distances."""
         check_count("k", k)
         if ef is not None:
             check_count("ef", ef)
-        X = np.atleast_2d(np.asarray(embeddings))
-        neighbors = self.knn.query(X, k, **self._search_parameters(k, ef))
-        is_zero = ~np.any(X, axis=1)[:, None]
-        distances = np.where(is_zero, np.float32(np.inf), neighbors.distances)
-        return Neighbors(distances, np.where(is_zero, -1, neighbors.ids))
+        return self.knn.query(np.atleast_2d(np.asarray(embeddings)), k, **self._search_parameters(k, ef))
 
     def _search_parameters(self, k: int, ef: int | None) -> dict[str, Any]:
         if self.knn.kind != "ivf":

@@ -45,7 +45,8 @@ def compile_filter(passing: Bools | NDArray[np.integer], starts: Ints) -> RowFil
         counts = np.zeros(len(filled), dtype=np.int64)
         counts[filled] = np.add.reduceat(passing, starts[:-1][filled], dtype=np.int64)
         whole = ((counts == 0) | (counts == np.diff(starts))).all()  # as where only rows of zeros, a list, are left out
-        return RowFilter(np.concatenate([[0], np.cumsum(counts)]), ALL.offsets, ALL.mask if whole else passing)
+        mask = ALL.mask if whole else passing.astype(np.bool_, copy=False)
+        return RowFilter(np.concatenate([[0], np.cumsum(counts)]), ALL.offsets, mask)
     offsets = (np.flatnonzero(passing) if masked else passing).astype(np.int32)
     return RowFilter(np.searchsorted(offsets, starts), offsets, ALL.mask)
 

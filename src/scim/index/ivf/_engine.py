@@ -78,7 +78,8 @@ class IvfEngine(Engine):
         lists = np.flatnonzero(~is_directed(self._coarse.centroids))
         offsets = np.concatenate([np.empty(0, dtype=np.int64), *(np.arange(starts[i], starts[i + 1]) for i in lists)])
         self._checked_lists(offsets)
-        return offsets[self._rows.scales[offsets] == 0]
+        empty: Ints = offsets[self._rows.scales[offsets] == 0]
+        return empty
 
     @property
     def not_empty(self) -> RowFilter:

@@ -198,7 +198,7 @@ def gather(
 
 
 @njit
-def near_distance(query: Floats, centroid: Floats, row: Values, scale: np.float32) -> float:
+def near_distance(query: Floats, centroid: Floats, row: Values, scale: np.float32) -> np.float64:
     """Return half of the squared difference of a query and a row that is near: equal ones differ by the codes alone."""
     total = np.float32(0)
     for d in range(query.shape[0]):

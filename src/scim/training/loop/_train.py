@@ -127,13 +127,18 @@ def train(
     random = np.random.default_rng(_draw_seed(folder, fabric) if rng is None and not is_linear else rng)
     net = ModelConfig() if model is None else model
     keys: dict[str, Any] = {"label_key": label_key, "study_key": study_key}
-    with gathered(data, **keys, layer=config.layer, gene_key=config.gene_key, filters=filters) as (sets, report):
+    places: dict[str, Any] = {"layer": config.layer, "transform": config.transform, "gene_key": config.gene_key}
+    with gathered(data, **keys, **places, filters=filters) as (sets, report):
         training_sets, held_out_sets = split_studies(sets, validation)
         check_shared(training_sets, **keys)
         genes = pick_genes(training_sets, config.genes, net.n_genes)
         limits: dict[str, Any] = {"max_memory": config.max_memory, "scratch": config.scratch}
         cells = combine(training_sets, genes, **limits)
         held_out = combine(held_out_sets, genes, **limits) if held_out_sets else None
+    if min(len(cells.labels.names), len(cells.studies)) < 2:
+        left = f"the labels {list(cells.labels.names)} and the studies {list(cells.studies)}"
+        msg = f"The cells that have counts in the model's genes are of {left}; expected two or more of both."
+        raise ValueError(msg)
     net = dataclasses.replace(net, n_genes=len(cells.genes))
     if is_linear:
         fitted = _fit_linear(cells, net, config, random)
