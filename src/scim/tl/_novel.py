@@ -162,12 +162,12 @@ def _leiden(X: Floats, is_novel: Bools, min_cells: int, resolution: float, rng: 
     import anndata  # noqa: PLC0415  (the import of scim is light)
 
     refuse_fork("Clustering novel cells")  # with kernels of umap, which have threads
+    cells = anndata.AnnData(obs=pd.DataFrame(index=rows.astype(str)), obsm={"X": X[rows]})
+    seed = int(rng.integers(2**31))
     with cache_folder():
         import scanpy as sc  # noqa: PLC0415  (takes seconds to load)
 
-    cells = anndata.AnnData(obs=pd.DataFrame(index=rows.astype(str)), obsm={"X": X[rows]})
-    seed = int(rng.integers(2**31))
-    sc.pp.neighbors(cells, min(_N_NEIGHBORS, rows.size - 1), use_rep="X", random_state=seed)
+        sc.pp.neighbors(cells, min(_N_NEIGHBORS, rows.size - 1), use_rep="X", random_state=seed)
     arguments: dict[str, Any] = {"flavor": "igraph", "n_iterations": 2, "directed": False}
     sc.tl.leiden(cells, resolution=resolution, random_state=seed, **arguments)
     codes[rows] = cells.obs["leiden"].cat.codes
