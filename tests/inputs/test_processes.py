@@ -119,7 +119,7 @@ def test_more_threads_than_cores_are_no_use(monkeypatch):
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch):
     """No folder that numba knows can be written; the temporary one is `tmp_path / "temporary"`."""
-    implementation = kernel_cache.FunctionCache._impl_class
+    implementation = kernel_cache.caching.FunctionCache._impl_class
     given = [locator for locator in implementation._locator_classes if "UserProvided" in locator.__name__]
     monkeypatch.setattr(implementation, "_locator_classes", given)
     monkeypatch.setattr(kernel_cache.config, "CACHE_DIR", "")

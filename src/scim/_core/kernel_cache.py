@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numba import config  # noqa: TID251  (beside `_core.numba`: its cache fails where it need not)
-from numba.core.caching import FunctionCache, NullCache  # noqa: TID251
+from numba.core import caching as _caching  # noqa: TID251
 
 from scim._core.errors import error_text
 from scim._core.log import logger
@@ -24,10 +24,11 @@ from scim._core.log import logger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+caching: Any = _caching  # has no types
 _REMEDY = "set NUMBA_CACHE_DIR to a folder that can be written"
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
+class _Cache(caching.FunctionCache):  # type: ignore[misc]  # as above
     """The machine code of one kernel on disk. Damaged files are replaced; without room, nothing is kept."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -65,7 +66,7 @@ def _cache_of(function: Any) -> Any:
             return _Cache(function)
         except RuntimeError:  # "cannot cache function ...: no locator available"
             _log_none("no folder can be written")
-            return NullCache()
+            return caching.NullCache()
 
 
 @contextlib.contextmanager
@@ -85,7 +86,7 @@ def _temporary_folder() -> str | None:
     # Without a home numba would make a folder "~" wherever the process runs.
     if config.CACHE_DIR or Path(os.environ.get("XDG_CACHE_HOME") or Path("~/x").expanduser()).is_absolute():  # type: ignore[attr-defined]
         with contextlib.suppress(RuntimeError):
-            FunctionCache(_temporary_folder.__wrapped__)
+            caching.FunctionCache(_temporary_folder.__wrapped__)
             return None
     user = os.getuid() if hasattr(os, "getuid") else "user"
     name = f"scim-{version('scim-atlas')}-numba-{version('numba')}-{user}"

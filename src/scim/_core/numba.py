@@ -81,7 +81,7 @@ def _turn() -> AbstractContextManager[object]:
 def _layer() -> str | None:
     """Return what the threads of kernels are made by: omp, tbb or workqueue; `None` = not started."""
     try:
-        return str(numba.threading_layer())
+        return str(numba.threading_layer())  # type: ignore[attr-defined]  # set when numba starts
     except ValueError:
         return None
 

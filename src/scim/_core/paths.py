@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # with one slash: what pathlib makes of 's3://bucket/name'
 _NAME_BYTES = 255 - len("..12345678.tmp")  # a file has a temporary name before it has its own
@@ -16,7 +17,8 @@ def local_path(path: str | os.PathLike[str], *, what: str = "a file or folder", 
 
     Raise TypeError for what is not text or a path, ValueError for a path that cannot be used.
     """
-    if not isinstance(path, str | os.PathLike) or not isinstance(text := os.fspath(path), str):
+    text: Any = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str):
         msg = f"Expected the path of {what}, got {type(path).__name__}."
         raise TypeError(msg)
     if text == "":

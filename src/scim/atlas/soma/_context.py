@@ -20,7 +20,8 @@ _contexts: dict[tuple[object, ...], Any] = {}
 
 def context(storage: Storage) -> Any:
     """Return TileDB's context for a storage; equal settings share one."""
-    n_threads, config = usable_threads(), storage.tiledb_config()
+    n_threads = usable_threads()
+    config: dict[str, str | float] = {**storage.tiledb_config()}
     key = (os.getpid(), n_threads, *sorted(config.items()))
     if key not in _contexts:
         defaults: dict[str, str | float] = {

@@ -18,6 +18,7 @@ from tiledbsoma.options import TileDBWriteOptions
 
 from scim.atlas._columns import TEXT
 from scim.atlas.commit import SOMA
+from scim.atlas.soma._context import context
 from scim.atlas.soma._experiment import (
     COUNTS,
     COUNTS_PATH,
@@ -28,7 +29,6 @@ from scim.atlas.soma._experiment import (
     X_PATH,
     add_counts,
     add_embedding,
-    context,
     embedding_path,
     obs_columns,
     open_experiment,
