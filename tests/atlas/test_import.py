@@ -139,7 +139,7 @@ def test_an_external_embedding_is_searched(experiment, tmp_path, kind):
         where = "tissue != 'blood'" if kind != "experiment" else "tissue_general == 'lung'"
         scim.tl.search(query, atlas, k=3, use_rep="X_scVI", where=where)
         assert (query.obsm["scim_search_ids"][1::2, 0] == np.arange(41, 60, 2)).all()
-        scim.tl.annotate(query, atlas, use_rep="X_scVI")
+        scim.tl.annotate(query, atlas, use_rep="X_scVI", max_error=1.0)
         with pytest.raises(ValueError, match=r"name the embedding of the new ones with obsm="):
             atlas.append(fakes.cells(9), study="more")
         more = fakes.cells(9, seed=8)

@@ -258,7 +258,7 @@ def test_the_result_is_logged(atlas, cells, caplog):
     [
         (lambda a, t: scim.tl.enrichment(a, "organ", sample_key="sample", atlas=t), KeyError, r"atlas has no column \['organ'\]. Present:"),
         (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="donor", atlas=t), KeyError, r"atlas has no column \['donor'\]"),
-        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key=3, atlas=t), TypeError, "sample_key must be a name, as text, got 3"),
+        (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key=3, atlas=t), TypeError, "sample_key must be text, got 3"),
         (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", key="mine", atlas=t), KeyError, r"run scim.tl.search\(adata, ...\) first"),
         (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", key_added="scim_search", atlas=t), ValueError, "scim keeps something else there"),
         (lambda a, t: scim.tl.enrichment(a, "tissue", sample_key="sample", alternative="more", atlas=t), ValueError, "alternative must be one of"),

@@ -113,7 +113,7 @@ def test_progress_is_shown_if_wanted(adata, atlas, monkeypatch, capsys):
         ({"groupby": "leiden"}, KeyError, r"obs\['leiden'\] not found. Present:"),
         ({"sample_key": "donor"}, KeyError, r"The atlas has no column \['donor'\]. Present:"),
         ({"sample_key": "tissue", "study_key": "batch"}, KeyError, r"The atlas has no column \['batch'\]"),
-        ({"sample_key": 3}, TypeError, "sample_key must be a name, as text, got 3"),
+        ({"sample_key": 3}, TypeError, "sample_key must be text, got 3"),
         ({"where": "n > 1000"}, ValueError, "No cell of the atlas passes where='n > 1000'"),
         ({"where": "organ == 'x'"}, FilterError, "no column 'organ'"),
         ({"quantile": 1.5}, ValueError, "quantile must be between 0 and 1, got 1.5"),

@@ -80,10 +80,10 @@ def check_text(**values: Any) -> None:
     """Raise TypeError for arguments, by their names, that are not text, ValueError for empty text."""
     for name, value in values.items():
         if not isinstance(value, str):
-            msg = f"{name} must be a name, as text, got {_shown(value)}."
+            msg = f"{name} must be text, got {_shown(value)}."
             raise TypeError(msg)
         if not value.strip():
-            msg = f"{name} must be a name, got an empty text."
+            msg = f"{name} must not be an empty text; got {value!r}."
             raise ValueError(msg)
 
 
@@ -168,9 +168,7 @@ def check_writable(adata: AnnData, *, copy: bool) -> None:
 
 def check_obs_key(adata: AnnData, key: Any, name: str = "groupby") -> None:
     """Raise TypeError for what is no name, KeyError for a name of no column of obs, ValueError for that of several."""
-    if not isinstance(key, str):
-        msg = f"{name} must be the name of one column of obs, as text, got {_shown(key)}."
-        raise TypeError(msg)
+    check_text(**{name: key})
     if key not in adata.obs:
         msg = f"obs[{key!r}] not found. Present: {list(adata.obs.columns)}."
         raise KeyError(msg)

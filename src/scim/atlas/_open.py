@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scim._core import check_choice, check_flags, check_range, keys, logger, new_folder, settings
+from scim._core import check_flags, check_range, keys, logger, new_folder, settings
 from scim.atlas._atlas import Atlas
 from scim.atlas._models import given_model, save_model
 from scim.atlas._snapshot import Snapshot
@@ -171,7 +171,9 @@ def open_atlas(
     ...     atlas.columns[:4]
     ['cell_id', 'study', 'label', 'label_id']
     """
-    check_choice("mode", mode, ("r", "w"))
+    if not isinstance(mode, str) or mode not in ("r", "w"):
+        msg = f"mode must be 'r' or 'w', got {mode!r}."
+        raise ValueError(msg)
     check_flags(draft=draft)
     check_range("timeout", timeout, float("inf"))
     if mode == "w" and (at is not None or draft):

@@ -67,7 +67,7 @@ def attribution(
         msg = f"uns[{key!r}] holds no explanation; run scim.tl.explain(adata) first. Present: {sorted(adata.uns)}."
         raise KeyError(msg)
     if top is not None:
-        check_count("top", top)
+        top = check_count("top", top)
     names = [str(name) for name in record["groups"]]
     chosen = names if group is None else check_names("group", group)
     if absent := [name for name in chosen if name not in names]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -156,7 +156,7 @@ def composition(
 
 def check_by(by: str | Sequence[str], *, most: Literal[2] | None = None) -> list[str]:
     """Return the columns by which hits are counted; raise ValueError for none, the same twice, or more than `most`."""
-    given = [by] if isinstance(by, str) or not isinstance(by, Iterable) else list(by)
+    given = [by] if isinstance(by, str | Mapping) or not isinstance(by, Iterable) else list(by)
     names = check_names("by", given)
     if not names or len(names) < len(given) or len(names) > (most or len(names)):
         msg = f"by must be {'columns' if most is None else 'one or two columns'} of the atlas, each once; got {given}."

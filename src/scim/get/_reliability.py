@@ -86,7 +86,7 @@ def reliability(
     >>> int(frame["n"].sum()) == adata.n_obs
     True
     """
-    check_count("n_bins", n_bins, most=_MOST_BINS)
+    n_bins = check_count("n_bins", n_bins, most=_MOST_BINS)
     check_choice("ancestors", ancestors, get_args(Ancestors))
     cells = compare_labels(adata, truth, key)
     known = cells.known

@@ -158,7 +158,7 @@ class Index:
         FilterError
             `where` cannot be read, or names an unknown column or value.
         """
-        check_count("k", k, most=max(self.n_rows, _MOST_PADDED))
+        k = check_count("k", k, most=max(self.n_rows, _MOST_PADDED))
         check_flags(distinct=distinct)
         check_text_or_none(where=where)
         if n_threads is not None:

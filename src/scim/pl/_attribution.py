@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim import get
-from scim._core import check_adata, check_count, keys, refuse_absent
+from scim._core import check_adata, check_count, check_names, keys, refuse_absent
 from scim.pl._drawing import INK, axes_or_figure, label_colors, palette, wrapped
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ def attribution(
     >>> figure = scim.pl.attribution(adata, top=5)
     """
     check_adata(adata)
-    check_count("top", top)
-    genes = get.attribution(adata, groups, top=top, key=key)
+    top = check_count("top", top)
+    chosen = None if groups is None else check_names("groups", groups)
+    genes = get.attribution(adata, chosen, top=top, key=key)
     names = list(dict.fromkeys(genes["group"]))
     colors = label_colors(adata, adata.uns[key]["params"]["groupby"], names)
     most = int(genes["rank"].max()) if len(genes) else 1
@@ -101,7 +102,7 @@ def ranked_genes(genes: pd.DataFrame, *, top: int = 15, ax: Axes | None = None) 
         msg = f"genes must be a data frame, as of scim.get.attribution, got {type(genes).__name__}."
         raise TypeError(msg)
     refuse_absent(["gene", "mean", "low", "high"], list(genes.columns), of="genes")
-    check_count("top", top)
+    top = check_count("top", top)
     genes = genes.head(top)
     axes, figure = axes_or_figure(ax, size=(3.3, 0.9 + 0.21 * len(genes)))
     _bars(axes[0], genes, palette(1)[0])

@@ -68,7 +68,7 @@ def enrichment(
     >>> figure = scim.pl.enrichment(adata, ["T cell", "B cell"], top=5)
     """
     check_adata(adata)
-    check_count("top", top)
+    top = check_count("top", top)
     check_range("max_q", max_q, 1.0)
     table = get.enrichment(adata, key=key)
     record = adata.uns[key]

@@ -182,7 +182,7 @@ def composition(
     >>> figure = scim.pl.composition(adata, by=["query", "label"])
     """
     check_adata(adata)
-    check_count("top", top)
+    top = check_count("top", top)
     names = check_by(by, most=2)
     frame = get.hits(
         adata, [name for name in names if name != "query"], only_similar=only_similar, atlas=atlas, key=key

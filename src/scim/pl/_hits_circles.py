@@ -106,7 +106,7 @@ def hits_circles(
     """
     check_adata(adata)
     check_choice("area", area, get_args(Area))
-    check_count("top", top)
+    top = check_count("top", top)
     check_range("max_q", max_q, 1.0)
     columns = check_names("by", by)
     if len(columns) != 2 or len(by) != 2:

@@ -104,10 +104,13 @@ def hits_heatmap(
     """
     check_adata(adata)
     check_choice("values", values, get_args(Shown))
-    check_count("top", top)
+    top = check_count("top", top)
     check_range("max_q", max_q, 1.0)
     check_flags(cluster=cluster)
-    columns = check_by(by, most=2)
+    columns = check_by(by)
+    if len(columns) > 2:
+        msg = f"by must be one column of the atlas or two different ones, got {columns}."
+        raise ValueError(msg)
     counted = query_counts(adata, columns, queries, top=top, only_similar=only_similar, atlas=atlas, key=key)
     tested = tested_values(adata, columns, max_q=max_q, key=key, enrichment_key=enrichment_key)
     if values == "fraction" and (tested is None or len(columns) == 2):

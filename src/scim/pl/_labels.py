@@ -109,7 +109,7 @@ def votes(
     >>> scim.tl.annotate(adata)
     >>> figure = scim.pl.votes(adata, "cell_type")
     """
-    check_count("top", top)
+    top = check_count("top", top)
     shares = get.vote_shares(adata, groupby, key=key)
     groups = shares["group"].cat.categories
     n = shares.groupby("group", observed=False)["n_cells"].first()

@@ -203,7 +203,11 @@ def annotate(
     check_text(label_key=label_key)
     check_text_or_none(where=where)
     check_flags(expression=expression)
-    check_choices(k, top, weights, duplicates, max_error, max_distance)
+    allow, block, tissue = (
+        None if names is None else check_names(name, names)
+        for name, names in (("allow", allow), ("block", block), ("tissue", tissue))
+    )
+    k, top = check_choices(k, top, weights, duplicates, max_error, max_distance)
     groups = None if groupby is None else groups_of(adata, groupby)
     with opened(atlas) as source:
         X, record = query_embedding(adata, source, use_rep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from scim._core import (
     check_names,
     check_rng,
     check_text,
-    check_text_or_none,
     keys,
     logger,
     progress,
@@ -21,7 +20,7 @@ from scim._core import (
 from scim._core.adata import Groups, embedding_record, groups_of
 from scim.ontology import related
 from scim.pp import lognorm_rows
-from scim.tl._inputs import model_of, query_counts
+from scim.tl._inputs import check_counts_arguments, model_of, query_counts
 from scim.tl._slots import EXPLAIN, check_slots, write_slots
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-    from scim._core.types import Bools, Ints
+    from scim._core.types import Bools, Ints, Transform
     from scim.model import Model
     from scim.model.explain import Attribution, Pairs
     from scim.pp import Counts, GeneMap
@@ -52,6 +51,7 @@ def explain(
     n_pairs: int = 200,
     n_steps: int = 20,
     layer: str | None = None,
+    transform: Transform | None = None,
     gene_key: str | None = None,
     species: Species | None = None,
     rng: int | np.random.Generator | None = 0,
@@ -92,7 +92,7 @@ def explain(
         Number of pairs for each group, at least 2. Cells of small groups are in several.
     n_steps
         Number of points on the path of each pair at which gradients are taken (Gauss-Legendre).
-    layer, gene_key, species
+    layer, transform, gene_key, species
         Counts and gene names, as in :func:`scim.tl.embed`. Default: what that was given. The result has human genes.
     rng
         Seed or generator that draws the pairs.
@@ -136,10 +136,10 @@ def explain(
     ['CD3D']
     """
     check_slots(adata, EXPLAIN, key_added, copy=copy)
-    check_count("n_pairs", n_pairs, least=2, most=_MOST_PAIRS)
-    check_count("n_steps", n_steps, most=_MOST_STEPS)
+    n_pairs = check_count("n_pairs", n_pairs, least=2, most=_MOST_PAIRS)
+    n_steps = check_count("n_steps", n_steps, most=_MOST_STEPS)
     check_text(groupby=groupby, reference=reference)
-    check_text_or_none(layer=layer, gene_key=gene_key)
+    check_counts_arguments(layer, transform, gene_key, species)
     generator = check_rng(rng)
     if groupby not in adata.obs:
         remedy = "run scim.tl.annotate(adata) first, or name another column with groupby="
@@ -152,13 +152,14 @@ def explain(
     if record.get("model") not in (None, encoder.uid):
         models = f"obsm[{keys.EMBEDDING!r}] was made by model {record['model']}, but {encoder.uid} is explained"
         warn(f"{models}: labels may have other reasons. Pass the atlas= or model= that embedded the cells.")
-    counts, genes = query_counts(adata, encoder, record, layer=layer, gene_key=gene_key, species=species)
+    places: dict[str, Any] = {"layer": layer, "transform": transform, "gene_key": gene_key}
+    counts, genes = query_counts(adata, encoder, record, **places, species=species)
     pairs = _pairs_of_groups(cell_groups, chosen, reference, n_pairs, generator)
     averages, n_used = _averages(encoder, counts, genes, pairs, n_steps)
 
     adata = adata.copy() if copy else adata
     params = {"groupby": groupby, "reference": reference, "n_pairs": n_pairs, "n_steps": n_steps, "layer": layer or ""}
-    params |= {"gene_key": gene_key or "", "species": genes.species, "rng": seed_of(rng)}
+    params |= {"transform": transform or "", "gene_key": gene_key or "", "species": genes.species, "rng": seed_of(rng)}
     results = {
         "params": params,
         "model": encoder.uid,

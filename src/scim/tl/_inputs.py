@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from scim._core import check_path, keys, logger, refuse_absent
+from scim._core import check_choice, check_path, check_text_or_none, keys, logger, refuse_absent
 from scim._core.cosine import is_directed
 from scim._core.no_label import read_names
+from scim._core.types import Transform
 from scim.atlas._open import opened
 from scim.index.filter import Filter
 from scim.pp import find_counts, match_genes
+from scim.pp._species import species_name
 
 if TYPE_CHECKING:
     import os
@@ -46,12 +48,24 @@ def model_of(atlas: AtlasLike, model: Model | str | os.PathLike[str] | None) -> 
         return source.model
 
 
+def check_counts_arguments(
+    layer: str | None, transform: Transform | None, gene_key: str | None, species: Species | None
+) -> None:
+    """Raise TypeError or ValueError for wrong arguments of :func:`scim.tl.embed` on counts and genes."""
+    check_text_or_none(layer=layer, gene_key=gene_key)
+    if species is not None:
+        species_name(species)
+    if transform is not None:
+        check_choice("transform", transform, get_args(Transform))
+
+
 def query_counts(
     adata: AnnData,
     model: Model,
     record: dict[str, Any],
     *,
     layer: str | None,
+    transform: Transform | None,
     gene_key: str | None,
     species: Species | None,
 ) -> tuple[Counts, GeneMap]:
@@ -61,7 +75,9 @@ def query_counts(
         if species == "mapping":
             msg = "The embedding was made with a mapping of genes, species={...}; pass the same species= again."
             raise ValueError(msg)
-    counts = find_counts(adata, layer or record.get("layer") or None)
+    if layer is None:
+        layer, transform = record.get("layer") or None, transform or record.get("transform_given") or None
+    counts = find_counts(adata, layer, transform)
     gene_key = gene_key or record.get("gene_key") or None
     return counts, match_genes(counts.var, model.genes, gene_key=gene_key, species=species)
 

@@ -22,7 +22,7 @@ from scim.atlas._open import opened, origin
 from scim.index import Neighbors
 from scim.tl._coherence import coherence
 from scim.tl._group_queries import contrast, default_centroid, group_queries
-from scim.tl._inputs import primary_condition, query_filter, report_empty
+from scim.tl._inputs import check_counts_arguments, primary_condition, query_filter, report_empty
 from scim.tl._representation import query_embedding
 from scim.tl._similar_hits import atlas_labels, query_votes, similar_hits
 from scim.tl._slots import SEARCH, check_slots, write_slots
@@ -30,7 +30,7 @@ from scim.tl._slots import SEARCH, check_slots, write_slots
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from scim._core.types import Floats, Ints
+    from scim._core.types import Floats, Ints, Transform
     from scim.atlas import Atlas
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike
@@ -47,6 +47,7 @@ def search(
     duplicates: Duplicates = "collapse",
     centroid: Centroid | None = None,
     layer: str | None = None,
+    transform: Transform | None = None,
     gene_key: str | None = None,
     species: Species | None = None,
     use_rep: str = keys.EMBEDDING,
@@ -83,7 +84,7 @@ def search(
         :math:`c_i - \frac{1}{2} \sum_{j \neq i} w_{ij} c_j` with :math:`w_{ij}` the softmax of
         :math:`c_i \cdot c_j / 0.1` and all vectors of length 1. It tells a state better from the states next to it,
         and needs these as groups. Distances are to this query, and larger.
-    layer, gene_key, species
+    layer, transform, gene_key, species
         Counts and gene names for `centroid="counts"`, as in :func:`scim.tl.embed`. Default: what that was given.
     use_rep
         Name of the embedding in `obsm`.
@@ -139,9 +140,10 @@ def search(
     15
     """
     check_slots(adata, SEARCH, key_added, copy=copy, groupby=groupby)
-    check_count("k", k)
+    k = check_count("k", k)
     check_choice("duplicates", duplicates, get_args(Duplicates))
-    check_text_or_none(where=where, layer=layer, gene_key=gene_key)
+    check_text_or_none(where=where)
+    check_counts_arguments(layer, transform, gene_key, species)
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)
     if centroid is not None:
@@ -154,8 +156,9 @@ def search(
         primary = primary_condition(source) if duplicates == "collapse" else None
         query_arguments = {"distinct": duplicates == "collapse", **query_filter(source, where, primary)}
         if groups is not None:
-            count_arguments: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
-            centroids = group_queries(adata, X, groups, source, centroid, record=record, **count_arguments)
+            count_arguments: dict[str, Any] = {"layer": layer, "transform": transform, "gene_key": gene_key}
+            count_arguments |= {"record": record, "species": species}
+            centroids = group_queries(adata, X, groups, source, centroid, **count_arguments)
             X = contrast(centroids) if contrasted else centroids
         neighbors = source.index.query(X, k, **query_arguments)
         if is_directed(X).any() and not np.any(neighbors.ids[:, 0] >= 0):

@@ -22,13 +22,13 @@ from scim._core.adata import groups_of
 from scim._core.cosine import cosine_distances, is_directed
 from scim.atlas._open import opened
 from scim.tl._group_queries import contrast, default_centroid, group_queries
-from scim.tl._inputs import atlas_samples, report_empty, report_left_out, with_counts
+from scim.tl._inputs import atlas_samples, check_counts_arguments, report_empty, report_left_out, with_counts
 from scim.tl._representation import query_embedding
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from scim._core.types import Floats, Ints
+    from scim._core.types import Floats, Ints, Transform
     from scim.atlas import Atlas
     from scim.pp._species import Species
     from scim.tl._inputs import AtlasLike, AtlasSamples
@@ -47,6 +47,7 @@ def score_similarity(
     quantile: float = 0.1,
     centroid: Centroid | None = None,
     layer: str | None = None,
+    transform: Transform | None = None,
     gene_key: str | None = None,
     species: Species | None = None,
     use_rep: str = keys.EMBEDDING,
@@ -79,7 +80,7 @@ def score_similarity(
         Default: the label radius of the atlas; `centroid="contrast"` has none, its distances are larger.
     quantile
         Quantile of the distances of a sample's cells, 0 to 1. Default: the distance of its nearest tenth.
-    centroid, layer, gene_key, species, use_rep
+    centroid, layer, transform, gene_key, species, use_rep
         The query of a group, as in :func:`scim.tl.search`.
     max_memory
         About how many bytes to use for embeddings; the atlas is never read whole. The frame of cells takes 4 bytes a
@@ -128,9 +129,10 @@ def score_similarity(
     """
     check_adata(adata)
     groups = groups_of(adata, groupby)
-    check_count("max_memory", max_memory)
+    max_memory = check_count("max_memory", max_memory)
     check_text_or_none(sample_key=sample_key, study_key=study_key, system_key=system_key)
-    check_text_or_none(where=where, layer=layer, gene_key=gene_key)
+    check_text_or_none(where=where)
+    check_counts_arguments(layer, transform, gene_key, species)
     check_range("quantile", quantile, 1.0)
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)
@@ -155,8 +157,8 @@ def score_similarity(
             raise ValueError(msg)
         report_left_out(passing.size - ids.size, passing.size)
         report_empty(X)
-        count_arguments: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "species": species}
-        states = group_queries(adata, X, groups, source, centroid, record=record, **count_arguments)
+        count_arguments: dict[str, Any] = {"layer": layer, "transform": transform, "gene_key": gene_key}
+        states = group_queries(adata, X, groups, source, centroid, record=record, species=species, **count_arguments)
         states = contrast(states) if centroid == "contrast" else states
         if sample_key is None:
             distances = _distances(source, ids, states, max_memory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scim._core import check_adata, check_flags, check_key, check_writable, keys
+from scim._core import check_adata, check_flags, check_key, check_obs_key, check_writable, keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,10 +70,13 @@ def check_slots(adata: AnnData, tool: Tool, key: str, *, copy: bool, **params: A
     tool wrote nor over what scim did not write. `params` are those on which the slots depend.
     """
     _check_target(adata, key, copy=copy)
+    groupby = params.get("groupby")
+    if groupby is not None:
+        check_obs_key(adata, groupby)
+    check_flags(statistics=params.get("statistics", False))
     wanted, own = tool.slots(key, params), own_slots(adata, tool, key)
     _refuse_taken(adata, key, wanted, own, [tool.name, key])
-    groupby = params.get("groupby")
-    if isinstance(groupby, str) and ("obs", groupby) in wanted | own:
+    if ("obs", groupby) in wanted | own:
         msg = f"groupby={groupby!r} names a column that this call replaces; pass another key_added than {key!r}."
         raise ValueError(msg)
 

@@ -109,8 +109,8 @@ def rank_systems(
     check_text(system_key=system_key)
     check_text_or_none(sample_key=sample_key)
     check_choice("by", by, get_args(RankedBy))
-    check_count("min_cells", min_cells)
-    check_count("n_resamples", n_resamples, most=_MOST_RESAMPLES)
+    min_cells = check_count("min_cells", min_cells)
+    n_resamples = check_count("n_resamples", n_resamples, most=_MOST_RESAMPLES)
     check_range("level", level, 1.0)
     generator = check_rng(rng)
     sampled: dict[str, Any] = {"sample_key": sample_key, "study_key": study_key, "system_key": system_key}
