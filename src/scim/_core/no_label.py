@@ -36,7 +36,7 @@ UNKNOWN = (
     "uncharacterized", "uncharacterised", "unspecified", "not specified", "unresolved", "uncertain", "unclear",
     "ambiguous", "heterogeneous", "rejected",
 )  # fmt: skip
-"""The cell has a type, but nobody states it; annotation tools write the last three where they abstain."""
+"""The cell has a type that was not stated; annotation tools write the last three where they abstain."""
 
 NO_TYPE = (
     "doublet", "multiplet", "low quality", "poor quality", "bad quality", "debris", "empty", "empty droplet",
@@ -68,7 +68,7 @@ class Texts(NamedTuple):
     @property
     def texts(self) -> NDArray[np.object_]:
         """(n,) texts; `None` where the cell has none."""
-        out: NDArray[np.object_] = np.append(np.asarray(self.values.categories, dtype=object), None)[self.values.codes]
+        out: NDArray[np.object_] = np.array([*self.values.categories, None], dtype=object)[self.values.codes]
         return out
 
     @property

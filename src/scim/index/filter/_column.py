@@ -94,7 +94,11 @@ class Column:
     def truth(self) -> NDArray[np.object_] | None:
         """The distinct values as true and false, `None` where they mean neither; `None` if some mean something else."""
         found = read_booleans(self.values)
-        return None if found is None else np.where(found.isna(), None, found.to_numpy(dtype=object))
+        if found is None:
+            return None
+        truth: NDArray[np.object_] = found.to_numpy(dtype=object)
+        truth[np.asarray(found.isna())] = None
+        return truth
 
     def take(self, positions: NDArray[np.integer[Any]]) -> Column:
         """Return the column of the rows at `positions`, in their order, with the same values."""
