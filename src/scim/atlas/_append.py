@@ -292,9 +292,8 @@ def _blocks(source: Source) -> Iterator[slice]:
 def _counts(source: Source, rows: slice, keep: NDArray[np.bool_]) -> Counts | None:
     if source.counts is None:
         return None
-    matrix = source.counts.rows(rows.start, rows.stop)
-    # `rows` undoes a logarithm, which must not be undone again.
-    return replace(source.counts, matrix=matrix if keep.all() else matrix[keep], kind="counts")
+    matrix = source.counts.whole_rows(rows.start, rows.stop)
+    return source.counts.of(matrix if keep.all() else matrix[keep])
 
 
 def _embed(part: Chosen, rows: slice, counts: Counts | None, model: Model | None) -> NDArray[np.float32]:

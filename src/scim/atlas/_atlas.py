@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from scim._core.types import Transform
     from scim.atlas._append import Data
     from scim.atlas._labels import Labels
     from scim.atlas._snapshot import Snapshot
@@ -193,6 +194,7 @@ class Atlas:
         label_key: str | None = None,
         obs_columns: Sequence[str] = (),
         layer: str | None = None,
+        transform: Transform | None = None,
         gene_key: str | None = None,
         species: Species = "human",
         counts: bool = False,
@@ -223,6 +225,8 @@ class Atlas:
             Further columns of obs to store: text, categorical, bool, int or float. They may be new to the atlas.
         layer
             Layer of the counts, see :func:`scim.pp.find_counts`.
+        transform
+            What was done to them, see :func:`scim.pp.find_counts`. Default: what their values tell.
         gene_key
             Column of var with the gene names, see :func:`scim.pp.match_genes`.
         species
@@ -253,6 +257,7 @@ class Atlas:
         check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
         self._check_writable("append")
         how = {"study_key": study_key, "label_key": label_key, "layer": layer, "obsm": obsm}
+        how |= {"transform": transform}
         with open_sources(data, study, obs_columns, **how) as sources:
             return self._append(sources, gene_key=gene_key, species=species, counts=counts, skip=on_duplicate == "skip")
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core.types import Transform
+
 SOURCE_ID = "source_joinid"  # column of obs: the `soma_joinid` that a cell has in the experiment it came from
 
 CENSUS_COLUMNS = (
@@ -63,6 +65,7 @@ class Source:
         label_key: str | None,
         obs_columns: Sequence[str],
         layer: str | None,
+        transform: Transform | None = None,
         obsm: str | None = None,
         token: str | None = None,
     ) -> Source:
@@ -83,7 +86,7 @@ class Source:
             frame[name] = column.array
         _refuse_duplicates(frame)
         if obsm is None:
-            return cls(frame, find_counts(adata, layer), None, token)
+            return cls(frame, find_counts(adata, layer, transform), None, token)
         if layer is not None:
             msg = f"Expected layer= (counts) or obsm= (an embedding), got both: {layer!r} and {obsm!r}."
             raise ValueError(msg)

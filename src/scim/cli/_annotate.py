@@ -14,6 +14,7 @@ from scim.cli._options import (  # noqa: TC001  (as above)
     Overwrite,
     Query,
     Species,
+    Transformed,
     UriOrDefault,
     Where,
 )
@@ -44,6 +45,7 @@ def annotate(
     statistics: bool = False,
     duplicates: DuplicateCells = "collapse",
     layer: Layer = None,
+    transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
     overwrite: Overwrite = False,
@@ -90,7 +92,7 @@ def annotate(
     arguments |= {"level": _level(level), "tissue": tissue, "max_error": max_error, "max_distance": max_distance}
     arguments |= {"duplicates": duplicates}
     try_on_one_cell(tl.annotate, atlas, **arguments)
-    tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
+    tl.embed(adata, atlas, layer=layer, transform=transform, gene_key=gene_key, species=species)
     tl.annotate(adata, atlas, groupby=groupby, expression=expression, statistics=statistics, **arguments)
     write_result(adata, output, lambda: get.annotation(adata).rename(columns=_column))
     print(label_table(adata).to_string(index=False))

@@ -16,6 +16,7 @@ from scim.cli._options import (  # noqa: TC001  (as above)
     Overwrite,
     Species,
     Timeout,
+    Transformed,
     Uri,
     UriOrDefault,
 )
@@ -92,6 +93,7 @@ def append(
     label_key: LabelKey = None,
     columns: tuple[str, ...] = (),
     layer: Layer = None,
+    transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
     counts: Counts = False,
@@ -127,6 +129,7 @@ def append(
             label_key=label_key,
             obs_columns=columns,
             layer=layer,
+            transform=transform,
             gene_key=gene_key,
             species=species,
             counts=counts,

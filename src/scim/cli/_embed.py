@@ -15,6 +15,7 @@ from scim.cli._options import (  # noqa: TC001  (cyclopts reads the types of par
     Query,
     Seed,
     Species,
+    Transformed,
     UriOrDefault,
 )
 
@@ -34,6 +35,7 @@ def embed(
     atlas: UriOrDefault = None,
     model: ModelFolder = None,
     layer: Layer = None,
+    transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
     overwrite: Overwrite = False,
@@ -51,7 +53,7 @@ def embed(
 
     check_output(output, overwrite=overwrite, kinds=(*CELLS, _ROWS), inputs=[query])
     adata = read_cells(query)
-    tl.embed(adata, atlas, model=model, layer=layer, gene_key=gene_key, species=species)
+    tl.embed(adata, atlas, model=model, layer=layer, transform=transform, gene_key=gene_key, species=species)
     if output.suffix == _ROWS:
         _write_rows(adata, output)
     else:
@@ -82,6 +84,7 @@ def explain(
     top: int | None = None,
     seed: Seed = 0,
     layer: Layer = None,
+    transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
     overwrite: Overwrite = False,
@@ -112,7 +115,7 @@ def explain(
     check_output(output, overwrite=overwrite, inputs=[query])
     adata = read_cells(query, None if groupby == keys.LABEL else groupby)
     arguments: dict[str, Any] = {"groupby": groupby, "groups": groups, "reference": reference, "n_pairs": n_pairs}
-    arguments |= {"n_steps": n_steps, "layer": layer, "gene_key": gene_key, "species": species}
+    arguments |= {"n_steps": n_steps, "layer": layer, "transform": transform, "gene_key": gene_key, "species": species}
     tl.explain(adata, atlas, model=model, rng=seed, **arguments)
     write_result(adata, output, lambda: get.attribution(adata, top=top))
     for group, genes in get.attribution(adata, top=8).groupby("group", sort=False):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from scim.cli._files import TABLES, check_output, check_place, check_writable, write_table
-from scim.cli._options import GeneKey, Layer, Output, Overwrite, Seed  # noqa: TC001  (as above)
+from scim.cli._options import GeneKey, Layer, Output, Overwrite, Seed, Transformed  # noqa: TC001  (as above)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +41,7 @@ def train(
     latent_dim: int | None = None,
     checkpoint: Path | None = None,
     layer: Layer = None,
+    transform: Transformed = None,
     gene_key: GeneKey = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -84,7 +85,7 @@ def train(
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
     training: dict[str, Any] = {"objective": objective, "n_steps": n_steps, "n_members": n_members}
-    training |= {"batch_size": batch_size, "layer": layer, "gene_key": gene_key}
+    training |= {"batch_size": batch_size, "layer": layer, "transform": transform, "gene_key": gene_key}
     sizes: dict[str, Any] = {"n_genes": n_genes, "latent_dim": latent_dim}
     is_paper = recipe == "paper"
     config = (TrainConfig.paper if is_paper else TrainConfig)(**_given(training))
@@ -113,6 +114,7 @@ def evaluate(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     table: Literal["studies", "labels", "confusion", "robustness"] = "studies",
     layer: Layer = None,
+    transform: Transformed = None,
     gene_key: GeneKey = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -148,7 +150,7 @@ def evaluate(
     if output is not None:
         check_output(output, overwrite=overwrite, kinds=TABLES, inputs=[model, *files])
     loaded = load(model)
-    places: dict[str, Any] = {"layer": layer, "gene_key": gene_key, "rng": seed}
+    places: dict[str, Any] = {"layer": layer, "transform": transform, "gene_key": gene_key, "rng": seed}
     rules: dict[str, Any] = {"k": k, "max_error": max_error, "levels": levels or (), "robustness": robustness}
     with _opened(files) as data:
         left_out: Any = leave_out or "study"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from scim._core import Duplicates, SpeciesName
+from scim._core import Duplicates, SpeciesName, Transform
 
 _DEFAULT = "Default: SCIM_ATLAS, else the packaged atlas."
 Uri = Annotated[str, Parameter(help="Folder of the atlas, or s3://bucket/prefix.")]
@@ -16,6 +16,8 @@ Timeout = Annotated[float, Parameter(help="Seconds to wait while another writer 
 Overwrite = Annotated[bool, Parameter(help="Replace the output if it exists.")]
 Counts = Annotated[bool, Parameter(help="Store the counts too; embedding with another model needs them.")]
 Layer = Annotated[str | None, Parameter(help='Layer with the counts, "X" or "raw". Default: found.')]
+_TRANSFORM = "What was done to the counts: none, the log of 1 + x (natural, base 2, base 10), ... Default: found."
+Transformed = Annotated[Transform | None, Parameter(help=_TRANSFORM)]
 GeneKey = Annotated[str | None, Parameter(help="Column of var with the gene names. Default: found.")]
 LabelKey = Annotated[str | None, Parameter(help="Column of obs with the cell types.")]
 Species = Annotated[SpeciesName, Parameter(help="Species of the genes; mouse genes are mapped to human orthologs.")]

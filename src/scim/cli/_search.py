@@ -14,6 +14,7 @@ from scim.cli._options import (  # noqa: TC001  (cyclopts reads the types of par
     Overwrite,
     Query,
     Species,
+    Transformed,
     UriOrDefault,
     Where,
 )
@@ -34,6 +35,7 @@ def search(
     duplicates: DuplicateCells = "collapse",
     columns: list[str] | None = None,
     layer: Layer = None,
+    transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
     overwrite: Overwrite = False,
@@ -64,7 +66,7 @@ def search(
     adata = read_cells(query, groupby)
     arguments: dict[str, Any] = {"k": k, "where": where, "max_distance": max_distance, "duplicates": duplicates}
     try_on_one_cell(tl.search, atlas, columns=columns or (), **arguments)
-    tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
+    tl.embed(adata, atlas, layer=layer, transform=transform, gene_key=gene_key, species=species)
     tl.search(adata, atlas, groupby=groupby, centroid=centroid, **arguments)
     write_result(adata, output, lambda: get.hits(adata, columns, only_similar=False))
     composition = get.composition(adata, "label").head(12)
@@ -89,6 +91,7 @@ def enrichment(
     alternative: Alternative = "greater",
     duplicates: DuplicateCells = "collapse",
     layer: Layer = None,
+    transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
     overwrite: Overwrite = False,
@@ -124,7 +127,7 @@ def enrichment(
     adata = read_cells(query, groupby)
     arguments: dict[str, Any] = {"k": k, "where": where, "max_distance": max_distance, "duplicates": duplicates}
     try_on_one_cell(tl.search, atlas, columns=(by, sample_key, study_key), **arguments)
-    tl.embed(adata, atlas, layer=layer, gene_key=gene_key, species=species)
+    tl.embed(adata, atlas, layer=layer, transform=transform, gene_key=gene_key, species=species)
     tl.search(adata, atlas, groupby=groupby, centroid=centroid, **arguments)
     tl.enrichment(adata, by, sample_key=sample_key, study_key=study_key, alternative=alternative, atlas=atlas)
     write_result(adata, output, lambda: get.enrichment(adata))

@@ -91,12 +91,12 @@ class Counts:
         if self.transform == "none":
             return part
         with np.errstate(over="ignore"):
-            data = self.undo(part.data)
-        if not np.isfinite(data).all():
+            undone = self.undo.rows(part)
+        if not np.isfinite(undone.data).all():
             msg = f"{self.source} has values up to {part.data.max():.3g}, too large for {self.undo.name}; "
             msg += "name another transform=."
             raise CountsError(msg)
-        return sparse.csr_matrix((data, part.indices, part.indptr), shape=part.shape)
+        return undone
 
     def whole_rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Return the same cells, relative counts as multiples of a step of the cell, if there is one: as counts."""

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy import sparse
 
     from scim._core import Transform
 
@@ -44,6 +44,10 @@ class Undo(NamedTuple):
         if self.is_log:
             return f"log{'' if self.base == math.e else f' to the base {self.base:g}'} of 1 + x"
         return {"none": "no transform", "sqrt": "the square root", "arcsinh": "arcsinh"}[self.transform]
+
+    def rows(self, X: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Return csr rows, in which a column has one value, with the transform undone."""
+        return sparse.csr_matrix((self(X.data), X.indices, X.indptr), shape=X.shape)
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return new values of the same dtype, or the values themselves if there is nothing to undo."""

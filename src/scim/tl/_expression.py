@@ -86,7 +86,7 @@ def _found(adata: AnnData, reference: ExpressionReference | None, record: dict[s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ScimWarning)  # tl.embed gave them
         try:
-            counts = find_counts(adata, record.get("layer") or None)
+            counts = find_counts(adata, record.get("layer") or None, record.get("transform_given") or None)
             gene_key = record.get("gene_key") or None
             genes = match_genes(counts.var, reference.genes, gene_key=gene_key, species=species)
         except (CountsError, GeneOverlapError, KeyError) as error:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from scim._core import Centroid
     from scim._core.adata import Groups
-    from scim._core.types import Floats
+    from scim._core.types import Floats, Transform
     from scim.atlas import Atlas
     from scim.model import Model
     from scim.pp import Counts, GeneMap
@@ -37,13 +37,14 @@ def group_queries(
     *,
     record: dict[str, Any],
     layer: str | None,
+    transform: Transform | None,
     gene_key: str | None,
     species: Species | None,
 ) -> Floats:
     """Return one unit row for each group, (n_groups, dim): its summed counts embedded, or the mean of its rows of `X`.
 
     The centroids of a contrast are by counts if :func:`scim.tl.embed` made the embedding; :func:`contrast` contrasts
-    them. `record` is that of the embedding; `layer`, `gene_key` and `species` that are `None` are those in it.
+    them. `record` is that of the embedding; arguments on counts and genes that are `None` are those in it.
     """
     if centroid == "contrast":
         centroid = default_centroid(None, record)
@@ -52,7 +53,8 @@ def group_queries(
         sums = np.zeros((len(groups.names), X.shape[1]), dtype=np.float64)
         np.add.at(sums, groups.codes[rows], X[rows])
         return normalize(sums).astype(np.float32)
-    counts, genes = query_counts(adata, atlas.model, record, layer=layer, gene_key=gene_key, species=species)
+    given: dict[str, Any] = {"layer": layer, "transform": transform, "gene_key": gene_key, "species": species}
+    counts, genes = query_counts(adata, atlas.model, record, **given)
     return _embed_sums(counts, genes, groups, atlas.model)
 
 
@@ -100,6 +102,6 @@ def _embed_sums(counts: Counts, genes: GeneMap, groups: Groups, model: Model) ->
         rows = np.flatnonzero(codes >= 0)
         ones = np.ones(rows.size, dtype=np.float32)
         indicator = sparse.csr_matrix((ones, (codes[rows], rows)), shape=(len(sums), stop - start))
-        sums += (indicator @ align(counts.rows(start, stop), genes)).toarray()
+        sums += (indicator @ align(counts.whole_rows(start, stop), genes)).toarray()
     X = lognorm(sparse.csr_matrix(sums.astype(np.float32)), model.config.target_sum)
     return model.encode(X, observed=genes.observed)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from scim._core.types import Transform
     from scim.io import Cells
     from scim.pp import Counts
 
@@ -60,7 +61,13 @@ class DataSet:
 
 
 def read_data_set(
-    name: str, adata: AnnData | Cells, label_key: str, study_key: str | None, layer: str | None, gene_key: str | None
+    name: str,
+    adata: AnnData | Cells,
+    label_key: str,
+    study_key: str | None,
+    layer: str | None,
+    transform: Transform | None,
+    gene_key: str | None,
 ) -> DataSet:
     """Return the labelled cells of one input, checked."""
     labels = read_labels(_column(adata, name, label_key, "label_key"))
@@ -79,7 +86,7 @@ def read_data_set(
             raise ValueError(msg)
         studies = named.texts
     try:
-        counts = find_counts(adata, layer)
+        counts = find_counts(adata, layer, transform)
     except (CountsError, KeyError) as error:  # name the input
         msg = f"{name}: {error.args[0]}"
         raise type(error)(msg) from error

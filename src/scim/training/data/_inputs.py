@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from scim._core.types import Transform
     from scim.training.data._data_set import DataSet
 
 
@@ -63,6 +64,7 @@ def gathered(
     label_key: str,
     study_key: str | None,
     layer: str | None = None,
+    transform: Transform | None = None,
     gene_key: str | None = None,
     filters: CellFilters | None = None,
 ) -> Iterator[tuple[list[DataSet], dict[str, Any]]]:
@@ -76,7 +78,7 @@ def gathered(
         data_sets: list[DataSet] = []
         report: dict[str, dict[str, Any]] = {}
         for name, adata in cells.items():
-            labelled = read_data_set(name, adata, label_key, study_key, layer, gene_key)
+            labelled = read_data_set(name, adata, label_key, study_key, layer, transform, gene_key)
             good, dropped = keep_good(labelled, adata, filters)
             report[name] = {"n_labelled": labelled.n_cells, **dropped}
             if words := read_labels(adata.obs[label_key]).left_out:

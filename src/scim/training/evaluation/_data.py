@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy import sparse
 
 from scim._core.no_label import read_labels, read_names
 from scim.ontology import standardize
-from scim.pp import Counts, lognorm, match_genes
+from scim.pp import lognorm, match_genes
+from scim.pp._transform import Undo
 from scim.training.data import gathered, opened_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from scim._core.types import Transform
     from scim.io import Cells
     from scim.model import Model
     from scim.training.data import DataSet, Inputs
@@ -58,7 +60,7 @@ class Change:
     ) -> sparse.csr_matrix:
         """Return the changed counts over the model's genes, (n, n_genes)."""
         if self.kind == "lognorm":
-            return Counts(lognorm(X), pd.DataFrame(index=range(X.shape[1])), "X", "lognorm").rows(0, X.shape[0])
+            return Undo.of("log1p").rows(lognorm(X))
         if self.kind == "genes":
             data = X.data * observed[X.indices]
         else:
@@ -135,11 +137,18 @@ class LabelledCells:
 
 @contextlib.contextmanager
 def opened_cells(
-    data: Inputs, *, label_key: str, study_key: str | None, layer: str | None, gene_key: str | None
+    data: Inputs,
+    *,
+    label_key: str,
+    study_key: str | None,
+    layer: str | None,
+    transform: Transform | None,
+    gene_key: str | None,
 ) -> Iterator[LabelledCells]:
     """Yield the labelled cells of all inputs; files are closed at the end."""
     columns = [label_key] if study_key is None else [label_key, study_key]
-    keys: dict[str, Any] = {"label_key": label_key, "study_key": study_key, "layer": layer, "gene_key": gene_key}
+    keys: dict[str, Any] = {"label_key": label_key, "study_key": study_key, "layer": layer}
+    keys |= {"transform": transform, "gene_key": gene_key}
     with opened_inputs(data, columns) as inputs, gathered(inputs, **keys) as (data_sets, _):
         yield LabelledCells(inputs, data_sets, label_key, study_key)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scim._core.types import Transform
     from scim.training.data import Inputs
     from scim.training.evaluation._data import LabelledCells
     from scim.training.evaluation._label_scores import LabelScores
@@ -91,6 +92,7 @@ def evaluate(
     counts: Sequence[float] = COUNTS,
     max_cells: int = MAX_CELLS,
     layer: str | None = None,
+    transform: Transform | None = None,
     gene_key: str | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> Evaluation:
@@ -133,6 +135,8 @@ def evaluate(
         Of more cells, so many are drawn to measure the embedding, in time that grows with their square.
     layer
         Layer of the counts; default: wherever they are found.
+    transform
+        What was done to the counts, see :func:`scim.pp.find_counts`; default: what their values tell.
     gene_key
         Column of var that holds the gene names; default: the index, or the column with most human genes.
     rng
@@ -181,7 +185,8 @@ def evaluate(
         raise TypeError(msg)
     changes = _changes(genes, counts) if robustness else []
     terms, random = level_terms("levels", levels), check_rng(rng)
-    with opened_cells(data, label_key=label_key, study_key=study_key, layer=layer, gene_key=gene_key) as cells:
+    places: dict[str, Any] = {"layer": layer, "transform": transform, "gene_key": gene_key}
+    with opened_cells(data, label_key=label_key, study_key=study_key, **places) as cells:
         studies = _studies(cells, leave_out)
         scorer = partial(_StudyScorer, cells, k, max_error, max_cells, terms, changes, random)
         fixed = scorer(model) if isinstance(model, Model) else None

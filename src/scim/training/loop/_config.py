@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from scim._core.types import Transform
+
 Objective = Literal[
     "prototypes", "arcface", "triplet", "contrastive", "nca", "supcon", "simclr", "moco",
     "whitening", "lda", "linear_nca", "lmnn", "itml",
@@ -38,7 +40,7 @@ _SHARES = (
     "label_perturbation", "momentum", "push_weight", "class_balance", "study_balance", "mix", "thin", "random_panel",
     "study_panel", "averaging", "warmup",
 )  # fmt: skip
-_NOT_RECIPE = ("genes", "layer", "gene_key", "checkpoint_every", "max_memory", "scratch")
+_NOT_RECIPE = ("genes", "layer", "transform", "gene_key", "checkpoint_every", "max_memory", "scratch")
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class TrainConfig(Config):
         Genes that the model reads, of those that a data set measured. Default: `ModelConfig.n_genes` marker genes.
     layer
         Where the counts are; default: wherever they are found.
+    transform
+        What was done to the counts, see :func:`scim.pp.find_counts`; default: what their values tell.
     gene_key
         Column of var that holds the gene names; default: the index, or the column with most human genes.
     checkpoint_every
@@ -185,6 +189,7 @@ class TrainConfig(Config):
     averaging: float = 0.98
     genes: Sequence[str] | None = None
     layer: str | None = None
+    transform: Transform | None = None
     gene_key: str | None = None
     checkpoint_every: int = 250
     max_memory: int = 10**9
