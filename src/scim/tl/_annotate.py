@@ -111,7 +111,9 @@ def annotate(
         predicted by the embedding alone, and a line of the log states it.
     max_error
         Share of the labels that may be wrong, 0 to 1, in a study with one cell in ten of a type that the atlas lacks:
-        cells with less sure labels are unknown. 1: every cell gets a label that `level` and `max_distance` allow.
+        cells with less sure labels are unknown. 1: every cell gets a label that `level` and `max_distance` allow. Where
+        the atlas does not allow to keep it (one study, no type in several studies, few cells, or many labels that
+        differ between studies) a warning states why, and what to do.
     max_distance
         Cells whose nearest neighbour is farther than this (cosine distance, 0 to 2) are unknown too.
     top
