@@ -40,7 +40,7 @@ class HeldOut(NamedTuple):
     def at(self, rows: Bools) -> HeldOut:
         """Return some of the cells."""
         votes = Votes(**{name: part[rows] for name, part in self.votes._asdict().items()})
-        return HeldOut(votes, *(part[rows] for part in self[1:]))
+        return HeldOut(votes, **{name: part[rows] for name, part in self._asdict().items() if name != "votes"})
 
     @classmethod
     def joined(cls, parts: list[HeldOut]) -> HeldOut:
