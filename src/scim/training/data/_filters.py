@@ -56,7 +56,7 @@ class CellFilters(Config):
     max_mito
         A cell with a larger share of its counts in mitochondrial genes (`MT-`) is left out, 0 to 1.
     doublet_key
-        Column of obs, true for doublets, which are left out.
+        Column of obs, true for doublets, which are left out; or with words, as "doublet" and "singlet".
     disease_key
         Column of obs with names of diseases; cells of cancer samples are left out.
     min_studies
