@@ -6,7 +6,7 @@ import functools
 import re
 from collections import Counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pandas as pd
 from scim._core import logger
 from scim.pp._features import left_out_types, types_by_name, without_id
 from scim.pp._gene_names import Vocabulary, canonical_genes, gene_id_kind, known_genes
+from scim.pp._name_places import column_of, other_places, texts_of, usual_places
 from scim.pp._overlap import check_overlap
 from scim.pp._repairs import repair
 from scim.pp._species import human_names, n_unmapped, species_name
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
     from scim.pp._species import Species
 
-_NAME_COLUMNS = (
-    "feature_id", "gene_ids", "gene_id", "ensembl_id", "ensembl", "feature_name", "gene_symbols", "gene_symbol",
-    "gene_name", "gene_names", "symbol",
-)  # fmt: skip
 _SAMPLE = 200  # names of any other column that show whether it holds names of genes
 _LEAST_KNOWN = 0.1  # share of them that must be known
 _COPY = re.compile(r"[-._]\d+$")  # AnnData's and R's ending of a name that occurs again
@@ -203,16 +200,16 @@ class _Reader:
 
     def maps(self, gene_key: str | None) -> list[GeneMap]:
         """Return what each place says of the columns, the likeliest place first."""
-        self.places = _usual_places(self._var)
+        self.places = usual_places(self._var)
         if gene_key is None:
             sources = [*self.places]
-            for source, texts in _other_places(self._var, self.places).items():
+            for source, texts in other_places(self._var, self.places).items():
                 if self._share_known(texts[:: len(texts) // _SAMPLE + 1]) >= _LEAST_KNOWN:
                     self.places[source] = texts
                     sources.append(source)
         elif gene_key in self._var:
             sources = [f"var[{gene_key!r}]"]
-            self.places[sources[0]] = _texts(_column(self._var, gene_key))
+            self.places[sources[0]] = texts_of(column_of(self._var, gene_key))
         else:
             msg = f"gene_key={gene_key!r} is not a column of var. Present: {list(self._var.columns)}."
             raise KeyError(msg)
@@ -268,46 +265,6 @@ class _Reader:
                 bases.astype(str), with_id.astype(str)
             )
         return out
-
-
-def _usual_places(var: pd.DataFrame) -> dict[str, NDArray[np.object_]]:
-    """Return the texts of the index, and of the columns that usually hold names of genes."""
-    places = {"var_names": _texts(var.index)}
-    if isinstance(var.index, pd.MultiIndex):
-        levels = [_texts(var.index.get_level_values(level)) for level in range(var.index.nlevels)]
-        places = {"var_names": levels[0]} | {f"var_names[{i}]": texts for i, texts in enumerate(levels)}
-    return places | {f"var[{name!r}]": _texts(_column(var, name)) for name in _NAME_COLUMNS if name in var}
-
-
-def _other_places(var: pd.DataFrame, usual: Mapping[str, Any]) -> dict[str, NDArray[np.object_]]:
-    """Return the texts of all other columns that hold texts."""
-    columns = ((name, var.iloc[:, i]) for i, name in enumerate(var.columns) if f"var[{name!r}]" not in usual)
-    return {f"var[{name!r}]": _texts(values) for name, values in columns if _has_texts(values)}
-
-
-def _column(var: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """Return a column, of several with this name the first."""
-    return var.iloc[:, var.columns.tolist().index(name)]
-
-
-def _has_texts(values: pd.Series[Any]) -> bool:
-    kept = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
-    return pd.api.types.infer_dtype(kept, skipna=True) in ("string", "bytes", "mixed")
-
-
-def _texts(values: pd.Index[Any] | pd.Series[Any]) -> NDArray[np.object_]:
-    """Return values as texts, (n,); of bytes what they encode, of missing values empty text."""
-    out = np.empty(len(values), dtype=object)
-    out[:] = [value if type(value) is str else _text(value) for value in values.tolist()]
-    return out
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None or value is pd.NA or value != value else str(value)
 
 
 def _log(genes: GeneMap) -> None:

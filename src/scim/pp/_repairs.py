@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scim.pp._dates import is_serial, month_and_day
 from scim.pp._features import species_of_genome, types_by_name
 from scim.pp._gene_names import Vocabulary, punctuation_as_dots
 
@@ -38,12 +38,6 @@ _ACCESSION = re.compile(
     r"|(?<=[|;,])\d+$|^\d+(?=[|;,])"
 )
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAY_MONTH = re.compile(rf"X?0?(?P<day>\d{{1,2}})[-./ ]?(?P<month>{'|'.join(_MONTHS)})[a-z]*(?:[-./ ]\d{{2,4}})?", re.I)
-_MONTH_DAY = re.compile(rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*[-./ ]0?(?P<day>\d{{1,2}})", re.I)
-_ISO_DATE = re.compile(r"X?(?:19|20)\d\d[-.](?P<month>\d\d)[-.](?P<day>\d\d)(?:[ T.]00[:.]00[:.]00)?")
-_SERIAL = re.compile(r"X?(\d{5})(?:\.0)?")  # of a date: the days since 1899-12-30
-_FIRST_SERIAL, _LAST_SERIAL = 36526, 54788  # 2000 to 2049
 _MOST_NUMBERS = 0.05  # share of names that are numbers above which these are ids, not dates
 _FAMILIES = {  # by month: of humans the names that Excel changes, of mice today's
     "human": {3: ("MARCH", "MARC"), 9: ("SEPT", "SEP"), 12: ("DEC",)},
@@ -110,12 +104,14 @@ def repair(names: NDArray[np.object_], vocabulary: Vocabulary) -> Repaired:
         if not at.size:
             break
         for how, proposed, kept in propose(Unknown(names[at].tolist(), len(names), taken, vocabulary)):
+            proposed = {i: new for i, new in proposed.items() if not known[at[i]]}
             positions = at[list(proposed)]
             new = np.array([*proposed.values(), None], dtype=object)[:-1]
             foreign[positions[new == ""]] = how
-            is_known = vocabulary.knows(new)
-            is_known[is_known] = [gene not in taken for gene in vocabulary.genes(new[is_known])]
-            changed = is_known | (kept & (new != ""))
+            is_gene = vocabulary.knows(new)
+            is_known = is_gene.copy()
+            is_known[is_gene] = [gene not in taken for gene in vocabulary.genes(new[is_gene])]
+            changed = is_known | (kept & (new != "") & ~is_gene)
             names[positions[changed]] = new[changed]
             known[positions[is_known]] = True
             if n := int(is_known.sum()):
@@ -162,7 +158,7 @@ def _without_affix(unknown: Unknown, *, at_end: bool) -> Iterator[Proposal]:
                 yield Proposal(f"genes of {label}", dict.fromkeys(group, ""))
             continue
         length, share = _affix([texts[i] for i in group], unknown.vocabulary, at_end=at_end)
-        if share and (species is not None or not is_common or 2 * share >= 1):
+        if species is not None or (share > 0 and (not is_common or 2 * share >= 1)):
             affix = texts[group[0]][:length]
             what = f"suffix {affix[::-1]}" if at_end else f"prefix {affix}"
             names = {i: unknown.names[i][:-length] if at_end else unknown.names[i][length:] for i in group}
@@ -174,7 +170,7 @@ def _affix(texts: list[str], vocabulary: Vocabulary, *, at_end: bool) -> tuple[i
     texts = texts[:: len(texts) // _SAMPLE + 1]
     first, last = min(texts), max(texts)
     in_common = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    best = (0, 0.0)
+    best = (0, -1.0)
     for separator in re.finditer(rf"[{_SEPARATORS}]+", first[:in_common]):
         rest = [text[separator.end() :] for text in texts]
         share = float(vocabulary.knows([text[::-1] for text in rest] if at_end else rest).mean())
@@ -193,7 +189,7 @@ def _without_accession(unknown: Unknown) -> Iterator[Proposal]:
                 symbols[i] = rest
             if len(found) == 1 and name not in found:
                 ids[i] = found.pop()
-    yield Proposal("by the Ensembl id in them", ids)
+    yield Proposal("by the Ensembl id in them", ids, kept=True)
     yield Proposal("after removing ids", symbols)
 
 
@@ -213,9 +209,9 @@ def _from_dates(unknown: Unknown) -> Iterator[Proposal]:
     """Read dates as the genes that Excel takes for dates: 1-Sep as SEPTIN1."""
     families = _FAMILIES.get(unknown.vocabulary.species, _FAMILIES["human"])
     dates = {
-        i: found for i, name in enumerate(unknown.names) if (found := _month_and_day(name)) and found[0] in families
+        i: found for i, name in enumerate(unknown.names) if (found := month_and_day(name)) and found[0] in families
     }
-    n_serial = sum(_SERIAL.fullmatch(unknown.names[i]) is not None for i in dates)
+    n_serial = sum(is_serial(unknown.names[i]) for i in dates)
     if n_serial > _MOST_NUMBERS * unknown.n_all:
         return
     names, example = {}, ""
@@ -226,21 +222,6 @@ def _from_dates(unknown: Unknown) -> Iterator[Proposal]:
         if len(left) == 1:  # 1-Mar is MARCH1 or MARC1, unless another column is one of them
             names[i], example = left[0], f"{unknown.names[i]} as {left[0]}"
     yield Proposal(f"as genes that Excel made dates, {example}", names)
-
-
-def _month_and_day(name: str) -> tuple[int, int] | None:
-    """Return the month and the day of a date that may have been the name of a gene."""
-    if serial := _SERIAL.fullmatch(name):
-        days = int(serial[1])
-        day = date(1899, 12, 30) + timedelta(days)
-        found = (day.month, day.day) if _FIRST_SERIAL <= days <= _LAST_SERIAL else None
-    elif iso := _ISO_DATE.fullmatch(name):
-        found = int(iso["month"]), int(iso["day"])
-    elif text := _DAY_MONTH.fullmatch(name) or _MONTH_DAY.fullmatch(name):
-        found = _MONTHS.index(text["month"].lower()) + 1, int(text["day"])
-    else:
-        found = None
-    return found
 
 
 def _recased(unknown: Unknown) -> Iterator[Proposal]:
