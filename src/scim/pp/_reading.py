@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from scim._core import Transform
-from scim.pp._transform import Precision, Steps, Undo, measure_steps, n_decimals
+from scim.pp._transform import FIT, Precision, Steps, Undo, measure_steps, n_decimals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class Trial(NamedTuple):
     def fits(self) -> bool:
         """Whether nearly all values that can tell are whole multiples of a step, and enough of them can tell."""
         n, n_whole = int(self.steps.n.sum()), int(self.steps.n_whole.sum())
-        return n >= max(8, 0.02 * self.n_values) and n_whole >= 0.9 * n
+        return n >= max(8, 0.02 * self.n_values) and n_whole >= FIT * n
 
 
 def kind_of(undo: Undo) -> Kind:
@@ -134,4 +134,4 @@ def by_totals(trials: list[Trial]) -> Reading | None:
 
 
 def _after(undo: Undo, reason: str) -> str:
-    return reason if undo.transform == "none" else f"{reason} once {undo.name} is undone"
+    return reason if undo.transform == "none" else f"once it is undone, {reason}"

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from scim._core import Transform
 
 _LOG_BASES: dict[Transform, float] = {"log1p": math.e, "log2": 2.0, "log10": 10.0}
+FIT = 0.97
+"""Share of whole multiples from which on values have a step."""
+
 _STEPS_OF_LEAST = (1, 2, 3, 4)  # the least value of a cell may be a count of 2, 3 or 4
 _SMALL = 32.0  # multiples of a step up to this are compared with whole numbers; larger ones have larger errors
 _TOLERANCE = 0.02  # of such a multiple, beside what the precision of the values explains
-_FIT = 0.9  # share of whole multiples from which on the values of a cell have a step
 _VAGUE = 0.15  # tolerance from which on a value tells nothing
 
 
@@ -127,9 +129,7 @@ def measure_steps(X: sparse.csr_matrix, undo: Undo, precision: Precision) -> Ste
         found = np.bincount(row[informative], minlength=X.shape[0])
         whole = np.bincount(row[informative & (off <= tolerance)], minlength=X.shape[0])
         # A finer step fits by chance where few values are compared.
-        better = (
-            (whole >= _FIT * found) & (n_whole < _FIT * n) & (found >= 4) if part > 1 else np.ones(n.size, np.bool_)
-        )
+        better = (whole >= FIT * found) & (n_whole < FIT * n) & (found >= 4) if part > 1 else np.ones(n.size, np.bool_)
         n[better], n_whole[better], step[better] = found[better], whole[better], least[better] / part
         distance[better] = np.bincount(row[informative], off[informative], X.shape[0])[better]
     return Steps(n.astype(np.int64), n_whole.astype(np.int64), step, float(distance.sum() / max(1.0, n.sum())))
@@ -140,5 +140,5 @@ def whole_multiples(X: sparse.csr_matrix, undo: Undo, precision: Precision) -> N
     steps = measure_steps(X, undo, precision)
     lengths = np.diff(X.indptr)
     multiple = undo(X.data.astype(np.float64)) / np.repeat(steps.step, lengths)
-    is_whole = np.repeat(steps.n_whole >= _FIT * steps.n, lengths)
+    is_whole = np.repeat(steps.n_whole >= FIT * steps.n, lengths)
     return np.asarray(np.where(is_whole, np.round(multiple), multiple), dtype=np.float32)

@@ -108,11 +108,11 @@ def _concentration(values: NDArray[Any]) -> float:
     Each unit interval counts alike, so that a density that falls smoothly has no concentration.
     """
     interval, place = np.round(values).astype(np.int64), np.exp(2j * np.pi * values)
-    inside = [place[interval == i] for i in range(1, 7) if (interval == i).sum() >= 10]
+    inside = [place[interval == i] for i in range(1, 5) if (interval == i).sum() >= 10]
     if len(inside) < 3:
         return 0.0
-    least = min(len(places) for places in inside)
-    return float(np.abs(np.mean([places.mean() for places in inside]))) - 2 / np.sqrt(least * len(inside))
+    chance = np.sqrt(sum(1 / len(places) for places in inside)) / len(inside)
+    return float(np.abs(np.mean([places.mean() for places in inside])) - 1.5 * chance)
 
 
 def _of_one_value(X: sparse.csr_matrix) -> Reading | None:
@@ -158,9 +158,7 @@ def _refuse_mixed(X: sparse.csr_matrix, dtype: Any) -> None:
     trials = trials_of(X[np.flatnonzero(~whole)], dtype, None)
     reading = by_steps(trials) or by_totals(trials)
     if reading is not None and reading.undo != NOTHING:
-        msg = (
-            f"has cells that differ in what was done to them: {100 * whole.mean():.0f} % are whole counts, the others "
-        )
+        msg = f"has cells that differ in what was done to them: {100 * whole.mean():.0f} % are whole counts, others "
         msg += f"{reading.kind} ({reading.undo.name}); bring them to one form"
         raise CountsError(msg)
 

@@ -131,7 +131,7 @@ def _provenance(model: Model, counts: Counts, genes: GeneMap) -> dict[str, Any]:
         "genes": genes.source,
         "gene_names": genes.kind,
         "repairs": "; ".join(genes.repairs),
-        "left_out": dict(genes.left_out),
+        "left_out": {what.replace("/", "-"): n for what, n in genes.left_out.items()},
         "species": genes.species,
         "n_genes_shared": genes.n_matched,
         "n_genes_model": int(genes.observed.size),
