@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,8 +47,8 @@ _SPECIES = [
     # a species, and its genomes, names and taxon in lower case
     ("human", re.compile(r"(.*:)?9606|human.*|homo.*|hsapiens|hs|.*grch\d\d.*|(.*_)?hg\d\d.*|b37|hs3[78].*|.*chm13.*")),
     ("mouse", re.compile(r"(.*:)?10090|mouse.*|mus[ _.-]musc.*|mmusculus|mmu?|.*grcm\d\d.*|mm\d\d?|.*_mm\d\d?")),
-    ("another", re.compile(r".*taxon:\d+|rat|rattus.*|rn\d|rnor.*|mratbn.*|danrer.*|grcz.*|bdgp\d.*|dm\d|rhemac.*"
-                           r"|mmul.*|macaca.*|sscrofa.*|susscr.*|galgal.*|grcg.*|wbcel.*|saccer.*|sars.*|canfam.*")),
+    ("another", re.compile(r".*taxon:(?!9606$|10090$)\d+|rat|rattus.*|rn\d|rnor.*|mratbn.*|danrer.*|grcz.*|bdgp\d.*|dm\d"
+                           r"|rhemac.*|mmul.*|macaca.*|sscrofa.*|susscr.*|galgal.*|grcg.*|wbcel.*|saccer.*|sars.*|canfam.*")),
 ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def left_out_types(var: pd.DataFrame, species: str = "human") -> NDArray[np.obje
     return types
 
 
-def types_by_name(names: NDArray[np.object_]) -> NDArray[np.object_]:
+def types_by_name(names: Sequence[str] | NDArray[np.object_]) -> NDArray[np.object_]:
     """Return the type of each name of a control probe, spike-in, peak, antibody or guide; empty text for others."""
     types = np.full(len(names), "", dtype=object)
     for i in [i for i, name in enumerate(names) if _ANY_NAME.search(name)]:

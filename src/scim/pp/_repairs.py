@@ -104,9 +104,9 @@ def repair(names: NDArray[np.object_], vocabulary: Vocabulary) -> Repaired:
         if not at.size:
             break
         for how, proposed, kept in propose(Unknown(names[at].tolist(), len(names), taken, vocabulary)):
-            proposed = {i: new for i, new in proposed.items() if not known[at[i]]}
-            positions = at[list(proposed)]
-            new = np.array([*proposed.values(), None], dtype=object)[:-1]
+            left = {i: new for i, new in proposed.items() if not known[at[i]]}
+            positions = at[list(left)]
+            new = np.array([*left.values(), None], dtype=object)[:-1]
             foreign[positions[new == ""]] = how
             is_gene = vocabulary.knows(new)
             is_known = is_gene.copy()
@@ -155,7 +155,8 @@ def _without_affix(unknown: Unknown, *, at_end: bool) -> Iterator[Proposal]:
         group = [i for i, text in enumerate(texts) if text.startswith(token) and text[len(token) :][:1] in _SEPARATORS]
         if species is not None and unknown.vocabulary.species not in ("mapping", species):
             if texts[group[0]][len(token)] != ":":  # "mouse:Gm42418" is the id of a gene without an ortholog
-                yield Proposal(f"genes of {label}", dict.fromkeys(group, ""))
+                others = types_by_name([unknown.names[i] for i in group]) == ""  # Mouse_IgG1 is an antibody
+                yield Proposal(f"genes of {label}", {i: "" for i, other in zip(group, others, strict=True) if other})
             continue
         length, share = _affix([texts[i] for i in group], unknown.vocabulary, at_end=at_end)
         if species is not None or (share > 0 and (not is_common or 2 * share >= 1)):
