@@ -137,7 +137,7 @@ def check_names(name: str, values: Sequence[str] | str) -> list[str]:
         msg = f"{name} must be names, got {_shown(values)}; pass a list."
         raise TypeError(msg)
     listed = [values] if isinstance(values, str | bytes) or not isinstance(values, Iterable) else list(values)
-    wrong: list[Any] = [value for value in listed if not isinstance(value, str)]
+    wrong: list[Any] = [value for value in listed if not isinstance(value, str)]  # type: ignore[redundant-expr]  # users
     if wrong:
         msg = f"{name} must be names, got {wrong[:3]}."
         raise TypeError(msg)

@@ -171,7 +171,7 @@ def open_atlas(
     ...     atlas.columns[:4]
     ['cell_id', 'study', 'label', 'label_id']
     """
-    if not isinstance(mode, str) or mode not in ("r", "w"):
+    if mode not in ("r", "w"):
         msg = f"mode must be 'r' or 'w', got {mode!r}."
         raise ValueError(msg)
     check_flags(draft=draft)
@@ -205,7 +205,7 @@ def _earlier(storage: Storage, manifest: Manifest, at: Any) -> Manifest:
         if at not in numbers:
             msg = f"The atlas at {storage.uri!r} has no version {at}. Present: {numbers[-20:]}."
             raise ValueError(msg)
-        return read_manifest(storage, commit_file(at))
+        return read_manifest(storage, commit_file(int(at)))
     if not isinstance(at, str | datetime):
         msg = f"at must be a version number, a time as text or a datetime, got {type(at).__name__}."
         raise TypeError(msg)

@@ -79,7 +79,8 @@ def hits(
     """
     check_adata(adata)
     check_text(by=by)
-    if value is not None and not np.isscalar(value):
+    is_value = value is None or bool(np.isscalar(value))
+    if not is_value:
         msg = f"value must be one value of the column {by!r}, got {value!r}."
         raise TypeError(msg)
     frame = get.hits(adata, [by], only_similar=only_similar, atlas=atlas, key=key)

@@ -129,9 +129,10 @@ def annotate(
         `"collapse"`: a cell that is in the atlas several times counts once, see :func:`scim.tl.search`.
         `"keep"`: every copy counts.
     use_rep
-        Name of the embedding in `obsm`.
+        Name in `obsm` of an embedding by the model of the atlas; `uns["scim"][use_rep]["model"]` states the model. Rows
+        may be of any length. Without a record, some cells with counts are embedded again and compared.
     key_added
-        Base of the names that are written.
+        Base of the names that are written. What this function did not write is not replaced.
     copy
         Whether to return a new AnnData and leave this one alone.
 

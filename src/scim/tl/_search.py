@@ -87,9 +87,9 @@ def search(
     layer, transform, gene_key, species
         Counts and gene names for `centroid="counts"`, as in :func:`scim.tl.embed`. Default: what that was given.
     use_rep
-        Name of the embedding in `obsm`.
+        Name of the embedding in `obsm`, as in :func:`scim.tl.annotate`.
     key_added
-        Base of the names that are written.
+        Base of the names that are written, as in :func:`scim.tl.annotate`.
     copy
         Whether to return a new AnnData and leave this one alone.
 
