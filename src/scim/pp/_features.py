@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,8 @@ _SPECIES = [
     # a species, and its genomes, names and taxon in lower case
     ("human", re.compile(r"(.*:)?9606|human.*|homo.*|hsapiens|hs|.*grch\d\d.*|(.*_)?hg\d\d.*|b37|hs3[78].*|.*chm13.*")),
     ("mouse", re.compile(r"(.*:)?10090|mouse.*|mus[ _.-]musc.*|mmusculus|mmu?|.*grcm\d\d.*|mm\d\d?|.*_mm\d\d?")),
-    ("another", re.compile(r".*taxon:(?!9606$|10090$)\d+|rat|rattus.*|rn\d|rnor.*|mratbn.*|danrer.*|grcz.*|bdgp\d.*|dm\d"
-                           r"|rhemac.*|mmul.*|macaca.*|sscrofa.*|susscr.*|galgal.*|grcg.*|wbcel.*|saccer.*|sars.*|canfam.*")),
+    ("another", re.compile(r".*taxon:(?!9606$|10090$)\d+|rat|rattus.*|rn\d|rnor.*|mratbn.*|danrer.*|grcz.*|bdgp\d.*"
+                           r"|dm\d|rhemac.*|mmul.*|macaca.*|sscrofa.*|susscr.*|galgal.*|grcg.*|wbcel.*|saccer.*|sars.*|canfam.*")),
 ]  # fmt: skip
 
 
@@ -68,9 +69,9 @@ def left_out_types(var: pd.DataFrame, species: str = "human") -> NDArray[np.obje
         name = re.sub(r"[^a-z]", "", str(column).lower())
         values = var.iloc[:, position]
         if name in _TYPE_COLUMNS or name in _OTHER_TYPE_COLUMNS:
-            found = _map_values(values, lambda seen, strict=name in _TYPE_COLUMNS: _types(seen, strict=strict))
+            found = _map_values(values, functools.partial(_types, strict=name in _TYPE_COLUMNS))
         elif name in _GENOME_COLUMNS:
-            found = _map_values(values, lambda seen: _foreign(seen, species))
+            found = _map_values(values, functools.partial(_foreign, species=species))
         elif column == _FILTERED:
             found = _map_values(
                 values, lambda seen: ["filtered genes" if text.lower() == "true" else "" for text in seen]

@@ -42,8 +42,8 @@ def _ensembl_of_name() -> dict[str, str]:
     previous = previous[~previous["previous"].isin(current.index)]
     retired = table[table["retired"] != ""].drop_duplicates("retired", keep=False).set_index("retired")["ensembl"]
     today = pd.Series(table["ensembl"].to_numpy(), index=table["ensembl"])
-    names: dict[str, str] = pd.concat([today, retired, previous.set_index("previous")["ensembl"], current]).to_dict()
-    return names
+    names = pd.concat([today, retired, previous.set_index("previous")["ensembl"], current])
+    return dict(zip(names.index, names, strict=True))
 
 
 def gene_id_kind(names: Sequence[str] | NDArray[np.str_] | pd.Index) -> Literal["ensembl", "symbol"]:

@@ -145,18 +145,19 @@ def _without_affix(unknown: Unknown, *, at_end: bool) -> Iterator[Proposal]:
     """Remove the name of a genome, or what half of all names have in common, where names begin or end with it."""
     texts = [name[::-1] for name in unknown.names] if at_end else unknown.names
     step = len(texts) // _SAMPLE + 1
-    for token, n in Counter(token[0] for text in texts[::step] if (token := _TOKEN.match(text))).items():
+    tokens = Counter(found[0] for text in texts[::step] if (found := _TOKEN.match(text)))
+    for token, n in tokens.items():
         label = token[::-1] if at_end else token
         species, is_common = species_of_genome(label), 2 * n * step >= unknown.n_all
-        if types_by_name([label + "_"])[0]:  # AB_CD4 is an antibody
-            continue
         if species is None and not is_common and label.lower() not in _WORDS_OF_GENES:
+            continue
+        if types_by_name([label + "_"])[0]:  # AB_CD4 is an antibody
             continue
         group = [i for i, text in enumerate(texts) if text.startswith(token) and text[len(token) :][:1] in _SEPARATORS]
         if species is not None and unknown.vocabulary.species not in ("mapping", species):
-            if texts[group[0]][len(token)] != ":":  # "mouse:Gm42418" is the id of a gene without an ortholog
-                others = types_by_name([unknown.names[i] for i in group]) == ""  # Mouse_IgG1 is an antibody
-                yield Proposal(f"genes of {label}", {i: "" for i, other in zip(group, others, strict=True) if other})
+            # "mouse:Gm42418" is the id of a gene without an ortholog, and Mouse_IgG1 an antibody.
+            foreign = [i for i in group if texts[i][len(token)] != ":" and not types_by_name([unknown.names[i]])[0]]
+            yield Proposal(f"genes of {label}", dict.fromkeys(foreign, ""))
             continue
         length, share = _affix([texts[i] for i in group], unknown.vocabulary, at_end=at_end)
         if species is not None or (share > 0 and (not is_common or 2 * share >= 1)):
