@@ -12,8 +12,9 @@ import scim
 from helpers import fakes
 from helpers.unchanged import state
 from scim.label_transfer import LabelTransfer
+from scim.tl import _representation
 
-UNCHECKED = "has no record, nor the cells counts"
+UNCHECKED = "has no record, and counts of few genes or none to check it"
 
 
 def lengths(n):
@@ -94,11 +95,6 @@ def pca(adata):
 
 def of_another_model(adata):
     return scim.tl.embed(adata, model=fakes.tiny_model(7), copy=True).obsm["X_scim"]
-
-
-def of_other_cells(adata):
-    types = adata.obs["cell_type"].to_numpy()
-    return adata.obsm["X_scim"][[int(np.flatnonzero(types != kind)[0]) for kind in types]]
 
 
 def turned(adata):
@@ -194,6 +190,16 @@ def test_without_counts_only_unit_rows_of_the_default_name_are_taken(adata, atla
     bare.obsm["X_scim"] = bare.obsm["X_long"]
     with pytest.raises(ValueError, match=r"obsm\['X_scim'\] has no record of the model"):
         scim.tl.annotate(bare, atlas_path)
+
+
+def test_few_genes_cannot_tell_the_origin(adata, atlas_path, caplog, monkeypatch):
+    monkeypatch.setattr(_representation, "_FEW_GENES", 2)
+    adata.obsm["X_scim"] = adata.obsm["E"] = turned(adata)
+    del adata.uns["scim"]
+    scim.tl.search(adata, atlas_path, k=3)
+    assert UNCHECKED in caplog.text
+    with pytest.raises(ValueError, match=r"obsm\['E'\] has no record of the model"):
+        scim.tl.search(adata, atlas_path, use_rep="E")
 
 
 def test_scaled_counts_cannot_tell_the_origin(adata, atlas_path):

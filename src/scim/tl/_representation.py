@@ -15,15 +15,17 @@ from scim.pp import find_counts, lognorm_rows, match_genes
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
-    from scim._core.types import Doubles, Floats
+    from scim._core.types import Floats
     from scim.atlas import Atlas
 
 _N_CHECKED = 64  # cells that are embedded again
 _LEAST_UNIT = 1e-3  # difference of a length from 1; `tl.embed` writes rows of length 1, in float32
-# Median distance of coordinates to those of the same cells by the model. It is below .1 if half of the genes were
-# removed since, and about 1 for coordinates of another model or method.
-_FARTHEST = 0.3
+# Median distance of coordinates to those of the same cells by the model: of pbmc3k .2 if two thirds of the genes were
+# removed since, .5 with 2,000 random ones left; .8 for other cells of it, about 1 for another model or method.
+_FARTHEST = 0.5
+_FEW_GENES = 0.25  # of the model's; the coordinates by fewer do not show that others are foreign
 
 
 class QueryEmbedding(NamedTuple):
@@ -68,6 +70,8 @@ def query_embedding(adata: AnnData, atlas: Atlas, use_rep: str) -> QueryEmbeddin
     if X.shape[1] != atlas.dim:
         msg = f"obsm[{use_rep!r}] has {X.shape[1]} columns, the atlas {atlas.dim}; {remedy}"
         raise ValueError(msg)
+    if not _has_unit_rows(adata, use_rep):
+        logger.info("rows of obsm[%r] are scaled to unit length", use_rep)
     return QueryEmbedding(X, record if made_by is not None else _found_origin(adata, atlas, use_rep, X))
 
 
@@ -103,7 +107,8 @@ def _found_origin(adata: AnnData, atlas: Atlas, use_rep: str, X: Floats) -> dict
         logger.info("obsm[%r] has no record; cells embedded again show that the model of the atlas made it", use_rep)
         return {"model": uid, "counts": "found"}
     if distance is None and use_rep == keys.EMBEDDING and _has_unit_rows(adata, use_rep):
-        logger.warning("obsm[%r] has no record, nor the cells counts: taken for that of model %s", use_rep, uid)
+        found = "and counts of few genes or none to check it"
+        logger.warning("obsm[%r] has no record, %s: taken for that of model %s", use_rep, found, uid)
         return {}
     how = f"adata.uns['scim'] = adata.uns.get('scim', {{}}) | {{{use_rep!r}: {{'model': {uid!r}}}}}"
     found = f"has no record of the model that made it, expected {uid}, that of the atlas"
@@ -116,13 +121,14 @@ def _found_origin(adata: AnnData, atlas: Atlas, use_rep: str, X: Floats) -> dict
 
 def _has_unit_rows(adata: AnnData, use_rep: str) -> bool:
     values = adata.obsm[use_rep]
-    rows = np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64)
-    lengths: Doubles = np.linalg.norm(rows, axis=1)
+    rows = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    with np.errstate(over="ignore"):  # a length beyond its type is not 1
+        lengths: NDArray[Any] = np.linalg.norm(rows, axis=1)
     return bool((np.abs(lengths - 1)[lengths > 0] < _LEAST_UNIT).all())
 
 
 def _distance_to_model(adata: AnnData, atlas: Atlas, X: Floats) -> float | None:
-    """Return the median cosine distance of cells to themselves, embedded again by the model; `None` without counts."""
+    """Return the median cosine distance of cells to themselves, embedded by the model; `None` if it tells nothing."""
     directed = np.flatnonzero(is_directed(X))
     if not directed.size:
         return None
@@ -140,4 +146,6 @@ def _distance_to_model(adata: AnnData, atlas: Atlas, X: Floats) -> float | None:
     both = is_directed(again)
     if not both.any():
         return None
-    return float(np.median(1 - np.einsum("ij,ij->i", X[rows[both]], again[both])))
+    distance = float(np.median(1 - np.einsum("ij,ij->i", X[rows[both]], again[both])))
+    is_unsure = distance > _FARTHEST and genes.n_matched < _FEW_GENES * genes.observed.size
+    return None if is_unsure else distance
