@@ -43,7 +43,7 @@ def usable_threads(n: int | None = None) -> int:
     Raise TypeError or ValueError if that is not a whole number above 0.
     """
     name, wanted = ("scim.settings.n_threads", settings.n_threads) if n is None else ("n_threads", n)
-    check_count(name, wanted)
+    wanted = check_count(name, wanted)
     if _is_fork:
         _log_once()
         return 1

@@ -31,7 +31,8 @@ _threads_lost = False  # whether this process is a fork of one in which kernels 
 
 def _after_fork() -> None:
     global _threads_lost  # noqa: PLW0603  (a fact of the process)
-    _threads_lost = _threads_lost or _layer() == "omp"  # the other layers start anew in a fork
+    _threads_lost = _threads_lost or _layer() == "omp"  # the other layers start again in a fork
+    _turn.cache_clear()  # a thread of the parent may have had the lock
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks

@@ -80,7 +80,8 @@ class Settings:
         Whether long work draws a progress bar on standard error.
         `None` draws one where standard error is a terminal.
     n_threads
-        Number of threads of the numerical kernels; starts from the number of usable cores.
+        Number of threads of the numerical kernels; starts from the number of usable cores, more than the cores are not
+        used. In a process that was forked from one that used scim it is 1.
     no_label
         Words that mean "no label", beside those that scim knows, such as "unknown", "N/A" or "doublet": cells with such
         a label count as unlabelled wherever labels are read. Upper and lower case are the same.

@@ -47,6 +47,15 @@ _open: dict[tuple[Any, ...], tuple[bytes, Snapshot]] = {}
 _lock = threading.Lock()
 
 
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  (a thread of the parent may have had it)
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def create(
     uri: str | os.PathLike[str], *, model: Model | str | os.PathLike[str], overwrite: bool = False, timeout: float = 10
 ) -> Atlas:
