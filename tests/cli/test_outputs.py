@@ -26,7 +26,7 @@ def refused(arguments, message, capsys):
 OUTPUTS = [
     # the report, the output, beside the query; the message
     ("vdemichev/DiaNN#720", "no/such/folder/out.csv", "its folder does not exist"),
-    ("", "query.h5ad/out.csv", "its folder does not exist"),
+    ("", "query.h5ad/out.csv", "is the input, or lies in it"),
     ("", "query.h5ad", "is the input"),
     ("", "../{folder}/query.h5ad", "is the input"),
     ("", "out", "expected an output ending in .h5ad"),
@@ -51,7 +51,7 @@ def test_outputs_that_cannot_be_written(report, output, message, command, query,
 def test_a_folder_that_cannot_be_written(query, atlas_path, capsys):
     """/proc takes no files, whoever asks; permissions do not bind the superuser."""
     refused(["annotate", query, "-o", "/proc/out.csv", "--atlas", atlas_path], "cannot be written", capsys)
-    refused(["demo", "/proc/scim-demo"], "scim-demo", capsys)
+    refused(["demo", "/proc/scim-demo"], "/proc/scim-demo cannot be made", capsys)
 
 
 def test_outputs_of_a_training(query, capsys):

@@ -59,7 +59,11 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; expected a folder for the results."
         raise FileExistsError(msg)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{folder} cannot be made: {error.strerror}. Name another folder."
+        raise OSError(msg) from error
     for name in _FILES:
         check_place(folder / name, overwrite=overwrite)
 
