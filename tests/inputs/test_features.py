@@ -10,11 +10,12 @@ from scipy import sparse
 
 import scim
 from helpers import fakes
-from scim import scimilarity
 from scim._core import GeneOverlapError
 from scim.pp._features import gene_columns, species_of_genome
+from scim.scimilarity.utils import align_dataset, consolidate_duplicate_symbols, convert_id2symbol
 from scim.training.data._data_set import read_data_set
 
+pytestmark = pytest.mark.filterwarnings("ignore:Variable names are not unique")
 PLAIN = scim.datasets.toy(3).var_names.tolist()
 IDS = scim.pp.canonical_genes(PLAIN).tolist()
 GENES = [*PLAIN[:5]]  # names of features that are no genes, unless a table gives others
@@ -159,13 +160,15 @@ def check_left_out(var: pd.DataFrame, left_out: dict[str, int], model, plain) ->
     np.testing.assert_array_equal(adata.obsm["X_scim"], plain)
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 @pytest.mark.parametrize(("column", "gene", "other", "report"), [row[1:] for row in TYPED], ids=ids_of(TYPED))
-@pytest.mark.parametrize("kind", [object, "category"])
-def test_columns_of_another_type_are_left_out(column, gene, other, report, kind, model, plain):
-    var = var_of(**{column: (gene, other)})
-    var[column] = var[column].astype(kind)
-    check_left_out(var, {report: N}, model, plain)
+def test_columns_of_another_type_are_left_out(column, gene, other, report, model, plain):
+    check_left_out(var_of(**{column: (gene, other)}), {report: N}, model, plain)
+
+
+@pytest.mark.parametrize("kind", ["category", "string"])
+def test_types_of_any_dtype(kind, model, plain):
+    var = var_of(feature_types=(None, "Antibody Capture")).astype(kind)
+    check_left_out(var, {"Antibody Capture": N}, model, plain)
 
 
 @pytest.mark.parametrize(("column", "value"), NO_TYPES)
@@ -194,7 +197,6 @@ def test_names_decide_without_a_column(name, report, model):
     assert found.names[-1] == {None: name, "gene": scim.pp.canonical_genes([name])[0]}.get(report, "")
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 @pytest.mark.parametrize(("name", "gene_id"), [row[1:] for row in ANTIBODIES], ids=ids_of(ANTIBODIES))
 def test_an_antibody_beside_its_gene_has_no_ensembl_id(name, gene_id, model, plain):
     check_left_out(var_of([name], gene_ids=(IDS, gene_id)), {"antibodies (no Ensembl id)": 1}, model, plain)
@@ -219,7 +221,6 @@ def test_a_column_of_genes_near_peaks_makes_no_genes(model):
     assert (found.left_out, found.names.tolist()) == ({"peaks": 5}, [*IDS, *[""] * 5])
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_two_genomes_in_one_file(model, plain):
     names = [f"GRCh38_{name}" for name in PLAIN] + [f"mm10___{name.title()}" for name in PLAIN]
     found = scim.pp.match_genes(pd.DataFrame(index=names), model.genes)
@@ -231,7 +232,6 @@ def test_two_genomes_in_one_file(model, plain):
     np.testing.assert_array_equal(adata.obsm["X_scim"], plain)
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_values_of_antibodies_may_be_of_any_kind(model, plain):
     adata = cells(var_of(feature_types=("Gene Expression", "Antibody Capture")))
     X = adata.X.tolil()
@@ -239,6 +239,17 @@ def test_values_of_antibodies_may_be_of_any_kind(model, plain):
     adata.X = X.tocsr()
     scim.tl.embed(adata, model=model)
     np.testing.assert_array_equal(adata.obsm["X_scim"], plain)
+
+
+def test_filtered_genes_are_those_of_x_alone(model, plain):
+    adata = fakes.cells(12)
+    adata.var["feature_is_filtered"] = np.arange(111) > 80
+    adata.layers["counts"], adata.X = adata.X, adata.X.multiply(np.arange(111) <= 80).tocsr()
+    scim.tl.embed(adata, model=model)
+    np.testing.assert_array_equal(adata.obsm["X_scim"], plain)
+    scim.tl.embed(adata, model=model, layer="X")
+    assert adata.uns["scim"]["X_scim"]["left_out"] == {"filtered genes": 30}
+    assert adata.uns["scim"]["X_scim"]["n_genes_shared"] == 81
 
 
 @pytest.mark.parametrize(
@@ -278,7 +289,6 @@ def mixed():
     return adata
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_training_reads_genes_alone(mixed):
     data = read_data_set("one", mixed, "cell_type", study_key=None, layer=None, transform=None, gene_key=None)
     assert data.genes.tolist() == [*IDS, "eGFP"]
@@ -286,7 +296,6 @@ def test_training_reads_genes_alone(mixed):
     np.testing.assert_array_equal(counts, np.delete(mixed.X.toarray(), slice(111, 115), axis=1))
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_an_atlas_stores_genes_alone(mixed, tmp_path, model):
     with scim.atlas.create(tmp_path / "a", model=model) as atlas:
         atlas.append(mixed, study="one", label_key="cell_type", counts=True)
@@ -295,7 +304,6 @@ def test_an_atlas_stores_genes_alone(mixed, tmp_path, model):
         np.testing.assert_array_equal(stored.X[0:40].toarray(), np.delete(mixed.X.toarray(), slice(111, 115), axis=1))
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_explain_reads_genes_alone(mixed, model):
     plain = mixed[:, :111].copy()
     for adata in (mixed, plain):
@@ -304,13 +312,12 @@ def test_explain_reads_genes_alone(mixed, model):
     np.testing.assert_array_equal(mixed.uns["scim_explain"]["mean"], plain.uns["scim_explain"]["mean"])
 
 
-@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_the_published_package_reads_genes_alone(mixed):
     mixed.layers["counts"] = mixed.X.copy()
     plain = mixed[:, :111]
-    aligned = scimilarity.align_dataset(mixed, PLAIN, gene_overlap_threshold=10)
+    aligned = align_dataset(mixed, PLAIN, gene_overlap_threshold=10)
     np.testing.assert_array_equal(aligned.X.toarray(), plain.X.toarray())
-    summed = scimilarity.consolidate_duplicate_symbols(mixed)
+    summed = consolidate_duplicate_symbols(mixed)
     assert summed.var_names.tolist() == [*PLAIN, "eGFP"]
     mixed.var_names = [*IDS, IDS[0], IDS[1], "x", "y", "z"]
-    assert scimilarity.convert_id2symbol(mixed).var_names.tolist() == PLAIN
+    assert convert_id2symbol(mixed).var_names.tolist() == PLAIN

@@ -189,13 +189,13 @@ def test_a_date_of_two_genes_is_that_without_a_column(date, other, gene):
 
 
 @pytest.mark.parametrize(("column", "kind"), [(row[1], kind) for row in COLUMNS for kind in (object, "category")])
-def test_names_in_any_column(column, kind, model, plain):
+def test_names_in_any_column(column, kind, model):
     var = pd.DataFrame(index=[str(i) for i in range(len(PLAIN))])
     var["n"], var["flag"], var["none"] = range(len(PLAIN)), True, None
     var[column] = pd.Series(PLAIN, index=var.index, dtype=kind)
     var["note"] = [f"note {i}" for i in range(len(PLAIN))]
-    assert scim.pp.match_genes(var, model.genes).source == f"var[{column!r}]"
-    np.testing.assert_array_equal(embedding(var, model), plain)
+    found = scim.pp.match_genes(var, model.genes)
+    assert (found.source, found.names.tolist()) == (f"var[{column!r}]", [*ID.values()])
 
 
 def test_a_missing_name_and_objects_of_any_kind_are_no_genes(model):
@@ -292,5 +292,15 @@ def test_genes_in_rows_are_an_error(model):
     adata = fakes.cells(40).T
     with pytest.raises(GeneOverlapError, match=r"obs_names are genes, as \['MALAT1'.*pass adata.T"):
         scim.tl.embed(adata, model=model)
+    adata.var_names = [str(i) for i in range(40)]
     with pytest.raises(GeneOverlapError, match=r"obs_names are genes"):
         find_counts(adata)
+
+
+def test_rows_named_by_genes_are_no_genes(model, plain):
+    adata = fakes.cells(12)
+    adata.obs_names = PLAIN[:12]  # as sums of the cells in which these are perturbed
+    adata.var["mine"] = PLAIN
+    adata.var_names = [str(i) for i in range(len(PLAIN))]
+    scim.tl.embed(adata, model=model)
+    np.testing.assert_array_equal(adata.obsm["X_scim"], plain)

@@ -163,7 +163,7 @@ def find_counts(adata: AnnData, layer: str | None = None, transform: Transform |
     if adata.n_obs == 0 or adata.n_vars == 0:
         msg = f"Expected cells and genes, got an AnnData of {adata.n_obs} cells x {adata.n_vars} genes."
         raise CountsError(msg)
-    refuse_transposed(adata.obs_names, adata.var_names)
+    refuse_transposed(adata)
     found, problems = _candidates(adata, layer, transform)
     if not found:
         msg = "; ".join(problems) or "X is None and neither a layer of counts nor raw exists"

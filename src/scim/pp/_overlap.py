@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from scim._core import GeneOverlapError, warn
 from scim.pp._features import species_of_genome
 from scim.pp._gene_names import Vocabulary
+from scim.pp._name_places import other_places, usual_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import pandas as pd
+    from anndata import AnnData
     from numpy.typing import NDArray
 
     from scim.pp._match import GeneMap
+
+_Sliced = TypeVar("_Sliced", pd.DataFrame, "NDArray[np.object_]")
 
 _FEW_GENES = 20  # as many markers reach .44-.96 of the macro-F1 of all genes in three studies, ten .05-.87
 _LOW_SHARE = 0.25  # of the model's genes, below which labels get visibly worse (benchmarks/NOTES.md, Quality)
@@ -53,23 +57,28 @@ _KINDS = [
 ]
 
 
-def refuse_transposed(obs_names: pd.Index, var_names: pd.Index) -> None:
-    """Raise GeneOverlapError for data whose rows have the names of genes, and whose columns do not."""
-    in_rows, in_columns = (_share_known(names) for names in (obs_names, var_names))
-    if in_rows >= _MOST and in_columns < _MOST / 2:
-        msg = (
-            f"obs_names are genes, as {_examples(obs_names)}, and var_names are not, as {_examples(var_names)}: "
-            "expected cells in rows and genes in columns; pass adata.T."
-        )
-        raise GeneOverlapError(msg)
-
-
-def _share_known(names: pd.Index) -> float:
-    """Return the share of names that are human or mouse genes, by a sample; few names show nothing."""
-    sample = np.array([str(name) for name in _sample(names)], dtype=object)
-    return (
-        float(max(Vocabulary(species).knows(sample).mean() for species in ("human", "mouse"))) if len(sample) else 0.0
+def refuse_transposed(adata: AnnData) -> None:
+    """Raise GeneOverlapError for data whose rows have names of genes, and whose columns have none in any place."""
+    if _share_known(np.asarray(adata.obs_names, dtype=object)) < _MOST:
+        return
+    frames = [adata.var] if adata.raw is None else [adata.var, adata.raw.var]
+    for var in (frame if isinstance(frame, pd.DataFrame) else frame.to_memory() for frame in frames):
+        usual = usual_places(_sample(var))
+        if any(
+            _share_known(texts) >= _MOST / 2 for texts in [*usual.values(), *other_places(_sample(var), usual).values()]
+        ):
+            return
+    msg = (
+        f"obs_names are genes, as {_examples(adata.obs_names)}, and var_names are not, as {_examples(adata.var_names)}"
+        ": expected cells in rows and genes in columns; pass adata.T."
     )
+    raise GeneOverlapError(msg)
+
+
+def _share_known(names: NDArray[np.object_]) -> float:
+    """Return the share of names that are human or mouse genes, by a sample."""
+    sample = [str(name) for name in _sample(names)]
+    return max(float(Vocabulary(species).knows(sample).mean()) if sample else 0.0 for species in ("human", "mouse"))
 
 
 def check_overlap(
@@ -78,7 +87,7 @@ def check_overlap(
     """Raise an error if a data set has too few of a model's genes, and warn if it has few; `names` are as given."""
     n_genes = matched.observed.size
     share = f"{matched.n_matched} of the model's {n_genes} genes ({matched.share:.1%}) are in {matched.source}"
-    hint = _hint(matched, [str(name) for name in _sample(names)], len(names))
+    hint = _hint(matched, names)
     if matched.n_matched < min(_FEW_GENES, max(1, n_genes // 10)):
         msg = (
             f"Only {share}, too few to embed. Expected {_EXPECTED[matched.species]}, got names like {_examples(names)}"
@@ -99,7 +108,7 @@ def _panel_score(curve: Mapping[str, Sequence[float]], n_genes: int) -> float:
     return float(np.interp(np.log(n_genes), np.log(curve["n_genes"]), curve["macro_f1_share"]))
 
 
-def _sample(names: pd.Index | NDArray[np.object_]) -> pd.Index | NDArray[np.object_]:
+def _sample(names: _Sliced) -> _Sliced:
     return names[:: len(names) // _HINT_NAMES + 1]
 
 
@@ -107,9 +116,18 @@ def _examples(names: pd.Index | NDArray[np.object_]) -> list[str]:
     return [str(name) for name in names[:3]]
 
 
-def _hint(matched: GeneMap, names: list[str], n_names: int) -> str:
+def _hint(matched: GeneMap, names: NDArray[np.object_]) -> str:
     """Return what the names look like and the remedy; empty if they look as expected."""
-    species, n_left_out = matched.species, sum(matched.left_out.values())
+    left = [str(name) for name in _sample(names[matched.names != ""])]
+    hint = _hint_of_names(left, len(names), matched.species) if left else ""
+    n_left_out = sum(matched.left_out.values())
+    if hint or n_left_out <= _MOST * len(names):
+        return hint
+    counts = ", ".join(f"{n:,} {what}" for what, n in matched.left_out.items())
+    return f" ({n_left_out:,} of {len(names):,} columns are no {matched.species} genes: {counts}{_remedy(matched)})"
+
+
+def _hint_of_names(names: list[str], n_names: int, species: str) -> str:
     if all(name.isdigit() for name in names):
         if max(map(int, names)) <= n_names:
             return " (row numbers: set adata.var_names, or name a column of var with gene_key=)"
@@ -117,9 +135,6 @@ def _hint(matched: GeneMap, names: list[str], n_names: int) -> str:
     if any(name.startswith("ENSMUSG") for name in names) and species != "mapping":
         remedy = "name the column of var that holds mouse symbols with gene_key="
         return f" (ids of mouse genes: {remedy}" + (")" if species == "mouse" else ', and pass species="mouse")')
-    if n_left_out > _MOST * n_names:
-        counts = ", ".join(f"{n:,} {what}" for what, n in matched.left_out.items())
-        return f" ({n_left_out:,} of {n_names:,} columns are no {species} genes: {counts}{_remedy(matched)})"
     for pattern, what in _KINDS:
         if sum(re.fullmatch(pattern, name) is not None for name in names) > _MOST * len(names):
             return f" ({what})"

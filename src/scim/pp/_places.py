@@ -51,8 +51,9 @@ def places(adata: AnnData, layer: str | None) -> Iterator[Place]:
     if layer is not None:
         _refuse_absent(adata, layer)
     base, var = _log_base(adata), _frame(adata.var)
+    of_layers = var.drop(columns="feature_is_filtered", errors="ignore")  # CELLxGENE: that is of X alone
     for name in _named(adata, COUNT_LAYERS, layer):
-        yield Place(f"layers[{name!r}]", adata.layers[name], var, is_named_counts=True)
+        yield Place(f"layers[{name!r}]", adata.layers[name], of_layers, is_named_counts=True)
     if layer in (None, "X") and (X := _main(adata)) is not None:
         yield Place("X", X, var, log_base=base)
     if layer in (None, "raw") and adata.raw is not None:
@@ -60,7 +61,7 @@ def places(adata: AnnData, layer: str | None) -> Iterator[Place]:
     values = list(adata.layers) if layer is not None else _named(adata, VALUE_LAYERS, None)
     for name in values:
         if layer in (None, name) and _plain(name) not in COUNT_LAYERS:
-            yield Place(f"layers[{name!r}]", adata.layers[name], var, log_base=base, is_last=True)
+            yield Place(f"layers[{name!r}]", adata.layers[name], of_layers, log_base=base, is_last=True)
 
 
 def _named(adata: AnnData, names: Sequence[str], layer: str | None) -> list[str]:
