@@ -17,10 +17,10 @@ from helpers import census, fakes, package_names, published
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def run_page(name, folder, *, without="\0"):
-    """Run the Python of a page, but for blocks that have `without`; return its variables."""
+def run_page(name, folder, *, without="\0", least=4):
+    """Run the Python of a page, `least` blocks, but for those that have `without`; return its variables."""
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
-    assert len(blocks) >= 4
+    assert len(blocks) >= least
     blocks = [block for block in blocks if without not in block]
     script = folder / "page.py"
     script.write_text("\n".join(blocks))
@@ -47,6 +47,17 @@ def test_training_runs(tmp_path, monkeypatch):
     assert (tmp_path / "training_of_my_model" / "log").is_dir()
     assert found["small"].config.hidden == ()
     assert set(found["found"].studies["study"]) == {"a", "b", "c"}
+
+
+@pytest.mark.filterwarnings("ignore")  # toy cells have a hundred genes, and one of them no counts
+def test_the_page_of_your_file_runs_and_names_all_that_the_record_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(scim.settings, "atlas", None)
+    found = run_page("your_file.md", tmp_path, least=3)
+    page = (DOCS / "your_file.md").read_text()
+    assert [entry for entry in found["record"] if f"`{entry}`" not in page] == []
+    assert found["record"]["repairs"] in page
+    assert found["adata"].obs["scim_label"].isna()["cell0"]
+    np.testing.assert_allclose(found["logged"].obsm["X_scim"], found["adata"].obsm["X_scim"], atol=1e-4)
 
 
 @pytest.fixture(scope="module")
