@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-import re
-
 import anndata
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import sparse
 
 import scim
 from scim._core import CountsError, ScimWarning
-from scim.io import Cells
-from scim.io._cells import Raw
 
 FORMS = {
     "ndarray": np.asarray,
@@ -139,41 +134,3 @@ def test_bad_values_beyond_the_sample_are_found_when_they_are_read():
     found = scim.pp.find_counts(anndata.AnnData(values))
     with pytest.raises(CountsError, match="negative"):
         found.rows(0, 1000)
-
-
-class LazyMatrix:
-    """A matrix that is computed when it is needed, as dask has them."""
-
-    def __init__(self, shape):
-        self.shape = shape
-
-
-LazyMatrix.__module__ = "dask.array.core"
-
-
-def lazy(values):
-    """A dask array, or what stands for one."""
-    try:
-        import dask.array
-    except ImportError:
-        return LazyMatrix(values.shape)
-    return dask.array.from_array(values, chunks=(5, -1))
-
-
-@pytest.mark.parametrize("place", ["X", "layers['counts']", "raw.X"])
-def test_a_dask_array_is_refused_with_its_remedy(place):
-    var, matrix = pd.DataFrame(index=[f"g{i}" for i in range(8)]), lazy(counts())
-    cells = {"obs": pd.DataFrame({"cell_type": "T cell"}, index=[f"c{i}" for i in range(30)]), "var": var}
-    if place == "X":
-        cells["open_x"] = lambda: matrix
-    elif place == "raw.X":
-        cells["raw"] = Raw(var, lambda: matrix)
-    else:  # log-normalised values beside it do not take its place
-        cells |= {"open_x": lambda: lognorm(counts()), "layers": {"counts": matrix}}
-    remedy = "adata.to_memory()" + ("" if place == "raw.X" else f".*: adata.{place} = adata.{place}.compute()")
-    expected = re.escape(f"{place} is a dask array of shape (30, 8); expected ") + ".*Call adata = "
-    expected += re.escape(remedy).replace(re.escape(".*"), ".*")
-    with pytest.raises(CountsError, match=expected):
-        scim.pp.find_counts(Cells(**cells))
-    with pytest.raises(CountsError, match=expected):
-        scim.model.train(Cells(**cells), label_key="cell_type")
