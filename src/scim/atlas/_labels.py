@@ -10,7 +10,7 @@ import pandas as pd
 from scim import ontology
 from scim._core import keys, release_pages
 from scim._core.booleans import read_booleans
-from scim._core.no_label import is_no_label, read_labels
+from scim._core.no_label import clean_text, is_no_label, read_labels
 from scim.label_transfer import LabelReference, LabelTransfer, LabelTree
 from scim.label_transfer._calibration import calibrate
 
@@ -83,8 +83,8 @@ def is_copy(frame: pd.DataFrame) -> pd.Series:
 def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     """Return the labels in a column of `frame`, which has categorical columns of all cells, by `soma_joinid`.
 
-    The ids of `label` are in `label_id`, those of other columns are looked up. Words that mean "no label" are left out:
-    earlier versions of scim stored them.
+    The ids of `label` are in `label_id`, those of other columns, and of labels in quotes, are looked up. Words for no
+    label are left out: earlier versions of scim stored them.
     """
     read = read_labels(frame[label_key])
     read.report(f"{label_key!r} of the atlas")
@@ -95,7 +95,7 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
         msg = f"{label_key!r} has {n_values:,} values, more than {_MAX_LABELS:,}: it names cells, not types."
         raise ValueError(msg)
     names = label.cat.categories.to_numpy(dtype=object)
-    if label_key == keys.ATLAS_LABEL:
+    if label_key == keys.ATLAS_LABEL and all(clean_text(text) == text for text in frame[label_key].cat.categories):
         first = frame.loc[~label.duplicated() & label.notna(), keys.ATLAS_LABEL_ID].astype(object)
         ids = first.set_axis(label[first.index].astype(object)).reindex(names).fillna("").to_numpy(dtype=object)
     else:
