@@ -30,7 +30,7 @@ _WORDS_OF_GENES = {"rna", "mrna", "gex", "gene", "genes", "symbol"}  # before a 
 _SEPARATORS = "-_.:|/ "
 _TOKEN = re.compile(rf"[^{_SEPARATORS}]+(?=[{_SEPARATORS}])")
 _BLANKS = " \t\r\n\xa0\ufeff\u200b\"'`\u2018\u2019\u201c\u201d"
-_BYTES = re.compile(r"b([\"'])(.*)\1")
+_WRITTEN = re.compile(r"[\[(]?b?([\"'])(.*)\1,?[\])]?")  # b'CD3E' and ('CD3E',), as Python writes values
 
 _ENSEMBL_PART = re.compile(r"(?<![A-Za-z0-9])(ENS[A-Z]*G\d{11})(?:\.\d+)?(?:_PAR_Y)?(?![A-Za-z0-9])")
 _ACCESSION = re.compile(
@@ -128,7 +128,7 @@ def _unquoted(unknown: Unknown) -> Iterator[Proposal]:
 
 def _bare(name: str) -> str:
     stripped = name.strip()
-    if stripped.startswith("b") and (found := _BYTES.fullmatch(stripped)):
+    if stripped[-1:] in "'\")]" and (found := _WRITTEN.fullmatch(stripped)):
         stripped = found[2]
     return stripped.strip(_BLANKS)
 
@@ -228,7 +228,8 @@ def _from_dates(unknown: Unknown) -> Iterator[Proposal]:
 
 def _recased(unknown: Unknown) -> Iterator[Proposal]:
     """Restore upper and lower case, where it is lost in most names, or in a name such as C1ORF112."""
-    respelled = ((i, name, unknown.vocabulary.respelled(name)) for i, name in enumerate(unknown.names))
+    bare = (name[:15] if name.startswith("ensg") else name for name in unknown.names)  # without a version
+    respelled = ((i, unknown.names[i], unknown.vocabulary.respelled(name)) for i, name in enumerate(bare))
     proposed = [(i, name, new) for i, name, new in respelled if new is not None]
     lower = {i: new for i, name, new in proposed if name.islower()}
     upper = {i: new for i, name, new in proposed if name.isupper()}
