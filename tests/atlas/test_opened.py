@@ -54,7 +54,7 @@ def version(path):
 def test_a_session_opens_an_atlas_once(path, writable, made):
     cells = fakes.cells(20, seed=5)
     scim.tl.embed(cells, writable)
-    scim.tl.annotate(cells, path)
+    scim.tl.annotate(cells, path, max_error=1)
     scim.tl.search(cells, path, k=3)
     scim.get.hits(cells)
     scim.get.hits(cells, ["label"], atlas=str(path))

@@ -38,7 +38,7 @@ def test_the_same_calls_give_the_same_results(remote, writable, s3):
         for atlas in (reader, writable):
             scim.tl.embed(query, atlas)
             scim.tl.search(query, atlas, k=5, where="age > 9")
-            scim.tl.annotate(query, atlas)
+            scim.tl.annotate(query, atlas, max_error=1)
             results.append((query.obsm["scim_search_ids"], query.obs["scim_label"].tolist()))
         np.testing.assert_array_equal(results[0][0], results[1][0])
         assert results[0][1] == results[1][1]

@@ -31,7 +31,7 @@ def nearest(adata, atlas, k, where=None):
 @pytest.mark.parametrize(("k", "where"), [(1, None), (15, None), (50, "study == 'one'"), (1000, None)])
 def test_statistics_are_those_of_brute_force(adata, atlas_path, k, where):
     with scim.atlas.open(atlas_path) as atlas:
-        scim.tl.annotate(adata, atlas, k=k, where=where, duplicates="keep", statistics=True)
+        scim.tl.annotate(adata, atlas, k=k, where=where, duplicates="keep", statistics=True, max_error=1)
         codes, distances, names = nearest(adata, atlas, k, None if where is None else atlas.select(where))
     frame = scim.get.annotation(adata)
     assert frame["cell"].tolist() == adata.obs_names.tolist()
@@ -47,7 +47,7 @@ def test_statistics_are_those_of_brute_force(adata, atlas_path, k, where):
 
 
 def test_statistics_are_those_of_the_published_package(adata, atlas_path):
-    scim.tl.annotate(adata, atlas_path, k=20, duplicates="keep", statistics=True)
+    scim.tl.annotate(adata, atlas_path, k=20, duplicates="keep", statistics=True, max_error=1)
     with scim.atlas.open(atlas_path) as atlas:
         codes, names, _ = atlas.labels
         distances, ids = atlas.index.query(adata.obsm["X_scim"], 20, allowed=np.flatnonzero(codes >= 0))
@@ -60,8 +60,10 @@ def test_statistics_are_those_of_the_published_package(adata, atlas_path):
 
 
 def test_weights_expression_and_tissue_do_not_change_them(adata, atlas_path):
-    scim.tl.annotate(adata, atlas_path, weights="uniform", expression=False, statistics=True, key_added="plain")
-    scim.tl.annotate(adata, atlas_path, tissue="blood", statistics=True, key_added="weighed")
+    scim.tl.annotate(
+        adata, atlas_path, weights="uniform", expression=False, statistics=True, key_added="plain", max_error=1
+    )
+    scim.tl.annotate(adata, atlas_path, tissue="blood", statistics=True, key_added="weighed", max_error=1)
     plain, weighed = (scim.get.annotation(adata, key=key) for key in ("plain", "weighed"))
     statistics = [*VALUES, "hits", "hits_weighted"]
     assert plain[statistics].equals(weighed[statistics])
@@ -73,7 +75,7 @@ def test_a_cell_without_counts_has_no_statistics(atlas_path):
     adata = fakes.cells(6, seed=9)
     adata.X = adata.X.multiply(np.arange(6)[:, None] != 2).tocsr()
     scim.tl.embed(adata, atlas_path)
-    scim.tl.annotate(adata, atlas_path, statistics=True)
+    scim.tl.annotate(adata, atlas_path, statistics=True, max_error=1)
     frame = scim.get.annotation(adata)
     assert frame[VALUES].isna().all(axis=1).tolist() == [i == 2 for i in range(6)]
     assert frame["hits"][2] == frame["hits_weighted"][2] == "{}"
@@ -81,7 +83,7 @@ def test_a_cell_without_counts_has_no_statistics(atlas_path):
 
 
 def test_they_are_written_kept_sliced_and_removed(adata, atlas_path, tmp_path):
-    scim.tl.annotate(adata, atlas_path, statistics=True, groupby="sample", key_added="mine")
+    scim.tl.annotate(adata, atlas_path, statistics=True, groupby="sample", key_added="mine", max_error=1)
     assert adata.obsm["mine_hits"].shape == adata.obsm["mine_hits_weighted"].shape == (45, 3)
     assert adata.obsm["mine_hits"].dtype == np.int32
     assert {adata.obs[f"mine_{name}"].dtype.name for name in VALUES} == {"float32"}
@@ -92,7 +94,7 @@ def test_they_are_written_kept_sliced_and_removed(adata, atlas_path, tmp_path):
     assert back.astype(object).equals(frame.astype(object))
     part = scim.get.annotation(adata[[7, 3]].copy(), key="mine")
     assert part["hits"].tolist() == frame["hits"][[7, 3]].tolist()
-    scim.tl.annotate(adata, atlas_path, groupby="sample", key_added="mine")
+    scim.tl.annotate(adata, atlas_path, groupby="sample", key_added="mine", max_error=1)
     assert not {"vs2nd", "hits", "farthest"} & set(scim.get.annotation(adata, key="mine"))
     assert not [name for name in (*adata.obs, *adata.obsm) if name.startswith(("mine_vs", "mine_hits", "mine_far"))]
 
@@ -114,15 +116,15 @@ def test_hits_of_the_most_frequent_labels_are_kept():
 
 def test_top_beyond_the_labels_of_the_neighbours_is_stated(adata, atlas_path, caplog):
     with caplog.at_level(logging.INFO, logger="scim"):
-        scim.tl.annotate(adata, atlas_path, k=1, expression=False)
+        scim.tl.annotate(adata, atlas_path, k=1, expression=False, max_error=1)
         assert "labels have votes" not in caplog.text
-        scim.tl.annotate(adata, atlas_path, k=1, expression=False, top=5)
+        scim.tl.annotate(adata, atlas_path, k=1, expression=False, top=5, max_error=1)
     assert "of 45 of 45 cells fewer than top=5 labels have votes, 1 in the median: the atlas has 3" in caplog.text
     assert adata.obsm["scim_label_codes"].shape == (45, 3)  # no more than the atlas has
     assert scim.get.votes(adata)["share"].tolist() == [1.0] * 45
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="scim"):
-        scim.tl.annotate(adata, atlas_path, k=1000, expression=False, top=5, weights="uniform")
+        scim.tl.annotate(adata, atlas_path, k=1000, expression=False, top=5, weights="uniform", max_error=1)
     assert (adata.obsm["scim_label_codes"] >= 0).all()
     shares = scim.get.votes(adata).pivot(index="cell", columns="label", values="share")
     with scim.atlas.open(atlas_path) as atlas:

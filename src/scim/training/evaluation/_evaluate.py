@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scim._core import (
+    ScimWarning,
     check_count,
     check_flags,
     check_names,
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scim._core.types import Transform
+    from scim._core.types import Floats, Transform
+    from scim.label_transfer import Prediction
     from scim.training.data import Inputs
     from scim.training.evaluation._data import LabelledCells
     from scim.training.evaluation._label_scores import LabelScores
@@ -266,7 +269,7 @@ class _StudyScorer:
             msg = f"No cell of the studies beside {study!r} has a count in the model's genes; expected counts."
             raise ValueError(msg)
         transfer = LabelTransfer.fit(Z[others], labels[others], self.cells.studies[others])
-        prediction = transfer.predict(Z[held_out], k=self.k, max_error=self.max_error)
+        prediction = self._predict(transfer, Z[held_out])
         scores = self._compare(labels[held_out], prediction.labels, transfer)
         row: dict[str, Any] = {"study": study, **scores.summary, "n_cells_empty": n_empty}
         row |= summarise(self.cell_scores[self.cell_scores["study"] == study])
@@ -278,6 +281,12 @@ class _StudyScorer:
             scores.confusion.assign(study=study)[["study", *scores.confusion]],
             self._robustness(study, held_out, transfer, scores),
         )
+
+    def _predict(self, transfer: LabelTransfer, Z: Floats) -> Prediction:
+        """Predict labels; that the limit of errors cannot be kept is no warning, because errors are measured here."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ScimWarning)
+            return transfer.predict(Z, k=self.k, max_error=self.max_error)
 
     def _compare(
         self, true: NDArray[np.object_], predicted: NDArray[np.object_], transfer: LabelTransfer
@@ -301,7 +310,7 @@ class _StudyScorer:
         compared: list[tuple[str, float | None, LabelScores]] = [("none", None, unchanged)] if self.changes else []
         for change in self.changes:
             Z = self.cells.embed_changed(self.model, held_out, change, self.random)
-            predicted = transfer.predict(Z, k=self.k, max_error=self.max_error).labels
+            predicted = self._predict(transfer, Z).labels
             scores = self._compare(self.cells.labels[held_out], predicted, transfer)
             compared.append((change.kind, change.level, scores))
         whole, rows = unchanged.summary["macro_f1_ontology"], []
