@@ -227,7 +227,7 @@ def _candidate(place: Place, matrix: Any, transform: Transform | None) -> _Candi
         raise CountsError(msg)
     sample.eliminate_zeros()
     try:
-        named = {"base": place.log_base, "named_counts": place.is_named_counts, "given": transform}
+        named: dict[str, Any] = {"base": place.log_base, "named_counts": place.is_named_counts, "given": transform}
         reading = read_values(sample, matrix.dtype, **named)
     except CountsError as error:
         msg = f"{place.source} {error}"

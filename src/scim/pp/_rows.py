@@ -92,7 +92,7 @@ class DaskRows:
         if stop <= start:
             return sparse.csr_matrix((0, self.shape[1]), dtype=np.float32)
         first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
-        parts = [
+        parts: list[Any] = [
             csr_rows(block, max(start - self._starts[i], 0), min(stop, self._starts[i + 1]) - self._starts[i])
             for i, block in self._blocks(int(first), int(last))
         ]
@@ -105,8 +105,10 @@ class DaskRows:
         kept = [self._kept] if self._kept is not None and first <= self._kept[0] <= last else []
         missing = [i for i in range(first, last + 1) if not kept or i != kept[0][0]]
         tiles = [[self._array.blocks[i, j] for j in range(self._array.numblocks[1])] for i in missing]
-        computed = [sparse.hstack([_csr(tile) for tile in row], format="csr") for row in dask.compute(*tiles)]
-        blocks = sorted([*kept, *zip(missing, computed, strict=True)], key=lambda block: block[0])
+        computed: list[Any] = [
+            sparse.hstack([_csr(tile) for tile in row], format="csr") for row in dask.compute(*tiles)
+        ]
+        blocks: list[tuple[int, Any]] = sorted([*kept, *zip(missing, computed, strict=True)], key=lambda part: part[0])
         self._kept = blocks[-1]
         return blocks
 
@@ -154,4 +156,5 @@ def _loaded(matrix: Any, source: str) -> sparse.csr_matrix:
         )
         msg += "once, adata.X = adata.X.tocsr(), and write the file again, or name another matrix"
         raise CountsError(msg)
-    return matrix.to_memory().tocsr()
+    loaded: sparse.csr_matrix = matrix.to_memory().tocsr()
+    return loaded

@@ -50,19 +50,18 @@ def read_values(
     examined = _examined(X)
     _refuse_shifted(examined)
     trials = trials_of(examined, dtype, base)
-    return (
-        by_steps(trials_of(examined, dtype, base, rounded=True))
-        or by_steps(trials)
-        or by_totals(trials)
-        or _of_one_value(examined)
-        or _refuse_mixed(examined, dtype)
-        or _fractional(examined, named_counts=named_counts)
-        or _refuse_logged_twice(examined, dtype)
-        or _refuse_scaled(X)
-        or _by_note(examined, base)
-        or _too_large(X)
-        or _refuse_unclear(X)
-    )
+    rounded = trials_of(examined, dtype, base, rounded=True)
+    reading = by_steps(rounded) or by_steps(trials) or by_totals(trials) or _of_one_value(examined)
+    if reading is None:
+        _refuse_mixed(examined, dtype)
+        reading = _fractional(examined, named_counts=named_counts)
+    if reading is None:
+        _refuse_logged_twice(examined, dtype)
+        _refuse_scaled(X)
+        reading = _by_note(examined, base) or _too_large(X)
+    if reading is None:
+        _refuse_unclear(X)
+    return reading
 
 
 def _given(X: sparse.csr_matrix, dtype: Any, undo: Undo, *, is_whole: bool) -> Reading:
