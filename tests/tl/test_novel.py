@@ -171,7 +171,7 @@ def test_copy_leaves_the_input_unchanged(measured):
     other = scim.tl.novel(adata, atlas, groupby="cell_type", key_added="mine", copy=True)
     assert (list(adata.obs), sorted(adata.uns)) == before
     assert "mine" in other.obs
-    assert set(other.uns["mine"]) == {"params", "atlas", "clusters", "genes"}
+    assert set(other.uns["mine"]) == {"params", "atlas", "clusters", "genes", "n_cells_empty"}
     assert other.uns["mine"]["params"]["groupby"] == "cell_type"
 
 

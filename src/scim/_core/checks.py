@@ -92,6 +92,13 @@ def check_text_or_none(**values: Any) -> None:
     check_text(**{name: value for name, value in values.items() if value is not None})
 
 
+def check_where(where: Any) -> None:
+    """Raise TypeError for a filter that is neither text nor `None`; what it says is read elsewhere."""
+    if where is not None and not isinstance(where, str):
+        msg = f"where must be text, as \"tissue == 'lung'\", got {_shown(where)}."
+        raise TypeError(msg)
+
+
 def check_flags(**values: Any) -> None:
     """Raise TypeError for arguments, by their names, that are neither true nor false."""
     for name, value in values.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tiledbsoma
 
-from scim._core import check_flags, check_names, check_text, check_text_or_none, keys
+from scim._core import check_flags, check_names, check_text, check_text_or_none, check_where, keys
 from scim._core.paths import local_path
 from scim.atlas._append import open_sources
 from scim.atlas._models import given_model
@@ -99,9 +99,11 @@ def from_soma(
         `species` is neither a known species nor a mapping of names.
     """
     check_text(measurement=measurement, layer=layer)
-    check_text_or_none(where=where, study=study, study_key=study_key, label_key=label_key)
+    check_where(where)
+    check_text_or_none(study=study, study_key=study_key, label_key=label_key)
     check_flags(counts=counts, overwrite=overwrite)
     species_name(species)  # an unknown one is refused before anything is made
+    Storage.of(out)  # and so is a path that cannot be used
     if model is None:
         with opened_atlas(None) as default:
             model = default.model
@@ -159,8 +161,10 @@ def from_embedding(
         The embedding or a column does not exist.
     """
     check_text(obsm=obsm, measurement=measurement)
-    check_text_or_none(where=where, study_key=study_key, label_key=label_key)
+    check_where(where)
+    check_text_or_none(study_key=study_key, label_key=label_key)
     check_flags(overwrite=overwrite)
+    Storage.of(out)  # a path that cannot be used is refused before anything is read
     how: dict[str, Any]
     with contextlib.ExitStack() as stack:
         is_path = isinstance(data, str | os.PathLike)

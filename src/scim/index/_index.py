@@ -11,7 +11,7 @@ from scim._core import (
     check_count,
     check_flags,
     check_range,
-    check_text_or_none,
+    check_where,
     new_folder,
     refuse_absent,
     release_pages,
@@ -160,7 +160,7 @@ class Index:
         """
         k = check_count("k", k, most=max(self.n_rows, _MOST_PADDED))
         check_flags(distinct=distinct)
-        check_text_or_none(where=where)
+        check_where(where)
         if n_threads is not None:
             check_count("n_threads", n_threads)
         check_search_params(search_params, self.kind, self._segments[0].engine.search_params)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import check_flags, check_names, check_text, check_text_or_none, keys, logger
+from scim._core import check_flags, check_names, check_text, check_where, keys, logger
 from scim._core.adata import groups_of
 from scim._core.no_label import read_labels
 from scim.atlas._open import opened, origin
@@ -204,7 +204,7 @@ def annotate(
     """
     check_slots(adata, ANNOTATE, key_added, copy=copy, groupby=groupby, statistics=statistics)
     check_text(label_key=label_key)
-    check_text_or_none(where=where)
+    check_where(where)
     check_flags(expression=expression)
     allow, block, tissue = (
         None if names is None else check_names(name, names)

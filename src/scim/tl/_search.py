@@ -12,7 +12,7 @@ from scim._core import (
     check_choice,
     check_count,
     check_range,
-    check_text_or_none,
+    check_where,
     keys,
     logger,
 )
@@ -142,7 +142,7 @@ def search(
     check_slots(adata, SEARCH, key_added, copy=copy, groupby=groupby)
     k = check_count("k", k)
     check_choice("duplicates", duplicates, get_args(Duplicates))
-    check_text_or_none(where=where)
+    check_where(where)
     check_counts_arguments(layer, transform, gene_key, species)
     if max_distance is not None:
         check_range("max_distance", max_distance, 2.0)

@@ -14,6 +14,7 @@ from scim._core import (
     check_count,
     check_range,
     check_text_or_none,
+    check_where,
     keys,
     progress,
     refuse_absent,
@@ -131,7 +132,7 @@ def score_similarity(
     groups = groups_of(adata, groupby)
     max_memory = check_count("max_memory", max_memory)
     check_text_or_none(sample_key=sample_key, study_key=study_key, system_key=system_key)
-    check_text_or_none(where=where)
+    check_where(where)
     check_counts_arguments(layer, transform, gene_key, species)
     check_range("quantile", quantile, 1.0)
     if max_distance is not None:
