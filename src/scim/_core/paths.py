@@ -17,7 +17,8 @@ def local_path(path: str | os.PathLike[str], *, what: str = "a file or folder", 
 
     Raise TypeError for what is not text or a path, ValueError for a path that cannot be used.
     """
-    text: Any = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    is_path = isinstance(path, str | os.PathLike)
+    text: Any = os.fspath(path) if is_path else None
     if not isinstance(text, str):
         msg = f"Expected the path of {what}, got {type(path).__name__}."
         raise TypeError(msg)

@@ -223,10 +223,8 @@ class Atlas:
             words, stored as they are. Missing = unlabelled.
         obs_columns
             Further columns of obs to store: text, categorical, bool, int or float. They may be new to the atlas.
-        layer
-            Layer of the counts, see :func:`scim.pp.find_counts`.
-        transform
-            What was done to them, see :func:`scim.pp.find_counts`. Default: what their values tell.
+        layer, transform
+            Layer of the counts, and what was done to them, see :func:`scim.pp.find_counts`. Default: what values tell.
         gene_key
             Column of var with the gene names, see :func:`scim.pp.match_genes`.
         species
@@ -256,8 +254,7 @@ class Atlas:
         """
         check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
         self._check_writable("append")
-        how = {"study_key": study_key, "label_key": label_key, "layer": layer, "obsm": obsm}
-        how |= {"transform": transform}
+        how = {"study_key": study_key, "label_key": label_key, "layer": layer, "transform": transform, "obsm": obsm}
         with open_sources(data, study, obs_columns, **how) as sources:
             return self._append(sources, gene_key=gene_key, species=species, counts=counts, skip=on_duplicate == "skip")
 
@@ -369,10 +366,7 @@ class Atlas:
             self._take(_rewrite.compact(transaction, self.ids, samples=samples))
 
     def vacuum(self) -> int:
-        """Delete earlier versions and the files that only they need; return the number of bytes freed.
-
-        Readers of these versions must :meth:`refresh`.
-        """
+        """Delete earlier versions and their files, return the bytes freed; their readers must :meth:`refresh`."""
         with self._changing("vacuum", "vacuum") as transaction:
             manifest, n_bytes = _rewrite.vacuum(transaction)
             self._take(manifest)
