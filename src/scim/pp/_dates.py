@@ -15,6 +15,8 @@ _FIRST_SERIAL, _LAST_SERIAL = 36526, 54788  # 2000 to 2049
 
 def month_and_day(name: str) -> tuple[int, int] | None:
     """Return the month and the day of a date that may have been the name of a gene."""
+    if not (name[:1].isdigit() or name[:1] == "X" or name[:3].lower() in _MONTHS):  # most names
+        return None
     if serial := _SERIAL.fullmatch(name):
         days = int(serial[1])
         day = date(1899, 12, 30) + timedelta(days)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import Counter
 from types import MappingProxyType
@@ -195,6 +194,7 @@ class _Reader:
         self._var, self._species, self._genes = var, species, genes
         self._vocabulary = Vocabulary(species, genes)
         self._types = left_out_types(var, species_name(species))
+        self._types_by_index = np.full(len(var), "", dtype=object)  # what the names in the index show
         self.places: dict[str, NDArray[np.object_]] = {}
         """Texts, (n_vars,), of the places that may hold names, the likeliest first."""
 
@@ -210,6 +210,7 @@ class _Reader:
         elif gene_key in self._var:
             sources = [f"var[{gene_key!r}]"]
             self.places[sources[0]] = texts_of(column_of(self._var, gene_key))
+            self._read("var_names")
         else:
             msg = f"gene_key={gene_key!r} is not a column of var. Present: {list(self._var.columns)}."
             raise KeyError(msg)
@@ -230,6 +231,8 @@ class _Reader:
         names[rows], types[rows] = repaired.names, repaired.foreign
         rest = rows[~repaired.known & (repaired.foreign == "")]
         types[rest] = types_by_name(names[rest])
+        if source == "var_names":
+            self._types_by_index[rest] = types[rest]
         ids = self._ids(names)
         types[self._are_antibodies(names, ids) & (types == "")] = "antibodies (no Ensembl id)"
         ids[types != ""] = ""
@@ -238,15 +241,6 @@ class _Reader:
         kind = gene_id_kind(names[types == ""][:: len(names) // _SAMPLE + 1])
         found = GeneMap(ids, none, none.astype(np.bool_), source, kind, species, repaired.reports, left_out)
         return found.onto(self._genes)
-
-    @functools.cached_property
-    def _types_by_index(self) -> NDArray[np.object_]:
-        """What the names in the index show that are not known, (n_vars,)."""
-        names = self.places["var_names"]
-        types = np.full(len(names), "", dtype=object)
-        unknown = np.flatnonzero(~self._vocabulary.knows(names))
-        types[unknown] = types_by_name(names[unknown])
-        return types
 
     def _ids(self, names: NDArray[np.object_]) -> NDArray[np.object_]:
         """Return the gene of each name, (n,)."""
@@ -259,11 +253,9 @@ class _Reader:
         out = np.zeros(len(names), dtype=np.bool_)
         rows = np.flatnonzero(without_id(self.places.values()))
         if rows.size:
-            with_id = np.delete(ids, rows)
+            with_id = set(np.delete(ids, rows))
             bases = self._ids(np.array([_COPY.sub("", name) for name in names[rows]], dtype=object))
-            out[rows] = np.isin(ids[rows].astype(str), with_id.astype(str)) | np.isin(
-                bases.astype(str), with_id.astype(str)
-            )
+            out[rows] = [gene in with_id or base in with_id for gene, base in zip(ids[rows], bases, strict=True)]
         return out
 
 

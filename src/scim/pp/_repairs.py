@@ -195,18 +195,6 @@ def _without_accession(unknown: Unknown) -> Iterator[Proposal]:
     yield Proposal("after removing ids", symbols)
 
 
-def _repunctuated(unknown: Unknown) -> Iterator[Proposal]:
-    """Undo the replacement of punctuation, and the X before a digit, by R and Seurat: HLA.DRA is HLA-DRA."""
-    names = {}
-    for i, name in enumerate(unknown.names):
-        for given in (name, name[1:]) if name.startswith("X") else (name,):
-            new = unknown.vocabulary.respelled(given)
-            if new is not None and punctuation_as_dots(new) == punctuation_as_dots(given):
-                names[i] = new
-                break
-    yield Proposal("with the punctuation that R or Seurat replaced, as HLA-DRA of HLA.DRA", names)
-
-
 def _from_dates(unknown: Unknown) -> Iterator[Proposal]:
     """Read dates as the genes that Excel takes for dates: 1-Sep as SEPTIN1."""
     families = _FAMILIES.get(unknown.vocabulary.species, _FAMILIES["human"])
@@ -226,13 +214,24 @@ def _from_dates(unknown: Unknown) -> Iterator[Proposal]:
     yield Proposal(f"as genes that Excel made dates, {example}", names)
 
 
-def _recased(unknown: Unknown) -> Iterator[Proposal]:
-    """Restore upper and lower case, where it is lost in most names, or in a name such as C1ORF112."""
-    bare = (name[:15] if name.startswith("ensg") else name for name in unknown.names)  # without a version
-    respelled = ((i, unknown.names[i], unknown.vocabulary.respelled(name)) for i, name in enumerate(bare))
-    proposed = [(i, name, new) for i, name, new in respelled if new is not None]
-    lower = {i: new for i, name, new in proposed if name.islower()}
-    upper = {i: new for i, name, new in proposed if name.isupper()}
+def _respelled(unknown: Unknown) -> Iterator[Proposal]:
+    """Undo the replacement of punctuation and of an X before a digit by R and Seurat, and the loss of upper case.
+
+    Case is restored where it is lost in most names, or in a name such as C1ORF112.
+    """
+    dots, lower, upper = {}, {}, {}
+    for i, name in enumerate(unknown.names):
+        new = unknown.vocabulary.respelled(name[:15] if name.startswith("ensg") else name)  # without a version
+        if new is None:
+            if name.startswith("X") and (new := unknown.vocabulary.respelled(name[1:])) is not None:
+                dots[i] = new
+        elif punctuation_as_dots(new) == punctuation_as_dots(name):
+            dots[i] = new
+        elif name.islower():
+            lower[i] = new
+        elif name.isupper():
+            upper[i] = new
+    yield Proposal("with the punctuation that R or Seurat replaced, as HLA-DRA of HLA.DRA", dots)
     n_lower = sum(name.islower() for name in unknown.names)
     is_lost = 2 * n_lower >= unknown.n_all and (2 * len(lower) > n_lower or len(lower) >= _MANY)
     if not is_lost or any(name.startswith(_FISH) for name in unknown.names):
@@ -255,8 +254,7 @@ REPAIRS: tuple[Callable[[Unknown], Iterator[Proposal]], ...] = (
     _without_prefix,
     _without_suffix,
     _without_accession,
-    _repunctuated,
     _from_dates,
-    _recased,
+    _respelled,
 )
 """In the order in which they are tried: each gets the names that are not known after those before."""
