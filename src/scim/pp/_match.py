@@ -108,7 +108,7 @@ def match_genes(
 
     A name that the model itself uses is that gene. Other names are translated: human ones to canonical ids, those of
     other species to their human orthologs. Names that are not known as they stand are read without a prefix such as
-    GRCh38\_, blanks and quotes, an id beside the symbol, the punctuation of R, dates of Excel and a change of case,
+    `GRCh38_`, blanks and quotes, an id beside the symbol, the punctuation of R, dates of Excel and a change of case,
     where that makes them names of one gene; `repairs` of the result has what was done.
 
     Columns that are no genes of the species are left out: those of another type than genes in `var["feature_types"]`

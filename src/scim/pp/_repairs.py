@@ -96,27 +96,33 @@ def repair(names: NDArray[np.object_], vocabulary: Vocabulary) -> Repaired:
     """
     names, known = names.copy(), vocabulary.knows(names)
     foreign = np.full(len(names), "", dtype=object)
+    done = known.copy()
+    done[~known] = _are_whole(names[~known])
     taken = set(vocabulary.genes(names[known]))
     reports = []
     for propose in REPAIRS:
-        at = np.flatnonzero(~known & (foreign == ""))
-        at = at[[_WHOLE.fullmatch(name) is None for name in names[at]]]
+        at = np.flatnonzero(~done)
         if not at.size:
             break
         for how, proposed, kept in propose(Unknown(names[at].tolist(), len(names), taken, vocabulary)):
             left = {i: new for i, new in proposed.items() if not known[at[i]]}
             positions = at[list(left)]
             new = np.array([*left.values(), None], dtype=object)[:-1]
-            foreign[positions[new == ""]] = how
+            foreign[positions[new == ""]], done[positions[new == ""]] = how, True
             is_gene = vocabulary.knows(new)
             is_known = is_gene.copy()
             is_known[is_gene] = [gene not in taken for gene in vocabulary.genes(new[is_gene])]
             changed = is_known | (kept & (new != "") & ~is_gene)
             names[positions[changed]] = new[changed]
             known[positions[is_known]] = True
+            done[positions] |= is_known | _are_whole(names[positions])
             if n := int(is_known.sum()):
                 reports.append(f"{n:,} name{'s' if n > 1 else ''} read {how}")
     return Repaired(names, known, tuple(reports), foreign)
+
+
+def _are_whole(names: NDArray[np.object_]) -> NDArray[np.bool_]:
+    return np.array([_WHOLE.fullmatch(name) is not None for name in names], dtype=np.bool_)
 
 
 def _unquoted(unknown: Unknown) -> Iterator[Proposal]:
