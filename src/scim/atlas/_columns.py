@@ -139,6 +139,8 @@ def _refuse(column: pd.Series, found: pa.DataType, kind: pa.DataType, why: str =
 
 def as_stored(column: pd.Series, kind: pa.DataType) -> Any:
     """Return a column of the index as the store has it: missing values as `None` or `pandas.NA`."""
+    if kind == OPEN:
+        return np.full(len(column), None, dtype=object)
     if kind != TEXT:
         return column.array.astype("float64" if kind == pa.float64() else NULLABLE[kind])
     if not isinstance(column.dtype, pd.CategoricalDtype):

@@ -31,7 +31,7 @@ from scim.atlas.storage import cached
 from scim.index._files import header_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -72,7 +72,7 @@ def build_entry(
     with (
         named_damage(storage),
         open_experiment(storage, at=transaction.tick()) as experiment,
-        cells_of(storage, experiment, embedding, 0, stop) as cells,
+        cells_of(storage, experiment, embedding, 0, stop, transaction.manifest.empty_columns) as cells,
     ):
         part, index = build_part(storage, cells, 0, stop, transaction.number, kind=kind, recall=recall, seed=seed)
         frame = _labels_and_studies(cells, experiment)
@@ -132,9 +132,20 @@ def extend(transaction: Transaction, stop: int) -> IndexEntry | None:
 
 
 @contextlib.contextmanager
-def cells_of(storage: Storage, experiment: Any, embedding: EmbeddingVersion, start: int, stop: int) -> Iterator[Cells]:
-    """Yield the cells of a range of ids; their embeddings are mapped from a temporary file."""
+def cells_of(
+    storage: Storage,
+    experiment: Any,
+    embedding: EmbeddingVersion,
+    start: int,
+    stop: int,
+    empty: Sequence[str] = (),
+) -> Iterator[Cells]:
+    """Yield the cells of a range of ids, with `empty` columns too; embeddings are mapped from a temporary file."""
     ids, columns, elsewhere = columns_to_index(experiment, start, stop)
+    if empty:
+        columns |= dict.fromkeys(empty, pd.Categorical([None] * len(ids), categories=pd.Index([], dtype=object)))
+        order = [*keys.ATLAS_COLUMNS, *sorted(set(columns) - set(keys.ATLAS_COLUMNS))]
+        columns = {name: columns[name] for name in order if name in columns}
     folder = None if storage.path is None else storage.path / "index"
     if folder is not None:
         folder.mkdir(exist_ok=True)

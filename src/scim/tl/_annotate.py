@@ -276,7 +276,7 @@ def _search_arguments(
         stored = atlas.index.obs(atlas.ids[:1], [label_key])[label_key].cat.categories
         texts = stored[np.isin(read_labels(stored).texts.astype(str), transfer.labels[chosen].astype(str))].tolist()
         # A filter cannot quote some names, and reads "a || b" as each of the parts.
-        if any(sign in name for sign in ("`", " || ") for name in (label_key, *texts)):
+        if any(sign in name for sign in ("`", " || ") for name in (label_key, *stored)):
             return search
         conditions = (*conditions, f"`{label_key}` in {texts!r}")
     elif not (transfer.reference.codes[with_counts(atlas, atlas.ids)] >= 0).all():

@@ -299,7 +299,9 @@ def _restore_part(storage: Storage, version: Manifest, embedding: EmbeddingVersi
     with (
         tempfile.TemporaryDirectory() as temporary,
         open_experiment(storage, at=version.timestamp) as experiment,
-        cells_of(storage, experiment, embedding, part.start, part.stop) as cells,
+        cells_of(
+            storage, experiment, embedding, part.start, part.stop, () if part.start else version.empty_columns
+        ) as cells,
     ):
         to = Path(temporary) / "index"
         knn.build(cells.embeddings, cells.ids, obs=cells.columns, kind=kind, path=to, rng=0, **how)  # type: ignore[arg-type]  # one that `how_built` knows
