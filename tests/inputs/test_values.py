@@ -34,6 +34,11 @@ def soup(counts):
     return np.maximum(counts - 0.02 * counts.mean(axis=0), 0) * (counts > 0)
 
 
+def salmon(counts):
+    """Add fractions to some counts, of reads that fit several genes."""
+    return counts + (counts > 2) * 4 * (1 - SHARES[: len(counts)])
+
+
 def scran(counts):
     sizes = counts.sum(axis=1, keepdims=True) * np.linspace(0.9, 1.1, len(counts))[:, None]
     return np.log2(counts / sizes * sizes.mean() + 1)
@@ -68,7 +73,7 @@ RECOGNISED = [
 FRACTIONS = [
     ("SoupX", soup, soup, "none", "fractional", "scverse/scvi-tutorials#66"),
     ("a share of each count", lambda c: c * SHARES[: len(c)], lambda c: c * SHARES[: len(c)], "none", "fractional", ""),
-    ("salmon", lambda c: c + 0.37 * (c > 2), lambda c: c + 0.37 * (c > 2), "none", "fractional", ""),
+    ("salmon", salmon, salmon, "none", "fractional", ""),
     ("TPM", tpm, tpm, "none", "normalised", ""),
     ("log2 of TPM", lambda c: np.log2(tpm(c) + 1), tpm, "log2", "lognorm", ""),
     ("log2 of a tenth of TPM", lambda c: np.log2(tpm(c) / 10 + 1), tpm, "log2", "lognorm", ""),

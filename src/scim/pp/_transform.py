@@ -120,11 +120,14 @@ def measure_steps(X: sparse.csr_matrix, undo: Undo, precision: Precision) -> Ste
     least[filled], least_error[filled] = values[order][first], error[order][first]
     ratio = values / least[row]
     ratio_error = (error + ratio * least_error[row]) / least[row]
+    # Squares of whole numbers are whole too: what is a multiple as it is tells nothing of a transform.
+    as_it_is = given / _least(given, row, X.shape[0])
+    tells = (undo.transform == "none") | (np.abs(as_it_is - np.round(as_it_is)) > 1e-3)
     n, n_whole, distance = (np.zeros(X.shape[0]) for _ in range(3))
     step = least.copy()
     for part in _STEPS_OF_LEAST:
         multiple, tolerance = ratio * part, _TOLERANCE + 2 * part * ratio_error
-        informative = (ratio > 1 + 2 * ratio_error + 1e-6) & (multiple <= _SMALL) & (tolerance < _VAGUE)
+        informative = tells & (ratio > 1 + 2 * ratio_error + 1e-6) & (multiple <= _SMALL) & (tolerance < _VAGUE)
         off = np.abs(multiple - np.round(multiple))
         found = np.bincount(row[informative], minlength=X.shape[0])
         whole = np.bincount(row[informative & (off <= tolerance)], minlength=X.shape[0])
@@ -133,6 +136,13 @@ def measure_steps(X: sparse.csr_matrix, undo: Undo, precision: Precision) -> Ste
         n[better], n_whole[better], step[better] = found[better], whole[better], least[better] / part
         distance[better] = np.bincount(row[informative], off[informative], X.shape[0])[better]
     return Steps(n.astype(np.int64), n_whole.astype(np.int64), step, float(distance.sum() / max(1.0, n.sum())))
+
+
+def _least(values: NDArray[np.float64], row: NDArray[np.intp], n_rows: int) -> NDArray[np.float64]:
+    """Return for each value the least of its row."""
+    least = np.full(n_rows, np.inf)
+    np.minimum.at(least, row, values)
+    return np.asarray(least[row])
 
 
 def whole_multiples(X: sparse.csr_matrix, undo: Undo, precision: Precision) -> NDArray[np.float32]:
