@@ -49,11 +49,11 @@ def read_values(
         return Reading("counts", NOTHING, "whole numbers", is_whole=True)
     examined = _examined(X)
     _refuse_shifted(examined)
+    _refuse_mixed(examined, dtype)
     trials = trials_of(examined, dtype, base)
     rounded = trials_of(examined, dtype, base, rounded=True)
     reading = by_steps(rounded) or by_steps(trials) or by_totals(trials) or _of_one_value(examined)
     if reading is None:
-        _refuse_mixed(examined, dtype)
         reading = _fractional(examined, named_counts=named_counts)
     if reading is None:
         _refuse_logged_twice(examined, dtype)
@@ -151,7 +151,9 @@ def _refuse_shifted(X: sparse.csr_matrix) -> None:
 
 def _refuse_mixed(X: sparse.csr_matrix, dtype: Any) -> None:
     """Refuse cells of which some are whole counts, and others were transformed."""
-    whole = np.minimum.reduceat(np.abs(X.data - np.round(X.data)) <= 1e-5, X.indptr[:-1])
+    starts = X.indptr[:-1]
+    whole = np.minimum.reduceat(np.abs(X.data - np.round(X.data)) <= 1e-5, starts)
+    whole &= np.maximum.reduceat(X.data, starts) >= 3  # roots and logarithms of a few small counts are whole too
     if not _SOME <= whole.mean() <= 1 - _SOME:
         return
     trials = trials_of(X[np.flatnonzero(~whole)], dtype, None)
