@@ -57,8 +57,8 @@ def by_pool() -> list[float]:
 def by_joblib() -> list[float]:
     import joblib
 
-    with joblib.parallel_config(backend="multiprocessing", n_jobs=2, timeout=SECONDS):
-        return joblib.Parallel()(joblib.delayed(work)(i) for i in range(2))[0]
+    parallel = joblib.Parallel(n_jobs=2, backend="multiprocessing", timeout=SECONDS)
+    return parallel(joblib.delayed(work)(i) for i in range(2))[0]
 
 
 def by_loader() -> list[float]:
