@@ -111,7 +111,10 @@ def model():
     return fakes.tiny_model()
 
 
-@pytest.mark.parametrize("case", [*((n, f, lambda c: c, t, k, r) for n, f, t, k, r in RECOGNISED), *FRACTIONS], ids=str)
+VALUES = [*((n, f, lambda c: c, t, k, r) for n, f, t, k, r in RECOGNISED), *FRACTIONS]
+
+
+@pytest.mark.parametrize("case", VALUES, ids=[f"{case[0]} {case[-1]}" for case in VALUES])
 @pytest.mark.parametrize("form", ["csr", "dense", "few cells"])
 def test_values_that_tell_what_was_done(case, form, model):
     _, transformed, plain, transform, kind, _ = case
