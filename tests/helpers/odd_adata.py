@@ -6,6 +6,7 @@ Each table names what is odd, and maps it to the function that makes it; the fir
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -371,7 +372,12 @@ PLAIN = {name: next(iter(table)) for name, table in TABLES.items()}
 
 def build(form: dict[str, str], folder: Path, spoil: Callable[[NDArray[Any]], NDArray[Any]] = _same) -> AnnData:
     """Return the toy cells with one entry of each table. `spoil` changes the counts; a file goes into `folder`."""
-    form = PLAIN | form
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of anndata and zarr, about names and types
+        return _build(PLAIN | form, folder, spoil)
+
+
+def _build(form: dict[str, str], folder: Path, spoil: Callable[[NDArray[Any]], NDArray[Any]]) -> AnnData:
     table = COLUMNS[form["columns"]](CELLS[form["cells"]](plain_table()))
     for name in ("obs", "gene_names"):
         if form["holder"] in IMPOSSIBLE.get(form[name], ()):

@@ -78,9 +78,7 @@ def check_same(found: Results, plain: Results, rows: NDArray[np.int64], *, exact
 
 def check_form(form: dict[str, str], atlas: Any, plain: Results, folder: Path) -> None:
     """Check that a form of the cells gets the results of the plain form, and that the cells stay as they were."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of anndata, about names
-        adata = odd_adata.build(form, folder)
+    adata = odd_adata.build(form, folder)
     rows = np.asarray(adata.obs["row"])
     parent = adata._adata_ref if adata.is_view else adata
     before, files = state(parent), _files(folder)
