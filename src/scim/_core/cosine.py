@@ -23,8 +23,9 @@ EQUAL = 1e-6
 def is_directed(X: NDArray[Any]) -> Bools:
     """Return which rows (n, dim) are not all zeros, (n,): a cell without counts has no direction, and no neighbours."""
     directed: Bools = X[:, 0] != 0 if X.shape[1] else np.zeros(len(X), dtype=np.bool_)  # few rows need a second look
-    unsure = np.flatnonzero(~directed)
-    directed[unsure] = X[unsure].any(axis=1)
+    if not directed.all():
+        unsure = np.flatnonzero(~directed)
+        directed[unsure] = X[unsure].any(axis=1)
     return directed
 
 

@@ -19,6 +19,8 @@ _ADVICE = (
     "and pass them paths and AnnData"
 )
 
+_N_CORES = os.cpu_count() or 1  # asked once: it takes as long as a tenth of a search
+
 _is_fork = False
 
 
@@ -47,7 +49,7 @@ def usable_threads(n: int | None = None) -> int:
     if _is_fork:
         _log_once()
         return 1
-    return min(wanted, os.cpu_count() or 1)
+    return min(wanted, _N_CORES)
 
 
 def refuse_fork(what: str) -> None:
