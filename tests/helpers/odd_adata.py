@@ -159,7 +159,6 @@ GENE_NAMES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "with a suffix": _index(lambda var: var.index + "-1"),
     "bytes": _index(lambda var: [str(name.encode()) for name in var.index]),
     "dots for dashes": _index(lambda var: var.index.str.replace("-", ".")),
-    "made unique": _index(lambda var: anndata.utils.make_index_unique(var.index)),
     "a named index": lambda var: var.rename_axis("gene"),
     "nullable strings": _index(lambda var: pd.array(var.index, dtype="string")),
 }
@@ -355,12 +354,15 @@ if dask is not None:
     HOLDERS["read lazily"] = lambda adata, folder: anndata.experimental.read_lazy(_written(adata, folder, ".h5ad"))
 
 _FILES = ("read from h5ad", "read from zarr", "backed", "read lazily")
-IMPOSSIBLE = {  # what anndata itself refuses
+_VIEWS = ("a view", "a view of a view")
+IMPOSSIBLE = {  # what anndata itself refuses; and scipy writes beyond the arrays of a slice
     "objects of any type": _FILES,
     "dates": _FILES,
     "numbers as names": _FILES,
     "nullable strings": _FILES,
-    "columns twice": ("a view", "a view of a view", *_FILES),
+    "columns of var twice": _FILES,
+    "columns twice": (*_VIEWS, *_FILES),
+    "longer arrays": _VIEWS,
 }
 
 TABLES = {
@@ -379,7 +381,7 @@ def build(form: dict[str, str], folder: Path, spoil: Callable[[NDArray[Any]], ND
 
 def _build(form: dict[str, str], folder: Path, spoil: Callable[[NDArray[Any]], NDArray[Any]]) -> AnnData:
     table = COLUMNS[form["columns"]](CELLS[form["cells"]](plain_table()))
-    for name in ("obs", "gene_names"):
+    for name in ("obs", "gene_names", "entries"):
         if form["holder"] in IMPOSSIBLE.get(form[name], ()):
             form[name] = PLAIN[name]
     table = Table(table.counts, OBS[form["obs"]](table.obs), GENE_NAMES[form["gene_names"]](table.var))
