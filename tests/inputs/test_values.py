@@ -55,6 +55,8 @@ RECOGNISED = [
     ("counts that were divided by 3", lambda c: c / 3, "none", "normalised", ""),
     ("shares of a cell", lambda c: norm(c, 1), "none", "normalised", ""),
     ("CPM", lambda c: norm(c, 1e6), "none", "normalised", ""),
+    ("CPM, whole", lambda c: np.rint(norm(c, 1e6)), "none", "normalised", ""),
+    ("CPM, rounded", lambda c: np.rint(norm(c, 1e6)), "none", "normalised", ""),
     ("log1p of 10,000", lambda c: np.log1p(norm(c)), "log1p", "lognorm", "Teichlab/celltypist#24"),
     ("log1p of a million", lambda c: np.log1p(norm(c, 1e6)), "log1p", "lognorm", ""),
     ("log1p of the median", lambda c: np.log1p(norm(c, np.median(c.sum(axis=1)))), "log1p", "lognorm", ""),

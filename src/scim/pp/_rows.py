@@ -34,7 +34,7 @@ def readable(matrix: Any, source: str) -> Any:
         matrix = _frame_values(matrix)
     if _is_dask(matrix):
         return DaskRows(matrix, source)
-    if sparse.issparse(matrix):
+    if _is_sparse(matrix):
         return matrix if matrix.format == "csr" else matrix.tocsr()
     if getattr(matrix, "format", None) == "csc":
         return _loaded(matrix, source)
@@ -50,7 +50,7 @@ def check_numbers(matrix: Any, source: str) -> None:
 
 def csr_rows(matrix: Any, start: int, stop: int) -> sparse.csr_matrix:
     """Return rows `start` to `stop` of a readable matrix as csr float32, whose arrays may be views of the data."""
-    if not (sparse.issparse(matrix) and matrix.format == "csr"):
+    if not (_is_sparse(matrix) and matrix.format == "csr"):
         return _csr(matrix[start:stop])
     # Slicing a csr matrix copies; slices of its arrays are views.
     indptr = _native(matrix.indptr[start : stop + 1])
@@ -81,7 +81,7 @@ class DaskRows:
             msg = f"{source} is a Dask array with chunks of unknown lengths; call its compute_chunk_sizes(), or "
             msg += "adata = adata.to_memory()."
             raise CountsError(msg)
-        self.shape: tuple[int, int] = tuple(int(length) for length in array.shape)
+        self.shape: tuple[int, ...] = tuple(int(length) for length in array.shape)
         self.dtype = array.dtype
         self._array, self._source = array, source
         self._starts = np.append(0, np.cumsum(lengths)).astype(np.int64)
@@ -90,13 +90,14 @@ class DaskRows:
     def __getitem__(self, rows: slice) -> sparse.csr_matrix:
         start, stop, _ = rows.indices(self.shape[0])
         if stop <= start:
-            return sparse.csr_matrix((0, self.shape[1]), dtype=np.float32)
+            return sparse.csr_matrix(np.empty((0, self.shape[1]), dtype=np.float32))
         first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
         parts: list[Any] = [
             csr_rows(block, max(start - self._starts[i], 0), min(stop, self._starts[i + 1]) - self._starts[i])
             for i, block in self._blocks(int(first), int(last))
         ]
-        return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+        joined: sparse.csr_matrix = parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+        return joined
 
     def _blocks(self, first: int, last: int) -> list[tuple[int, sparse.csr_matrix]]:
         """Return the blocks of rows `first` to `last`, which are computed together."""
@@ -113,6 +114,10 @@ class DaskRows:
         return blocks
 
 
+def _is_sparse(matrix: Any) -> bool:
+    return bool(sparse.issparse(matrix))
+
+
 def _is_dask(matrix: Any) -> bool:
     """Return whether a matrix, or what an AnnData makes of it in a view, is a Dask array."""
     return any(base.__module__.partition(".")[0] == "dask" for base in type(matrix).__mro__)
@@ -122,7 +127,7 @@ def _csr(part: Any) -> sparse.csr_matrix:
     """Return rows in memory, of any form, as csr float32."""
     if isinstance(part, np.ma.MaskedArray):
         part = _unmasked(part)
-    if sparse.issparse(part):
+    if _is_sparse(part):
         return csr_rows(part.tocsr(), 0, part.shape[0])
     return sparse.csr_matrix(np.asarray(part, dtype=np.float32))
 
@@ -140,7 +145,7 @@ def _native(values: NDArray[Any]) -> NDArray[Any]:
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
-def _frame_values(frame: pd.DataFrame) -> Any:
+def _frame_values(frame: Any) -> Any:
     if all(isinstance(dtype, pd.SparseDtype) for dtype in frame.dtypes):
         return frame.sparse.to_coo()
     return frame.to_numpy()

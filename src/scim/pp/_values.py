@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ROWS = 100  # cells that are examined
 _SOME = 0.1  # share of the cells from which on they are more than exceptions
+_LARGE_STEP = 5.0  # counts of one, rounded after they were normalised; counts themselves have ones
 _LARGE = 8192.0  # float32 has no fractions to speak of beyond
 
 
@@ -45,9 +46,9 @@ def read_values(
     whole = _share_whole(X.data)
     if given is not None:
         return _given(X, dtype, Undo.of(given, base), is_whole=whole == 1)
-    if whole == 1:
-        return Reading("counts", NOTHING, "whole numbers", is_whole=True)
     examined = _examined(X)
+    if whole == 1:
+        return _rounded(examined, dtype) or Reading("counts", NOTHING, "whole numbers", is_whole=True)
     _refuse_shifted(examined)
     _refuse_mixed(examined, dtype)
     trials = trials_of(examined, dtype, base)
@@ -85,6 +86,22 @@ def _share_whole(values: NDArray[Any]) -> float:
     """Return the share of the values above 0 that are whole, but for rounding errors."""
     positive = values[values > 0]
     return float((np.abs(positive - np.round(positive)) <= np.clip(1e-6 * positive, 1e-5, 0.01)).mean())
+
+
+def _rounded(X: sparse.csr_matrix, dtype: Any) -> Reading | None:
+    """Return whole numbers as normalised values that were rounded, if most cells have no count of 1.
+
+    All cells then have one total, or the values of a cell are multiples of a step. Counts of which some were drawn, so
+    that all cells have one total, have counts of 1.
+    """
+    least = np.median(np.minimum.reduceat(X.data, X.indptr[:-1]))
+    if X.shape[0] == 1 or least <= 1:
+        return None
+    trial = trial_of(X, NOTHING, Precision.of(dtype, 0))
+    if not trial.has_equal_totals and not (trial.fits and least >= _LARGE_STEP):
+        return None
+    reason = f"whole numbers, but few a count of 1: the least of a cell is about {least:g}"
+    return Reading("normalised", NOTHING, reason, trial.precision if trial.fits else None, is_whole=True)
 
 
 def _fractional(X: sparse.csr_matrix, *, named_counts: bool) -> Reading | None:
