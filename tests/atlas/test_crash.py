@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+import scim
 from helpers import changes, crashes
 from scim.atlas.commit import read_manifest
 from scim.atlas.storage import Storage
@@ -47,6 +48,12 @@ MOMENTS = [
     ("vacuum", {"where": _DELETE, "call": 3}),
     ("vacuum", {"where": "scim.atlas.storage:Storage.delete_folder", "call": 2}),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """Writers are forks, which work on one thread; with two the embedding differs in its last bits."""
+    monkeypatch.setattr(scim.settings, "n_threads", 1)
 
 
 @pytest.fixture(scope="module")

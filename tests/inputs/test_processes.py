@@ -238,7 +238,7 @@ def test_a_read_only_file_system(tmp_path):
     home.mkdir()
     read_only = " && ".join(f"mount --bind {at} {at} && mount -o remount,ro,bind {at}" for at in (source, home))
     code = "import scim; from scim._core.cosine import unit_rows; import numpy as np; "
-    code += "print(unit_rows(np.array([[3.0, 4.0]]), what='rows').round(2).tolist())"
+    code += "print(unit_rows(np.array([[3.0, 4.0]]), what='rows').astype(float).round(2).tolist())"
     line = f'{read_only} && exec "{sys.executable}" -c "{code}"'
     environment = {**os.environ, "HOME": str(home), "TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("NUMBA_CACHE_DIR", None)

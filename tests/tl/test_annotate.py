@@ -104,6 +104,7 @@ def test_a_term_includes_its_descendants(adata, atlas_path):
     assert "monocyte" not in set(adata.obs["scim_label"].cat.categories)
 
 
+@pytest.mark.filterwarnings("ignore:max_error=:scim._core.errors.ScimWarning")  # few cells: low limits are not kept
 def test_unknown_by_error_rate_and_by_distance(adata, atlas_path):
     scim.tl.annotate(adata, atlas_path, max_distance=0.0)
     assert adata.obs["scim_label"].isna().all()

@@ -21,9 +21,8 @@ def toy(n=40, seed=0):
 
 
 def data_of(adata, name="x", **kwargs):
-    return read_data_set(
-        name, adata, **{"label_key": "cell_type", "study_key": None, "layer": None, "gene_key": None, **kwargs}
-    )
+    usual = {"label_key": "cell_type", "study_key": None, "layer": None, "transform": None, "gene_key": None}
+    return read_data_set(name, adata, **{**usual, **kwargs})
 
 
 def whole(data, genes=None):

@@ -26,7 +26,7 @@ def toy(n=6):
 def kept(adata, **rules):
     """Rows that pass, and how many each rule left out."""
     filters = rules.pop("filters", None) or CellFilters(**rules)
-    data = read_data_set("x", adata, label_key="cell_type", study_key=None, layer=None, gene_key=None)
+    data = read_data_set("x", adata, label_key="cell_type", study_key=None, layer=None, transform=None, gene_key=None)
     good, dropped = keep_good(data, adata, filters)
     return good.rows.tolist(), dropped
 
