@@ -10,7 +10,7 @@ from scipy import sparse
 
 import scim
 from helpers import fakes
-from scim._core import GeneOverlapError
+from scim._core import CountsError, GeneOverlapError
 from scim.pp._features import gene_columns, species_of_genome
 from scim.scimilarity.utils import align_dataset, consolidate_duplicate_symbols, convert_id2symbol
 from scim.training.data._data_set import read_data_set
@@ -67,7 +67,7 @@ NO_TYPES = [
     ("feature_types", "Gene Expression"), ("feature_types", "protein_coding"), ("feature_type", "lncRNA"), ("gene_type", "TEC"),
     ("biotype", "IG_C_gene"), ("feature_types", ""), ("feature_types", None), ("feature_types", "some words"), ("feature_types", 3),
     ("genome", "mm10"), ("genome", ""), ("genome", "GRCh38_and_mm10"), ("feature_is_filtered", False), ("type", "marker"),
-    ("type", "housekeeping"), ("highly_variable", True),
+    ("type", "housekeeping"), ("type", "surface marker"), ("feature_class", "control gene"), ("highly_variable", True),
 ]  # fmt: skip
 NAMED = [
     # the report, a name, what it is reported as
@@ -263,6 +263,12 @@ def test_filtered_genes_are_those_of_x_alone(model, plain):
 def test_data_without_genes_are_refused(var, message, model):
     with pytest.raises(GeneOverlapError, match=message):
         scim.pp.match_genes(var, model.genes)
+
+
+def test_counts_of_antibodies_alone_are_refused(model):
+    adata = cells(pd.DataFrame({"feature_types": "Antibody Capture"}, index=PLAIN))
+    with pytest.raises(CountsError, match=r"all columns are Antibody Capture; correct var\['feature_types'\]"):
+        scim.tl.embed(adata, model=model)
 
 
 @pytest.mark.parametrize(

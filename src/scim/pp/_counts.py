@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from scim._core import CountsError, Transform, check_choice, logger, warn
-from scim.pp._features import gene_columns
+from scim.pp._features import gene_columns, left_out_types
 from scim.pp._gene_names import known_genes
 from scim.pp._match import genes_of
 from scim.pp._overlap import refuse_transposed
@@ -220,7 +220,12 @@ def _candidates(adata: AnnData, layer: str | None, transform: Transform | None) 
 
 def _candidate(place: Place, matrix: Any, transform: Transform | None) -> _Candidate:
     check_numbers(matrix, place.source)
-    sample = _genes_only(canonical(_sample(matrix)), gene_columns(place.var))
+    are_genes = gene_columns(place.var)
+    if not are_genes.any():
+        kinds = ", ".join(sorted(set(left_out_types(place.var)))[:3])
+        msg = f"{place.source} has no genes: var says that all columns are {kinds}; correct var['feature_types'] if not"
+        raise CountsError(msg)
+    sample = _genes_only(canonical(_sample(matrix)), are_genes)
     _refuse_bad_values(sample.data, place.source)
     if not sample.data.any():
         msg = f"{place.source} holds only zeros"

@@ -110,15 +110,22 @@ def _map_values(values: pd.Series[Any], types_of: Callable[[list[str]], list[str
 
 
 def _types(values: list[str], *, strict: bool) -> list[str]:
-    """Return the values that are types of no gene; with `strict` all others, if some value says that genes are here."""
+    """Return the values that are types of no gene.
+
+    With `strict` these are all values but those of genes, if some value says that genes are here; without it, a column
+    in which no value says so holds something else, as what a user knows of genes: "surface marker".
+    """
     words = [re.sub(r"[\W_]+", " ", value).strip().lower() for value in values]
     is_other = [_NO_GENE.search(word) is not None for word in words]
     is_assay = [not other and _ASSAY_OF_GENES.fullmatch(word) for word, other in zip(words, is_other, strict=True)]
+    is_gene = [not other and _GENE.fullmatch(word) is not None for word, other in zip(words, is_other, strict=True)]
     if strict and any(is_assay):
         is_other = [
-            word != "" and (other or not (assay or _GENE.fullmatch(word)))
-            for word, other, assay in zip(words, is_other, is_assay, strict=True)
+            word != "" and (other or not (assay or gene))
+            for word, other, assay, gene in zip(words, is_other, is_assay, is_gene, strict=True)
         ]
+    elif not strict and not any(is_assay) and not any(is_gene):
+        is_other = [False] * len(words)
     return [_name_of_type(value) if other else "" for value, other in zip(values, is_other, strict=True)]
 
 
