@@ -355,7 +355,7 @@ if dask is not None:
 
 _FILES = ("read from h5ad", "read from zarr", "backed", "read lazily")
 _VIEWS = ("a view", "a view of a view")
-IMPOSSIBLE = {  # what anndata itself refuses; and scipy writes beyond the arrays of a slice
+IMPOSSIBLE = {  # what anndata or scipy refuses; of longer arrays scipy writes beyond those of a slice
     "objects of any type": _FILES,
     "dates": _FILES,
     "numbers as names": _FILES,
@@ -363,6 +363,7 @@ IMPOSSIBLE = {  # what anndata itself refuses; and scipy writes beyond the array
     "columns of var twice": (*_VIEWS, *_FILES),
     "columns twice": (*_VIEWS, *_FILES),
     "longer arrays": _VIEWS,
+    "indices of two types": _VIEWS,
 }
 
 TABLES = {
