@@ -21,7 +21,7 @@ FILES = {
     "pbmc3k": ("X", "counts", "symbol"),
     "onek1k": ("X", "counts", "ensembl"),
     "baron_human234": ("X", "counts", "symbol"),
-    "pbmc_8studies_unlabelled": ("X", "normalised", "symbol"),  # three of its studies are not whole counts
+    "pbmc_8studies_unlabelled": ("X", "fractional", "symbol"),  # three of its studies are not whole counts
     "pbmc_2chem": ("X", "counts", "symbol"),
     "pbmc_donorA_unlabelled": ("X", "counts", "symbol"),
     "lung_tumour_300_lognorm": ("X", "lognorm", "symbol"),

@@ -78,7 +78,9 @@ def test_parts_are_those_of_the_file(written):
         assert (cells.n_obs, cells.n_vars, list(cells.obs)) == (30, adata.n_vars, KEEP)
         assert cells.obs_names.tolist() == adata.obs_names.tolist()
         assert cells.var_names.tolist() == adata.var_names.tolist()
-        pd.testing.assert_frame_equal(cells.obs, adata.obs[KEEP], check_dtype=False, check_categorical=False)
+        pd.testing.assert_frame_equal(
+            cells.obs, adata.obs[KEEP], check_dtype=False, check_index_type=False, check_categorical=False
+        )
         assert isinstance(cells.obs["cell_type"].dtype, pd.CategoricalDtype)
         assert sorted(cells.layers) == ["column", "dense", "sparse"]
         assert sorted(cells.obsm) == ["column", "dense", "frame", "sparse"]
@@ -191,7 +193,8 @@ def test_only_slices_of_a_large_file_are_read(tmp_path, monkeypatch):
         for layer, limit in [("X", 4 * 500 * per_row), ("dense", 4 * 500 * n_genes)]:
             largest[0] = 0
             source = read(cells, layer=layer)
-            assert source.counts.rows(40_000, 40_100).nnz == (100 * per_row if layer == "X" else 100 * n_genes)
+            rows = source.counts.rows(40_000, 40_100)
+            assert rows.sum() == (100 * per_row if layer == "X" else 200 * n_genes)
             assert 0 < largest[0] <= max(limit, 8 * (n + 1))  # 500 rows are read, and the row starts
 
 

@@ -34,7 +34,7 @@ def arrow_type(column: pd.Series) -> pa.DataType:
     """Return the type in which an atlas keeps a column; `TypeError` if it mixes types, or holds something else."""
     if column.isna().all():
         return OPEN
-    values = pd.Series(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else column
+    values = _categories(column) if isinstance(column.dtype, pd.CategoricalDtype) else column
     if isinstance(values.dtype, pd.StringDtype) or _is_coded_text(values.dtype):
         return TEXT
     if is_.is_bool_dtype(values.dtype):
@@ -76,6 +76,11 @@ def with_booleans(column: pd.Series) -> pd.Series:
     return pd.Series(found, index=column.index, name=column.name)
 
 
+def _categories(column: pd.Series) -> pd.Series:
+    categories = column.cat.categories
+    return pd.Series(categories, dtype=categories.dtype, name=column.name)  # pandas would make text of objects
+
+
 def _is_coded_text(dtype: Any) -> bool:
     kind = dtype.pyarrow_dtype if isinstance(dtype, pd.ArrowDtype) else pa.null()
     return isinstance(kind, pa.DictionaryType) and kind.value_type in (pa.string(), TEXT)
@@ -95,7 +100,7 @@ def as_type(column: pd.Series, kind: pa.DataType) -> pa.Array:
     if {found, kind} != {pa.int64(), pa.float64()} and found != kind:
         _refuse(column, found, kind)
     if isinstance(column.dtype, pd.CategoricalDtype):
-        values = as_type(pd.Series(column.cat.categories, name=column.name), kind)
+        values = as_type(_categories(column), kind)
         codes = np.asarray(column.cat.codes)
         return values.take(pa.array(codes, mask=codes < 0))
     if found == TEXT or found == pa.bool_():

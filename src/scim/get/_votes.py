@@ -135,5 +135,6 @@ def _by_label(adata: AnnData, key: str) -> Groups:
     check_obs_key(adata, key, "key")
     read = read_labels(adata.obs[key])  # other tools write words for unknown cells
     names = [*ontology.sort_terms(list(read.values.categories)), *([UNKNOWN] if read.n_missing else [])]
-    codes = pd.Categorical(pd.Series(read.values, dtype=object).fillna(UNKNOWN), categories=names).codes
-    return Groups(np.array(names, dtype=object), np.asarray(codes, np.int64))
+    position = pd.Index(names, dtype=object).get_indexer(read.values.categories)
+    codes = np.append(position, len(names) - 1)[read.values.codes]  # code -1: the last
+    return Groups(np.array(names, dtype=object), codes.astype(np.int64))

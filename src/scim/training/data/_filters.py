@@ -115,7 +115,7 @@ def _by_columns(data: DataSet, obs: pd.DataFrame, filters: CellFilters) -> dict[
         fails["doublets"] = _are_doublets(obs[filters.doublet_key].iloc[data.rows], data.name)
     if filters.disease_key is not None:
         diseases = obs[filters.disease_key].iloc[data.rows].astype(str)
-        cancers = {disease for disease in diseases.unique() if _CANCER.search(disease)}
+        cancers = {disease for disease in diseases.unique() if _CANCER.search(str(disease))}
         fails["cancer samples"] = diseases.isin(cancers).to_numpy()
     return fails
 
