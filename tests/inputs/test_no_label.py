@@ -27,6 +27,7 @@ NONE = [
     ("chanzuckerberg/cellxgene-census#1434", ["", " ", "\t", "\u00a0", "\u200b", "''", '""', "-", "--", "?", ".", "_", "...", "\u2014"]),
     ("scverse/scvi-tools#867", ["unlabeled", "Unlabelled", "un-labeled", "not labelled", "no_label", "No label"]),
     ("", ["Unassigned", "unassigned_3", "not assigned", "not_assigned", "Unannotated", "undefined", "undetermined", "unclassified", "Unknown 1"]),
+    ("", ["unk", "pd.NA", "lowQ", "Unknown (low quality)", "Cell type unknown", "doublets/debris"]),
     ("", ["not available", "not_available", "not  applicable", "Not-Applicable", "ambiguous", "Heterogeneous", "rejected"]),
     ("", ["doublet", "Doublets", "low quality", "Low_Quality", "low-quality cells", "debris", "Empty droplets", "multiplets"]),
 ]  # fmt: skip

@@ -25,22 +25,23 @@ if TYPE_CHECKING:
     from scim._core.types import Bools
 
 MISSING = (
-    "nan", "na", "n/a", "none", "null", "nil", "nat", "NA_character_", "missing", "not available", "not applicable",
+    "nan", "na", "n/a", "pd.NA", "none", "null", "nil", "nat", "NA_character_", "missing", "not available",
+    "not applicable",
 )  # fmt: skip
 """Missing values in words: neither a label nor the name of a study. A text without a letter or digit is one too."""
 
 UNKNOWN = (
-    "unknown", "unassigned", "not assigned", "unlabeled", "unlabelled", "not labeled", "not labelled", "no label",
-    "unannotated", "not annotated", "no annotation", "undefined", "not defined", "undetermined", "not determined",
-    "to be determined", "tbd", "indeterminate", "unclassified", "not classified", "unidentified", "not identified",
-    "uncharacterized", "uncharacterised", "unspecified", "not specified", "unresolved", "uncertain", "unclear",
+    "unknown", "unk", "unassigned", "not assigned", "unlabeled", "unlabelled", "not labeled", "not labelled",
+    "no label", "unannotated", "not annotated", "no annotation", "undefined", "not defined", "undetermined",
+    "not determined", "to be determined", "tbd", "indeterminate", "unclassified", "not classified", "unidentified",
+    "not identified", "uncharacterized", "uncharacterised", "unspecified", "not specified", "unresolved", "uncertain", "unclear",
     "ambiguous", "heterogeneous", "rejected",
 )  # fmt: skip
 """The cell has a type that was not stated; annotation tools write the last three where they abstain."""
 
 NO_TYPE = (
-    "doublet", "multiplet", "low quality", "poor quality", "bad quality", "debris", "empty", "empty droplet",
-    "artifact", "artefact", "contamination",
+    "doublet", "multiplet", "low quality", "low qual", "low q", "poor quality", "bad quality", "debris", "empty",
+    "empty droplet", "artifact", "artefact", "contamination",
 )  # fmt: skip
 """What was measured is not one cell, or too little of it: such droplets lie between types, and are none."""
 
@@ -146,8 +147,10 @@ def _compact(text: str) -> str:
 _MISSING = frozenset(map(_compact, MISSING))
 _NO_LABEL = re.compile(
     "|".join(_MISSING)
-    + f"|(?:{'|'.join(_compact(word) for word in (*UNKNOWN, *NO_TYPE))})"
-    + r"(?:s|cells?|(?:cell)?types?|(?:cell)?clusters?)?\d*"  # "Unknown cells", "unassigned_3": clusters without a type
+    + r"|(?:(?:(?:cell)?type|(?:cell)?cluster)?"
+    + f"(?:{'|'.join(_compact(word) for word in (*UNKNOWN, *NO_TYPE))})"
+    # "Unknown cells", "unassigned_3", "unknown (low quality)": clusters without a type
+    + r"(?:s|cells?|(?:cell)?types?|(?:cell)?clusters?)?\d*)+"
 )
 
 

@@ -36,5 +36,5 @@ SpeciesName = Literal["human", "mouse"]
 """Species with genes that scim translates without a mapping; see :func:`scim.pp.match_genes`."""
 
 Transform = Literal["none", "log1p", "log2", "log10", "sqrt", "arcsinh"]
-"""What was done to counts, or to counts divided by the total of a cell, and is undone before they are used: nothing; the
-logarithm of 1 + x, natural or to the base 2 or 10; the square root; the inverse hyperbolic sine."""
+"""What was done to counts, or to counts divided by the total of a cell, and is undone before they are used: nothing;
+the logarithm of 1 + x, natural or to the base 2 or 10; the square root; the inverse hyperbolic sine."""

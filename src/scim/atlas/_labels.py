@@ -97,8 +97,8 @@ def labels_of(frame: pd.DataFrame, n_rows: int, label_key: str) -> Labels:
     names = label.cat.categories.to_numpy(dtype=object)
     if label_key == keys.ATLAS_LABEL and all(clean_text(text) == text for text in frame[label_key].cat.categories):
         first = frame.loc[~label.duplicated() & label.notna(), keys.ATLAS_LABEL_ID].astype(object)
-        ids = first.set_axis(pd.Index(np.asarray(label[first.index], dtype=object), dtype=object)).reindex(names)
-        ids = ids.fillna("").to_numpy(dtype=object)
+        first.index = pd.Index(np.asarray(label[first.index], dtype=object), dtype=object)
+        ids = first.reindex(names).fillna("").to_numpy(dtype=object)
     else:
         ids = np.array([ontology.term_id(name) or "" for name in names], dtype=object)
     return Labels(_by_id(label.cat.codes, n_rows, -1), names, ids)
