@@ -34,8 +34,8 @@ UNKNOWN = (
     "unknown", "unk", "unassigned", "not assigned", "unlabeled", "unlabelled", "not labeled", "not labelled",
     "no label", "unannotated", "not annotated", "no annotation", "undefined", "not defined", "undetermined",
     "not determined", "to be determined", "tbd", "indeterminate", "unclassified", "not classified", "unidentified",
-    "not identified", "uncharacterized", "uncharacterised", "unspecified", "not specified", "unresolved", "uncertain", "unclear",
-    "ambiguous", "heterogeneous", "rejected",
+    "not identified", "uncharacterized", "uncharacterised", "unspecified", "not specified", "unresolved", "uncertain",
+    "unclear", "ambiguous", "heterogeneous", "rejected",
 )  # fmt: skip
 """The cell has a type that was not stated; annotation tools write the last three where they abstain."""
 
