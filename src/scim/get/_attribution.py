@@ -76,7 +76,8 @@ def attribution(
     if not chosen:
         msg = f"group names none of {names}."
         raise ValueError(msg)
-    return pd.concat([_of_group(record, names.index(name), top) for name in chosen], ignore_index=True)
+    frames = [_of_group(record, names.index(name), top) for name in chosen]
+    return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
 
 def _of_group(record: dict[str, Any], i: int, top: int | None) -> pd.DataFrame:
