@@ -134,10 +134,6 @@ def _name_of_type(value: str) -> str:
     return value.strip().replace("/", " or ")
 
 
-def _filtered(values: list[str]) -> list[str]:
-    return ["filtered genes" if value.lower() == "true" else "" for value in values]
-
-
 def _foreign(values: list[str], species: str) -> list[str]:
     """Return the genomes of species other than this one, if genes of this one are there too."""
     found = [species_of_genome(value) for value in values]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scim.label_transfer._tree import Level
     from scim.tl._inputs import AtlasLike
 
-_ELSEWHERE = 0.1  # weight of a label that the atlas lacks in a tissue: ten times the evidence still overrules it
+_ELSEWHERE = 0.1  # weight of a label that the atlas lacks in a tissue: ten times the votes still overrule it
 _MANY_NOVEL = 0.1  # share of the cells from which on novel ones are worth a line
 _TOP = 3
 _N_NAMED = 5  # groups that the line names
