@@ -13,8 +13,8 @@ import scim
 from helpers import census
 from scim._core import FilterError, FormatError
 from scim.atlas._source import read_experiment
-from scim.io import Experiment, SparseRows
-from scim.io._experiment import DenseRows
+from scim.io.cells import Experiment, SparseRows
+from scim.io.cells._experiment import DenseRows
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_reading_in_many_batches_changes_nothing(experiment, monkeypatch):
                 yield batches[-1]
 
     monkeypatch.setattr(Experiment, "_batches", small)
-    monkeypatch.setattr("scim.io._experiment.BUFFER_BYTES", 4096)
+    monkeypatch.setattr("scim.io.cells._experiment.BUFFER_BYTES", 4096)
     again = read_experiment(experiment, where="disease == 'asthma'")
     assert len(batches) > 10
     pd.testing.assert_frame_equal(once.obs, again.obs, check_categorical=False)
@@ -119,7 +119,7 @@ def test_reading_in_many_batches_changes_nothing(experiment, monkeypatch):
 
 
 def test_batches_are_small_whatever_the_buffers_of_the_caller(experiment, monkeypatch):
-    monkeypatch.setattr("scim.io._experiment.BUFFER_BYTES", 512)
+    monkeypatch.setattr("scim.io.cells._experiment.BUFFER_BYTES", 512)
     sizes = [len(frame) for frame in Experiment(experiment).frames(["sex"])]
     assert sum(sizes) == 120
     assert max(sizes) <= 512 // 8
@@ -127,9 +127,9 @@ def test_batches_are_small_whatever_the_buffers_of_the_caller(experiment, monkey
 
 def test_few_cells_are_read_by_their_ids(experiment, monkeypatch):
     ids, cells = np.array([3, 70]), Experiment(experiment)
-    monkeypatch.setattr("scim.io._experiment._FEW", 0.5)
+    monkeypatch.setattr("scim.io.cells._experiment._FEW", 0.5)
     few = cells.read(["sex", "nnz"], ids).obs
-    monkeypatch.setattr("scim.io._experiment._FEW", 0.0)
+    monkeypatch.setattr("scim.io.cells._experiment._FEW", 0.0)
     pd.testing.assert_frame_equal(few, cells.read(["sex", "nnz"], ids).obs)
     assert few.index.tolist() == [3, 70]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import scim
-from scim._core import new_folder, read_json, release_pages, write_json
+from scim.io import new_folder, read_json, release_pages, write_json
 
 N = 1 << 22
 

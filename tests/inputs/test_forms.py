@@ -13,8 +13,7 @@ from scipy import sparse
 import scim
 from helpers import fakes
 from scim._core import CountsError
-from scim.io import Cells, opened
-from scim.pp import _rows
+from scim.io.cells import Cells, _rows, opened
 
 N = 40
 PLAIN = fakes.cells(N)

@@ -9,8 +9,8 @@ import pytest
 
 import scim
 from helpers import fakes
-from scim._core.paths import local_path
 from scim.atlas.storage import Storage
+from scim.io import local_path
 
 # Names that work for everything, with the public report of another tool that they stand for.
 GOOD = {

@@ -1,4 +1,4 @@
-"""Keys, types, errors, checks, settings, logging and files that every room uses; without numba and pandas."""
+"""Keys, types, errors, checks, settings and logging that every room uses; without numba and pandas."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ from scim._core.errors import (
     StorageError,
     error_text,
 )
-from scim._core.folder import new_array, new_folder, read_json, release_pages, write_json
 from scim._core.log import logger, progress, warn
 from scim._core.settings import Settings, StorageSettings, settings
 from scim._core.types import Alternative, Ancestors, Centroid, Duplicates, IndexKind, SpeciesName, Transform, Weights
@@ -74,15 +73,10 @@ __all__ = [
     "check_writable",
     "error_text",
     "logger",
-    "new_array",
-    "new_folder",
     "progress",
-    "read_json",
     "refuse_absent",
-    "release_pages",
     "require",
     "seed_of",
     "settings",
     "warn",
-    "write_json",
 ]

@@ -21,7 +21,7 @@ from scim.atlas._samples import SampleCollector, draw
 from scim.atlas._source import Source, resume_token
 from scim.atlas.commit import Counted, store_array
 from scim.atlas.soma import VAR_PATH, IntegrityChecker, Writer
-from scim.io import opened
+from scim.io.cells import opened
 from scim.pp import align, match_genes
 from scim.pp._species import species_token
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scim.atlas._source import Source
     from scim.atlas.commit import Manifest
     from scim.index import Index
-    from scim.io import Cells
+    from scim.io.cells import Cells
     from scim.label_transfer import LabelTransfer
     from scim.model import Model
     from scim.pp._species import Species

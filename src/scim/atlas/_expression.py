@@ -12,7 +12,7 @@ from scim._core import FormatError, keys, logger
 from scim.atlas._samples import draw, read_ids, read_sample
 from scim.atlas.commit import load_array, load_arrays, store_arrays
 from scim.atlas.soma import COUNTS, COUNTS_PATH, MEASUREMENT, VAR_PATH, IntegrityChecker
-from scim.io import SparseRows
+from scim.io.cells import SparseRows
 from scim.label_transfer import CountSample, ExpressionReference
 from scim.pp._gene_names import known_genes
 

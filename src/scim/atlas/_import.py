@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import tiledbsoma
 
 from scim._core import check_flags, check_names, check_text, check_text_or_none, check_where, keys
-from scim._core.paths import local_path
 from scim.atlas._append import open_sources
 from scim.atlas._models import given_model
 from scim.atlas._open import create, create_empty, open_atlas
@@ -20,6 +19,7 @@ from scim.atlas._source import read_experiment
 from scim.atlas.commit import FILE, EmbeddingVersion
 from scim.atlas.soma import context
 from scim.atlas.storage import Storage
+from scim.io import local_path
 from scim.pp._species import species_name
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import keys, release_pages
+from scim._core import keys
 from scim._core.booleans import read_booleans
 from scim._core.no_label import clean_text, is_no_label, read_labels
+from scim.io import release_pages
 from scim.label_transfer import LabelReference, LabelTransfer, LabelTree
 from scim.label_transfer._calibration import calibrate
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scim._core import check_flags, check_range, keys, logger, new_folder, settings
+from scim._core import check_flags, check_range, keys, logger, settings
 from scim.atlas._atlas import Atlas
 from scim.atlas._models import given_model, save_model
 from scim.atlas._snapshot import Snapshot
@@ -29,6 +29,7 @@ from scim.atlas.commit import (
 )
 from scim.atlas.soma import create_experiment, named_failure
 from scim.atlas.storage import Storage
+from scim.io import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

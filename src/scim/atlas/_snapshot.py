@@ -35,7 +35,7 @@ from scim.atlas.soma import (
     read_obs,
 )
 from scim.index.filter import Column, Filter
-from scim.io import Cells, SparseRows
+from scim.io.cells import Cells, SparseRows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,10 +16,10 @@ from scim import ontology
 from scim._core import check_adata, check_names, keys, refuse_absent
 from scim._core.adata import embedding_record
 from scim._core.no_label import clean_text, is_missing, read_labels, read_names
-from scim._core.paths import local_path
 from scim.atlas._columns import arrow_type, with_booleans
 from scim.index.filter import Column, Filter
-from scim.io import Cells, Experiment
+from scim.io import local_path
+from scim.io.cells import Cells, Experiment
 from scim.pp import Counts, find_counts
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING
 
-from scim._core import check_obs_key, new_folder
+from scim._core import check_obs_key
+from scim.io import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

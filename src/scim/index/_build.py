@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from scim._core import IndexKind, check_choice, check_count, check_flags, check_path, check_rng, new_array, new_folder
+from scim._core import IndexKind, check_choice, check_count, check_flags, check_path, check_rng
 from scim.index._check import check_ids, check_matrix
 from scim.index._files import HEADER, write_segments
 from scim.index._index import Index
@@ -14,6 +14,7 @@ from scim.index._make import KINDS, MatrixSource, in_memory, make_engine
 from scim.index._open import open as open_index
 from scim.index._segments import Segment
 from scim.index.filter import columns_of
+from scim.io import new_array, new_folder
 
 if TYPE_CHECKING:
     import os

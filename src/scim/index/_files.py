@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import FormatError, read_json, write_json
-from scim._core.paths import local_path
+from scim._core import FormatError
 from scim.index.filter import Column, LazyColumns
+from scim.io import local_path, read_json, write_json
 
 if TYPE_CHECKING:
     import os

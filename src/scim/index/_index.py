@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import (
-    check_count,
-    check_flags,
-    check_range,
-    check_where,
-    new_folder,
-    refuse_absent,
-    release_pages,
-)
+from scim._core import check_count, check_flags, check_range, check_where, refuse_absent
 from scim._core.cosine import unit_rows
 from scim.index._check import check_allowed, check_ids, check_matrix, check_search_params, check_wanted
 from scim.index._files import HEADER, write_segments
@@ -23,6 +15,7 @@ from scim.index._grow import append, compact, delete
 from scim.index._search import Neighbors, RadiusNeighbors, Search, find_within, search_queries
 from scim.index._segments import column_names, frame_of, ids_of, merged, vectors_of
 from scim.index.filter import CombinedColumn, Filter, columns_of
+from scim.io import new_folder, release_pages
 
 if TYPE_CHECKING:
     import os

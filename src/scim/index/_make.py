@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from scim._core import release_pages
 from scim._core.cosine import unit_rows
 from scim._core.numba import threads
 from scim.index._engine import ExactEngine
@@ -14,6 +13,7 @@ from scim.index._segments import vectors_of
 from scim.index.graph._engine import GraphEngine
 from scim.index.ivf._build import build_ivf
 from scim.index.ivf._engine import IvfEngine
+from scim.io import release_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,13 +6,13 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from scim._core import FormatError, check_choice, logger
-from scim._core.paths import local_path
 from scim.index._check import check_allowed
 from scim.index._files import HEADER, KEYS, REMEDY, Arrays, file_name, read_columns, read_header, renamed
 from scim.index._grow import merge_small
 from scim.index._index import Index
 from scim.index._make import KINDS
 from scim.index._segments import Segment
+from scim.io import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,7 +1,43 @@
-"""Cells of h5ad and zarr files and of SOMA experiments, read by rows and never loaded whole."""
+"""The boundary: bytes and names from outside become checked values here; files are opened, and appear whole.
 
-from scim.io._cells import Cells
-from scim.io._experiment import Experiment, SparseRows
-from scim.io._files import opened
+Matrices of cells are in `scim.io.cells`.
+"""
 
-__all__ = ["Cells", "Experiment", "SparseRows", "opened"]
+from scim.io._folder import new_array, new_folder, release_pages, write_json
+from scim.io._json import as_record, parse_json, parse_object, read_json
+from scim.io._names import check_name, inside, is_link
+from scim.io._npy import map_npy, parse_npy, parse_npz, read_npy
+from scim.io._open import check_regular, checksum, open_file, read_bytes, read_text
+from scim.io._paths import local_path, new_path
+from scim.io._sealed import check_content, check_size, describe_file, digest, sealed, unsealed
+
+__all__ = [
+    "as_record",
+    "check_content",
+    "check_name",
+    "check_regular",
+    "check_size",
+    "checksum",
+    "describe_file",
+    "digest",
+    "inside",
+    "is_link",
+    "local_path",
+    "map_npy",
+    "new_array",
+    "new_folder",
+    "new_path",
+    "open_file",
+    "parse_json",
+    "parse_npy",
+    "parse_npz",
+    "parse_object",
+    "read_bytes",
+    "read_json",
+    "read_npy",
+    "read_text",
+    "release_pages",
+    "sealed",
+    "unsealed",
+    "write_json",
+]

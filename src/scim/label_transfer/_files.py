@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import FormatError, new_folder, read_json, write_json
-from scim._core.paths import local_path
+from scim._core import FormatError
+from scim.io import local_path, new_folder, read_json, write_json
 from scim.label_transfer._calibration import Calibration
 from scim.label_transfer._expression import ExpressionReference
 from scim.label_transfer._reference import LabelReference, NeighbourIndex, RowIndex

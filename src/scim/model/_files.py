@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from scim._core import FormatError, check_choice, logger, new_folder, read_json, write_json
-from scim._core.paths import local_path
+from scim._core import FormatError, check_choice, logger
+from scim.io import local_path, new_folder, read_json, write_json
 from scim.model._config import Labels, ModelConfig
 from scim.model.net import Decoder, Encoder, empty_net, set_weights, torch_threads
 

@@ -10,13 +10,13 @@ import numpy as np
 from scipy import sparse
 
 from scim._core import CountsError, Transform, check_choice, logger, warn
+from scim.io.cells import canonical, check_numbers, csr_rows, readable
 from scim.pp._features import gene_columns, left_out_types
 from scim.pp._gene_names import known_genes
 from scim.pp._match import genes_of
 from scim.pp._overlap import refuse_transposed
 from scim.pp._places import Place, places
 from scim.pp._reading import Kind, Reading
-from scim.pp._rows import canonical, check_numbers, csr_rows, readable
 from scim.pp._transform import NOTHING, Precision, Undo, whole_multiples
 from scim.pp._values import read_values
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim._core import FormatError, release_pages
+from scim._core import FormatError
+from scim.io import release_pages
 
 if TYPE_CHECKING:
     from pathlib import Path

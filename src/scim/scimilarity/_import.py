@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from scim._core import FormatError, keys, logger, progress
-from scim._core.paths import local_path
 from scim.atlas._import import resume_or_create
 from scim.atlas._open import create
 from scim.atlas.commit import commits
 from scim.atlas.storage import Storage
+from scim.io import local_path
 from scim.scimilarity import _cells
 from scim.scimilarity._cells import PublishedCells
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from scim import ontology
 from scim._core import FormatError, logger, warn
-from scim._core.paths import local_path
+from scim.io import local_path
 from scim.model import Decoder, Encoder, Labels, Model, ModelConfig
 from scim.model.net import empty_net, set_weights
 from scim.pp import canonical_genes, gene_symbols

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scim._core import FormatError, new_array, release_pages, require
+from scim._core import FormatError, require
+from scim.io import new_array, release_pages
 from scim.scimilarity._hnsw import HnswFile
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import scim
-from scim.io import opened
+from scim.io.cells import opened
 from scim.pp import _align
 from scim.training.data._data_set import read_data_set
 

@@ -9,7 +9,7 @@ import tiledbsoma
 
 import scim
 from helpers import census
-from scim.io import Cells
+from scim.io.cells import Cells
 from scim.training.data._inputs import opened_inputs
 
 COLUMNS = ["cell_type"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scim._core import FormatError, StorageError, logger, settings
-from scim._core.paths import local_path
 from scim.atlas.storage._local import ABANDONED_AFTER, temporary_path
+from scim.io import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

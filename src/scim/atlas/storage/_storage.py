@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from scim._core import StorageError, progress
-from scim._core.paths import local_path
 from scim.atlas.storage._local import LocalFiles, sweep
+from scim.io import local_path
 
 if TYPE_CHECKING:
     import os

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scim._core import check_count, check_recall, logger, progress, release_pages
+from scim._core import check_count, check_recall, logger, progress
 from scim._core.dot import BLOCK
 from scim.index._truth import Truth
 from scim.index.ivf._calibrate import calibrate, is_thin, thinned
 from scim.index.ivf._codes import Checks, Coarse, Rows, encode, pack_nibbles, padded, sums_of
 from scim.index.ivf._engine import IvfEngine
 from scim.index.ivf._kmeans import Tree, assign, train
+from scim.io import release_pages
 
 if TYPE_CHECKING:
     from scim._core.types import Floats, Ints32

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from scim._core import release_pages
 from scim.index._truth import K, with_margin
+from scim.io import release_pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from scim._core.types import Transform
-    from scim.io import Cells
+    from scim.io.cells import Cells
     from scim.pp import Counts
 
 

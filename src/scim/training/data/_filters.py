@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scim.io import Cells
+    from scim.io.cells import Cells
     from scim.training.data._data_set import DataSet
 
 _CANCER = re.compile(  # parts of the names of cancers in the Mondo ontology

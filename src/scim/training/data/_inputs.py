@@ -14,8 +14,8 @@ import numpy as np
 
 from scim._core import check_adata
 from scim._core.no_label import read_labels
-from scim._core.paths import local_path
-from scim.io import Cells, Experiment, opened
+from scim.io import local_path
+from scim.io.cells import Cells, Experiment, opened
 from scim.training.data._data_set import read_data_set
 from scim.training.data._filters import CellFilters, coarsen, keep_good
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core.types import Transform
-    from scim.io import Cells
+    from scim.io.cells import Cells
     from scim.model import Model
     from scim.training.data import DataSet, Inputs
 

@@ -11,8 +11,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from scim._core import FormatError, logger, new_folder, read_json, write_json
-from scim._core.paths import new_path
+from scim._core import FormatError, logger
+from scim.io import new_folder, new_path, read_json, write_json
 
 if TYPE_CHECKING:
     import os

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.csv_logs import CSVLogger
 
 from scim._core import check_path, check_rng, check_text, check_text_or_none, logger
-from scim._core.paths import new_path
+from scim.io import new_path
 from scim.model._config import ModelConfig
 from scim.model._model import Model
 from scim.model.net import standardize

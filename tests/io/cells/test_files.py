@@ -15,7 +15,7 @@ import scim
 from helpers import fakes
 from scim._core import FormatError
 from scim.atlas._source import Source, resume_token
-from scim.io import _files, opened
+from scim.io.cells import _files, opened
 
 KEEP = ["cell_type", "n", "note"]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from scim._core import FormatError, error_text, refuse_absent
-from scim.io._cells import Cells
+from scim.io.cells._cells import Cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

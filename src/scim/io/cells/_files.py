@@ -14,8 +14,8 @@ import pandas as pd
 import zarr
 
 from scim._core import FormatError, refuse_absent
-from scim._core.paths import local_path
-from scim.io._cells import Cells, Lazy, Raw
+from scim.io import local_path
+from scim.io.cells._cells import Cells, Lazy, Raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Write folders, JSON and arrays so that they appear whole or not at all; read JSON; release the pages of maps."""
+"""Write folders, JSON and arrays so that they appear whole or not at all; release the pages of maps."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core.errors import FormatError
-from scim._core.paths import new_path
+from scim.io._paths import new_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,19 +102,3 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path, *, kind: str) -> dict[str, Any]:
-    """Read a JSON object; `kind` names in errors what the file should have been part of."""
-    if not path.exists():
-        msg = f"{str(path.parent)!r} is not a scim {kind}: it has no {path.name!r}."
-        raise FileNotFoundError(msg)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        msg = f"{str(path)!r} is not readable JSON ({error}); the scim {kind} is damaged."
-        raise FormatError(msg) from error
-    if not isinstance(content, dict):
-        msg = f"{str(path)!r} holds a {type(content).__name__}, expected an object; this is not a scim {kind}."
-        raise FormatError(msg)
-    return content
