@@ -6,13 +6,14 @@ Matrices of cells are in `scim.io.cells`.
 from scim.io._folder import new_array, new_folder, release_pages, write_json
 from scim.io._json import as_record, parse_json, parse_object, read_json
 from scim.io._names import check_name, inside, is_link
-from scim.io._npy import map_npy, parse_npy, parse_npz, read_npy
+from scim.io._npy import check_array, map_npy, parse_npy, parse_npz, read_npy
 from scim.io._open import check_regular, checksum, open_file, read_bytes, read_text
 from scim.io._paths import local_path, new_path
 from scim.io._sealed import check_content, check_size, describe_file, digest, sealed, unsealed
 
 __all__ = [
     "as_record",
+    "check_array",
     "check_content",
     "check_name",
     "check_regular",

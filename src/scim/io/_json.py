@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -11,9 +12,11 @@ from scim._core import FormatError, error_text
 from scim.io._open import read_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _DEPTH = 64  # more than any file of ours has; what walks through JSON may call itself so often
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that is half a character, unless the other half follows
 T = TypeVar("T")
 
 
@@ -23,10 +26,13 @@ def parse_json(content: bytes | str, where: str) -> Any:
     Raises
     ------
     FormatError
-        It is no JSON, or nested too deeply.
+        It is no JSON, nested too deeply, has a key twice in an object, or text that is no Unicode.
     """
     try:
-        value = json.loads(content)
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        value = json.loads(text, object_pairs_hook=_object)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         msg = f"{where!r} is not readable JSON ({error_text(error)})."
         raise FormatError(msg) from error
@@ -71,10 +77,37 @@ def as_record(content: Any, kind: type[T], where: str) -> T:
         A value is missing, unknown to the type, or of another one; the message names it, as `$.parts[0].start`.
     """
     try:
-        return msgspec.convert(content, kind)
+        record = msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         msg = f"{where!r} is not what it should be: {error_text(error)}."
         raise FormatError(msg) from error
+    if unknown := _unknown(content, msgspec.to_builtins(record), "$"):
+        msg = f"{where!r} is not what it should be: {unknown} is unknown."
+        raise FormatError(msg)
+    return record
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        msg = f"one of the keys {[*value][:5]} occurs twice"
+        raise ValueError(msg)
+    return value
+
+
+def _unknown(content: Any, known: Any, path: str) -> str:
+    """Return the path of a key that a record does not have; msgspec ignores those of dataclasses."""
+    if isinstance(content, dict):
+        absent = [f"{path}.{key}" for key in content if key not in known]
+        return absent[0] if absent else _first(_unknown(content[key], known[key], f"{path}.{key}") for key in content)
+    if isinstance(content, list):
+        pairs = enumerate(zip(content, known, strict=True))
+        return _first(_unknown(part, other, f"{path}[{at}]") for at, (part, other) in pairs)
+    return ""
+
+
+def _first(paths: Iterable[str]) -> str:
+    return next(filter(None, paths), "")
 
 
 def _parts(value: Any) -> Any:

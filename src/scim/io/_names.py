@@ -11,7 +11,8 @@ from scim._core import FormatError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PART = re.compile(r"[^\x00-\x1f\x7f\\/:]+")  # a colon names a drive, or a stream of a file, on Windows
+# A colon names a drive, or a stream of a file, on Windows; half a character, a surrogate, is no text.
+_PART = re.compile(r"[^\x00-\x1f\x7f\\/:\ud800-\udfff]+")
 _PART_BYTES, _NAME_BYTES = 255, 1024
 
 

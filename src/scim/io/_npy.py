@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_EXPANDED = 1100
 """A byte of a deflated file is at most 1,032 bytes of its content."""
+_MOST_AXES, _MOST_ADDRESSED = 32, 1 << 62
 
 
 class _Header(NamedTuple):
@@ -41,7 +42,7 @@ def parse_npy(content: bytes, where: str) -> NDArray[Any]:
     """
     header = _read_header(io.BytesIO(content), len(content), where)
     values = np.frombuffer(content, header.dtype, math.prod(header.shape), header.offset)
-    return values.reshape(header.shape, order=header.order)
+    return _checked(values, where).reshape(header.shape, order=header.order)
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -52,7 +53,7 @@ def read_npy(path: Path) -> NDArray[Any]:
     if values.size != math.prod(header.shape):
         msg = f"{str(path)!r} ends early; it was truncated while it was read."
         raise FormatError(msg)
-    return values.reshape(header.shape, order=header.order)
+    return _checked(values, str(path)).reshape(header.shape, order=header.order)
 
 
 def map_npy(path: Path, mode: Literal["r", "c"] = "c") -> NDArray[Any]:
@@ -76,12 +77,67 @@ def parse_npz(content: bytes, where: str, names: Collection[str] = ()) -> dict[s
                 msg = f"{where!r} has no array {absent[0]!r}. Present: {sorted(entries)}."
                 raise FormatError(msg)
             raw = {name: archive.read(entries[name]) for name in names or entries}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, FormatError):
-            raise
+    except FormatError:
+        raise
+    except Exception as error:  # of zipfile, zlib and what else decompresses
         msg = f"{where!r} is not a readable zip of arrays ({error_text(error)})."
         raise FormatError(msg) from error
     return {name: parse_npy(value, f"{where}/{name}.npy") for name, value in raw.items()}
+
+
+def check_array(
+    array: NDArray[Any],
+    where: str,
+    kinds: str,
+    shape: tuple[int | None, ...],
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    remedy: str,
+) -> NDArray[Any]:
+    """Return an array of a file as it is, whose type, shape and values are what they should be.
+
+    Parameters
+    ----------
+    array
+        The array.
+    where
+        Its file, for errors.
+    kinds
+        Letters of the `dtype.kind` that it may have, as `"iu"`.
+    shape
+        Its lengths; `None` = any.
+    least, most
+        Of its values, in which NaN is neither; `None` = any.
+    remedy
+        A sentence at the end of errors.
+
+    Raises
+    ------
+    FormatError
+        It has another type or shape, or a value out of range.
+    """
+    fits = len(shape) == array.ndim and all(n in (None, length) for n, length in zip(shape, array.shape, strict=True))
+    if array.dtype.kind not in kinds or not array.dtype.isnative or not fits:
+        lengths = ", ".join("any" if n is None else str(n) for n in shape)
+        msg = f"{where!r} holds {array.dtype} of shape {array.shape}, expected kind {kinds!r} and shape ({lengths}). "
+        raise FormatError(msg + remedy)
+    if array.size and not ((least is None or array.min() >= least) and (most is None or array.max() <= most)):
+        msg = f"{where!r} has values from {array.min()} to {array.max()}, expected {least} to {most}. {remedy}"
+        raise FormatError(msg)
+    return array
+
+
+def _checked(values: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return values; FormatError for a boolean that is neither true nor false, and for text that is no Unicode."""
+    codes = values.view(np.uint8) if values.dtype.kind == "b" else values
+    if values.dtype.kind == "U" and values.size:
+        codes = values.view(values.dtype.byteorder.replace("|", "=") + "u4")
+        codes = np.where((codes >= 0xD800) & (codes < 0xE000), np.uint32(0x110000), codes)  # half a character
+    if codes is not values and codes.max(initial=0) > (1 if values.dtype.kind == "b" else 0x10FFFF):
+        msg = f"{where!r} holds values that {values.dtype} does not have; it is damaged."
+        raise FormatError(msg)
+    return values
 
 
 def _read_header(stream: BinaryIO, n_bytes: int, where: str) -> _Header:
@@ -89,13 +145,17 @@ def _read_header(stream: BinaryIO, n_bytes: int, where: str) -> _Header:
     try:
         version = np.lib.format.read_magic(stream)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
+            msg = f"version {version}"
+            raise ValueError(msg)
         shape, fortran, dtype = readers[version](stream)
     except Exception as error:  # the header is a Python literal, and parsing it raises errors of many kinds
         msg = f"{where!r} is not a readable npy file ({error_text(error)})."
         raise FormatError(msg) from error
     header = _Header(shape, "F" if fortran else "C", dtype, stream.tell())
-    is_shape = all(type(length) is int and length >= 0 for length in shape)
-    if dtype.kind not in "biufcUSMm" or not is_shape:
+    is_shape = len(shape) <= _MOST_AXES and all(type(length) is int and length >= 0 for length in shape)
+    n_addressed = math.prod(filter(None, shape)) * dtype.itemsize if is_shape else 0  # numpy's strides, of any array
+    if dtype.kind not in "biufcUSMm" or not 0 < n_addressed < _MOST_ADDRESSED:
         msg = f"{where!r} holds {dtype} of shape {shape}, expected numbers, booleans or text."
         raise FormatError(msg)
     if math.prod(shape) * dtype.itemsize != n_bytes - header.offset:
