@@ -145,8 +145,8 @@ def test_a_damaged_store_is_named(tmp_path, atlas_path, part):
         ('"version": 2', '"version": 99', "format version 99, this scim reads 2; upgrade scim-atlas"),
         ('"version": 2', '"version": 1', "format version 1, this scim reads 2; make a new atlas"),
         ('"scim-atlas"', '"something"', "does not describe a scim atlas"),
-        ('"uid"', '"diu"', "was changed since it was written"),
-        ('"n_obs": 150', '"n_obs": 149', "was changed since it was written"),
+        ('"uid"', '"diu"', "has changed since it was written"),
+        ('"n_obs": 150', '"n_obs": 149', "has changed since it was written"),
         ("{", "", "is not readable JSON"),
     ],
 )

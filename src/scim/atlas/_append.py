@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 
 from scim._core import check_flags, check_names, check_text_or_none, keys, logger, progress, warn
 from scim._core.cosine import is_directed, unit_rows

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+from msgspec.structs import replace
 
 from scim._core import IndexKind, check_choice, check_flags, check_recall, keys
 from scim.atlas import _rewrite

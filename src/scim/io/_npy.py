@@ -69,20 +69,27 @@ def parse_npz(content: bytes, where: str, names: Collection[str] = ()) -> dict[s
     """Return the arrays of a zip of npy files by name, or only those of `names`; errors as of :func:`parse_npy`."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = {check_name(entry.filename).removesuffix(".npy"): entry for entry in archive.infolist()}
-            if sum(entry.file_size for entry in entries.values()) > _MOST_EXPANDED * len(content):
-                msg = f"{where!r} claims more content than a file of {len(content)} bytes can have."
-                raise FormatError(msg)
-            if absent := sorted(set(names) - set(entries)):
-                msg = f"{where!r} has no array {absent[0]!r}. Present: {sorted(entries)}."
-                raise FormatError(msg)
-            raw = {name: archive.read(entries[name]) for name in names or entries}
+            raw = _unzip(archive, len(content), where, names)
     except FormatError:
         raise
     except Exception as error:  # of zipfile, zlib and what else decompresses
         msg = f"{where!r} is not a readable zip of arrays ({error_text(error)})."
         raise FormatError(msg) from error
     return {name: parse_npy(value, f"{where}/{name}.npy") for name, value in raw.items()}
+
+
+def _unzip(archive: zipfile.ZipFile, n_bytes: int, where: str, names: Collection[str]) -> dict[str, bytes]:
+    entries = {check_name(entry.filename).removesuffix(".npy"): entry for entry in archive.infolist()}
+    if len(entries) < len(archive.infolist()):
+        msg = f"{where!r} has two arrays of one name, among {sorted(entries)}."
+        raise FormatError(msg)
+    if sum(entry.file_size for entry in entries.values()) > _MOST_EXPANDED * n_bytes:
+        msg = f"{where!r} claims more content than a file of {n_bytes} bytes can have."
+        raise FormatError(msg)
+    if absent := sorted(set(names) - set(entries)):
+        msg = f"{where!r} has no array {absent[0]!r}. Present: {sorted(entries)}."
+        raise FormatError(msg)
+    return {name: archive.read(entries[name]) for name in names or entries}
 
 
 def check_array(
@@ -145,9 +152,6 @@ def _read_header(stream: BinaryIO, n_bytes: int, where: str) -> _Header:
     try:
         version = np.lib.format.read_magic(stream)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in readers:
-            msg = f"version {version}"
-            raise ValueError(msg)
         shape, fortran, dtype = readers[version](stream)
     except Exception as error:  # the header is a Python literal, and parsing it raises errors of many kinds
         msg = f"{where!r} is not a readable npy file ({error_text(error)})."

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import numpy as np
 
-from scim._core import FormatError
-from scim.label_transfer import Calibration
+from scim._core import FormatError, IndexKind
+from scim.io import as_record, check_name, parse_object, sealed, unsealed
+from scim.label_transfer import Calibration  # noqa: TC001  (msgspec reads annotations)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from scim._core import IndexKind
     from scim.atlas.storage import Storage
 
 FILE = "atlas.json"
@@ -23,37 +25,55 @@ COMMITS = "commits"
 FORMAT = "scim-atlas"
 VERSION = 2
 
-_REMEDY = "scim.atlas.verify(uri, repair=True) brings the last commit back"
+_REMEDY = "scim.atlas.verify(uri, repair=True) brings the last commit back."
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+Time = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000_000)]
+"""Milliseconds since 1970, before the year 3000: TileDB reads what was written before a time, whatever its clock."""
+Checksum = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+_PARTS = {  # names that scim gives to parts of an atlas; an embedding that was made elsewhere keeps its own
+    "embedding": r"[A-Za-z]\w*",
+    "model": r"model|models/\d{6,}",
+    "index": r"index/v\d{6,}",
+    "ledger": r"ledger/\d{6,}\.json",
+    "names": r"names/\d{6,}\.npy",
+    "removed": r"removed/\d{6,}\.npy",
+    "panel": r"panels/\d{6,}-\d+\.npy",
+    "samples": r"samples/\d{6,}-\d+\.npz",
+    "expression": r"expression/\d{6,}\.npz",
+}
 
 
-@dataclass(frozen=True)
-class StoredArray:
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An object of the file; its annotations say what is read."""
+
+
+class StoredArray(_Record, frozen=True):
     """A file that is written once and never changed."""
 
     name: str  # path in the atlas
-    sha256: str
-    n: int  # number of its entries
+    sha256: Checksum
+    n: Count  # number of its entries
 
 
-@dataclass(frozen=True)
-class IndexPart:
+class IndexPart(_Record, frozen=True):
     """A folder of the search index: the cells of a range of ids."""
 
     folder: str  # path in the atlas
-    start: int
-    stop: int  # ids `start` to `stop`, without those that were removed before it was built
-    digest: str  # of its header, which has the checksums of its files
+    start: Count
+    stop: Count  # ids `start` to `stop`, without those that were removed before it was built
+    digest: Checksum  # of its header, which has the checksums of its files
     elsewhere: tuple[str, ...]  # columns of obs with too many values for the index; the store has them
 
 
-@dataclass(frozen=True)
-class IndexEntry:
+class IndexEntry(_Record, frozen=True):
     """The search index of an embedding, and what was measured with it."""
 
     parts: tuple[IndexPart, ...]  # in the order of their ids, without gaps
-    label_radius: float = field(metadata={"key": "reach"})  # see `Atlas.label_radius`
+    label_radius: Annotated[float, msgspec.Meta(ge=0, le=2)] = msgspec.field(name="reach")  # see `Atlas.label_radius`
     kind: IndexKind
-    recall: float  # parameters of `scim.index.build`, for the next build
+    recall: Annotated[float, msgspec.Meta(ge=0, le=1)]  # parameters of `scim.index.build`, for the next build
     confidence: Calibration | None = None  # of label transfer; `None`: no cell had a label when it was built
     expression: StoredArray | None = None  # mean expression of each label in each study, if counts were sampled
 
@@ -63,13 +83,12 @@ class IndexEntry:
         return self.parts[-1].stop
 
 
-@dataclass(frozen=True)
-class EmbeddingVersion:
+class EmbeddingVersion(_Record, frozen=True):
     """An embedding of the cells, the model that made it, and its index."""
 
-    name: str = field(metadata={"key": "embedding"})  # of its array in obsm
-    dim: int
-    n_rows: int  # ids below this are embedded
+    name: str = msgspec.field(name="embedding")  # of its array in obsm
+    dim: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+    n_rows: Count  # ids below this are embedded
     model: str | None  # its `uid`; `None`: another method made the embedding
     folder: str | None  # of the model; `None`: the atlas has none, the embedding was made elsewhere
     index: IndexEntry | None = None
@@ -85,12 +104,11 @@ class EmbeddingVersion:
         return None if self.index is None else self.index.expression
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(_Record, frozen=True):
     """Cells whose counts are stored, and the genes that were measured in them: other genes are unknown, not zero."""
 
-    start: int
-    stop: int  # ids `start` to `stop`
+    start: Count
+    stop: Count  # ids `start` to `stop`
     panel: StoredArray  # `soma_joinid` of the genes, ascending
 
     def among(self, ids: NDArray[np.int64]) -> slice:
@@ -99,28 +117,27 @@ class Counted:
         return slice(int(first), int(last))
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(_Record, frozen=True):
     """The committed state of an atlas; docs/atlas_format.md says what each entry means."""
 
     uid: str
-    number: int  # of the commit, from 1
+    number: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]  # of the commit, from 1
     made: str  # time of the commit, ISO 8601 in UTC
     what: str  # description of the change
-    timestamp: int  # SOMA time in ms: files of later times are not part of the atlas
-    n_rows: int  # ids below this were given to cells
-    n_obs: int  # rows that were not removed
-    published: EmbeddingVersion = field(metadata={"key": "space"})
-    inventory: StoredArray = field(metadata={"key": "ledger"})
+    timestamp: Time  # SOMA time in ms: files of later times are not part of the atlas
+    n_rows: Count  # ids below this were given to cells
+    n_obs: Count  # rows that were not removed
+    published: EmbeddingVersion = msgspec.field(name="space")
+    inventory: StoredArray = msgspec.field(name="ledger")
     draft: EmbeddingVersion | None = None  # an embedding that is not published yet
     counted: tuple[Counted, ...] = ()  # in the order of their ids
     names: tuple[StoredArray, ...] = ()  # hashes of studies and cell names
     removed: StoredArray | None = None  # ids of removed cells, ascending
-    base: int = 0  # SOMA time of the last compaction: earlier fragments hold nothing that later ones do not
+    base: Time = 0  # SOMA time of the last compaction: earlier fragments hold nothing that later ones do not
     samples: tuple[StoredArray, ...] = ()  # counts of some cells of each label in each study, in the order of their ids
     # Columns of obs without any value, which the store lacks: each gets a type with its first value. An earlier version
     # of scim knows no such entry, so that it is written only where there are some.
-    empty_columns: tuple[str, ...] = field(default=(), metadata={"optional": True})
+    empty_columns: tuple[str, ...] = ()
 
     @property
     def embeddings(self) -> list[EmbeddingVersion]:
@@ -130,10 +147,12 @@ class Manifest:
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
     """Commit: make this the state that readers see; a second commit of this number is refused."""
-    content = {"format": FORMAT, "version": VERSION, **_to_json(manifest)}
-    sealed = json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n"
-    storage.write(commit_file(manifest.number), sealed.encode(), new=True)
-    storage.write(FILE, sealed.encode())
+    content = {"format": FORMAT, "version": VERSION, **msgspec.to_builtins(manifest)}
+    if not manifest.empty_columns:
+        del content["empty_columns"]
+    raw = (json.dumps(sealed(content), indent=1) + "\n").encode()
+    storage.write(commit_file(manifest.number), raw, new=True)
+    storage.write(FILE, raw)
 
 
 def commit_file(number: int) -> str:
@@ -160,36 +179,29 @@ def read_manifest(storage: Storage, name: str = FILE) -> Manifest:
 def parse_manifest(storage: Storage, raw: bytes, name: str = FILE) -> Manifest:
     """Return the state that the content of a manifest file describes, as :func:`read_manifest` does."""
     where = f"{storage.uri}/{name}"
-    try:
-        content = json.loads(raw)
-    except ValueError as error:
-        msg = f"{where!r} is not readable JSON ({error}); {_REMEDY}."
-        raise FormatError(msg) from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+    content = parse_object(raw, where)
+    kind, version = content.get("format"), content.get("version")
+    if kind != FORMAT:
         msg = f"{where!r} does not describe a scim atlas."
         raise FormatError(msg)
-    version = content.pop("version", None)
     if version != VERSION:
         remedy = "upgrade scim-atlas" if isinstance(version, int) and version > VERSION else "make a new atlas"
         msg = f"The atlas at {storage.uri!r} has format version {version}, this scim reads {VERSION}; {remedy}."
         raise FormatError(msg)
-    if content.pop("sha256", None) != _digest({"format": FORMAT, "version": VERSION, **content}):
-        msg = f"{where!r} was changed since it was written; {_REMEDY}."
-        raise FormatError(msg)
-    try:
-        manifest: Manifest = _from_json(Manifest, content)
-        contradiction = _contradiction(manifest)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        msg = f"{where!r} is incomplete ({error}); {_REMEDY}."
-        raise FormatError(msg) from error
-    if contradiction:
-        msg = f"{where!r} was edited: {contradiction}; {_REMEDY}."
+    content = unsealed(content, where, remedy=_REMEDY)
+    del content["format"], content["version"]
+    manifest = as_record(content, Manifest, where)
+    if contradiction := _contradiction(manifest):
+        msg = f"{where!r} was edited: {contradiction}; {_REMEDY}"
         raise FormatError(msg)
     return manifest
 
 
 def _contradiction(manifest: Manifest) -> str | None:
     """Return what in a manifest is impossible, whatever its checksum."""
+    for part, name in _named(manifest):
+        if re.fullmatch(_PARTS[part], check_name(name), re.ASCII) is None:
+            return f"{name!r} is not a name of this part ({part})"
     n_rows, n_removed = manifest.n_rows, 0 if manifest.removed is None else manifest.removed.n
     if n_rows - n_removed != manifest.n_obs:
         return f"{n_rows} rows less {n_removed} removed are not {manifest.n_obs} cells"
@@ -206,37 +218,15 @@ def _contradiction(manifest: Manifest) -> str | None:
     return None
 
 
-_RECORDS: dict[str, Any] = {
-    **dict.fromkeys(("space", "draft"), EmbeddingVersion),
-    **dict.fromkeys(("ledger", "names", "removed", "panel", "samples", "expression"), StoredArray),
-    "counted": Counted,
-    "index": IndexEntry,
-    "parts": IndexPart,
-    **dict.fromkeys(("confidence", "with_expression"), Calibration),
-}
-"""Types of the objects in the file, by their keys."""
-
-
-def _to_json(value: Any) -> Any:
-    if is_dataclass(value):
-        written = [entry for entry in fields(value) if getattr(value, entry.name) or "optional" not in entry.metadata]
-        return {entry.metadata.get("key", entry.name): _to_json(getattr(value, entry.name)) for entry in written}
-    return [_to_json(entry) for entry in value] if isinstance(value, tuple) else value
-
-
-def _from_json(kind: Any, content: dict[str, Any]) -> Any:
-    names = {entry.metadata.get("key", entry.name): entry.name for entry in fields(kind)}
-    if unknown := sorted(set(content) - set(names)):
-        msg = f"unknown entry {unknown[0]!r}"
-        raise KeyError(msg)
-    return kind(**{names[key]: _value(key, value) for key, value in content.items()})
-
-
-def _value(key: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_value(key, entry) for entry in value)
-    return _from_json(_RECORDS[key], value) if isinstance(value, dict) else value
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _named(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield the names of the parts of an atlas, each with its kind."""
+    yield "ledger", manifest.inventory.name
+    yield from (("names", entry.name) for entry in manifest.names)
+    yield from (("removed", entry.name) for entry in [manifest.removed] if entry is not None)
+    yield from (("panel", counted.panel.name) for counted in manifest.counted)
+    yield from (("samples", entry.name) for entry in manifest.samples)
+    for embedding in manifest.embeddings:
+        yield "embedding", embedding.name
+        yield from (("model", folder) for folder in [embedding.folder] if folder is not None)
+        yield from (("index", part.folder) for part in embedding.parts)
+        yield from (("expression", entry.name) for entry in [embedding.expression] if entry is not None)

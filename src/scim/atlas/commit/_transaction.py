@@ -7,9 +7,11 @@ import json
 import re
 import shutil
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec.structs import replace
 
 from scim._core import FormatError, StorageError, logger
 from scim.atlas.commit._inventory import INVENTORY, SOMA, StoreFile, read_inventory, store_files, write_inventory
