@@ -23,6 +23,7 @@ from scim._core.checks import (
     require,
     seed_of,
 )
+from scim._core.display import hide_login, hide_secrets, printable, shown
 from scim._core.errors import (
     CountsError,
     FilterError,
@@ -72,11 +73,15 @@ __all__ = [
     "check_where",
     "check_writable",
     "error_text",
+    "hide_login",
+    "hide_secrets",
     "logger",
+    "printable",
     "progress",
     "refuse_absent",
     "require",
     "seed_of",
     "settings",
+    "shown",
     "warn",
 ]

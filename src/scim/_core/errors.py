@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scim._core.display import shown
+
 
 class CountsError(ValueError):
     """A matrix that should hold counts does not."""
@@ -32,5 +34,7 @@ class ScimWarning(UserWarning):
 
 
 def error_text(error: BaseException) -> str:
-    """Return the message of an error in one line, without a full stop."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    """Return the message of an error in one line, without a full stop, and as it may be shown (`display.shown`)."""
+    # str(KeyError) is the repr of its message
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return shown(" ".join(text.split())).rstrip(".") or type(error).__name__

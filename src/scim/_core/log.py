@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scim._core.display import shown
 from scim._core.errors import ScimWarning
 from scim._core.settings import settings
 
@@ -17,10 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 logger = logging.getLogger("scim")
-# Without a handler Python prints warnings on standard error, and fails if that was closed.
-logger.addFilter(lambda _: logger.hasHandlers() or not _is_closed())
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
+
+
+def _prepare(record: logging.LogRecord) -> bool:
+    """Make the message of a record fit to be shown, for all handlers; return whether it is logged."""
+    record.msg, record.args = shown(record.getMessage()), None
+    # Without a handler Python prints warnings on standard error, and fails if that was closed.
+    return logger.hasHandlers() or not _is_closed()
+
+
+logger.addFilter(_prepare)
 
 
 def warn(message: str) -> None:
@@ -30,7 +39,7 @@ def warn(message: str) -> None:
         frame = frame.f_back
         level += 1
     try:
-        warnings.warn(message, ScimWarning, stacklevel=level)
+        warnings.warn(shown(message), ScimWarning, stacklevel=level)
     except ValueError:  # to show it failed
         if not _is_closed():
             raise
@@ -62,5 +71,12 @@ def progress(
     wanted = _is_terminal() if settings.progress is None else settings.progress
     hidden = disable or not wanted or _is_closed() or not hasattr(sys.stderr, "write")
     return tqdm(
-        iterable, total=total, initial=initial, desc=desc, unit=unit, unit_scale=True, disable=hidden, leave=False
+        iterable,
+        total=total,
+        initial=initial,
+        desc=shown(desc),
+        unit=unit,
+        unit_scale=True,
+        disable=hidden,
+        leave=False,
     )

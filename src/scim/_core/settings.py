@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from scim._core.display import hide_login, hide_secrets
 
 
 def _threads() -> int:
@@ -34,7 +37,15 @@ def _words(variable: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in os.environ.get(variable, "").split(",") if word.strip())
 
 
-@dataclass
+def _without_secrets(settings: Any, *, addresses: tuple[str, ...] = ()) -> str:
+    """Return the `repr` of a dataclass without passwords; `addresses` are fields that may have no scheme."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    values |= {name: hide_login(values[name]) for name in addresses if isinstance(values[name], str)}
+    shown = ", ".join(f"{name}={hide_secrets(repr(value))}" for name, value in values.items())
+    return f"{type(settings).__name__}({shown})"
+
+
+@dataclass(repr=False)
 class StorageSettings:
     """How scim reads and writes atlases on S3, and where it caches their parts.
 
@@ -66,8 +77,11 @@ class StorageSettings:
     cache: str | None = field(default_factory=lambda: os.environ.get("SCIM_CACHE") or None)
     cache_bytes: int = field(default_factory=lambda: _number("SCIM_CACHE_BYTES", 20 * 10**9))
 
+    def __repr__(self) -> str:
+        return _without_secrets(self, addresses=("endpoint", "proxy"))
 
-@dataclass
+
+@dataclass(repr=False)
 class Settings:
     """Defaults of arguments that are left out.
 
@@ -95,6 +109,9 @@ class Settings:
     n_threads: int = field(default_factory=_threads)
     no_label: tuple[str, ...] = field(default_factory=lambda: _words("SCIM_NO_LABEL"))
     storage: StorageSettings = field(default_factory=StorageSettings)
+
+    def __repr__(self) -> str:
+        return _without_secrets(self)
 
 
 settings = Settings()

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from scim._core import hide_login
+
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # with one slash: what pathlib makes of 's3://bucket/name'
 _NAME_BYTES = 255 - len("..12345678.tmp")  # a file has a temporary name before it has its own
 _PATH_BYTES = 4095 - 512  # and files of an atlas lie far down in it
@@ -26,7 +28,7 @@ def local_path(path: str | os.PathLike[str], *, what: str = "a file or folder", 
         msg = f"Expected the path of {what}, got an empty text."
         raise ValueError(msg)
     if "://" in text or _ADDRESS.match(text):
-        msg = f"{text!r} is not a path on this machine; {_address_remedy(text, what)}."
+        msg = f"{hide_login(text)!r} is not a path on this machine; {_address_remedy(text, what)}."
         raise ValueError(msg)
     try:
         absolute = Path(text).expanduser().absolute()
