@@ -70,13 +70,5 @@ def progress(
 
     wanted = _is_terminal() if settings.progress is None else settings.progress
     hidden = disable or not wanted or _is_closed() or not hasattr(sys.stderr, "write")
-    return tqdm(
-        iterable,
-        total=total,
-        initial=initial,
-        desc=shown(desc),
-        unit=unit,
-        unit_scale=True,
-        disable=hidden,
-        leave=False,
-    )
+    how = {"total": total, "initial": initial, "desc": shown(desc), "unit": unit, "unit_scale": True}
+    return tqdm(iterable, disable=hidden, leave=False, **how)
