@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,6 +137,45 @@ def remove(name):
     return lambda folder: (folder / name).unlink()
 
 
+def forge(folder):
+    """Seal config.json again, and list the files as they are, as a forger would."""
+    content = json.loads((folder / "config.json").read_text())
+    files = {name: scim.io.describe_file(folder / name) for name in content["files"] if (folder / name).exists()}
+    content = {**content, "files": files}
+    del content["sha256"]
+    (folder / "config.json").write_text(json.dumps(scim.io.sealed(content)))
+
+
+def make_old(folder):
+    """Make the folder of an earlier version, which has no checksums."""
+    content = json.loads((folder / "config.json").read_text())
+    kept = {key: value for key, value in content.items() if key not in ("files", "sha256")}
+    (folder / "config.json").write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize("name", ["config.json", "genes.tsv", "labels.tsv", "weights.safetensors"])
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.9])
+def test_any_changed_byte_is_refused(folder, name, at):
+    content = bytearray((folder / name).read_bytes())
+    content[int(at * len(content))] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(FormatError, match=name):
+        load(folder)
+
+
+def test_a_folder_of_an_earlier_version_is_read(model, folder):
+    make_old(folder)
+    assert load(folder).uid == model.uid
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("genes.tsv"), lambda path: path.mkdir(), os.mkfifo])
+def test_weights_that_are_no_file(folder, make):
+    (folder / "weights.safetensors").unlink()
+    make(folder / "weights.safetensors")
+    with pytest.raises(FormatError, match="weights.safetensors.*is a (link|folder|pipe)"):
+        load(folder)
+
+
 @pytest.mark.parametrize(
     ("damage", "error", "match"),
     [
@@ -146,7 +186,14 @@ def remove(name):
         (edit_config(name=3), FormatError, "name=3, expected str"),
         (edit_config(config={"n_genes": 3}), FormatError, "config.json.*missing entries"),
         (edit_sizes(depth=3), FormatError, r"unknown entries \['depth'\]"),
+        (edit_config(metadata=[]), FormatError, r"metadata=\[\], expected dict"),
         (edit_sizes(latent_dim=-1), FormatError, "latent_dim must lie"),
+        (edit_sizes(latent_dim=10**9), FormatError, "latent_dim must lie"),
+        (edit_sizes(hidden=[1] * 1000), FormatError, "at most 64 widths"),
+        (edit_sizes(target_sum=float("inf")), FormatError, "target_sum must be at least 1e-06 and finite"),
+        (edit_sizes(target_sum=float("nan")), FormatError, "target_sum must be at least"),
+        (edit_sizes(dropout=1), FormatError, "dropout must lie"),
+        (edit_sizes(standardize="no"), FormatError, "standardize must be True or False"),
         (edit_sizes(latent_dim="3"), FormatError, "latent_dim must be a whole number"),
         (edit_sizes(hidden=3), FormatError, "hidden must be a tuple"),
         (edit_sizes(latent_dim=4), FormatError, "weights.safetensors.*shape"),
@@ -159,20 +206,29 @@ def remove(name):
         (remove("labels.tsv"), FormatError, "has no 'labels.tsv'"),
         (edit_lines("labels.tsv", lambda rows: rows[:-1]), FormatError, "labels.tsv.*1 labels.*has 2"),
         (lambda folder: (folder / "labels.tsv").write_bytes(b"\xff\xfe\n"), FormatError, "labels.tsv.*not text"),
+        (edit_lines("labels.tsv", lambda rows: [*rows[:-1], "odd one\tnot an id"]), FormatError, "id of a term"),
         (remove("weights.safetensors"), FormatError, "has no 'weights.safetensors'"),
         (truncate("weights.safetensors"), FormatError, "weights.safetensors.*truncated"),
         (edit_weights(lambda w: w.pop("encoder.head.bias")), FormatError, r"missing tensors \['encoder.head.bias'\]"),
         (edit_weights(lambda w: w.update(extra=torch.ones(1))), FormatError, r"unknown tensors \['extra'\]"),
-        (edit_weights(lambda w: w["encoder.head.bias"].fill_(torch.nan)), FormatError, "head.bias.*not finite"),
+        (edit_weights(lambda w: w["encoder.head.bias"].fill_(torch.nan)), FormatError, "head.bias.*values from nan"),
+        (edit_weights(lambda w: w["encoder.blocks.0.2.running_var"].neg_()), FormatError, "running_var.*expected 0"),
+        (edit_weights(lambda w: w["encoder.head.weight"].fill_(torch.inf)), FormatError, "head.weight.*to inf"),
         (
             edit_weights(lambda w: w.update({"encoder.head.bias": torch.ones(3, dtype=torch.int32)})),
             FormatError,
-            "head.bias is torch.int32",
+            "head.bias' holds int32",
         ),
     ],
 )
-def test_damage_is_named(folder, damage, error, match):
+@pytest.mark.parametrize("sealed", [False, True])
+def test_damage_is_named(folder, damage, error, match, sealed):
+    """In a folder of an earlier version, and where the checksums are forged too."""
+    if not sealed:
+        make_old(folder)
     damage(folder)
+    if sealed and (folder / "config.json").exists() and "truncated" not in match and "readable" not in match:
+        forge(folder)
     with pytest.raises(error, match=match):
         load(folder)
 
@@ -180,6 +236,24 @@ def test_damage_is_named(folder, damage, error, match):
 def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         load(tmp_path / "nothing")
+
+
+def test_a_gene_twice(model, tmp_path):
+    model.genes[1] = model.genes[0]
+    model.save(tmp_path / "m")
+    with pytest.raises(FormatError, match="a gene twice"):
+        load(tmp_path / "m")
+
+
+def test_metadata_that_json_cannot_hold(model, tmp_path):
+    model.metadata = {1: "a", "1": "b"}
+    with pytest.raises(FormatError, match="metadata of tiny.*occurs twice"):
+        model.save(tmp_path / "m")
+
+
+def test_embeddings_that_are_not_finite_are_refused(model, X):
+    with pytest.raises(ValueError, match="4 embeddings of model 'tiny' are not finite"):
+        model.encode(np.full_like(X, np.inf))
 
 
 def test_weights_that_were_rounded_stay_small(model, tmp_path):

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a safetensors file, whose header gives no more than the file has; FormatError if it is none."""
+def read_tensors(path: Path, *, most: int = 8 * MOST_BYTES) -> dict[str, NDArray[Any]]:
+    """Read a safetensors file, whose header gives no more than the file has; FormatError if it is none.
+
+    FormatError too if it has more than `most` bytes. The arrays may be read only.
+    """
     try:
-        return load(read_bytes(path, most=8 * MOST_BYTES))
+        return load(read_bytes(path, most=most))
     except (SafetensorError, ValueError, TypeError, KeyError) as error:  # KeyError: a type that numpy has not
         if isinstance(error, FormatError):
             raise

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from scim._core import check_flags
+
 if TYPE_CHECKING:
     from typing import Self
+
+_WIDEST, _DEEPEST = 1 << 24, 64  # beyond any net that fits into memory
+_LARGEST = sys.float_info.max
 
 
 class Labels(NamedTuple):
@@ -79,12 +85,13 @@ class ModelConfig(Config):
     unit_slopes: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hidden, tuple):
-            msg = f"hidden must be a tuple of widths, got {self.hidden!r}."
+        if not isinstance(self.hidden, tuple) or len(self.hidden) > _DEEPEST:
+            msg = f"hidden must be a tuple of at most {_DEEPEST} widths, got {str(self.hidden)[:60]}."
             raise TypeError(msg)
-        self._check_numbers("n_genes", "latent_dim", whole=True, least=1)
+        self._check_numbers("n_genes", "latent_dim", whole=True, least=1, most=_WIDEST)
         for width in self.hidden:
-            check_number("hidden", width, whole=True, least=1)
+            check_number("hidden", width, whole=True, least=1, most=_WIDEST)
+        check_flags(standardize=self.standardize, unit_slopes=self.unit_slopes)
         self._check_numbers("input_dropout", "dropout", most=0.99)
         self._check_numbers("target_sum", least=1e-6)
 
@@ -95,13 +102,12 @@ class ModelConfig(Config):
         return cls(**{**net, "standardize": False, **changes})
 
 
-def check_number(
-    name: str, value: float, *, whole: bool = False, least: float = 0.0, most: float = float("inf")
-) -> None:
+def check_number(name: str, value: float, *, whole: bool = False, least: float = 0.0, most: float = _LARGEST) -> None:
     """Raise TypeError for what is not a number, ValueError for one that does not lie between `least` and `most`."""
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         msg = f"{name} must be a {'whole ' if whole else ''}number, got {value!r}."
         raise TypeError(msg)
     if not least <= value <= most:
-        msg = f"{name} must lie between {least} and {most}, got {value}."
+        expected = f"be at least {least} and finite" if most == _LARGEST else f"lie between {least} and {most}"
+        msg = f"{name} must {expected}, got {value}."
         raise ValueError(msg)

@@ -1,17 +1,33 @@
-"""A model's folder: config.json, genes.tsv, labels.tsv, weights.safetensors."""
+"""A model's folder: genes.tsv, labels.tsv, weights.safetensors, and config.json with their checksums and its own."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from scim._core import FormatError, check_choice, logger
-from scim.io import local_path, new_folder, read_json, write_json
+from scim.io import (
+    as_record,
+    check_array,
+    check_content,
+    describe_file,
+    inside,
+    local_path,
+    new_folder,
+    parse_object,
+    read_json,
+    read_text,
+    sealed,
+    unsealed,
+    write_json,
+)
+from scim.io._tensors import read_tensors
 from scim.model._config import Labels, ModelConfig
 from scim.model.net import Decoder, Encoder, empty_net, set_weights, torch_threads
 
@@ -28,6 +44,12 @@ WeightType = Literal["float32", "float16"]
 
 SCHEMA = 1  # of the folder; `load` refuses a newer one
 CONFIG, GENES, LABELS, WEIGHTS = "config.json", "genes.tsv", "labels.tsv", "weights.safetensors"
+_FILES, _SEAL = "files", "sha256"  # entries of config.json; folders of earlier versions have neither
+_REMEDY = "Save or copy the model again."
+_MOST_TEXT = 1 << 26  # bytes of a table; that of 60,000 genes has 1.3 million
+_MOST_HEADER = 1 << 20  # bytes of the names and shapes of the weights
+_LARGEST = float(np.finfo(np.float32).max)
+_TERM = re.compile(r"[A-Za-z]+:\w+")
 
 
 def write_folder(
@@ -51,12 +73,14 @@ def write_folder(
         "decoder": "decoder" in nets,
         "dtype": dtype,
     }
+    content = parse_object(json.dumps(content), f"metadata of {model.name}")  # what will be read: keys are text
     terms = ["" if term is None else term for term in model.label_ids]
     with new_folder(path, marker=CONFIG, overwrite=overwrite) as folder:
         _write_table(folder / GENES, ("gene", "symbol"), list(zip(model.genes, model.symbols, strict=True)))
         _write_table(folder / LABELS, ("label", "label_id"), list(zip(model.labels, terms, strict=True)))
         save_file({key: _stored(value, dtype) for key, value in tensors.items()}, folder / WEIGHTS)
-        write_json(folder / CONFIG, content)
+        files = {name: describe_file(folder / name) for name in (GENES, LABELS, WEIGHTS)}
+        write_json(folder / CONFIG, sealed({**content, _FILES: files}))
     logger.info("wrote model %r to %s", model.name, path)
 
 
@@ -67,6 +91,7 @@ def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
         msg = f"{str(folder)!r} is not a folder; expected one that Model.save() wrote."
         raise FileNotFoundError(msg)
     content = _read_content(folder / CONFIG)
+    _check_files(folder, content.get(_FILES))
     try:
         config = ModelConfig.from_dict(content["config"])
     except ValueError as error:
@@ -116,6 +141,9 @@ def _read_content(file: Path) -> dict[str, Any]:
     if content.get("schema") != SCHEMA:
         msg = f"{str(file)!r} has schema {content.get('schema')!r}, this scim reads {SCHEMA}; update scim-atlas."
         raise FormatError(msg)
+    if _FILES in content or _SEAL in content:
+        content = unsealed(content, str(file), remedy=_REMEDY)
+        content[_FILES] = as_record(content.get(_FILES), dict[str, dict[str, Any]], str(file))
     kinds = {"name": str, "config": dict, "n_labels": int, "genes_sha256": str, "decoder": bool, "metadata": dict}
     for key, kind in kinds.items():
         if not isinstance(content.get(key), kind):
@@ -124,19 +152,18 @@ def _read_content(file: Path) -> dict[str, Any]:
     return content
 
 
-def _check_exists(file: Path) -> None:
-    if not file.exists():
-        msg = f"{str(file.parent)!r} is not a whole scim model: it has no {file.name!r}."
-        raise FormatError(msg)
+def _check_files(folder: Path, files: dict[str, dict[str, Any]] | None) -> None:
+    """Compare the files with their checksums, which folders of earlier versions do not have."""
+    for name in (GENES, LABELS, WEIGHTS):
+        if not inside(folder, name).exists():
+            msg = f"{str(folder)!r} is not a whole scim model: it has no {name!r}. {_REMEDY}"
+            raise FormatError(msg)
+        if files is not None:
+            check_content(folder, name, files.get(name, {}), remedy=_REMEDY)
 
 
 def _read_table(file: Path, header: tuple[str, str]) -> list[tuple[str, str]]:
-    _check_exists(file)
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        msg = f"{str(file)!r} is not text ({error})."
-        raise FormatError(msg) from error
+    lines = read_text(file, most=_MOST_TEXT).split("\n")
     rows = [tuple(line.split("\t")) for line in lines[:-1]]
     if not rows or rows[0] != header or lines[-1] or any(len(row) != len(header) for row in rows):
         msg = f"{str(file)!r} is not a whole table of the columns {list(header)}."
@@ -152,6 +179,9 @@ def _read_genes(file: Path, content: dict[str, Any], config: ModelConfig) -> NDA
     if _checksum(genes) != content["genes_sha256"]:
         msg = f"{str(file)!r} does not hold the genes of this model in their order: config.json has another hash."
         raise FormatError(msg)
+    if len(set(genes)) < len(genes) or "" in genes:
+        msg = f"{str(file)!r} has a gene twice, or one without a name. {_REMEDY}"
+        raise FormatError(msg)
     return np.array(genes, dtype=object)
 
 
@@ -160,36 +190,34 @@ def _read_labels(file: Path, content: dict[str, Any]) -> Labels:
     if len(rows) != content["n_labels"]:
         msg = f"{str(file)!r} has {len(rows)} labels, config.json has {content['n_labels']}."
         raise FormatError(msg)
+    wrong = [row for row in rows if not row[0] or (row[1] and not _TERM.fullmatch(row[1]))]
+    if wrong:
+        msg = f"{str(file)!r} has the label {wrong[0]}, expected a name and the id of a term or nothing. {_REMEDY}"
+        raise FormatError(msg)
     return Labels(tuple(name for name, _ in rows), tuple(term or None for _, term in rows))
 
 
 def _read_weights(file: Path, nets: dict[str, torch.nn.Module]) -> None:
     """Read the weights of all nets into them."""
-    _check_exists(file)
-    try:
-        weights = load_file(file)
-    except (SafetensorError, OSError) as error:
-        msg = f"{str(file)!r} is truncated or not a safetensors file ({error})."
-        raise FormatError(msg) from error
     expected = _tensors(nets)
+    n_values = sum(tensor.numel() for tensor in expected.values())
+    weights = read_tensors(file, most=4 * n_values + _MOST_HEADER)
     if expected.keys() != weights.keys():
         missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
         msg = f"{str(file)!r} does not fit config.json: missing tensors {missing[:5]}, unknown tensors {unknown[:5]}."
         raise FormatError(msg)
-    for key, tensor in expected.items():
-        _check_tensor(file, key, weights[key], tensor.shape)
+    tensors = {key: checked_weights(weights.pop(key), f"{file}: {key}", tensor) for key, tensor in expected.items()}
     for name, net in nets.items():
         prefix = f"{name}."
-        set_weights(net, {k.removeprefix(prefix): value for k, value in weights.items() if k.startswith(prefix)})
+        set_weights(net, {k.removeprefix(prefix): value for k, value in tensors.items() if k.startswith(prefix)})
 
 
-def _check_tensor(file: Path, key: str, value: torch.Tensor, shape: torch.Size) -> None:
-    if value.shape != shape:
-        msg = f"{str(file)!r}: {key} has shape {tuple(value.shape)}, config.json gives {tuple(shape)}."
-        raise FormatError(msg)
-    if value.dtype not in (torch.float32, torch.float16):
-        msg = f"{str(file)!r}: {key} is {value.dtype}, expected float32 or float16."
-        raise FormatError(msg)
-    if not bool(torch.isfinite(value).all()):
-        msg = f"{str(file)!r}: {key} has values that are not finite."
-        raise FormatError(msg)
+def checked_weights(values: NDArray[Any], where: str, expected: torch.Tensor) -> torch.Tensor:
+    """Return weights of a file as a tensor in float32; FormatError for another shape, and for what cannot be one.
+
+    `where` has the name of the tensor at its end, and `expected` its shape.
+    """
+    shape, least = tuple(expected.shape), 0.0 if where.endswith("running_var") else -_LARGEST
+    with np.errstate(over="ignore"):  # what is infinite then is refused
+        weights = np.array(check_array(values, where, "f", shape, remedy=_REMEDY), dtype=np.float32)
+    return torch.from_numpy(check_array(weights, where, "f", shape, least=least, most=_LARGEST, remedy=_REMEDY))

@@ -122,8 +122,19 @@ class Model:
         Returns
         -------
         float32, shape (n, latent_dim): unit rows; zeros for a cell without a single count.
+
+        Raises
+        ------
+        ValueError
+            A row is not finite.
         """
-        return self._folded.encode(X, observed=observed, n_threads=n_threads)
+        out = self._folded.encode(X, observed=observed, n_threads=n_threads)
+        if not np.isfinite(out).all():
+            n_wrong = int((~np.isfinite(out).all(axis=1)).sum())
+            msg = f"{n_wrong} embeddings of model {self.name!r} are not finite: its weights are damaged, or values of "
+            msg += "these cells are NaN, infinite or too large."
+            raise ValueError(msg)
+        return out
 
     def embed(self, counts: Counts, genes: GeneMap, *, quiet: bool = False) -> NDArray[np.float32]:
         """Align, log-normalise and embed counts in chunks: memory grows with the embedding alone.
@@ -215,8 +226,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     Parameters
     ----------
     path
-        A folder that :meth:`Model.save` wrote. Weights of 32 bits are mapped into memory: replace the folder with
-        `save(overwrite=True)`, and do not write into its files.
+        A folder that :meth:`Model.save` wrote.
 
     Raises
     ------
