@@ -3,8 +3,9 @@
 Matrices of cells are in `scim.io.cells`.
 """
 
-from scim.io._folder import new_array, new_folder, release_pages, write_json
-from scim.io._json import as_record, parse_json, parse_object, read_json
+from scim.io._folder import files_below, new_array, new_folder, release_pages, write_json
+from scim.io._json import Record, as_record, parse_json, parse_object, read_json
+from scim.io._mapped import MappedFiles
 from scim.io._names import check_name, inside, is_link
 from scim.io._npy import check_array, map_npy, parse_npy, parse_npz, read_npy
 from scim.io._open import check_regular, checksum, open_file, read_bytes, read_text
@@ -12,6 +13,8 @@ from scim.io._paths import local_path, new_path
 from scim.io._sealed import check_content, check_size, describe_file, digest, sealed, unsealed
 
 __all__ = [
+    "MappedFiles",
+    "Record",
     "as_record",
     "check_array",
     "check_content",
@@ -21,6 +24,7 @@ __all__ = [
     "checksum",
     "describe_file",
     "digest",
+    "files_below",
     "inside",
     "is_link",
     "local_path",

@@ -1,4 +1,4 @@
-"""Write folders, JSON and arrays so that they appear whole or not at all; release the pages of maps."""
+"""List folders; write folders, JSON and arrays so that they appear whole or not at all; release the pages of maps."""
 
 from __future__ import annotations
 
@@ -12,30 +12,68 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scim._core import FormatError, error_text
+from scim.io._names import is_link
+from scim.io._open import check_regular
 from scim.io._paths import new_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
     from numpy.typing import NDArray
 
 
+def files_below(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
+    """Yield the files in a folder and in its folders; none if there is no such folder.
+
+    Raises
+    ------
+    FormatError
+        There is a link, a pipe or a device: what is behind it is not of this folder. Or `folder` is a file.
+    """
+    left = [os.fspath(folder)]
+    while left:
+        try:
+            entries = os.scandir(left.pop())
+        except FileNotFoundError:  # deleted meanwhile
+            continue
+        except NotADirectoryError as error:
+            msg = f"{error.filename!r} is a file, expected a folder."
+            raise FormatError(msg) from error
+        with entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    yield entry
+                elif entry.is_dir(follow_symlinks=False) and not is_link(entry):
+                    left.append(entry.path)
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        check_regular(entry.path)
+
+
 @contextlib.contextmanager
-def new_folder(path: str | os.PathLike[str], *, marker: str, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(
+    path: str | os.PathLike[str],
+    *,
+    marker: str,
+    overwrite: bool = False,
+    is_known: Callable[[str], bool] = lambda _: True,
+) -> Iterator[Path]:
     """Yield a temporary folder beside `path`, and rename it to `path` when the block ends without an error.
 
     With `overwrite`, an empty folder or one that has the file `marker` is replaced; whatever else is at `path` raises
-    FileExistsError.
+    FileExistsError, and so does a folder with a link, or with a file whose name in it `is_known` does not know.
     """
     path = new_path(path, what="a folder")
-    if path.exists() and not overwrite:
-        msg = f"{str(path)!r} exists already; pass overwrite=True to replace it."
-        raise FileExistsError(msg)
-    if path.exists() and not (path.is_dir() and ((path / marker).exists() or not any(path.iterdir()))):
-        msg = f"{str(path)!r} is not replaced: it has no {marker!r}, so it is something else. Name another."
-        raise FileExistsError(msg)
+    if path.exists() or is_link(path):
+        if not overwrite:
+            msg = f"{str(path)!r} exists already; pass overwrite=True to replace it."
+            raise FileExistsError(msg)
+        if reason := _why_kept(path, marker, is_known):
+            msg = f"{str(path)!r} is not replaced: {reason}."
+            raise FileExistsError(msg)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
@@ -48,6 +86,22 @@ def new_folder(path: str | os.PathLike[str], *, marker: str, overwrite: bool = F
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _why_kept(path: Path, marker: str, is_known: Callable[[str], bool]) -> str | None:
+    """Return why a folder is not replaced: it, or something in it, is not of scim; `None` if nothing would be lost."""
+    if is_link(path):
+        return "it is a link; name the folder itself"
+    if not (path.is_dir() and ((path / marker).exists() or not any(path.iterdir()))):
+        return f"it has no {marker!r}, so it is something else. Name another"
+    try:
+        for entry in files_below(path):
+            name = entry.path[len(str(path)) + 1 :].replace(os.sep, "/")
+            if not is_known(name):
+                return f"{name!r} in it is no file of scim; move it elsewhere"
+    except FormatError as error:
+        return error_text(error)
+    return None
 
 
 def _swap(path: Path, new: Path) -> None:

@@ -59,10 +59,15 @@ def read_npy(path: Path) -> NDArray[Any]:
 def map_npy(path: Path, mode: Literal["r", "c"] = "c") -> NDArray[Any]:
     """Map an npy file, `mode="c"` = copy on write, which numba sees as an array in memory; errors as of `read_npy`."""
     with open_file(path) as file:
-        header = _read_header(file, os.fstat(file.fileno()).st_size, str(path))
-        if 0 in header.shape:  # nothing can be mapped
-            return np.empty(header.shape, header.dtype)
-        return np.memmap(file, header.dtype, mode, header.offset, header.shape, header.order)
+        return map_opened(file, str(path), mode)
+
+
+def map_opened(file: BinaryIO, where: str, mode: Literal["r", "c"]) -> NDArray[Any]:
+    """Map an open npy file; errors as of :func:`map_npy`."""
+    header = _read_header(file, os.fstat(file.fileno()).st_size, where)
+    if 0 in header.shape:  # nothing can be mapped
+        return np.empty(header.shape, header.dtype)
+    return np.memmap(file, header.dtype, mode, header.offset, header.shape, header.order)
 
 
 def parse_npz(content: bytes, where: str, names: Collection[str] = ()) -> dict[str, NDArray[Any]]:
