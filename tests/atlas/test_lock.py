@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from helpers import writers
 from scim._core import LockedError, StorageError
@@ -39,7 +40,7 @@ def leases(storage):
 
 def put_lease(storage, *, name="0", **changes):
     """Put the lease of another machine, or one that differs in `changes`."""
-    fields = {**Lease.of_this_process("append study 'b'")._asdict(), **OTHER, **changes}
+    fields = {**msgspec.structs.asdict(Lease.of_this_process("append study 'b'")), **OTHER, **changes}
     storage.write(f"lock/{name}.json", json.dumps(fields).encode())
     return fields
 
@@ -149,7 +150,7 @@ def test_a_process_of_another_user_may_be_running(monkeypatch):
 def test_a_zombie_has_ended():
     process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
     process.stdout.read()  # the process closes its output at its end, and is a zombie until `wait`
-    lease = Lease.of_this_process("")._replace(pid=process.pid, started=_process(process.pid)[1])
+    lease = replace(Lease.of_this_process(""), pid=process.pid, started=_process(process.pid)[1])
     end = time.monotonic() + ENDS
     while not lease.has_ended(0) and time.monotonic() < end:
         time.sleep(0.02)
@@ -167,10 +168,10 @@ def test_without_proc_a_running_process_holds_its_lease(monkeypatch):
     lease = Lease.of_this_process("")
     assert lease.started == 0
     assert not lease.has_ended(59)
-    assert not lease._replace(started=1e9).has_ended(59)
-    assert lease._replace(pid=2**70).has_ended(0)
+    assert not replace(lease, started=1e9).has_ended(59)
+    assert replace(lease, pid=2**31 - 1).has_ended(0)
     monkeypatch.setattr("os.name", "nt")  # a signal would end the process on that system: only heartbeats count
-    assert not lease._replace(pid=2**70).has_ended(0)
+    assert not replace(lease, pid=2**31 - 1).has_ended(0)
 
 
 def test_a_user_without_a_name_has_a_number(monkeypatch):
@@ -241,10 +242,10 @@ def test_a_lock_is_not_held_twice(tmp_path):
 
 
 def test_a_machine_that_is_not_linux_has_a_name(monkeypatch):
-    def none(self, **how):
-        raise FileNotFoundError(str(self))
+    def none(path, **how):
+        raise FileNotFoundError(path)
 
-    monkeypatch.setattr(Path, "read_text", none)
+    monkeypatch.setattr("scim.atlas.storage._lock.read_text", none)
     assert platform.node() in Lease.of_this_process("").machine
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import scim
-from scim._core import StorageError, StorageSettings
+from scim._core import FormatError, StorageError, StorageSettings
 from scim.atlas.storage import Storage
 
 ONE_OPERATION = 60  # seconds allowed when the server hangs; measured: 17
@@ -67,11 +67,23 @@ def test_files_and_folders_are_listed(storage):
 
 
 def test_only_the_given_folder_is_deleted(storage):
-    for name in ("index/v0001/a", "index/v0001/b/c", "index/v00010/a"):
+    for name in ("index/v000001/a.npy", "index/v000001/index.json", "index/v0000010/a.npy"):
         storage.write(name, b"x")
-    storage.delete_folder("index/v0001")
-    storage.delete_folder("index/v0001")
-    assert [file.name for file in storage.files()] == ["index/v00010/a"]
+    storage.delete_folder("index/v000001")
+    storage.delete_folder("index/v000001")
+    assert [file.name for file in storage.files()] == ["index/v0000010/a.npy"]
+    assert storage.folders("index") == ["v0000010"]
+
+
+def test_files_of_others_are_not_deleted(storage):
+    storage.write("index/v000001/ids.npy", b"x")
+    storage.write("index/v000001/thesis.docx", b"mine")
+    storage.delete_folder("index/v000001")
+    assert [file.name for file in storage.files()] == ["index/v000001/thesis.docx"]
+    with pytest.raises(
+        FormatError, match=r"'index/v000001/thesis\.docx' is not the name of a file of an atlas; move it"
+    ):
+        storage.delete(["index/v000001/thesis.docx"])
 
 
 def test_the_checksum_is_that_of_the_bytes(storage, monkeypatch):
@@ -93,25 +105,25 @@ def test_a_compressed_name_is_read_as_it_is(storage):
 
 def test_folders_are_uploaded_and_downloaded(storage, tmp_path):
     here = tmp_path / "here"
-    (here / "b").mkdir(parents=True)
-    contents = {"a.npy": os.urandom(100_000), "b/c.json": b"{}", "b/empty": b""}
+    here.mkdir()
+    contents = {"weights.safetensors": os.urandom(100_000), "config.json": b"{}", "labels.tsv": b""}
     for name, content in contents.items():
         (here / name).write_bytes(content)
-    storage.write("model/m1/b/c.json", b"older")
-    storage.upload(here, "model/m1")
-    assert {file.name: file.n_bytes for file in storage.files("model")} == {
-        f"model/m1/{name}": len(content) for name, content in contents.items()
+    storage.write("models/000001/config.json", b"older")
+    storage.upload(here, "models/000001")
+    assert {file.name: file.n_bytes for file in storage.files("models")} == {
+        f"models/000001/{name}": len(content) for name, content in contents.items()
     }
     there = tmp_path / "there"
-    storage.download("model/m1", there)
+    storage.download("models/000001", there)
     found = {path.relative_to(there).as_posix(): path.read_bytes() for path in there.rglob("*") if path.is_file()}
     assert found == contents
-    with pytest.raises(FileNotFoundError, match="'.*model/m2' has no files"):
-        storage.download("model/m2", there)
+    with pytest.raises(FileNotFoundError, match="'.*models/000002' has no files"):
+        storage.download("models/000002", there)
 
 
 def test_a_download_that_ends_early_is_an_error(storage, tmp_path, monkeypatch):
-    storage.write("model/a", b"12345")
+    storage.write("model/config.json", b"12345")
     monkeypatch.setattr(type(storage._files), "chunks", lambda self, name: iter([b"123"]))
     with pytest.raises(StorageError, match="ended after 3 of 5 bytes"):
         storage.download("model", tmp_path / "there")
@@ -119,7 +131,7 @@ def test_a_download_that_ends_early_is_an_error(storage, tmp_path, monkeypatch):
 
 def test_reading_creates_no_file(tmp_path):
     storage = Storage.of(tmp_path / "none")
-    storage.exists("a"), storage.files(), storage.folders(), storage.delete(["a"]), storage.delete_folder("b")
+    storage.exists("a"), storage.files(), storage.folders(), storage.delete(["atlas.json"]), storage.delete_folder("b")
     with pytest.raises(FileNotFoundError):
         storage.read("a")
     assert not (tmp_path / "none").exists()
@@ -204,7 +216,7 @@ def test_other_types_are_refused():
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "../other", "a/../b", "a//b", "a/", "./a", "a\\b"])
 def test_names_outside_the_atlas_are_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="Expected the name of a part of the atlas"):
+    with pytest.raises(ValueError, match="Expected the name of a part, relative"):
         Storage.of(tmp_path).read(name)
 
 
@@ -218,12 +230,12 @@ def test_a_missing_bucket_raises(s3):
 
 def test_a_file_that_is_deleted_while_it_is_read_is_not_there(s3):
     storage = Storage.of(s3.uri())
-    storage.write("a", b"x" * 10)
-    chunks = storage._files.chunks("a")
-    opened = storage._files.system.open_input_stream(storage._files._key("a"))
-    storage.delete(["a"])
+    storage.write("atlas.json", b"x" * 10)
+    chunks = storage._files.chunks("atlas.json")
+    opened = storage._files.system.open_input_stream(storage._files._key("atlas.json"))
+    storage.delete(["atlas.json"])
     with pytest.raises(FileNotFoundError, match="No 's3://"):
-        storage._files._next(opened, "a")
+        storage._files._next(opened, "atlas.json")
     with pytest.raises(FileNotFoundError, match="No 's3://"):
         next(chunks)
 
@@ -248,7 +260,7 @@ def test_a_stopped_server_is_an_error_within_a_time(s3_server, monkeypatch):
         "read": lambda: storage.read("a"),
         "write": lambda: storage.write("a", b""),
         "list": storage.files,
-        "delete": lambda: storage.delete(["a"]),
+        "delete": lambda: storage.delete(["atlas.json"]),
     }
     begun = time.monotonic()
     for what, call in calls.items():

@@ -219,7 +219,7 @@ PLANTED = {
     "journal of nonsense": (lambda p, _: (p / "journal.json").write_bytes(b"\x93\xff"), "leftover", "journal", True),
     "uncommitted append": (lambda p, _: unfinished_append(p), "leftover", "journal.json", True),
     "folder of a build": (lambda p, _: leave_folder(p, ".making-abc"), "leftover", "index/.making-abc", True),
-    "half an index": (lambda p, _: leave_folder(p, ".v000007.abc.tmp"), "leftover", "index/.v000007", True),
+    "half an index": (lambda p, _: leave_folder(p, ".v000007.0a1b2c3d.tmp"), "leftover", "index/.v000007", True),
     "names in another order": (lambda p, _: sorted_by_id(p), "names", "names/000004.npy", True),
 }
 

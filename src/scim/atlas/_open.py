@@ -28,7 +28,7 @@ from scim.atlas.commit import (
     read_manifest,
 )
 from scim.atlas.soma import create_experiment, named_failure
-from scim.atlas.storage import Storage
+from scim.atlas.storage import Storage, is_ours
 from scim.io import new_folder
 
 if TYPE_CHECKING:
@@ -123,15 +123,18 @@ def _new(uri: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Storage]:
     """Yield the files of an atlas that exists when the block ends without an error; in a folder, not before."""
     storage = Storage.of(uri)
     if storage.path is not None:
-        with new_folder(storage.path, marker=FILE, overwrite=overwrite) as folder:
+        with new_folder(storage.path, marker=FILE, overwrite=overwrite, is_known=is_ours) as folder:
             yield Storage.of(folder)
         return
-    present = storage.files()
+    present = [file.name for file in storage.files()]
     if present and not overwrite:
         msg = f"{storage.uri!r} exists already; pass overwrite=True to replace it."
         raise FileExistsError(msg)
     if present and not storage.exists(FILE):
         msg = f"{storage.uri!r} is not replaced: it has no {FILE!r}, so it is something else. Name another."
+        raise FileExistsError(msg)
+    if foreign := [name for name in present if not is_ours(name)]:
+        msg = f"{storage.uri!r} is not replaced: {foreign[0]!r} in it is no file of scim; move it elsewhere."
         raise FileExistsError(msg)
     # The manifest is deleted first and written last: in between it is no atlas.
     storage.delete([FILE])

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scim._core import FormatError, StorageError, logger, settings
+from scim.atlas.storage._layout import is_ours, when_complete
 from scim.atlas.storage._local import ABANDONED_AFTER, temporary_path
-from scim.io import local_path
+from scim.io import files_below, inside, is_link, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scim.atlas.storage._storage import Storage
+
+_KEY = re.compile(r"[0-9a-f]{32}-[\w-]{1,200}", re.ASCII)  # the uid of an atlas, and what identifies the content
 
 
 def cached(storage: Storage, name: str, key: str, check: Callable[[Path], object]) -> Path:
@@ -27,12 +31,12 @@ def cached(storage: Storage, name: str, key: str, check: Callable[[Path], object
     StorageError is raised if the storage does not respond or the copy has no room.
     """
     if storage.path is not None:
-        return storage.path / name
-    if not key or "/" in key or key.startswith("."):
-        msg = f"Expected a key that can name a folder, got {key!r}."
-        raise ValueError(msg)
+        return inside(storage.path, name)
+    if not _KEY.fullmatch(key):
+        msg = f"Expected a key that can name a folder, as of an atlas with a uid of scim, got {key[:200]!r}."
+        raise FormatError(msg)
     root = _cache_folder()
-    folder = root / key / name.replace("/", "+")
+    folder = inside(root, f"{key}/{name.replace('/', '+')}")
     with contextlib.suppress(FileNotFoundError):
         os.utime(folder)  # it was used just now
         return folder
@@ -104,15 +108,25 @@ def _make_room(root: Path, n_bytes: int, uri: str) -> None:
 def _copies(root: Path) -> list[tuple[float, int, Path]]:
     """Return time of last use, bytes and folder of each copy; abandoned downloads are deleted."""
     copies = []
-    for folder in root.glob("*/*/"):
-        with contextlib.suppress(FileNotFoundError):  # another process removed it
-            stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
-            used = folder.stat().st_mtime
-            if not folder.name.startswith("."):
-                copies.append((used, sum(stat.st_size for stat in stats), folder))
-            elif max([used, *(stat.st_mtime for stat in stats)]) < time.time() - ABANDONED_AFTER:
-                shutil.rmtree(folder, ignore_errors=True)
+    for key in (path for path in root.iterdir() if _KEY.fullmatch(path.name) and path.is_dir() and not is_link(path)):
+        for folder in (path for path in key.iterdir() if path.is_dir() and not is_link(path)):
+            with contextlib.suppress(FileNotFoundError, FormatError):  # removed by another process; not of scim
+                stats = [_stat(entry, folder) for entry in files_below(folder)]
+                used = folder.stat().st_mtime
+                if not folder.name.startswith("."):
+                    copies.append((used, sum(stat.st_size for stat in stats), folder))
+                elif max([used, *(stat.st_mtime for stat in stats)]) < time.time() - ABANDONED_AFTER:
+                    shutil.rmtree(folder, ignore_errors=True)
     return copies
+
+
+def _stat(entry: os.DirEntry[str], folder: Path) -> os.stat_result:
+    """Return the facts of a file of a copy; FormatError if scim gave it no such name."""
+    name = f"{folder.name}/{entry.path[len(str(folder)) + 1 :]}".replace(os.sep, "/")
+    if not is_ours(when_complete(name).replace("+", "/")):
+        msg = f"{entry.path!r} is no file of a copy."
+        raise FormatError(msg)
+    return entry.stat(follow_symlinks=False)
 
 
 def _gb(n_bytes: int) -> str:

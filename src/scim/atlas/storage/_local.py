@@ -9,6 +9,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
+from scim.atlas.storage._layout import FOLDERS, LOCKS, is_ours, is_temporary
+from scim.io import files_below, inside, open_file, read_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -29,7 +32,7 @@ class StoredFile(NamedTuple):
 
 
 class LocalFiles:
-    """Files beneath a folder; names of the form `.*.tmp` are writes in progress and not listed."""
+    """Files beneath a folder, which have no links between them; writes in progress are not listed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -38,13 +41,13 @@ class LocalFiles:
         return {}
 
     def exists(self, name: str) -> bool:
-        return (self.root / name).exists()
+        return inside(self.root, name).exists()
 
-    def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+    def read(self, name: str, most: int) -> bytes:
+        return read_bytes(inside(self.root, name), most=most)
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        with (self.root / name).open("rb") as file:
+        with open_file(inside(self.root, name)) as file:
             while chunk := file.read(CHUNK):
                 yield chunk
 
@@ -55,41 +58,80 @@ class LocalFiles:
             os.fsync(file.fileno())
 
     def put(self, file: Path, name: str) -> None:
-        with self._temporary(name, new=False) as temporary, file.open("rb") as source, temporary.open("xb") as target:
+        with self._temporary(name, new=False) as temporary, open_file(file) as source, temporary.open("xb") as target:
             shutil.copyfileobj(source, target, CHUNK)
             target.flush()
             os.fsync(target.fileno())
 
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
-            (self.root / name).unlink(missing_ok=True)
+            inside(self.root, name).unlink(missing_ok=True)
 
     def delete_folder(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.root / name)
+        folder = inside(self.root, name)
+        self.delete([path for entry in files_below(folder) if is_ours(path := self._name(entry.path))])
+        for parent, _, _ in os.walk(folder, topdown=False):
+            with contextlib.suppress(OSError):  # it has a file that is not ours
+                os.rmdir(parent)  # noqa: PTH106  (as os.walk gives it)
 
     def files(self, folder: str) -> list[StoredFile]:
         found = []
-        for parent, folders, names in os.walk(self.root / folder):
-            folders[:] = [name for name in folders if not _is_temporary(name)]
-            for name in names:
-                path = os.path.join(parent, name)  # noqa: PTH118  (half a million files: Path costs more than the disk)
-                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    if not _is_temporary(name):
-                        stat = os.stat(path)  # noqa: PTH116  (as above)
-                        relative = path[len(str(self.root)) + 1 :].replace(os.sep, "/")
-                        found.append(StoredFile(relative, stat.st_size, stat.st_mtime))
+        for entry in files_below(self._folder(folder)):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                name = self._name(entry.path)
+                if "/." not in f"/{name}" or not any(is_temporary(part) for part in name.split("/")):
+                    stat = entry.stat(follow_symlinks=False)
+                    found.append(StoredFile(name, stat.st_size, stat.st_mtime))
         return sorted(found)
 
     def folders(self, folder: str) -> list[str]:
+        names = [name.rpartition("/")[2] for name, is_folder in self._entries(folder) if is_folder]
+        return sorted(name for name in names if not is_temporary(name))
+
+    def unfinished(self) -> list[str]:
+        """Return files and folders of writes that were killed; in the folder of leases other writers may be at work."""
+        found = []
+        for folder in ("", *FOLDERS):
+            for name, is_folder in self._entries(folder):
+                if is_temporary(name.rpartition("/")[2]) and (is_folder or is_ours(name)):
+                    found += [name] if folder != LOCKS or self._is_abandoned(name) else []
+        return sorted(found)
+
+    def sweep(self) -> None:
+        for name in self.unfinished():
+            (self.delete_folder(name) if inside(self.root, name).is_dir() else self.delete([name]))
+
+    def drop_empty(self, folder: str) -> None:
+        """Remove the folders of fragments, and of arrays of TileDB, in which no file is left."""
+        full: set[str] = set()
+        for parent, folders, names in os.walk(inside(self.root, folder), topdown=False):
+            if names or any(os.path.join(parent, name) in full for name in folders):  # noqa: PTH118  (as above)
+                full.add(parent)
+            elif "__schema" in folders or os.path.basename(os.path.dirname(parent)) == "__fragments":  # noqa: PTH119, PTH120
+                shutil.rmtree(parent, ignore_errors=True)
+
+    def _folder(self, name: str) -> Path:
+        return inside(self.root, name) if name else self.root
+
+    def _entries(self, folder: str) -> list[tuple[str, bool]]:
+        """Return the entries of a folder, and whether each is a folder."""
         try:
-            return sorted(p.name for p in (self.root / folder).iterdir() if p.is_dir() and not _is_temporary(p.name))
-        except FileNotFoundError:
+            with os.scandir(self._folder(folder)) as entries:
+                return [(self._name(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def _name(self, path: str) -> str:
+        return path[len(str(self.root)) + 1 :].replace(os.sep, "/")
+
+    def _is_abandoned(self, name: str) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return inside(self.root, name).stat().st_mtime < time.time() - ABANDONED_AFTER
+        return False
 
     @contextlib.contextmanager
     def _temporary(self, name: str, *, new: bool) -> Iterator[Path]:
-        path = self.root / name
+        path = inside(self.root, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_path(path)
         try:
@@ -101,21 +143,6 @@ class LocalFiles:
             _flush_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def sweep(root: Path, *, spare: str) -> None:
-    """Delete temporary files of writes that were killed; in the folder `spare` other writers may be at work."""
-    folders = [path for path in root.iterdir() if path.is_dir() and path.name not in ("soma", spare)]
-    for folder in (root, *(path for path in folders if not _is_temporary(path.name))):
-        for path in folder.iterdir():
-            if _is_temporary(path.name) and path.is_dir():
-                shutil.rmtree(path)
-            elif _is_temporary(path.name):
-                path.unlink(missing_ok=True)
-    for path in (root / spare).glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < time.time() - ABANDONED_AFTER:
-                path.unlink()
 
 
 def _link(temporary: Path, path: Path) -> None:
@@ -142,7 +169,3 @@ def _flush_folder(folder: Path) -> None:
 def temporary_path(path: Path) -> Path:
     """Return a path beside another, for a file or folder until it is complete."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-
-
-def _is_temporary(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".tmp")

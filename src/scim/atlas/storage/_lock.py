@@ -13,10 +13,13 @@ import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Self
 
-from scim._core import LockedError, StorageError, logger
-from scim.atlas.storage._storage import LOCKS
+import msgspec
+
+from scim._core import FormatError, LockedError, StorageError, logger
+from scim.atlas.storage._layout import LOCKS, is_ours
+from scim.io import Record, as_record, inside, parse_json, read_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,14 +38,18 @@ _UNDELETED: set[tuple[str, str]] = set()
 """Leases of this process, by address and name, that ended while the storage did not respond."""
 
 
-class Lease(NamedTuple):
+_SHOWN = 200  # characters of a text in errors
+_MOST_PROC = 1 << 16  # bytes of a file of /proc
+
+
+class Lease(Record):
     """The owner of a lease file: one that writes, or waits to."""
 
     owner: str
     host: str
     machine: str
-    pid: int
-    started: float
+    pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    started: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
     what: str
     since: str
 
@@ -55,9 +62,8 @@ class Lease(NamedTuple):
     def load(cls, content: bytes) -> Lease | None:
         """Return the lease in a file; `None` if it cannot be read, as one of another version."""
         try:
-            fields = json.loads(content)
-            return cls(**{name: kind(fields[name]) for name, kind in get_type_hints(cls).items()})
-        except (ValueError, TypeError, KeyError):
+            return as_record(parse_json(content, LOCKS), cls, LOCKS)
+        except FormatError:
             return None
 
     def has_ended(self, age: float) -> bool:
@@ -66,7 +72,7 @@ class Lease(NamedTuple):
             return False
         try:
             os.kill(self.pid, 0)
-        except (ProcessLookupError, OverflowError):
+        except ProcessLookupError:
             return True
         except PermissionError:  # it runs, under another user
             pass
@@ -77,8 +83,8 @@ class Lease(NamedTuple):
 
     def describe(self, age: float) -> str:
         """Return a line for an error."""
-        owner = f"{self.owner} on {self.host} (process {self.pid})"
-        return f"{owner}: {self.what}, since {self.since[:19]} UTC, last heartbeat {max(age, 0):.0f} s ago"
+        owner = f"{self.owner[:_SHOWN]} on {self.host[:_SHOWN]} (process {self.pid}): {self.what[:_SHOWN]}"
+        return f"{owner}, since {self.since[:19]} UTC, last heartbeat {max(age, 0):.0f} s ago"
 
 
 class Lock:
@@ -151,10 +157,10 @@ class Lock:
     def _put_lease(self) -> dict[str, tuple[Lease | None, float]]:
         """Write our lease, and return the valid leases of other writers with the age of their last heartbeat."""
         self._name = self._name or f"{LOCKS}/{uuid.uuid4().hex}.json"
-        self._content = json.dumps(Lease.of_this_process(self.what)._asdict(), indent=1).encode()
+        self._content = json.dumps(msgspec.structs.asdict(Lease.of_this_process(self.what)), indent=1).encode()
         self._last_heartbeat = _clock()
         self.storage.write(self._name, self._content)
-        modified = {file.name: file.modified for file in self.storage.files(LOCKS)}
+        modified = {file.name: file.modified for file in self.storage.files(LOCKS) if is_ours(file.name)}
         if self._name not in modified:
             msg = f"{self.storage.uri!r} does not list what was just written into it; it cannot be locked."
             raise StorageError(msg)
@@ -173,6 +179,10 @@ class Lock:
             logger.info("removed the lease of a writer that has ended: %s", lease.describe(age) if lease else name)
             self.storage.delete([name])
             return None
+        if age < -LEASE_TIMEOUT and self.storage.path is not None:
+            # The clock was set back since: from now on the lease has a timeout to show a heartbeat.
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(inside(self.storage.path, name), follow_symlinks=False)
         return lease, age
 
     def _explain(self, rivals: dict[str, tuple[Lease | None, float]]) -> str:
@@ -200,8 +210,8 @@ class Lock:
         begun, lost = _clock(), "another writer removed our lease"
         if self.storage.path is not None:
             try:
-                os.utime(self.storage.path / self._name)
-            except FileNotFoundError:
+                os.utime(inside(self.storage.path, self._name), follow_symlinks=False)
+            except (FileNotFoundError, FormatError):
                 self._lost = lost
         elif not self.storage.exists(self._name):
             self._lost = lost
@@ -222,9 +232,9 @@ def _user() -> str:
 def _machine() -> str:
     """Return a name within which a process id means one process: containers share a host and even a host name."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = read_text("/proc/sys/kernel/random/boot_id", most=_MOST_PROC).strip()
         namespace = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:  # not Linux
+    except (OSError, FormatError):  # not Linux
         boot, namespace = f"{uuid.getnode():x}", platform.system()
     return f"{platform.node()} {boot} {namespace}"
 
@@ -232,9 +242,9 @@ def _machine() -> str:
 def _process(pid: int) -> tuple[str, float]:
     """Return state and start (seconds since 1970) of a process; an empty text and 0 without `/proc`."""
     try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode("ascii").split()
-        boot = next(line for line in Path("/proc/stat").read_bytes().splitlines() if line.startswith(b"btime"))
-    except OSError:
+        state, *fields = read_text(f"/proc/{pid}/stat", most=_MOST_PROC).rpartition(")")[2].split()
+        boot = next(line for line in read_text("/proc/stat", most=_MOST_PROC).splitlines() if line.startswith("btime"))
+    except (OSError, FormatError):
         return "", 0.0
     return state, int(boot.split()[1]) + int(fields[18]) / os.sysconf("SC_CLK_TCK")
 

@@ -1,29 +1,37 @@
-"""The files of an atlas in a bucket, by pyarrow; an error of the network is a `StorageError` naming what was tried."""
+"""The files of an atlas in a bucket, by pyarrow; an error of the network is a `StorageError` naming what was tried.
+
+The server is not trusted: its names are checked, it sends no more than was asked for, and each response ends in time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileType, S3FileSystem
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileType, S3FileSystem, finalize_s3
 
-from scim._core import StorageError, error_text, settings
+from scim._core import FormatError, StorageError, error_text, hide_login, settings
 from scim._core.fork import refuse_fork
+from scim.atlas.storage._layout import is_ours
 from scim.atlas.storage._local import CHUNK, StoredFile
+from scim.io import check_name, open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from urllib.parse import SplitResult
 
 CONNECT_SECONDS, REQUEST_SECONDS, TRIES = 3, 5, 3  # "request" is the time without a single byte
+RESPONSE_SECONDS = 60
+"""Seconds for a list of a folder, of some 300,000 files, or a part of a file: a server could send more without end."""
 N_PARALLEL = 16
-
+_REJECTED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "INVALID_CLIENT_TOKEN", " 403")
 
 _processes: list[int] = []  # those that have used AWS's library, a fork after its parent
 
@@ -34,7 +42,8 @@ class S3Files:
     def __init__(self, root: str) -> None:
         _check_process()
         self.root = root  # "bucket/prefix"
-        self.system = _system()
+        with self._tried("use", ""):
+            self.system = _system()
 
     def tiledb_config(self) -> dict[str, str]:
         """Return the options with which TileDB reaches the same bucket."""
@@ -51,28 +60,35 @@ class S3Files:
             options["use_virtual_addressing"] = "false"
         if proxy := _address("proxy"):
             options |= {"proxy_scheme": proxy.scheme, "proxy_host": str(proxy.hostname), "proxy_port": _port(proxy)}
-            options |= {"proxy_username": proxy.username or "", "proxy_password": proxy.password or ""}
+            options |= {"proxy_username": unquote(proxy.username or "")}
+            options |= {"proxy_password": unquote(proxy.password or "")}
         if chosen.anonymous:
             options["no_sign_request"] = "true"
         return {f"vfs.s3.{name}": value for name, value in options.items()}
 
     def exists(self, name: str) -> bool:
         with self._tried("look for", name):
-            return bool(self.system.get_file_info(self._key(name)).type != FileType.NotFound)
+            return bool(self._info(name).type != FileType.NotFound)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int) -> bytes:
         # pyarrow reads the size first and then so many bytes: of a file that grew in between, a part.
         for _ in range(TRIES):
-            content = b"".join(self.chunks(name))
+            content, n_bytes = [], 0
+            for chunk in self.chunks(name):
+                content.append(chunk)
+                n_bytes += len(chunk)
+                if n_bytes > most:
+                    msg = f"'s3://{self._key(name)}' has more than {most} bytes; it is damaged or something else."
+                    raise FormatError(msg)
             with self._tried("read", name):
-                if self.system.get_file_info(self._key(name)).size in (len(content), None):  # None: deleted since
-                    return content
+                if self._info(name).size in (n_bytes, None):  # None: deleted since
+                    return b"".join(content)
         msg = f"'s3://{self._key(name)}' changes while it is read; try again."
         raise StorageError(msg)
 
     def chunks(self, name: str) -> Iterator[bytes]:
         with self._tried("read", name):
-            stream = self.system.open_input_stream(self._key(name), compression=None)
+            stream = _within(lambda: self.system.open_input_stream(self._key(name), compression=None))
         with stream:
             while chunk := self._next(stream, name):
                 yield chunk
@@ -80,13 +96,16 @@ class S3Files:
     def _next(self, stream: Any, name: str) -> bytes:
         try:
             with self._tried("read", name):
-                return bytes(stream.read(CHUNK))
+                return bytes(_within(lambda: stream.read(CHUNK)))
         except StorageError:
             # A file that was deleted since it was opened is "Failed to flush response stream" to pyarrow.
             if self.exists(name):
                 raise
             msg = f"No 's3://{self._key(name)}'."
             raise FileNotFoundError(msg) from None
+
+    def _info(self, name: str) -> Any:
+        return _within(lambda: self.system.get_file_info(self._key(name)))
 
     def write(self, name: str, content: bytes, *, new: bool) -> None:
         if new and self.exists(name):
@@ -96,7 +115,7 @@ class S3Files:
             stream.write(content)
 
     def put(self, file: Path, name: str) -> None:
-        with file.open("rb") as source, self._tried("write", name), self._writer(name) as stream:
+        with open_file(file) as source, self._tried("write", name), self._writer(name) as stream:
             shutil.copyfileobj(source, stream, CHUNK)
 
     def delete(self, names: Iterable[str]) -> None:
@@ -108,22 +127,47 @@ class S3Files:
             list(pool.map(delete, names))
 
     def delete_folder(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError), self._tried("delete", name):
-            self.system.delete_dir(self._key(name))
+        files = [file.name for file in self.files(name)]
+        self.delete([file for file in files if is_ours(file)])
+        if all(map(is_ours, files)):  # pyarrow leaves a mark of the folder
+            with contextlib.suppress(FileNotFoundError), self._tried("delete", name):
+                _within(lambda: self.system.delete_dir(self._key(name)))
 
     def files(self, folder: str) -> list[StoredFile]:
-        start, infos = len(self.root) + 1, self._list(folder, recursive=True)
-        return sorted(StoredFile(info.path[start:], info.size, info.mtime_ns / 1e9) for info in infos if info.is_file)
+        infos = [info for info in self._list(folder, recursive=True) if info.is_file]
+        return sorted(StoredFile(self._name(info.path), info.size, info.mtime_ns / 1e9) for info in infos)
 
     def folders(self, folder: str) -> list[str]:
-        return sorted(info.base_name for info in self._list(folder, recursive=False) if not info.is_file)
+        infos = [info for info in self._list(folder, recursive=False) if not info.is_file]
+        return sorted(self._name(info.path).rpartition("/")[2] for info in infos)
+
+    def unfinished(self) -> list[str]:
+        return []  # files appear whole
+
+    def sweep(self) -> None:
+        pass
+
+    def drop_empty(self, folder: str) -> None:
+        pass
 
     def _list(self, folder: str, *, recursive: bool) -> list[Any]:
         # Not allow_not_found: a missing bucket would be an empty folder as well.
         selector = FileSelector(self._key(folder), recursive=recursive)
         with contextlib.suppress(FileNotFoundError), self._tried("list", folder):
-            return list(self.system.get_file_info(selector))
+            return list(_within(lambda: self.system.get_file_info(selector)))
         return []
+
+    def _name(self, key: str) -> str:
+        """Return the name of a file of the atlas, which the server gave as a key."""
+        try:
+            if key.startswith(f"{self.root}/"):
+                return check_name(key[len(self.root) + 1 :])
+        except FormatError:
+            pass
+        msg = (
+            f"The server lists {key[:200]!r} in 's3://{self.root}', which is no name of a file of an atlas: delete it."
+        )
+        raise FormatError(msg)
 
     def _key(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
@@ -141,10 +185,41 @@ class S3Files:
             msg = f"No {uri!r}."
             raise FileNotFoundError(msg) from error
         except (OSError, pa.ArrowException) as error:
+            if isinstance(error, StorageError):
+                raise
+            text = error_text(error)
+            rejected = any(word in text for word in _REJECTED)
+            why = " The server rejects the credentials, or they do not allow it." if rejected else ""
             chosen = settings.storage  # not the proxy, which may have a password
             how = f"endpoint={chosen.endpoint!r}, region={chosen.region!r}, anonymous={chosen.anonymous}"
-            msg = f"Could not {what} {uri!r}: {error_text(error)}. Check scim.settings.storage: {how}."
+            msg = f"Could not {what} {uri!r}: {text}.{why} Check scim.settings.storage: {how}."
             raise StorageError(msg) from error
+
+
+def _within(call: Callable[[], Any]) -> Any:
+    """Return the result of a call of pyarrow, which reads a list to its end, however long; StorageError if it is late.
+
+    The call cannot be interrupted: what ends it is the end of S3 in this process.
+    """
+    result: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:  # noqa: BLE001  (raised where it is waited for)
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="scim-s3", daemon=True).start()
+    try:
+        return result.result(RESPONSE_SECONDS)
+    except TimeoutError:
+        if result.done():
+            raise
+        finalize_s3()
+        msg = (
+            f"the server sent for {RESPONSE_SECONDS} s without an end; S3 is closed in this process, start Python again"
+        )
+        raise OSError(msg) from None
 
 
 def _check_process() -> None:
@@ -161,7 +236,7 @@ def _system() -> Any:
     if proxy := _address("proxy"):
         parts = {"scheme": proxy.scheme, "host": proxy.hostname, "port": int(_port(proxy))}
         login = {"username": proxy.username, "password": proxy.password}
-        options["proxy_options"] = parts | {key: value for key, value in login.items() if value}
+        options["proxy_options"] = parts | {key: unquote(value) for key, value in login.items() if value}
     return S3FileSystem(
         region=_region(),
         anonymous=settings.storage.anonymous,
@@ -185,11 +260,15 @@ def _address(name: str) -> SplitResult | None:
     text: str | None = getattr(settings.storage, name)
     if not text:
         return None
-    address = urlsplit(text if "://" in text else f"https://{text}")
-    if address.scheme not in ("http", "https") or not address.hostname or address.path.strip("/") or address.query:
-        msg = f"scim.settings.storage.{name} must be as 'https://host:port', got {text!r}."
-        raise ValueError(msg)
-    return address
+    with contextlib.suppress(ValueError):  # its message may have the password
+        address = urlsplit(text if "://" in text else f"https://{text}")
+        more = address.path.strip("/") or address.query or (name == "endpoint" and "@" in address.netloc)
+        if address.scheme in ("http", "https") and address.hostname and not more and address.port != 0:
+            return address
+    msg = f"scim.settings.storage.{name} must be as 'https://host:port', got {hide_login(text)!r}."
+    if name == "endpoint" and "@" in text:
+        msg += " Credentials are those of AWS tools, as in AWS_SECRET_ACCESS_KEY."
+    raise ValueError(msg)
 
 
 def _port(address: SplitResult) -> str:

@@ -5,32 +5,32 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from scim._core import StorageError, progress
-from scim.atlas.storage._local import LocalFiles, sweep
-from scim.io import local_path
+from scim._core import FormatError, StorageError, hide_login, progress
+from scim.atlas.storage._layout import is_ours
+from scim.atlas.storage._local import LocalFiles
+from scim.io import check_name, files_below, inside, local_path
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from pathlib import Path
 
     from scim.atlas.storage._local import StoredFile
     from scim.atlas.storage._s3 import S3Files
 
 N_PARALLEL = 8
 _SPECIAL = "#?\n\r\t"  # TileDB-SOMA takes a path for an address, and reads or leaves out what these begin
-
-LOCKS = "lock"
-"""Folder of the leases of writers."""
+_MOST_JSON, _MOST_BYTES = 64 << 20, 2 << 30  # of a file that is read whole
 
 
 class Storage:
     """The files of one atlas, in a folder or under a prefix of a bucket.
 
-    Names of files are relative to the atlas, with `/`. An error in a folder is Python's `OSError`, an error on S3 a
-    `StorageError` that names what was tried.
+    Names of files are relative to the atlas, with `/`. None leads out of it, and only those that scim gives are
+    deleted. An error in a folder is Python's `OSError`, an error on S3 a `StorageError` that names what was tried.
+    `FormatError` is raised for a link in the folder, what is no file, and names on S3 that no file of an atlas has.
     """
 
     def __init__(self, uri: str, path: Path | None) -> None:
@@ -60,7 +60,7 @@ class Storage:
 
     def child(self, name: str) -> str:
         """Return the address of a part, as TileDB takes it."""
-        return f"{self.uri}/{_check_name(name)}"
+        return f"{self.uri}/{check_name(name)}" if self.path is None else str(inside(self.path, name))
 
     def tiledb_config(self) -> dict[str, str]:
         """Return the options with which TileDB reaches this storage, from `scim.settings.storage`."""
@@ -68,39 +68,53 @@ class Storage:
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file or folder of that name."""
-        return self._files.exists(_check_name(name))
+        return self._files.exists(check_name(name))
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file; `FileNotFoundError` if there is none."""
-        return self._files.read(_check_name(name))
+        """Return the content of a file; `FileNotFoundError` if there is none, FormatError if it is far too large."""
+        small = name.endswith(".json") and not name.startswith("ledger/")
+        return self._files.read(check_name(name), _MOST_JSON if small else _MOST_BYTES)
 
     def write(self, name: str, content: bytes, *, new: bool = False) -> None:
         """Write a file whole or not at all, replacing what was there; with `new` FileExistsError if there is one.
 
         In a folder `new` also holds for two writers at once; on S3 it needs the lock.
         """
-        self._files.write(_check_name(name), content, new=new)
+        self._files.write(check_name(name), content, new=new)
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files; missing ones are ignored."""
-        self._files.delete([_check_name(name) for name in names])
+        """Delete files; missing ones are ignored, and FormatError is raised for names that scim does not give."""
+        self._files.delete([_check_ours(name) for name in names])
 
     def delete_folder(self, name: str) -> None:
-        """Delete a folder and all in it; a missing one is ignored."""
-        self._files.delete_folder(_check_name(name))
+        """Delete the files of a folder that have names of scim, and the folder unless it has others."""
+        self._files.delete_folder(check_name(name))
+
+    def drop_empty(self, folder: str) -> None:
+        """Remove the folders of fragments, and of arrays of TileDB, in which no file is left."""
+        self._files.drop_empty(check_name(folder))
 
     def files(self, folder: str = "") -> list[StoredFile]:
         """Return the files beneath a folder, also those of its folders, by name."""
-        return self._files.files(_check_name(folder) if folder else "")
+        return self._files.files(check_name(folder) if folder else "")
 
     def folders(self, folder: str = "") -> list[str]:
         """Return the names of the folders in a folder."""
-        return self._files.folders(_check_name(folder) if folder else "")
+        return self._files.folders(check_name(folder) if folder else "")
+
+    def check_files(self) -> None:
+        """Raise FormatError if there is a link, a pipe or a device anywhere in the folder of the atlas."""
+        if self.path is not None:
+            for _ in files_below(self.path):
+                pass
+
+    def unfinished(self) -> list[str]:
+        """Return the names of temporary files and folders of writers that were killed."""
+        return self._files.unfinished()
 
     def sweep(self) -> None:
-        """Delete temporary files of writers that were killed; needs the lock."""
-        if self.path is not None:  # on S3 files appear whole
-            sweep(self.path, spare=LOCKS)
+        """Delete what :meth:`unfinished` returns; needs the lock."""
+        self._files.sweep()
 
     def checksum(self, name: str) -> str:
         """Return the SHA-256 of a file, in hexadecimal; it is read in parts."""
@@ -108,7 +122,7 @@ class Storage:
 
     def checksums(self, names: Iterable[str], *, quiet: bool = False) -> dict[str, str]:
         """Return the SHA-256 of files, in hexadecimal, by name; without a progress bar if `quiet`."""
-        checksums = {_check_name(name): hashlib.sha256() for name in names}
+        checksums = {check_name(name): hashlib.sha256() for name in names}
         for name, checksum in progress(checksums.items(), desc="checksums", unit="file", disable=quiet):
             for chunk in self._files.chunks(name):
                 checksum.update(chunk)
@@ -117,42 +131,60 @@ class Storage:
     def upload(self, folder: Path, name: str) -> None:
         """Copy a folder of this machine to the folder `name`, replacing its files."""
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        names = [_check_name(f"{name}/{path.relative_to(folder).as_posix()}") for path in files]
+        names = [check_name(f"{name}/{path.relative_to(folder).as_posix()}") for path in files]
         with ThreadPoolExecutor(N_PARALLEL) as pool:
             list(pool.map(self._files.put, files, names))
 
     def download(self, name: str, to: Path) -> None:
-        """Copy the folder `name` to a folder of this machine; StorageError if a file ends early."""
+        """Copy the folder `name` to a folder of this machine, whose files are those that scim writes.
+
+        Raises
+        ------
+        FormatError
+            There is a file of another name, or two would be one here; nothing was copied.
+        StorageError
+            A file has not as many bytes as the list says.
+        """
         files = self.files(name)
         if not files:
             msg = f"{self.child(name)!r} has no files; it is no folder of this atlas, or it was deleted."
             raise FileNotFoundError(msg)
-
-        def fetch(file: StoredFile) -> None:
-            path = to / file.name.removeprefix(f"{name}/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as target:
-                n_bytes = sum(target.write(chunk) for chunk in self._files.chunks(file.name))
-            if n_bytes != file.n_bytes:
-                msg = f"{self.child(file.name)!r} ended after {n_bytes} of {file.n_bytes} bytes; try again."
-                raise StorageError(msg)
-
+        targets = [inside(to, _check_ours(file.name).removeprefix(f"{name}/")) for file in files]
+        if len({str(path).casefold() for path in targets}) < len(targets):
+            msg = f"{self.child(name)!r} has two files whose names differ in upper and lower case alone."
+            raise FormatError(msg)
         with ThreadPoolExecutor(N_PARALLEL) as pool:
-            list(pool.map(fetch, files))
+            list(pool.map(self._fetch, files, targets))
+
+    def _fetch(self, file: StoredFile, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        n_bytes = 0
+        with path.open("xb") as target:
+            for chunk in self._files.chunks(file.name):
+                n_bytes += len(chunk)
+                if n_bytes > file.n_bytes:
+                    break
+                target.write(chunk)
+        if n_bytes != file.n_bytes:
+            more = "has more than" if n_bytes > file.n_bytes else f"ended after {n_bytes} of"
+            msg = f"{self.child(file.name)!r} {more} {file.n_bytes} bytes; try again."
+            raise StorageError(msg)
 
 
 def _check_address(text: str) -> str:
     rest = text.removeprefix("s3://").rstrip("/")
-    if not rest or any(part in ("", ".", "..") for part in rest.split("/")):
-        msg = f"{text!r} is not an address on S3; expected 's3://bucket/name'."
+    if "@" in rest.split("/")[0] or ":" in rest.split("/")[0]:  # no bucket has these in its name
+        msg = f"{hide_login(text)!r} has credentials; leave out what is before '@' and set AWS_ACCESS_KEY_ID and "
+        msg += "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, in the environment."
+        raise ValueError(msg)
+    if not rest or any(part in ("", ".", "..") for part in rest.split("/")) or "?" in rest or "#" in rest:
+        msg = f"{hide_login(text)!r} is not an address on S3; expected 's3://bucket/name'."
         raise ValueError(msg)
     return f"s3://{rest}"
 
 
-def _check_name(name: str) -> str:
-    # Names also come out of files of the atlas: none may lead out of it.
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or str(path) != name or "\\" in name:
-        msg = f"Expected the name of a part of the atlas, as 'soma/obs', got {name!r}."
-        raise ValueError(msg)
+def _check_ours(name: str) -> str:
+    if not is_ours(check_name(name)):
+        msg = f"{name!r} is not the name of a file of an atlas; move it elsewhere."
+        raise FormatError(msg)
     return name
