@@ -22,6 +22,9 @@ _OPTIONS = {"copy_on_write": "mode.copy_on_write", "infer_string": "future.infer
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pandas", choices=_OPTIONS, help="run with an option of pandas 2 that pandas 3 always has")
+    parser.addoption("--fuzz", choices=["short", "long"], default="short", help="how many cases tests/fuzz runs")
+    parser.addoption("--fuzz-cases", type=int, default=0, metavar="N", help="cases of each target of tests/fuzz")
+    parser.addoption("--fuzz-case", default="", metavar="TARGET:SEED", help="run one case of tests/fuzz")
 
 
 def pytest_configure(config: pytest.Config) -> None:
