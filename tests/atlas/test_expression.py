@@ -147,7 +147,7 @@ def test_compaction_drops_counts_and_means_of_removed_cells(built):
     manifest = built.snapshot.manifest
     assert [entry.n for entry in manifest.samples] == [59, 60]
     assert manifest.samples[1] == kept[2]
-    ids = _expression.read_ids(built.snapshot.storage, manifest.samples)
+    ids = _expression.read_ids(built.snapshot.storage, manifest.samples, manifest.n_rows)
     np.testing.assert_array_equal(ids, built.ids)
     assert manifest.published.expression.n == len(labelled_pairs(built))
     built.vacuum()

@@ -16,8 +16,8 @@ from scim.atlas.commit import load_arrays
 
 def samples_of(atlas):
     """All samples of an atlas."""
-    manifest, every = atlas.snapshot.manifest, np.ones(atlas.snapshot.manifest.n_rows, dtype=np.bool_)
-    return [read_sample(atlas.snapshot.storage, entry, every) for entry in manifest.samples]
+    manifest = atlas.snapshot.manifest
+    return [read_sample(atlas.snapshot.storage, entry, manifest.n_rows) for entry in manifest.samples]
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_file_for_each_panel(writable, tmp_path):
     first, second = fakes.cells(30, seed=2), fakes.cells(30, seed=3)[:, 20:].copy()
     writable.append([first, second], study=["one", "two"], label_key="cell_type")
     assert [len(sample.genes) for sample in samples_of(writable)] == [111, 91]
-    assert read_ids(writable.snapshot.storage, writable.snapshot.manifest.samples).tolist() == list(range(60))
+    assert read_ids(writable.snapshot.storage, writable.snapshot.manifest.samples, 60).tolist() == list(range(60))
 
 
 def test_mouse_genes_are_sampled_as_their_orthologs(writable):

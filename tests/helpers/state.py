@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import scim
-from scim.atlas.commit import load_array
+from scim.atlas.commit import load_names
 from scim.atlas.soma import read_counts, read_embeddings, read_obs
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def differences(state: State, expected: State) -> list[str]:
 def _cells_of(atlas: Atlas) -> State:
     experiment, manifest = atlas.snapshot.experiment, atlas.snapshot.manifest
     columns = atlas.columns
-    names = [load_array(atlas.snapshot.storage, entry) for entry in manifest.names]
+    names = [load_names(atlas.snapshot.storage, entry, manifest.n_rows) for entry in manifest.names]
     hashes, ids = np.concatenate(names, axis=1) if names else np.empty((2, 0), dtype=np.uint64)
     alive = np.isin(ids, atlas.ids.astype(np.uint64))
     genes = experiment.ms["RNA"].var.read().concat().to_pandas().set_index("soma_joinid")["gene_id"].sort_index()

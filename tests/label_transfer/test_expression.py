@@ -202,7 +202,7 @@ def test_arrays_hold_no_objects(tmp_path):
     found = ExpressionReference.of([sample(cells(40))], *alternating(40))
     np.savez(tmp_path / "expression.npz", **found.to_arrays())
     with np.load(tmp_path / "expression.npz", allow_pickle=False) as arrays:
-        loaded = ExpressionReference.from_arrays(arrays)
+        loaded = ExpressionReference.from_arrays(arrays, "x.npz", remedy="Make it again.")
     for name in ("genes", "labels", "studies", "share", "n_cells", "means", "measured", "factor", "noise"):
         before, after = getattr(found, name), getattr(loaded, name)
         assert before.dtype == after.dtype

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs, to_builtins
 from scipy import sparse
 from scipy.special import expit
 
 from helpers.expressed import GENES, TYPES, toy
 from helpers.references import Rows, reference_of, unit
+from scim.io import as_record
 from scim.label_transfer import Calibration, CountSample, ExpressionReference, LabelTransfer
 from scim.label_transfer._calibration import calibrate
 from scim.label_transfer._expression_space import ExpressionFeatures
@@ -100,8 +102,10 @@ def test_the_curves_of_the_embedding_are_those_without_counts(transfer, cells):
     X, _, labels, studies = cells
     alone = LabelTransfer.fit(X, labels, studies)
     assert alone.expression is None
-    assert alone.calibration == replace(transfer.calibration, with_expression=None)
-    assert transfer.calibration == Calibration.from_dict(json.loads(json.dumps(asdict(transfer.calibration))))
+    assert alone.calibration == structs.replace(transfer.calibration, with_expression=None)
+    assert transfer.calibration == as_record(
+        json.loads(json.dumps(to_builtins(transfer.calibration))), Calibration, "x.json"
+    )
     for found, expected in zip(
         vars(transfer.predict(X[:9], groups=labels[:9])).items(), vars(alone.predict(X[:9], groups=labels[:9])).items(),
         strict=True,

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from scim._core import FormatError, keys, logger
 from scim.atlas._samples import draw, read_ids, read_sample
-from scim.atlas.commit import load_array, load_arrays, store_arrays
+from scim.atlas.commit import REMEDY, address, load_arrays, load_ids, store_arrays
 from scim.atlas.soma import COUNTS, COUNTS_PATH, MEASUREMENT, VAR_PATH, IntegrityChecker
 from scim.io.cells import SparseRows
 from scim.label_transfer import CountSample, ExpressionReference
@@ -30,7 +30,7 @@ _READ = 4096  # cells whose stored counts are read at a time
 
 def read_expression(storage: Storage, entry: StoredArray) -> ExpressionReference:
     """Read an expression reference; `FormatError` if it is missing, or does not have its checksum."""
-    return ExpressionReference.from_arrays(load_arrays(storage, entry))
+    return ExpressionReference.from_arrays(load_arrays(storage, entry), address(storage, entry), remedy=REMEDY)
 
 
 def write_expression(transaction: Transaction, expression: ExpressionReference) -> StoredArray:
@@ -68,8 +68,7 @@ def extend_expression(
 ) -> StoredArray:
     """Add the pairs of label and study of appended cells, from their samples; `obs` has the cells by ascending id."""
     storage, first = transaction.storage, transaction.manifest.n_rows
-    every = np.ones(first + len(obs), dtype=np.bool_)
-    parts = [read_sample(storage, sample, every) for sample in samples]
+    parts = [read_sample(storage, sample, first + len(obs)) for sample in samples]
     appended = [part._replace(ids=part.ids - first) for part in parts]
     labels, studies = (obs[name].to_numpy(dtype=object) for name in (keys.ATLAS_LABEL, keys.ATLAS_STUDY))
     before = read_expression(storage, entry)
@@ -122,12 +121,12 @@ def _read_samples(transaction: Transaction, experiment: Any, cells: LabelledCell
     """
     storage, manifest, pairs = transaction.storage, transaction.manifest, cells.pairs
     sampled, counted = np.zeros_like(pairs, dtype=np.bool_), np.zeros_like(pairs, dtype=np.bool_)
-    sampled[read_ids(storage, manifest.samples)] = True
+    sampled[read_ids(storage, manifest.samples, len(pairs))] = True
     for entry in manifest.counted:
         counted[entry.start : entry.stop] = True
     counted &= ~np.isin(pairs, pairs[sampled])
     drawn = draw(np.where(sampled | counted, pairs, -1))
-    samples = [read_sample(storage, entry, drawn) for entry in manifest.samples]
+    samples = [read_sample(storage, entry, len(pairs)).among(drawn) for entry in manifest.samples]
     if (drawn & counted).any():
         samples += _read_stored(transaction, experiment, np.flatnonzero(drawn & counted))
     return [sample for sample in samples if len(sample.ids)]
@@ -145,7 +144,7 @@ def _read_stored(transaction: Transaction, experiment: Any, ids: NDArray[np.int6
     samples = []
     for panel in dict.fromkeys(counted.panel for counted in manifest.counted):
         of_panel = np.concatenate([ids[entry.among(ids)] for entry in manifest.counted if entry.panel == panel])
-        genes = load_array(storage, panel)
+        genes = load_ids(storage, panel, len(names))
         kept = np.flatnonzero(known_genes(names[genes]))
         if not of_panel.size or not kept.size:
             continue

@@ -29,6 +29,7 @@ from scim.atlas.soma import (
 )
 from scim.atlas.storage import cached
 from scim.index._files import header_digest
+from scim.io import map_npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,7 +157,7 @@ def cells_of(
             np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": shape})
             for first in range(0, len(ids), _ROWS):
                 out.write(read_embeddings(experiment, embedding.name, ids[first : first + _ROWS]).tobytes())
-        mapped = np.load(file, mmap_mode="r")
+        mapped = map_npy(file, "r")
         yield Cells(ids, mapped, columns, tuple(elsewhere))
         del mapped
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from scim._core import keys
-from scim.atlas.commit import StoredArray, load_array, store_array
+from scim.atlas.commit import StoredArray, load_names, store_array
 from scim.atlas.soma import IntegrityChecker, named_damage, open_experiment
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def hash_names(obs: pd.DataFrame) -> NDArray[np.uint64]:
         digest = starts[study].copy()
         digest.update(cell.encode())
         digests += digest.digest()
-    return np.frombuffer(bytes(digests), dtype="<u8")
+    return np.ndarray(len(obs), "<u8", digests)
 
 
 def known_rows(
@@ -43,7 +43,7 @@ def known_rows(
     known = np.zeros(len(obs), dtype=np.bool_)
     candidates: list[NDArray[np.int64]] = []
     for entry in manifest.names:
-        stored, ids = load_array(storage, entry)
+        stored, ids = load_names(storage, entry, manifest.n_rows)
         # A removed cell that was appended again has its hash twice: take all candidates.
         first = np.searchsorted(stored, hashes, side="left")
         n_candidates = np.searchsorted(stored, hashes, side="right") - first
@@ -87,7 +87,7 @@ def add_names(
     """Write the hashes of cells with ids from `first` on; return the parts of commit `number`."""
     kept, ids = list(parts), np.arange(first, first + len(hashes), dtype=np.uint64)
     while kept and kept[-1].n <= _FACTOR * len(hashes):
-        stored, stored_ids = load_array(storage, kept.pop())
+        stored, stored_ids = load_names(storage, kept.pop(), first)
         hashes, ids = np.concatenate([stored, hashes]), np.concatenate([stored_ids, ids])
     return (*kept, write_names(storage, hashes, ids, number))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,10 @@ from scim.atlas._models import save_model
 from scim.atlas._names import hash_names, write_names
 from scim.atlas._samples import without_removed
 from scim.atlas.commit import (
-    COMMITS,
-    INVENTORY,
     SOMA,
     EmbeddingVersion,
     commit_file,
-    load_array,
+    load_ids,
     store_array,
     store_files,
 )
@@ -36,6 +33,7 @@ from scim.atlas.soma import (
     read_counts,
     read_embeddings,
 )
+from scim.atlas.storage import NUMBERED, is_ours, number_of
 from scim.pp import Counts, match_genes
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ def _embed(transaction: Transaction, writer: Writer, model: Model, draft: Embedd
         var = experiment.ms[MEASUREMENT].var.read().concat().to_pandas().set_index("gene_id")
         genes = match_genes(var, model.genes)
         for cells in manifest.counted:
-            panel = genes.columns[load_array(transaction.storage, cells.panel)]
+            panel = genes.columns[load_ids(transaction.storage, cells.panel, len(genes.columns))]
             observed = np.zeros_like(genes.observed)
             observed[panel[panel >= 0]] = True
             for start in range(max(cells.start, done), cells.stop, _REEMBED_ROWS):
@@ -202,20 +200,18 @@ def vacuum(transaction: Transaction) -> tuple[Manifest, int]:
     manifest = transaction.commit()
     # From here on a crash leaves too much, never too little: the next vacuum deletes it.
     needed = _needed(manifest)
-    folders = ("names", "removed", "panels", "samples", "expression", COMMITS, INVENTORY)
-    storage.delete(file.name for folder in folders for file in storage.files(folder) if file.name not in needed)
-    for folder in ("index", "models"):
-        for name in storage.folders(folder):
-            if f"{folder}/{name}" not in needed:
-                storage.delete_folder(f"{folder}/{name}")
+    for folder in NUMBERED:
+        names = [file.name for file in storage.files(folder) if file.name.count("/") == 1 and is_ours(file.name)]
+        storage.delete(name for name in names if name not in needed)
+        for name in (f"{folder}/{name}" for name in storage.folders(folder)):
+            if number_of(name) >= 0 and name not in needed:
+                storage.delete_folder(name)
     if "model" not in needed:
         storage.delete_folder("model")
     _drop_embeddings(storage, manifest)
-    storage.delete([file.name for file in store_files(storage) if file.is_superfluous(manifest.base)])
-    if storage.path is not None:
-        for path in (storage.path / SOMA).rglob("__fragments/*"):
-            if not any(path.iterdir()):
-                shutil.rmtree(path, ignore_errors=True)
+    superfluous = [file.name for file in store_files(storage) if file.is_superfluous(manifest.base)]
+    storage.delete(name for name in superfluous if is_ours(name))
+    storage.drop_empty(SOMA)
     freed = before - sum(file.n_bytes for file in storage.files())
     logger.info("vacuumed the atlas: %.1f MB freed", freed / 1e6)
     return manifest, freed

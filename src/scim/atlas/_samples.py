@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scim.atlas.commit import load_arrays, store_arrays
+from scim._core import FormatError
+from scim.atlas.commit import REMEDY, address, check_ids, load_arrays, store_arrays
+from scim.io import check_array
 from scim.label_transfer import CountSample
 from scim.pp import align
 from scim.pp._gene_names import known_genes
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from scim.pp import GeneMap
 
 MOST_CELLS = 20_000  # of an append, and of a build: 0.5 GB at 3,000 genes a cell
+_ARRAYS = "genes", "indptr", "indices", "counts"  # of a sample, beside its ids
 _OF_A_PAIR = 60  # of a label in a study at most
 
 
@@ -95,30 +98,46 @@ def _small(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix((data, counts.indices, counts.indptr), shape=counts.shape)
 
 
-def read_ids(storage: Storage, entries: Iterable[StoredArray]) -> NDArray[np.int64]:
-    """Return the ids of the cells of all samples."""
-    parts = [load_arrays(storage, entry, "ids")["ids"] for entry in entries]
+def read_ids(storage: Storage, entries: Iterable[StoredArray], n_rows: int) -> NDArray[np.int64]:
+    """Return the ids, below `n_rows`, of the cells of all samples; errors as of :func:`read_sample`."""
+    parts = [_ids(storage, entry, n_rows) for entry in entries]
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
 
-def read_sample(storage: Storage, entry: StoredArray, kept: NDArray[np.bool_]) -> CountSample:
-    """Return the cells of a sample of which `kept` (n_ids,) is true."""
-    arrays = load_arrays(storage, entry)
-    parts = arrays["counts"].astype(np.float32), arrays["indices"].astype(np.int32), arrays["indptr"]
-    shape = (len(arrays["ids"]), len(arrays["genes"]))
-    counts = sparse.csr_matrix(parts, shape=shape)
-    return CountSample(arrays["ids"], counts, arrays["genes"].astype(object)).among(kept)
+def read_sample(storage: Storage, entry: StoredArray, n_rows: int) -> CountSample:
+    """Return a sample of cells with ids below `n_rows`.
+
+    `FormatError`: the file is missing, does not have its checksum, or holds something else.
+    """
+    where, arrays = address(storage, entry), load_arrays(storage, entry, *_ARRAYS)
+    ids, (genes, indptr, indices, counts) = _ids(storage, entry, n_rows), (arrays[name] for name in _ARRAYS)
+    check_array(genes, where, "U", (None,), remedy=REMEDY)
+    check_array(counts, where, "uf", (None,), least=0, most=np.finfo(np.float32).max, remedy=REMEDY)
+    check_array(indices, where, "u", counts.shape, most=len(genes) - 1, remedy=REMEDY)
+    check_array(indptr, where, "i", (len(ids) + 1,), remedy=REMEDY)
+    if indptr[0] != 0 or indptr[-1] != len(counts) or (indptr[1:] < indptr[:-1]).any():
+        msg = f"{where!r} has rows that do not follow each other. {REMEDY}"
+        raise FormatError(msg)
+    parts = counts.astype(np.float32), indices.astype(np.int32), indptr
+    matrix = sparse.csr_matrix(parts, shape=(len(ids), len(genes)))
+    return CountSample(ids, matrix, genes.astype(object))
+
+
+def _ids(storage: Storage, entry: StoredArray, n_rows: int) -> NDArray[np.int64]:
+    ids = load_arrays(storage, entry, "ids")["ids"]
+    return check_ids(ids, address(storage, entry), entry.n, n_rows)
 
 
 def without_removed(
     storage: Storage, entries: Sequence[StoredArray], present: NDArray[np.bool_], number: int
 ) -> tuple[StoredArray, ...]:
-    """Return the samples without cells of which `present` (n_ids,) is false; commit `number` writes them again."""
+    """Return the samples without cells of which `present` (n_rows,) is false; commit `number` writes them again."""
     kept = []
     for i, entry in enumerate(entries):
-        n_present = int(present[load_arrays(storage, entry, "ids")["ids"]].sum())
+        n_present = int(present[_ids(storage, entry, len(present))].sum())
         if n_present == entry.n:
             kept.append(entry)
         elif n_present:
-            kept.append(write_sample(storage, f"samples/{number:06d}-{i}.npz", read_sample(storage, entry, present)))
+            sample = read_sample(storage, entry, len(present)).among(present)
+            kept.append(write_sample(storage, f"samples/{number:06d}-{i}.npz", sample))
     return tuple(kept)

@@ -20,7 +20,7 @@ from scim.atlas._index import open_parts
 from scim.atlas._labels import LabelledCells, fit_label_transfer, has_words_for_none, labels_of
 from scim.atlas._models import load_model
 from scim.atlas._summary import summarize
-from scim.atlas.commit import load_array
+from scim.atlas.commit import load_ids, load_removed
 from scim.atlas.soma import (
     COUNTS,
     COUNTS_PATH,
@@ -275,7 +275,7 @@ class Snapshot:
         with named_damage(self.storage):
             var = rna.var.read().concat().to_pandas().set_index("soma_joinid").sort_index()
             for same in panels.values():
-                genes = load_array(self.storage, same[0].panel)
+                genes = load_ids(self.storage, same[0].panel, len(var))
                 ids: NDArray[np.int64] = np.concatenate([all_ids[counted.among(all_ids)] for counted in same])
                 if ids.size:
                     rows, panel = obs.loc[ids].set_axis(ids.astype(str)), var.loc[genes].set_index("gene_id")
@@ -345,7 +345,7 @@ class Snapshot:
 
     @functools.cached_property
     def _removed(self) -> NDArray[np.int64] | None:
-        return None if self.manifest.removed is None else load_array(self.storage, self.manifest.removed)
+        return None if self.manifest.removed is None else load_removed(self.storage, self.manifest)
 
     @functools.cached_property
     def types(self) -> dict[str, pa.DataType]:

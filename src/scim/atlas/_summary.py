@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from scim.atlas._columns import TEXT
 from scim.atlas.commit import commit_file, commits, read_manifest
 from scim.atlas.soma import MEASUREMENT
 from scim.index._files import HEADER
+from scim.io import parse_object
 
 if TYPE_CHECKING:
     from scim.atlas._snapshot import Snapshot
@@ -78,7 +78,7 @@ def _index(snapshot: Snapshot) -> dict[str, Any] | None:
 def _n_rows(snapshot: Snapshot, folder: str, n_found: int) -> int:
     """Return the rows of a part of the index, also those of cells removed since; `n_found` if it cannot be read."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # `scim atlas verify` names the damage
-        header = json.loads(snapshot.storage.read(f"{folder}/{HEADER}"))
+        header = parse_object(snapshot.storage.read(f"{folder}/{HEADER}"), HEADER)
         return sum(int(segment["n_rows"]) for segment in header["segments"])
     return n_found
 

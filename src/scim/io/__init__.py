@@ -7,7 +7,7 @@ from scim.io._folder import files_below, new_array, new_folder, release_pages, w
 from scim.io._json import Record, as_record, parse_json, parse_object, read_json
 from scim.io._mapped import MappedFiles
 from scim.io._names import check_name, inside, is_link
-from scim.io._npy import check_array, map_npy, parse_npy, parse_npz, read_npy
+from scim.io._npy import check_array, map_npy, map_records, parse_npy, parse_npz, read_npy
 from scim.io._open import check_regular, checksum, open_file, read_bytes, read_text
 from scim.io._paths import local_path, new_path
 from scim.io._sealed import check_content, check_size, describe_file, digest, sealed, unsealed
@@ -29,6 +29,7 @@ __all__ = [
     "is_link",
     "local_path",
     "map_npy",
+    "map_records",
     "new_array",
     "new_folder",
     "new_path",

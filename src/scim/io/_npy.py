@@ -70,6 +70,16 @@ def map_opened(file: BinaryIO, where: str, mode: Literal["r", "c"]) -> NDArray[A
     return np.memmap(file, header.dtype, mode, header.offset, header.shape, header.order)
 
 
+def map_records(path: Path, dtype: np.dtype[Any], n: int, offset: int = 0) -> NDArray[Any]:
+    """Map `n` values of a file without a header, or a link to one; FormatError if it has fewer bytes."""
+    with open_file(path, links=True) as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        if not 0 <= offset <= offset + n * dtype.itemsize <= n_bytes:
+            msg = f"{str(path)!r} has {n_bytes} bytes, expected {n} values of {dtype.itemsize} after {offset}."
+            raise FormatError(msg)
+        return np.memmap(file, dtype, "r", offset, (n,)) if n else np.empty(0, dtype)
+
+
 def parse_npz(content: bytes, where: str, names: Collection[str] = ()) -> dict[str, NDArray[Any]]:
     """Return the arrays of a zip of npy files by name, or only those of `names`; errors as of :func:`parse_npy`."""
     try:

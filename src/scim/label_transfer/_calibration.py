@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from scim.io import Record
 from scim.label_transfer._decision import NOVEL, stated_novelty
 from scim.label_transfer._error_bounds import STEPS, error_bounds
+from scim.label_transfer._expression_space import N_NOVELTY
 from scim.label_transfer._expression_view import ExpressionView, SampledCells
 from scim.label_transfer._held_out import HeldOut, choose_folds, hold_out
 
@@ -34,11 +36,11 @@ _NOVEL_WEIGHT_EXPRESSION = 0.1  # the same of the curves with the expression of 
 _LEAST_CELLS = 5  # of known types that curves are fitted to
 _FOLD_CELLS = 20  # of a fold: with fewer it weighs less
 _RIDGE = 1e-3  # of the squared slopes, relative to the mean loss, at least: it decides only where the cells do not
+_LARGEST = 1e6  # of intercepts and slopes: a number beyond makes NaN of features
 _SLOPE_VARIANCE = 10.0  # of the normal prior of the slopes: those of real atlases are below 3
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(Record):
     """Curves, and bounds of the share of wrong labels, measured on held-out studies."""
 
     known: tuple[float, ...]
@@ -59,6 +61,19 @@ class Calibration:
     with_expression: Calibration | None = None
     """The same for queries with the expression of their genes: the novelty curve is over the features of
     :meth:`ExpressionPanel.features`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no calibration is, whatever file it comes from."""
+        curves, bounds, further = np.array([*self.known, *self.right]), np.array(self.errors), self.with_expression
+        lengths = len(self.known) in (2, 1 + N_NOVELTY), len(self.right) == 4, len(self.errors) == STEPS + 1
+        finite = (np.abs(curves) <= _LARGEST).all() and ((bounds >= 0) & (bounds <= _LARGEST)).all()
+        if not (all(lengths) and finite and self.n_studies >= 0):
+            msg = f"expected a novelty curve of 2 or {1 + N_NOVELTY} numbers, an agreement curve of 4, {STEPS + 1} "
+            msg += f"bounds of errors, all finite, got {len(self.known)}, {len(self.right)} and {len(self.errors)}"
+            raise ValueError(msg)
+        if further is not None and (len(further.known) != 1 + N_NOVELTY or further.with_expression is not None):
+            msg = f"expected a novelty curve of {1 + N_NOVELTY} numbers with the expression, got {len(further.known)}"
+            raise ValueError(msg)
 
     def probabilities(
         self, votes: Votes, tree: LabelTree, novelty: Doubles | None = None, *, distance_shift: float = DISTANCE_SHIFT
@@ -89,13 +104,6 @@ class Calibration:
                 np.maximum(p[:, upper], p[:, lower], out=p[:, upper], where=nested)
         novel = np.where(winners >= 0, 1 - known[:, 0], 1.0)
         return terms, p.astype(np.float32), novel.astype(np.float32)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Return what `dataclasses.asdict` returned, read from JSON."""
-        known, right, errors = (tuple(content[name]) for name in ("known", "right", "errors"))
-        further = content.get("with_expression")
-        return cls(known, right, errors, content["n_studies"], None if further is None else cls.from_dict(further))
 
     def threshold(self, max_error: float) -> float:
         """Return the least confidence from which on at most this share of labels is wrong; above 1 if there is none.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scim._core import FormatError
+from scim.io import check_array
 from scim.label_transfer._expression_space import TARGET_SUM, ExpressionSpace
 
 if TYPE_CHECKING:
@@ -26,6 +28,19 @@ _CELLS = 4_000  # of which the covariance within labels is measured
 LEAST_GENES = 20  # of the gene space that a study, or a query, must have measured
 _LARGE_PANEL = 0.9  # of the genes of the largest panel: such panels give the shares of the genes in a cell
 _SEED = 0
+_MOST_PAIRS, _MOST_RANK = 20_000, 1_000  # of a file: its covariance has a row for each, and is no larger than 3 GB
+_STORED: dict[str, tuple[str, tuple[str, ...], float | None, float | None]] = {
+    "genes": ("U", ("genes",), None, None),
+    "labels": ("U", ("pairs",), None, None),
+    "studies": ("U", ("pairs",), None, None),
+    "share": ("f", ("genes",), 0, 1),
+    "n_cells": ("iu", ("pairs",), 0, None),
+    "means": ("f", ("pairs", "genes"), 0, 100),
+    "factor": ("f", ("rank", "genes"), -1e4, 1e4),
+    "noise": ("f", ("genes",), 1e-6, 1e6),
+    "measured": ("u", ("pairs", "bytes"), None, None),
+}
+"""Kinds, axes, and least and largest value of the arrays of a file: logarithms of counts, and their variance."""
 
 
 class CountSample(NamedTuple):
@@ -180,12 +195,33 @@ class ExpressionReference:
         return texts | numbers | {"measured": np.packbits(self.measured, axis=1)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
-        """Return what :meth:`to_arrays` returned."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], where: str, *, remedy: str) -> Self:
+        """Return what :meth:`to_arrays` returned, read from the file `where`; `remedy` ends errors.
+
+        Raises
+        ------
+        FormatError
+            An array is missing, of another type or shape, or has values that no expression reference has.
+        """
+        if absent := sorted({*_STORED} - set(arrays)):
+            msg = f"{where!r} has no array {absent[0]!r} of an expression reference. {remedy}"
+            raise FormatError(msg)
+        n_genes, n_pairs = arrays["genes"].size, arrays["labels"].size
+        lengths = {"genes": n_genes, "pairs": n_pairs, "bytes": -(-n_genes // 8), "rank": None}
+        for name, (kinds, axes, least, most) in _STORED.items():
+            shape = tuple(lengths[axis] for axis in axes)
+            check_array(arrays[name], f"{where}/{name}", kinds, shape, least=least, most=most, remedy=remedy)
+        genes, rank = arrays["genes"], len(arrays["factor"])
+        if not (0 < len(np.unique(genes)) == n_genes and 0 < n_pairs <= _MOST_PAIRS and rank <= _MOST_RANK):
+            msg = (
+                f"{where!r} has {n_genes} genes, {n_pairs} pairs and rank {rank}; expected genes that occur once, 1 to "
+            )
+            msg += f"{_MOST_PAIRS:,} pairs, and at most rank {_MOST_RANK:,}. {remedy}"
+            raise FormatError(msg)
         texts = {name: arrays[name].astype(object) for name in ("genes", "labels", "studies")}
         numbers = {name: arrays[name] for name in ("share", "n_cells", "means", "factor", "noise")}
-        bits = np.unpackbits(np.asarray(arrays["measured"], dtype=np.uint8), axis=1, count=len(texts["genes"]))
-        return cls(**texts, **numbers, measured=bits.astype(np.bool_))  # type: ignore[arg-type]
+        bits = np.unpackbits(arrays["measured"].astype(np.uint8), axis=1, count=n_genes)
+        return cls(**texts, **numbers, measured=bits.astype(np.bool_))
 
 
 def sample_rows(labels: NDArray[np.object_], studies: NDArray[np.object_], most: int = 60) -> Ints:

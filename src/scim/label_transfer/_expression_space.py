@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scim._core.types import Bools, Doubles, Floats, Ints
 
 TARGET_SUM = 1e4  # counts of a cell that all genes of the space were measured in
+N_NOVELTY = 7  # features of a cell of no label, see `ExpressionPanel.features`
 _FEW = 32  # counts whose logarithms are computed once for a cell
 _LEAST_DISTANCE = 1e-3
 _DIMS = 50  # principal components

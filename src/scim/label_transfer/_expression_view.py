@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scim.label_transfer._expression import LEAST_GENES
+from scim.label_transfer._expression_space import N_NOVELTY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +105,7 @@ class SampledCells:
         The cells of a gene panel keep 200 genes or more, and a tenth of their counts or more, drawn evenly on a
         logarithmic scale.
         """
-        out = SampleFeatures(np.ones((len(ids), view.n_labels), dtype=np.float32), np.zeros((len(ids), 7)))
+        out = SampleFeatures(np.ones((len(ids), view.n_labels), dtype=np.float32), np.zeros((len(ids), N_NOVELTY)))
         for sample in self._samples:
             rows = np.flatnonzero(np.isin(sample.ids, ids))
             if not len(rows):

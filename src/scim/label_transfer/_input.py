@@ -13,6 +13,7 @@ from scim._core import Duplicates, Weights, check_choice, check_count, check_ran
 from scim._core.adata import Groups, group_values
 from scim._core.cosine import is_directed, unit_rows
 from scim._core.no_label import read_names
+from scim.io.cells import check_sparse
 from scim.label_transfer._expression_view import ExpressionView
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def query_counts(
         raise ValueError(msg)
     if counts is None or genes is None:
         return None
+    if sparse.issparse(counts):
+        check_sparse(counts, "The counts")
     n_cells = counts.shape[0] if sparse.issparse(counts) else counts.n_obs
     if n_cells != n:
         msg = f"Expected counts of {n} queries, got {n_cells}."
@@ -144,6 +147,8 @@ def empty_ids(index: NeighbourIndex) -> Ints:
 
 def check_measured(counts: sparse.csr_matrix | None, genes: NDArray[np.object_] | None, n: int) -> None:
     """Check the counts of n reference cells, and the gene of each column."""
+    if counts is not None:
+        check_sparse(counts, "The counts")
     shape = None if genes is None else (n, len(genes))
     if (None if counts is None else counts.shape) != shape:
         msg = f"Expected counts of {n} cells and a gene for each of their columns, or neither."

@@ -1,27 +1,22 @@
-"""The files that a commit needs: inventories of the store with sizes and checksums, and arrays beside it."""
+"""The files of the store that a commit needs, and inventories of them with sizes and checksums."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
 import os
 import re
-import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from scim._core import FormatError
-from scim.atlas.commit._manifest import StoredArray
+from scim.atlas.commit._arrays import address, read_stored, restore
+from scim.atlas.commit._manifest import Checksum, Count, StoredArray
+from scim.io import as_record, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from scim.atlas.commit._manifest import Manifest
     from scim.atlas.storage import Storage, StoredFile
@@ -29,13 +24,14 @@ if TYPE_CHECKING:
 SOMA = "soma"
 INVENTORY = "ledger"
 
-_DEFLATE = 6
 _CELLS = re.compile(rf"{SOMA}/(obs|ms/[^/]+/(X|obsm)/[^/]+)/__(fragments|commits)/")
 _EMBEDDING = re.compile(rf"{SOMA}/ms/[^/]+/obsm/(?!__)([^/]+)/")
 # TileDB names what it writes by the SOMA time and a UUID: `__1700000000000_1700000000000_<uuid>_22.wrt`.
 _WRITE = re.compile(r"/__(\d{10,})_\d+_([0-9a-f]+)")
-# Bytes and SHA-256 of each file, by its name relative to the atlas; no checksum where the store is remote.
-Inventory = dict[str, tuple[int, str | None]]
+_REMEDY = "the version was vacuumed, or the atlas is damaged: run scim.atlas.verify()."
+# Bytes and SHA-256 of each file, by its name relative to the atlas, which the storage checks before it opens one; no
+# checksum where the store is remote.
+Inventory = dict[str, tuple[Count, Checksum | None]]
 
 
 @dataclass(frozen=True)
@@ -113,93 +109,13 @@ def write_inventory(
 
 def restore_inventory(storage: Storage, manifest: Manifest) -> bool:
     """Write the inventory of a commit again if it is what was lost: then every file is unchanged, too."""
-    return _restore(storage, manifest.inventory, _content(storage, needed_files(storage, manifest), {}))
+    return restore(storage, manifest.inventory, _content(storage, needed_files(storage, manifest), {}))
 
 
 def read_inventory(storage: Storage, entry: StoredArray) -> Inventory:
     """Read an inventory; `FormatError` if it is missing, or not the one that was committed."""
-    raw = _read(storage, entry, "the version was vacuumed, or the atlas is damaged: run scim.atlas.verify()")
-    return {name: (int(size), checksum) for name, (size, checksum) in json.loads(raw).items()}
-
-
-def store_array(storage: Storage, name: str, array: NDArray[Any], *, known: Iterable[StoredArray] = ()) -> StoredArray:
-    """Write an array, unless one of those known is the same."""
-    raw = _npy(array)
-    checksum = hashlib.sha256(raw).hexdigest()
-    if same := next((entry for entry in known if entry.sha256 == checksum), None):
-        return same
-    storage.write(name, raw)
-    return StoredArray(name, checksum, array.shape[-1])
-
-
-def restore_array(storage: Storage, entry: StoredArray, array: NDArray[Any]) -> bool:
-    """Write an array again if it is the one that was lost."""
-    return _restore(storage, entry, _npy(array))
-
-
-def load_array(storage: Storage, entry: StoredArray) -> NDArray[Any]:
-    """Read an array; `FormatError` if it is missing, or does not have its checksum."""
-    return _parse_npy(read_stored(storage, entry))
-
-
-def store_arrays(storage: Storage, name: str, arrays: Mapping[str, NDArray[Any]], n: int) -> StoredArray:
-    """Write arrays by name as one compressed file, of `n` entries; the same arrays make the same bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE) as archive:
-        for key, array in arrays.items():  # as np.savez does, but without the time of day
-            archive.writestr(zipfile.ZipInfo(f"{key}.npy"), _npy(array), zipfile.ZIP_DEFLATED)
-    raw = buffer.getvalue()
-    storage.write(name, raw)
-    return StoredArray(name, hashlib.sha256(raw).hexdigest(), n)
-
-
-def load_arrays(storage: Storage, entry: StoredArray, *names: str) -> dict[str, NDArray[Any]]:
-    """Read what :func:`store_arrays` wrote, or only arrays of these names; errors as of :func:`load_array`."""
-    with zipfile.ZipFile(io.BytesIO(read_stored(storage, entry))) as archive:
-        present = [file.removesuffix(".npy") for file in archive.namelist()]
-        return {name: _parse_npy(archive.read(f"{name}.npy")) for name in names or present}
-
-
-def read_stored(storage: Storage, entry: StoredArray) -> bytes:
-    """Return the content of a file of arrays; `FormatError` if it is missing, or does not have its checksum."""
-    return _read(storage, entry, "scim.atlas.verify(uri, repair=True) names the remedy")
-
-
-def _read(storage: Storage, entry: StoredArray, remedy: str) -> bytes:
-    try:
-        raw = storage.read(entry.name)
-    except FileNotFoundError as error:
-        msg = f"{storage.uri}/{entry.name} is missing; {remedy}."
-        raise FormatError(msg) from error
-    if hashlib.sha256(raw).hexdigest() != entry.sha256:
-        msg = f"{storage.uri}/{entry.name} has changed since it was written; {remedy}."
-        raise FormatError(msg)
-    return raw
-
-
-def _restore(storage: Storage, entry: StoredArray, raw: bytes) -> bool:
-    same = hashlib.sha256(raw).hexdigest() == entry.sha256
-    if same:
-        storage.write(entry.name, raw)
-    return same
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _parse_npy(raw: bytes) -> NDArray[Any]:
-    """Return the array in the content of an npy file; its size is checked before memory is allocated for it."""
-    stream = io.BytesIO(raw)
-    np.lib.format.read_magic(stream)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(raw) - stream.tell():
-        msg = f"An array of {dtype} of shape {shape} has {len(raw) - stream.tell()} bytes."
-        raise FormatError(msg)
-    stream.seek(0)
-    return np.asarray(np.load(stream, allow_pickle=False))
+    raw = read_stored(storage, entry, _REMEDY)
+    return as_record(parse_object(raw, address(storage, entry)), Inventory, address(storage, entry))
 
 
 def _content(storage: Storage, files: Sequence[StoreFile], before: Inventory) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from scim._core import FormatError, IndexKind
-from scim.io import as_record, check_name, parse_object, sealed, unsealed
+from scim.io import Record, as_record, check_name, parse_object, sealed, unsealed
 from scim.label_transfer import Calibration  # noqa: TC001  (msgspec reads annotations)
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Time = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000_000)]
 Checksum = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 _PARTS = {  # names that scim gives to parts of an atlas; an embedding that was made elsewhere keeps its own
-    "embedding": r"[A-Za-z]\w*",
+    "embedding": r"(?!__)[^/]+",
     "model": r"model|models/\d{6,}",
     "index": r"index/v\d{6,}",
     "ledger": r"ledger/\d{6,}\.json",
@@ -45,11 +45,7 @@ _PARTS = {  # names that scim gives to parts of an atlas; an embedding that was 
 }
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An object of the file; its annotations say what is read."""
-
-
-class StoredArray(_Record, frozen=True):
+class StoredArray(Record):
     """A file that is written once and never changed."""
 
     name: str  # path in the atlas
@@ -57,7 +53,7 @@ class StoredArray(_Record, frozen=True):
     n: Count  # number of its entries
 
 
-class IndexPart(_Record, frozen=True):
+class IndexPart(Record):
     """A folder of the search index: the cells of a range of ids."""
 
     folder: str  # path in the atlas
@@ -67,7 +63,7 @@ class IndexPart(_Record, frozen=True):
     elsewhere: tuple[str, ...]  # columns of obs with too many values for the index; the store has them
 
 
-class IndexEntry(_Record, frozen=True):
+class IndexEntry(Record):
     """The search index of an embedding, and what was measured with it."""
 
     parts: tuple[IndexPart, ...]  # in the order of their ids, without gaps
@@ -83,7 +79,7 @@ class IndexEntry(_Record, frozen=True):
         return self.parts[-1].stop
 
 
-class EmbeddingVersion(_Record, frozen=True):
+class EmbeddingVersion(Record):
     """An embedding of the cells, the model that made it, and its index."""
 
     name: str = msgspec.field(name="embedding")  # of its array in obsm
@@ -104,7 +100,7 @@ class EmbeddingVersion(_Record, frozen=True):
         return None if self.index is None else self.index.expression
 
 
-class Counted(_Record, frozen=True):
+class Counted(Record):
     """Cells whose counts are stored, and the genes that were measured in them: other genes are unknown, not zero."""
 
     start: Count
@@ -117,7 +113,7 @@ class Counted(_Record, frozen=True):
         return slice(int(first), int(last))
 
 
-class Manifest(_Record, frozen=True):
+class Manifest(Record):
     """The committed state of an atlas; docs/atlas_format.md says what each entry means."""
 
     uid: str

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import shutil
 import time
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
+import msgspec
 from msgspec.structs import replace
 
 from scim._core import FormatError, StorageError, logger
-from scim.atlas.commit._inventory import INVENTORY, SOMA, StoreFile, read_inventory, store_files, write_inventory
-from scim.atlas.commit._manifest import COMMITS, Manifest, StoredArray, commits, read_manifest, write_manifest
-from scim.atlas.storage import Lock
+from scim.atlas.commit._inventory import SOMA, StoreFile, read_inventory, store_files, write_inventory
+from scim.atlas.commit._manifest import Count, Manifest, StoredArray, Time, commits, read_manifest, write_manifest
+from scim.atlas.storage import NUMBERED, Lock, is_ours, number_of
+from scim.io import Record, as_record, parse_object, sealed, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
     from types import TracebackType
 
     from scim.atlas.commit._manifest import EmbeddingVersion
@@ -29,31 +27,32 @@ if TYPE_CHECKING:
 JOURNAL = "journal.json"
 UNREADABLE = -1  # stands for the commit that a write builds on when its journal cannot be read
 
-# Folders with entries that bear the number of the commit that made them.
-NUMBERED = ("index", "names", "removed", "panels", "samples", "expression", "models", COMMITS, INVENTORY)
-_NUMBER = re.compile(r"v?(\d+)(-\d+)?(\.\w+)?")
 _MAX_CLOCK_SKEW_MS = 5_000  # how far ahead of this machine's clock the last commit may be to wait until it is past
 
 
-@dataclass(frozen=True)
-class Journal:
+class Journal(Record):
     """The progress of a write."""
 
-    base: int  # number of the commit that it builds on
+    base: Annotated[int, msgspec.Meta(ge=UNREADABLE)]  # number of the commit that it builds on
     what: str  # description of the change
     token: str | None  # resume token, the same for the same input; `None`: the write cannot be resumed
-    n_done: int  # rows of the input that are written
-    timestamp: int  # SOMA time of the last of the files that belong to them
+    n_done: Count  # rows of the input that are written
+    timestamp: Time  # SOMA time of the last of the files that belong to them
     files: tuple[str, ...] | None = None  # UUIDs of the writes so far; `None`: of an earlier version of scim
 
 
 def read_journal(storage: Storage) -> Journal | None:
     """Return the write in progress; `None` if there is none. An unreadable one builds on commit `UNREADABLE`."""
     try:
-        return Journal(**json.loads(storage.read(JOURNAL)))
+        raw = storage.read(JOURNAL)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
+    try:
+        content = parse_object(raw, JOURNAL)
+        if "sha256" in content:  # earlier versions of scim wrote none
+            content = unsealed(content, JOURNAL, remedy="")
+        return as_record(content, Journal, JOURNAL)
+    except FormatError:
         return Journal(UNREADABLE, "an unknown write", None, 0, 0)
 
 
@@ -76,6 +75,7 @@ class Transaction:
     def __enter__(self) -> Self:
         self._lock.__enter__()
         try:
+            self.storage.check_files()  # what is written or deleted from here on is behind no link
             self.manifest = read_manifest(self.storage)
             self.n_done, self.since = self._recover()
             self._last = self.since
@@ -207,7 +207,7 @@ class Transaction:
     def _write_journal(self) -> None:
         files = tuple(sorted(self._written))
         journal = Journal(self.manifest.number, self.what, self._token, self.n_done, self.since, files)
-        self.storage.write(JOURNAL, json.dumps(asdict(journal)).encode())
+        self.storage.write(JOURNAL, json.dumps(sealed(msgspec.to_builtins(journal))).encode())
 
 
 def first_commit(storage: Storage, *, uid: str, what: str, published: EmbeddingVersion) -> Manifest:
@@ -233,6 +233,7 @@ def uncommitted(
 ) -> tuple[list[str], list[str]]:
     """Return the files of the store after a SOMA time, but for writes `keep`, and entries after commit `number`."""
     files = [file for file in store_files(storage) if file.timestamp > timestamp and file.uuid not in keep]
+    files = [file for file in files if is_ours(file.name)]
     # The files that make data visible go first: a roll back that is cut off never leaves half of visible data.
     files.sort(key=lambda file: (not file.name.endswith((".wrt", ".del")), "/__group/" not in file.name))
     return [file.name for file in files], [name for folder in NUMBERED for name in _later(storage, folder, number)]
@@ -242,8 +243,7 @@ def roll_back(storage: Storage, timestamp: int, number: int, keep: Collection[st
     """Delete what :func:`uncommitted` returns; return how many files of the store that is."""
     files, numbered = uncommitted(storage, timestamp, number, keep)
     storage.delete(files)
-    if storage.path is not None:
-        _drop_empty(storage.path, files)
+    storage.drop_empty(SOMA)
     folders = {f"{folder}/{name}" for folder in NUMBERED for name in storage.folders(folder)}
     for name in numbered:
         if name in folders:
@@ -254,20 +254,7 @@ def roll_back(storage: Storage, timestamp: int, number: int, keep: Collection[st
 
 def _later(storage: Storage, folder: str, number: int) -> list[str]:
     names = {file.name.split("/")[1] for file in storage.files(folder)} | set(storage.folders(folder))
-    numbers = {name: _NUMBER.fullmatch(name) for name in names}
-    made_later = {name for name, match in numbers.items() if match is not None and int(match[1]) > number}
-    return [f"{folder}/{name}" for name in sorted(made_later | {name for name in names if name.startswith(".")})]
-
-
-def _drop_empty(root: Path, files: list[str]) -> None:
-    """Remove the folders of deleted fragments, and those of arrays without any file."""
-    for folder in {(root / name).parent for name in files}:
-        if folder.name.startswith("__") and folder.parent.name == "__fragments":
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-    for schema in list((root / SOMA).rglob("__schema")):
-        if not any(path.is_file() for path in schema.parent.rglob("*")):
-            shutil.rmtree(schema.parent, ignore_errors=True)
+    return [entry for name in sorted(names) if number_of(entry := f"{folder}/{name}") > number]
 
 
 def _now() -> str:

@@ -14,7 +14,7 @@ from scim._core import FormatError, keys, progress
 from scim.atlas._columns import TEXT
 from scim.atlas._index import open_parts
 from scim.atlas._names import hash_names
-from scim.atlas.commit import SOMA, load_array
+from scim.atlas.commit import SOMA, load_ids, load_names, load_removed
 from scim.atlas.soma import (
     COUNTS_PATH,
     MEASUREMENT,
@@ -25,7 +25,7 @@ from scim.atlas.soma import (
     read_embeddings,
     tiledb_errors,
 )
-from scim.atlas.verify._problem import Part, Problem, is_damaged, run_check
+from scim.atlas.verify._problem import Part, Problem, is_damaged, run_check, try_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,8 +89,8 @@ def _committed_ids(storage: Storage, manifest: Manifest) -> NDArray[np.int64]:
     """Return the ids of the manifest, when obs cannot be read."""
     ids = np.arange(manifest.n_rows)
     try:
-        return ids if manifest.removed is None else np.delete(ids, load_array(storage, manifest.removed))
-    except (ValueError, OSError, IndexError):
+        return np.delete(ids, load_removed(storage, manifest))
+    except (ValueError, OSError):
         return ids
 
 
@@ -162,9 +162,7 @@ def _check_genes(storage: Storage, experiment: Any, manifest: Manifest) -> Itera
     if not np.array_equal(np.sort(genes["soma_joinid"]), np.arange(len(genes))):
         yield Problem("store", f"soma/{VAR_PATH}", f"some of {len(genes)} genes are missing")
     for name, entry in {counted.panel.name: counted.panel for counted in manifest.counted}.items():
-        panel = load_array(storage, entry)
-        if len(panel) and not 0 <= panel.min() <= panel.max() < len(genes):
-            yield Problem("store", name, f"genes {panel[panel >= len(genes)][:3].tolist()} are not in {VAR_PATH}")
+        yield from try_to_read("store", name, load_ids, storage, entry, len(genes))
 
 
 def _check_counts(experiment: Any, manifest: Manifest, ids: NDArray[np.int64]) -> Iterator[Problem]:
@@ -189,7 +187,7 @@ def _check_counts(experiment: Any, manifest: Manifest, ids: NDArray[np.int64]) -
 
 def _check_removed(storage: Storage, manifest: Manifest, rows: Rows) -> Iterator[Problem]:
     """Compare the removed ids with those that obs does not have."""
-    kept = np.empty(0, dtype=np.int64) if manifest.removed is None else load_array(storage, manifest.removed)
+    kept = load_removed(storage, manifest)
     gone = np.setdiff1d(np.arange(manifest.n_rows), rows.ids, assume_unique=True)
     if not np.array_equal(kept, gone):
         where = "atlas.json" if manifest.removed is None else manifest.removed.name
@@ -197,15 +195,12 @@ def _check_removed(storage: Storage, manifest: Manifest, rows: Rows) -> Iterator
 
 
 def _check_names(storage: Storage, manifest: Manifest, rows: Rows) -> Iterator[Problem]:
-    """Compare the hashes with the names in obs: sorted, of committed ids, each cell once."""
-    parts = [load_array(storage, entry) for entry in manifest.names]
-    for entry, part in zip(manifest.names, parts, strict=True):
-        if (part[0][1:] < part[0][:-1]).any():
-            yield Problem("names", entry.name, "is not sorted, so that cells would not be found in it")
+    """Compare the hashes with the names in obs: each cell once."""
+    parts = [load_names(storage, entry, manifest.n_rows) for entry in manifest.names]
     where = manifest.names[0].name if manifest.names else "names"
     hashes, ids = np.concatenate([np.empty((2, 0), dtype=np.uint64), *parts], axis=1)
-    if len(ids) and (int(ids.max()) >= manifest.n_rows or len(np.unique(ids)) < len(ids)):
-        yield Problem("names", where, "has ids twice, or ids that were never committed")
+    if len(np.unique(ids)) < len(ids):
+        yield Problem("names", where, "has ids twice")
         return
     kept, known = np.zeros(manifest.n_rows, dtype=np.uint64), np.zeros(manifest.n_rows, dtype=np.bool_)
     kept[ids.astype(np.int64)], known[ids.astype(np.int64)] = hashes, True

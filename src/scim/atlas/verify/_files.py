@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from scim._core import FormatError, progress
+from scim.atlas._expression import read_expression
 from scim.atlas._models import load_model
+from scim.atlas._samples import read_sample
 from scim.atlas.commit import (
     FILE,
     INVENTORY,
@@ -18,6 +18,8 @@ from scim.atlas.commit import (
     commit_file,
     commits,
     is_older_copy,
+    load_ids,
+    load_names,
     needed_files,
     read_inventory,
     read_journal,
@@ -25,8 +27,8 @@ from scim.atlas.commit import (
     read_stored,
     uncommitted,
 )
-from scim.atlas.verify._problem import Part, Problem, is_damaged, run_check
-from scim.index._files import header_digest
+from scim.atlas.verify._problem import Part, Problem, is_damaged, run_check, try_to_read
+from scim.io import as_record, digest, parse_object, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from scim.atlas.storage import Storage
 
 _HEADER = "index.json"
+_MOST_GENES = 1 << 31
 
 
 def check_manifest(storage: Storage) -> tuple[Manifest | None, list[Problem]]:
@@ -61,20 +64,12 @@ def check_manifest(storage: Storage) -> tuple[Manifest | None, list[Problem]]:
 def check_leftovers(storage: Storage, manifest: Manifest) -> Iterator[Problem]:
     """Find files of a write that did not finish."""
     files, folders = uncommitted(storage, manifest.timestamp, manifest.number)
-    names = [*files, *folders, *_temporary_files(storage)]
+    names = [*files, *folders, *storage.unfinished()]
     journal = read_journal(storage)
     if journal is not None or names:
         writer, where = ("a write", names[0]) if journal is None else (journal.what, "journal.json")
         what = f"{writer} left {len(names)} files that were never committed; readers do not see them"
         yield Problem("leftover", where, what)
-
-
-def _temporary_files(storage: Storage) -> list[str]:
-    if storage.path is None:
-        return []
-    folders = [path for path in storage.path.iterdir() if path.is_dir() and path.name not in (SOMA, "lock")]
-    paths = [path for folder in [storage.path, *folders] for path in folder.glob(".*.tmp")]
-    return sorted(path.relative_to(storage.path).as_posix() for path in paths)
 
 
 def known_files(storage: Storage, manifest: Manifest) -> tuple[Inventory, list[Problem]]:
@@ -122,42 +117,40 @@ def _compare(
 
 def check_beside(storage: Storage, manifest: Manifest, problems: Sequence[Problem]) -> Iterator[Problem]:
     """Check the arrays, models and index parts beside the store, each by itself."""
-    arrays: dict[StoredArray, Part] = dict.fromkeys(manifest.names, "names")
-    arrays |= {} if manifest.removed is None else {manifest.removed: "removed"}
-    arrays |= {counted.panel: "store" for counted in manifest.counted}
-    arrays |= dict.fromkeys(manifest.samples, "samples")
-    arrays |= {version.expression: "index" for version in manifest.embeddings if version.expression is not None}
-    for entry, part in arrays.items():
-        yield from _try_to_read(part, entry.name, read_stored, storage, entry)
+    for entry, (part, read) in _readers(manifest).items():
+        yield from try_to_read(part, entry.name, read, storage, entry)
     for version in manifest.embeddings:
         if version.folder is not None and not is_damaged(problems, version.folder):
-            yield from _try_to_read("model", version.folder, load_model, storage, manifest.uid, version)
+            yield from try_to_read("model", version.folder, load_model, storage, manifest.uid, version)
         for index_part in version.parts:
             yield from run_check("index", index_part.folder, _check_part, storage, index_part)
 
 
-def _try_to_read(part: Part, where: str, read: Callable[..., object], *arguments: Any) -> Iterator[Problem]:
-    try:
-        read(*arguments)
-    except Exception as error:  # noqa: BLE001  (a reader of a damaged file may raise anything)
-        yield Problem.of(part, where, error)
+def _readers(manifest: Manifest) -> dict[StoredArray, tuple[Part, Callable[[Storage, StoredArray], object]]]:
+    """Return the part of the atlas of each array beside the store, and how it is read."""
+    removed, versions = [manifest.removed] if manifest.removed else [], manifest.embeddings
+    return {
+        **dict.fromkeys(manifest.names, ("names", partial(load_names, most=manifest.n_rows))),
+        **dict.fromkeys(removed, ("removed", partial(load_ids, most=manifest.n_rows))),
+        **dict.fromkeys(
+            (counted.panel for counted in manifest.counted), ("store", partial(load_ids, most=_MOST_GENES))
+        ),
+        **dict.fromkeys(manifest.samples, ("samples", partial(read_sample, n_rows=manifest.n_rows))),
+        **dict.fromkeys((v.expression for v in versions if v.expression is not None), ("index", read_expression)),
+    }
 
 
 def _check_part(storage: Storage, part: IndexPart) -> Iterator[Problem]:
     """Compare the files of a part with the checksums in its header, and the header with the one committed."""
     header = f"{part.folder}/{_HEADER}"
     try:
-        raw = storage.read(header)
-        with tempfile.TemporaryDirectory() as temporary:
-            (Path(temporary) / _HEADER).write_bytes(raw)
-            same = header_digest(temporary) == part.digest
-        built = json.loads(raw)["files"].items()
-        files = {f"{part.folder}/{name}": (facts["bytes"], facts["sha256"]) for name, facts in built}
-    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
-        problem = Problem.of("index", header, error)
-        yield problem._replace(what=problem.what.partition(" Build it again")[0])
+        content = unsealed(parse_object(storage.read(header), header), header, remedy="")
+        built = as_record(content.get("files"), dict[str, dict[str, object]], header)
+        files = {f"{part.folder}/{name}": (entry.get("bytes"), entry.get("sha256")) for name, entry in built.items()}
+    except (FileNotFoundError, FormatError) as error:
+        yield Problem.of("index", header, error)
         return
-    if not same:
+    if digest(content) != part.digest:
         yield Problem("index", header, "is the header of another index than the one that was committed")
         return
     found = {file.name: file.n_bytes for file in storage.files(part.folder)}
@@ -167,9 +160,9 @@ def _check_part(storage: Storage, part: IndexPart) -> Iterator[Problem]:
 def how_built(storage: Storage, part: IndexPart) -> tuple[str, float]:
     """Return kind and recall of a part, as far as they can be read from its header, damaged or not."""
     try:
-        facts = json.loads(storage.read(f"{part.folder}/{_HEADER}"))["segments"][0]
+        facts = parse_object(storage.read(f"{part.folder}/{_HEADER}"), _HEADER)["segments"][0]
         kind, recall = str(facts["kind"]), float(facts["params"].get("recall", 0.99))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, FormatError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return "auto", 0.99
     known = kind in ("exact", "ivf", "graph") and 0 < recall <= 1
     return (kind, recall) if known else ("auto", 0.99)
@@ -205,7 +198,7 @@ def _check_version(storage: Storage, earlier: Manifest, known: set[str]) -> Iter
     for entry in _arrays_of(earlier):
         if entry.name not in known:
             known.add(entry.name)
-            yield from _try_to_read("earlier version", entry.name, read_stored, storage, entry)
+            yield from try_to_read("earlier version", entry.name, read_stored, storage, entry)
     for part in (part for version in earlier.embeddings for part in version.parts):
         if part.folder not in known:
             known.add(part.folder)

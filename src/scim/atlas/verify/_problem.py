@@ -80,6 +80,14 @@ def run_check(part: Part, where: str, check: Callable[..., Iterator[Problem]], *
         yield Problem(part, where, f"cannot be read ({error_text(error)})")
 
 
+def try_to_read(part: Part, where: str, read: Callable[..., object], *arguments: Any) -> Iterator[Problem]:
+    """Yield the problem that reading a file has, if it has one."""
+    try:
+        read(*arguments)
+    except Exception as error:  # noqa: BLE001  (a reader of a damaged file may raise anything)
+        yield Problem.of(part, where, error)
+
+
 def is_damaged(problems: Sequence[Problem], name: str) -> bool:
     """Return whether a file, or one in a folder of that name, has a problem."""
     return any(f"{problem.where}/".startswith(f"{name}/") for problem in problems)
