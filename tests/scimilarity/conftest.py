@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 
 import pytest
@@ -10,6 +11,30 @@ import scim
 from helpers import imported, published
 from helpers.folders import LABELS
 from scim.scimilarity import CellAnnotation, CellQuery, align_dataset, lognorm_counts
+from scim.scimilarity._tiledb import Reader
+
+
+@pytest.fixture(scope="session")
+def share_reader():
+    """Return a function that gives one reader of arrays to all tests: each start takes a second."""
+    with contextlib.ExitStack() as stack:
+        readers = []
+
+        @contextlib.contextmanager
+        def share():
+            if not readers or readers[-1]._process.poll() is not None:
+                readers.append(Reader())
+                stack.callback(readers[-1].stop)
+            yield readers[-1]
+
+        yield share
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_reader(share_reader):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scim.scimilarity._cells.open_reader", share_reader)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,7 @@ def test_other_layer_sizes_are_named(folder):
 @pytest.mark.parametrize("shape", ["many", [-1, 9], [1 << 40, 9], [1.5, 2], None])
 def test_sizes_that_are_invalid(folder, shape):
     (folder / "layer_sizes.json").write_text(json.dumps({"network.0.1.weight": shape}))
-    refused(folder, "expected a list of sizes")
+    refused(folder, "layer_sizes.json' is not what it should be")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
@@ -166,12 +166,12 @@ def test_layers_that_do_not_follow_each_other(folder):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers(folder, value):
     change(folder, "encoder.ckpt", {"network.2.bias": torch.full((5,), value)})
-    refused(folder, r"network\.2\.bias has values that are not finite")
+    refused(folder, r"network\.2\.bias.*has values from (nan|inf)")
 
 
 def test_whole_numbers_for_weights(folder):
     change(folder, "encoder.ckpt", {"network.2.bias": torch.zeros(5, dtype=torch.int64)})
-    refused(folder, "torch.int64")
+    refused(folder, "network.2.bias' holds int64")
 
 
 class Payload:
@@ -200,7 +200,7 @@ def test_other_things_beside_the_tensors(folder):
     torch.save({"state_dict": {}, "optimizer": {}}, folder / "encoder.ckpt")
     refused(folder, "must hold one entry, 'state_dict'")
     torch.save({"state_dict": {"a": 3}}, folder / "encoder.ckpt")
-    refused(folder, "expected a tensor")
+    refused(folder, "'a' is not a plain tensor")
 
 
 def test_a_small_file_of_a_huge_tensor(folder):
@@ -239,8 +239,8 @@ def test_a_truncated_checkpoint(folder, share):
     refused(folder, "truncated")
 
 
-def test_a_storage_that_claims_more_than_it_has_gets_no_more(folder, encoder, X):
-    """The pickle claims 2**40 numbers for a storage of 180: it gets neither memory nor other bytes."""
+def test_a_storage_that_claims_more_than_it_has(folder):
+    """The list claims 2**40 numbers for a storage of 180."""
     file = folder / "encoder.ckpt"
     with zipfile.ZipFile(file) as old:
         entries = {info.filename: old.read(info) for info in old.infolist()}
@@ -251,9 +251,9 @@ def test_a_storage_that_claims_more_than_it_has_gets_no_more(folder, encoder, X)
     with zipfile.ZipFile(file, "w") as new:
         for entry, content in entries.items():
             new.writestr(entry, content)
-    assert np.abs(scim.scimilarity.import_model(folder).encode(X) - embed(encoder, X)).max() < 1e-6
+    refused(folder, "not a plain tensor of this file")
 
 
 def test_genes_that_are_no_text(folder):
     (folder / "gene_order.tsv").write_bytes(b"\xff\xfe\x00")
-    refused(folder, "is not text")
+    refused(folder, "is not text in UTF-8")

@@ -14,7 +14,8 @@ from scim._core.no_label import read_names
 from scim.atlas._source import Source
 from scim.scimilarity._metadata import STUDY, PublishedMetadata
 from scim.scimilarity._reference import Reference
-from scim.scimilarity._tiledb import n_rows, open_array, open_vectors
+from scim.scimilarity._tiledb import TileArray, open_reader
+from scim.scimilarity._vectors import open_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from scim.scimilarity._tiledb import Vectors
+    from scim.scimilarity._vectors import Vectors
 
 STEP = 1 << 17  # positions that are read together: 64 MB of embeddings at 128 dimensions
 _ANNOTATION, _SEARCH, _METADATA = "annotation", "cellsearch", "cell_metadata"
@@ -60,11 +61,12 @@ class PublishedCells:
         with contextlib.ExitStack() as stack:
             metadata = vectors = None
             if (folder / _SEARCH).is_dir():
-                path = folder / _SEARCH / _METADATA
-                array = stack.enter_context(open_array(path))
+                reader = stack.enter_context(open_reader())
+                array = TileArray(reader, folder / _SEARCH / _METADATA)
                 # Vectors first: a data frame that claims more rows than they have is not scanned.
-                vectors = stack.enter_context(open_vectors(folder / _SEARCH, n_rows(array, path), dim, scratch))
-                metadata = PublishedMetadata(path, array, columns)
+                opening = open_vectors(reader, folder / _SEARCH, array.n_rows, dim, scratch)
+                vectors = stack.enter_context(opening)
+                metadata = PublishedMetadata(array, columns)
             elif reference is None:
                 msg = f"{str(folder)!r} has a model but no cells: neither {_ANNOTATION!r} nor {_SEARCH!r} is a folder."
                 raise FormatError(msg)

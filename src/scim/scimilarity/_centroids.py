@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from scipy.spatial.distance import cdist
 
 from scim._core import check_count, check_names, check_obs_key, logger, refuse_absent
 from scim._core.cosine import EQUAL, is_directed
 from scim._core.kernel_cache import cache_folder
+from scim.io.cells import check_sparse, dense
 from scim.scimilarity._counts import COUNTS, qc_metrics, raw_counts
 from scim.scimilarity._genes import align_dataset
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from numpy.typing import ArrayLike, NDArray
-    from scipy import sparse
 
 _FILTERS = ("mito_percent", "min_counts", "min_genes", "max_nn_dist", "max_nn_dist_col")
 
@@ -36,6 +37,8 @@ def get_centroid(counts: sparse.csr_matrix[Any] | NDArray[Any]) -> NDArray[np.fl
     -------
     float64, shape (1, n_genes).
     """
+    if sparse.issparse(counts):
+        check_sparse(counts, "The counts")
     sums = np.asarray(counts.sum(axis=0), dtype=np.float64).reshape(1, -1)
     total = sums.sum()
     if not total > 0:
@@ -54,7 +57,7 @@ def get_dist2centroid(centroid_embedding: ArrayLike, X: Any) -> NDArray[np.float
     X
         (n, dim) embeddings, or log-normalised values if the centroid has these; sparse or dense.
     """
-    rows = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+    rows = dense(X, "X")
     distances = cdist(np.asarray(centroid_embedding).reshape(1, -1), rows, metric="cosine").ravel()
     return np.where(distances < EQUAL, 0.0, distances)
 

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from scim._core import check_adata, check_count, check_range, warn
 from scim._core.kernel_cache import cache_folder
+from scim.io.cells import check_matrices
 from scim.pp import lognorm
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ COUNTS = "counts"
 def raw_counts(data: AnnData) -> Any:
     """Return `layers["counts"]`."""
     check_adata(data)
+    check_matrices(data)
     if COUNTS not in data.layers:
         msg = f"layers['counts'] not found; keep the raw counts there. Present: {list(data.layers)}."
         raise ValueError(msg)

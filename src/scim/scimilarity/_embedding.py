@@ -13,6 +13,7 @@ from scipy import sparse
 from scim import atlas as atlases
 from scim._core import check_count
 from scim.atlas import Atlas
+from scim.io.cells import check_sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,6 +108,7 @@ def as_rows(X: Any) -> Any:
     if hasattr(X, "detach"):  # a torch tensor, on any device
         X = X.detach().cpu().numpy()
     if hasattr(X, "tocsr"):
+        check_sparse(X, "X")
         return sparse.csr_matrix(X)
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiu":
         return np.asarray(X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -9,12 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scim._core import CountsError, GeneOverlapError, check_adata, check_count
+from scim._core import CountsError, FormatError, GeneOverlapError, check_adata, check_count, error_text
+from scim.io import local_path, open_file
+from scim.io.cells import check_matrices
 from scim.pp import canonical_genes, gene_symbols, genes_of
 from scim.scimilarity._counts import COUNTS, as_csr, raw_counts
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from anndata import AnnData
@@ -46,6 +48,7 @@ def align_dataset(
     genes (those not measured are 0, an `X` of `None` is empty), `obs`, and `uns["orig_genes"]`, the genes it had.
     """
     check_adata(data)
+    check_matrices(data)
     check_count("gene_overlap_threshold", gene_overlap_threshold, least=0)
     genes = pd.Index([str(gene) for gene in target_gene_order])
     column = np.where(_are_genes(data), genes.get_indexer(data.var_names), -1)
@@ -88,6 +91,7 @@ def convert_id2symbol(adata: AnnData, mapping_table: str | os.PathLike[str] | No
     the file has no such columns, ValueError is raised.
     """
     check_adata(adata)
+    check_matrices(adata)
     names = adata.var_names.to_series().str.replace("['\"]", "", regex=True)
     symbols = _find_symbols(names, mapping_table)
     if symbols.isna().all() and "symbol" in adata.var:
@@ -183,7 +187,14 @@ def _find_symbols(names: pd.Series[str], table: str | os.PathLike[str] | None) -
             for gene, symbol in zip(ids, gene_symbols(ids), strict=True)
         ]
         return pd.Series(symbols, index=names.index, dtype=object)
-    frame = pd.read_csv(table, sep="\t", dtype=str)
+    try:
+        with open_file(local_path(table, what="a table of genes"), links=True) as file:
+            frame = pd.read_csv(file, sep="\t", dtype=str)
+    except (ValueError, pd.errors.ParserError) as error:  # no text, or no table
+        if isinstance(error, FormatError):
+            raise
+        msg = f"{os.fspath(table)!r} is not a tab-separated table of genes ({error_text(error)})."
+        raise FormatError(msg) from error
     absent = sorted({"Gene stable ID", "Gene name"} - set(frame.columns))
     if absent:
         msg = f"{str(table)!r} has no column {absent}. Present: {list(frame.columns)}."

@@ -6,12 +6,13 @@ its links, its flags, its links, its vector and its label, then the upper levels
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scim._core import FormatError
-from scim.io import release_pages
+from scim._core.numba import njit
+from scim.io import check_regular, map_records, release_pages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,10 +47,22 @@ class HnswFile:
                 "itemsize": int(header["record_bytes"]),
             }
         )
-        # An empty file cannot be mapped.
-        self._records: NDArray[np.void] = (
-            np.memmap(file, record, "r", _HEADER.itemsize, (self.n,)) if self.n else np.empty(0, record)
-        )
+        self._records: NDArray[np.void] = map_records(file, record, self.n, _HEADER.itemsize)
+        self._check_end(int(header["max_links"]))
+
+    def _check_end(self, max_links: int) -> None:
+        """Raise FormatError unless the upper links, of which each element has a number and then so many, end the file.
+
+        Another number of elements, or of bytes of an element, would not lead to the end.
+        """
+        start = _HEADER.itemsize + self.n * self._records.itemsize
+        n_words, rest = divmod(check_regular(self.file, links=True) - start, 4)
+        words = map_records(self.file, np.dtype("<u4"), n_words, start)
+        n_read = count_words(words, self.n, 4 * (max_links + 1))
+        release_pages(words)
+        if rest or n_read != n_words:
+            msg = f"{str(self.file)!r} is damaged: the links of its {self.n:,} elements do not end where the file does."
+            raise FormatError(msg)
 
     def positions(self, n_labels: int) -> NDArray[np.int32]:
         """Return the position of the element of each label 0 ... `n_labels - 1`, int32; -1 = none, or deleted."""
@@ -81,11 +94,11 @@ class HnswFile:
 
 
 def _read_header(file: Path, dim: int) -> np.void:
-    size = file.stat().st_size
+    size = check_regular(file, links=True)
     if size < _HEADER.itemsize:
         msg = f"{str(file)!r} has {size} bytes, fewer than the header of an hnswlib index; it is truncated."
         raise FormatError(msg)
-    header: np.void = np.fromfile(file, _HEADER, 1)[0]
+    header: np.void = map_records(file, _HEADER, 1)[0]
     links, vector, label = (int(header[name]) for name in ("max_links0", "vector_offset", "label_offset"))
     count, record = int(header["count"]), int(header["record_bytes"])
     contiguous = vector == 4 + 4 * links and record == label + 8 and label >= vector
@@ -101,3 +114,14 @@ def _read_header(file: Path, dim: int) -> np.void:
         msg = f"{str(file)!r} is truncated: {count:,} elements need {needed:,} bytes, it has {size:,}."
         raise FormatError(msg)
     return header
+
+
+@njit
+def count_words(words: Any, n: int, level_bytes: int) -> int:
+    """Return how many words the links of `n` elements take; -1 if a length is no multiple of that of one level."""
+    at = 0
+    for _ in range(n):
+        if at >= words.shape[0] or words[at] % level_bytes:
+            return -1
+        at += 1 + words[at] // 4
+    return at

@@ -10,15 +10,14 @@ import pyarrow as pa
 from pandas.api.types import is_string_dtype
 
 from scim._core import FormatError, keys, refuse_absent
-from scim.scimilarity._tiledb import n_rows, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from scim.atlas import Atlas
+    from scim.scimilarity._tiledb import TileArray
 
 INDEX, STUDY = "index", "study"
 MISSING = "NA"
@@ -38,15 +37,15 @@ class PublishedMetadata:
     columns that are kept, `study` aside, by their names in the atlas.
     """
 
-    def __init__(self, path: Path, array: Any, columns: Sequence[str] | None) -> None:
-        self._path, self._array = path, array
-        names = [array.schema.attr(i).name for i in range(array.schema.nattr)]
-        if array.schema.ndim != 1:
-            msg = f"{str(path)!r} has {array.schema.ndim} dimensions; expected a data frame."
+    def __init__(self, array: TileArray, columns: Sequence[str] | None) -> None:
+        self._path, self._array, self.n = array.path, array, array.n_rows
+        names = list(array.schema.attributes)
+        n_dimensions = len(array.schema.written or ())
+        if n_dimensions != 1:
+            msg = f"{str(array.path)!r} has {n_dimensions} dimensions; expected a data frame."
             raise FormatError(msg)
         if columns is not None:
             refuse_absent(columns, names)
-        self.n = n_rows(array, path)
         self._has_study = STUDY in names
         kept = [name for name in (names if columns is None else columns) if name not in (INDEX, STUDY)]
         taken = {name for name in kept if name in _RESERVED or name.startswith(("soma_", _PREFIX))}
@@ -63,7 +62,7 @@ class PublishedMetadata:
         """Return `study` and the kept columns of rows, by their names in the atlas; text is categorical."""
         table = self._table([*dict.fromkeys([*([STUDY] * self._has_study), *self.columns.values()])], start, stop)
         missing = pd.Series(pd.Categorical([None] * (stop - start), categories=[]))
-        frame = {STUDY: _to_pandas(table[STUDY]).astype("category") if self._has_study else missing}
+        frame = {STUDY: _to_pandas(table[STUDY].cast(pa.large_string())) if self._has_study else missing}
         for name, published in self.columns.items():
             column = _to_pandas(table[published])
             frame[name] = column.map(BOOLEANS).astype("boolean") if published in self._booleans else column
@@ -94,12 +93,7 @@ class PublishedMetadata:
             yield start, self._table([name], start, min(start + _CHUNK, self.n))[name]
 
     def _table(self, names: list[str], start: int, stop: int) -> pa.Table:
-        with reading(self._path):
-            query = self._array.query(attrs=names, dims=[], return_arrow=True)
-            table = query.df[start : stop - 1]  # labels: both ends are included
-        if table.num_rows != stop - start:
-            msg = f"{str(self._path)!r} gave {table.num_rows:,} of the rows {start:,} to {stop:,}; it is damaged."
-            raise FormatError(msg)
+        table = self._array.table(names, start, stop)
         return pa.table({name: self._as_plain(name, table[name]) for name in names})
 
     def _as_plain(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

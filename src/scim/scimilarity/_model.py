@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
-import json
+import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
+import msgspec
 import numpy as np
 
 from scim import ontology
-from scim._core import FormatError, logger, warn
-from scim.io import local_path
+from scim._core import FormatError, error_text, logger, warn
+from scim.io import as_record, local_path, parse_object, read_text
 from scim.model import Decoder, Encoder, Labels, Model, ModelConfig
+from scim.model._files import checked_weights
 from scim.model.net import empty_net, set_weights
 from scim.pp import canonical_genes, gene_symbols
 from scim.scimilarity._checkpoint import check_exists, read_tensors
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_TEXT_BYTES = 64 << 20  # the genes of the published model take 0.2 MB
+_Length: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LINEAR = ("weight", "bias")
 _NORMALISATION = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -83,7 +88,7 @@ def import_model(folder: str | os.PathLike[str]) -> Model:
 
 
 def _config(
-    folder: Path, tensors: Mapping[str, torch.Tensor], sizes: Mapping[str, tuple[int, ...]], n_genes: int
+    folder: Path, tensors: Mapping[str, NDArray[Any]], sizes: Mapping[str, tuple[int, ...]], n_genes: int
 ) -> ModelConfig:
     """Return the shape of the encoder, on which layer_sizes.json, encoder.ckpt and gene_order.tsv must agree."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -105,7 +110,12 @@ def _config(
     if layers[0][1] != n_genes:
         msg = f"gene_order.tsv of {str(folder)!r} has {n_genes} genes, but encoder.ckpt reads {layers[0][1]}."
         raise FormatError(msg)
-    return ModelConfig.paper(n_genes=n_genes, hidden=tuple(layer[0] for layer in layers[:-1]), latent_dim=layers[-1][0])
+    hidden = tuple(layer[0] for layer in layers[:-1])
+    try:
+        return ModelConfig.paper(n_genes=n_genes, hidden=hidden, latent_dim=layers[-1][0])
+    except (TypeError, ValueError) as error:
+        msg = f"{str(folder / 'encoder.ckpt')!r} is not of a net that scim reads: {error_text(error)}."
+        raise FormatError(msg) from error
 
 
 def _read_decoder(folder: Path, config: ModelConfig) -> Decoder | None:
@@ -128,7 +138,7 @@ def _published_names(n_hidden: int, *, first_linear: int) -> dict[str, str]:
     return names | {f"head.{kind}": f"network.{n_hidden}.{kind}" for kind in _LINEAR}
 
 
-def _fill(file: Path, net: torch.nn.Module, tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> None:
+def _fill(file: Path, net: torch.nn.Module, tensors: Mapping[str, NDArray[Any]], names: Mapping[str, str]) -> None:
     """Copy checked tensors into a network."""
     state: dict[str, Any] = net.state_dict()
     assert state.keys() == names.keys()
@@ -136,40 +146,21 @@ def _fill(file: Path, net: torch.nn.Module, tensors: Mapping[str, torch.Tensor],
     if missing or unknown:
         msg = f"{str(file)!r} is not of this form: missing tensors {missing[:5]}, unknown tensors {unknown[:5]}."
         raise FormatError(msg)
-    for name, published in names.items():
-        value, target = tensors[published], state[name]
-        if value.shape != target.shape or value.is_floating_point() != target.is_floating_point():
-            msg = f"{str(file)!r}: {published} is {value.dtype} of {tuple(value.shape)}, "
-            msg += f"expected {target.dtype} of {tuple(target.shape)}."
-            raise FormatError(msg)
-        if not bool(value.isfinite().all()):
-            msg = f"{str(file)!r}: {published} has values that are not finite."
-            raise FormatError(msg)
-    # Clones, so that the file is not kept open.
-    set_weights(net, {name: tensors[published].clone() for name, published in names.items()})
+    weights = {name: published for name, published in names.items() if not name.endswith("num_batches_tracked")}
+    set_weights(
+        net, {name: checked_weights(tensors[key], f"{file}: {key}", state[name]) for name, key in weights.items()}
+    )
 
 
 def _read_layer_sizes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the encoder's tensors, by their published names."""
     file = folder / "layer_sizes.json"
     sizes = _read_json(file)
-    for name, shape in sizes.items():
-        if not isinstance(shape, list) or not all(isinstance(n, int) and 0 < n < 1 << 31 for n in shape):
-            msg = f"{str(file)!r}: {name!r} is {shape!r}, expected a list of sizes."
-            raise FormatError(msg)
-    return {name: tuple(shape) for name, shape in sizes.items()}
+    return as_record(sizes, dict[str, tuple[_Length, ...]], str(file))
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_read_text(file))
-    except (ValueError, RecursionError) as error:
-        msg = f"{str(file)!r} is not readable JSON ({error})."
-        raise FormatError(msg) from error
-    if not isinstance(content, dict):
-        msg = f"{str(file)!r} holds a {type(content).__name__}, expected an object."
-        raise FormatError(msg)
-    return content
+    return parse_object(_read_text(file), str(file))
 
 
 def _read_gene_order(folder: Path) -> tuple[list[str], NDArray[np.object_]]:
@@ -179,10 +170,10 @@ def _read_gene_order(folder: Path) -> tuple[list[str], NDArray[np.object_]]:
     the other stays a symbol, which :func:`scim.pp.match_genes` finds, because the model has weights for both.
     """
     file = folder / "gene_order.tsv"
-    published = [line.strip() for line in _read_text(file).splitlines()]
+    published = [line.strip() for line in _read_text(file).split("\n")]
     while published and not published[-1]:
         published.pop()
-    if not published or not all(published):
+    if not published or not all(gene and not _CONTROL.search(gene) for gene in published):
         msg = f"{str(file)!r} must have a gene symbol in every line."
         raise FormatError(msg)
     repeated = [gene for gene, n in Counter(published).items() if n > 1]
@@ -198,6 +189,11 @@ def _read_gene_order(folder: Path) -> tuple[list[str], NDArray[np.object_]]:
             kept[gene] = i
     rows = list(kept.values())
     symbols[rows] = genes[rows]
+    twice = [gene for gene, n in Counter(symbols.tolist()).items() if n > 1]
+    if twice:  # as CD3D and ENSG00000167286
+        names = [gene for gene, name in zip(published, genes, strict=True) if name == twice[0]]
+        msg = f"{str(file)!r} has the same gene more than once, as {names[:3]}."
+        raise FormatError(msg)
     return published, symbols
 
 
@@ -205,9 +201,9 @@ def _read_labels(folder: Path) -> list[str]:
     """Return the names of the labels in the order of their integers."""
     file = folder / "label_ints.csv"
     try:
-        rows = list(csv.reader(_read_text(file).splitlines()))
+        rows = list(csv.reader(io.StringIO(_read_text(file), newline=""), strict=True))
     except csv.Error as error:
-        msg = f"{str(file)!r} is no table of labels ({error})."
+        msg = f"{str(file)!r} is no table of labels ({error_text(error)})."
         raise FormatError(msg) from error
     if not rows or rows[0] != ["", "0"] or any(len(row) != 2 for row in rows):
         msg = f'{str(file)!r} must have the header "","0" and two values a line: a number and a label.'
@@ -215,16 +211,13 @@ def _read_labels(folder: Path) -> list[str]:
     if [row[0] for row in rows[1:]] != [str(i) for i in range(len(rows) - 1)]:
         msg = f"{str(file)!r} must number its labels from 0 without a gap."
         raise FormatError(msg)
-    return [row[1] for row in rows[1:]]
+    labels = [row[1] for row in rows[1:]]
+    if len(set(labels)) < len(labels) or not all(label and not _CONTROL.search(label) for label in labels):
+        msg = f"{str(file)!r} must have different labels, without line breaks and other control characters."
+        raise FormatError(msg)
+    return labels
 
 
 def _read_text(file: Path) -> str:
     check_exists(file)
-    if file.stat().st_size > _MAX_TEXT_BYTES:
-        msg = f"{str(file)!r} has {file.stat().st_size:,} bytes, more than {_MAX_TEXT_BYTES:,}."
-        raise FormatError(msg)
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        msg = f"{str(file)!r} is not text ({error})."
-        raise FormatError(msg) from error
+    return read_text(file, most=_MAX_TEXT_BYTES, links=True).removeprefix("\ufeff")

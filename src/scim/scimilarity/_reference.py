@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import warnings
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from scim._core import FormatError, progress
+from scim._core import FormatError, error_text, progress
 from scim._core.numba import njit
+from scim.io import open_file
 from scim.scimilarity._hnsw import HnswFile
+from scim.scimilarity._vectors import checked_units
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -22,7 +24,8 @@ _KNN, _LABELS = "labelled_kNN.bin", "reference_labels.tsv"
 _CHUNK = 1 << 18
 # Scaling to length 1 twice in float32 moves a vector by less; chance matches of 8 and 23 million cells: below 1 %.
 _TOLERANCE = 5e-7
-_MAX_NAMES = 65_536
+_MAX_NAMES, _MAX_LINE = 65_536, 4096
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_TRIES = 10_000  # as many vectors of almost the same numbers are copies of one cell
 
 
@@ -35,7 +38,7 @@ class Reference:
 
     def __init__(self, folder: Path, dim: int) -> None:
         for name in (_KNN, _LABELS):
-            if not (folder / name).is_file():
+            if not (folder / name).exists():
                 msg = f"{str(folder)!r} has no file {name!r}."
                 raise FormatError(msg)
         self.codes, self.names, self.study_codes, self.studies = _read_lines(folder / _LABELS)
@@ -56,7 +59,7 @@ class Reference:
 
     def vectors(self, lines: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Return the embeddings of lines, float32, shape (n, dim)."""
-        return self._index.vectors(self._positions[lines])
+        return checked_units(self._index.vectors(self._positions[lines]), self._index.file)
 
     def match(self, vectors: NDArray[np.float32], studies: pd.Series, eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the line of each eligible cell of the search index, int64, -1 = none; a line is matched once.
@@ -146,30 +149,35 @@ def _products(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _read_lines(file: Path) -> tuple[NDArray[np.int32], list[str], NDArray[np.int32], list[str]]:
     """Return the label of each line, and its study if the lines have a second column, as codes and their names."""
-    how: dict[str, Any] = {"sep": "\t", "header": None, "names": ["label", "study"], "dtype": str}
-    how |= {"quoting": csv.QUOTE_NONE, "keep_default_na": False, "skip_blank_lines": False}
-    columns: dict[str, list[NDArray[np.int32]]] = {name: [np.empty(0, dtype=np.int32)] for name in how["names"]}
-    codes: dict[str, dict[str, int]] = {name: {} for name in how["names"]}
+    different: dict[bytes, int] = {}
+    with open_file(file, links=True) as lines:
+        rows = np.fromiter(_encode(lines, different, file), dtype=np.int32)
+    labels: dict[str, int] = {}
+    studies: dict[str, int] = {}
+    codes = np.zeros((2, len(different)), dtype=np.int32)
+    for line, code in different.items():
+        label, study = _split(line, file)
+        codes[:, code] = labels.setdefault(label, len(labels)), studies.setdefault(study, len(studies))
+    return codes[0, rows], [*labels], codes[1, rows], [*studies]
+
+
+def _encode(lines: BinaryIO, different: dict[bytes, int], file: Path) -> Iterator[int]:
+    """Yield the code of each line; new lines are added to `different`."""
+    while line := lines.readline(_MAX_LINE + 1):
+        yield different.setdefault(line.rstrip(b"\r\n"), len(different))
+        if len(different) > _MAX_NAMES or len(line) > _MAX_LINE:
+            msg = f"{str(file)!r} has more than {_MAX_NAMES:,} labels or studies, or one of more than {_MAX_LINE:,} "
+            msg += "bytes; these are no types of cells."
+            raise FormatError(msg)
+
+
+def _split(line: bytes, file: Path) -> tuple[str, str]:
     try:
-        with warnings.catch_warnings(), pd.read_csv(file, chunksize=_CHUNK, index_col=False, **how) as chunks:
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # columns beyond the second
-            for chunk in chunks:
-                for name, parts in columns.items():
-                    parts.append(_encode(chunk[name].fillna(""), codes[name], file))
-    except pd.errors.EmptyDataError:
-        pass
-    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
-        msg = f"{str(file)!r} must have a label and a study in each line, or a label alone ({error})."
+        label, _, study = line.decode("utf-8-sig").partition("\t")
+    except UnicodeDecodeError as error:
+        msg = f"{str(file)!r} is not text in UTF-8 ({error_text(error)})."
         raise FormatError(msg) from error
-    labels, studies = (np.concatenate(parts) for parts in columns.values())
-    return labels, list(codes["label"]), studies, list(codes["study"])
-
-
-def _encode(values: pd.Series, codes: dict[str, int], file: Path) -> NDArray[np.int32]:
-    """Return the codes of values; new values are added to `codes`."""
-    factors, names = pd.factorize(values)
-    code_of_factor = np.array([codes.setdefault(str(name), len(codes)) for name in names], dtype=np.int32)
-    if len(codes) > _MAX_NAMES:
-        msg = f"{str(file)!r} has more than {_MAX_NAMES:,} labels or studies; these are no types of cells."
+    if _CONTROL.search(label + study):
+        msg = f"{str(file)!r} must have a label and a study in each line, or a label alone, got {line[:200]!r}."
         raise FormatError(msg)
-    return code_of_factor[factors]
+    return label, study
