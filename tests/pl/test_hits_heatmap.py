@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import scim
-from scim.pl._hits_heatmap import _clustered, draw_heatmap, shortened
+from scim.pl._drawing import drawn
+from scim.pl._hits_heatmap import _clustered, draw_heatmap
 
 mpl.use("agg")
 
@@ -88,7 +89,7 @@ def test_similar_rows_are_neighbours():
     order = _clustered(rows)
     assert abs(order.index(0) - order.index(2)) == 1
     assert abs(order.index(1) - order.index(3)) == 1
-    assert shortened("x" * 50) == "x" * 35 + "…"
+    assert drawn("x" * 50, 36) == "x" * 35 + "…"
     table = pd.DataFrame([[0.001, 0.2]], ["q"], pd.Index([("a",), ("b",)], tupleize_cols=False))
     ax = mpl.figure.Figure().subplots()
     draw_heatmap(ax, table, "share", None)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scim import get
 from scim._core import check_adata, check_count, check_names, keys, refuse_absent
-from scim.pl._drawing import INK, axes_or_figure, label_colors, palette, wrapped
+from scim.pl._drawing import INK, axes_or_figure, drawn, label_colors, palette, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ def _bars(ax: Axes, genes: pd.DataFrame, color: str) -> None:
     y, mean = np.arange(len(genes)), genes["mean"].to_numpy()
     ax.barh(y, mean, height=0.7, color=color, alpha=0.75, linewidth=0)
     ax.hlines(y, genes["low"], genes["high"], color=INK, linewidth=1.2)
-    ax.set_yticks(y, genes["gene"], fontstyle="italic", fontsize="small")
+    ax.set_yticks(y, [drawn(name) for name in genes["gene"]], fontstyle="italic", fontsize="small")
     ax.set_ylim(len(genes) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.locator_params(axis="x", nbins=4)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.patheffects import withStroke
 
-from scim.pl._drawing import INK
+from scim.pl._drawing import INK, drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,26 +69,26 @@ def draw_names(ax: Axes, circles: list[NamedCircle], faces: list[Any], size: flo
             _write_inside(ax, circle, face, points, numbers)
         else:
             _write_above(ax, circle, points, letters)
-    key = [
-        textwrap.fill(f"{sign}  {name}", 32, subsequent_indent="     ") for name, sign in (letters | numbers).items()
-    ]
-    ax.text(1.08 * size, 1.05 * size, "\n".join(key), va="top", fontsize=7, color=INK)
+    signs = [f"{sign}  {drawn(name)}" for name, sign in (letters | numbers).items()]
+    key = [textwrap.fill(line, 32, subsequent_indent="     ") for line in signs]
+    ax.text(1.08 * size, 1.05 * size, "\n".join(key), va="top", fontsize=7, color=INK, parse_math=False)
 
 
 def _write_inside(ax: Axes, circle: NamedCircle, face: Any, points: float, numbers: dict[str, str]) -> None:
     """Write the name of an inner circle, or the number under which `numbers` lists it."""
-    fitted = fit_text(circle.inner, circle.radius * points)
+    fitted = fit_text(drawn(circle.inner), circle.radius * points)
     if fitted is None:
         number = numbers.setdefault(circle.inner, str(len(numbers) + 1))
         fitted = FittedText(number, min(7.0, max(4.5, 1.2 * circle.radius * points)))
     middle: Any = "center" if "\n" in fitted.text else "center_baseline"
     style: dict[str, Any] = {"fontsize": fitted.size, "linespacing": 1.0, "zorder": 3, "color": ink_on(face)}
+    style["parse_math"] = False  # a line may end within an escaped dollar
     ax.text(circle.x, circle.y, fitted.text, ha="center", va=middle, **style)
 
 
 def _write_above(ax: Axes, circle: NamedCircle, points: float, letters: dict[str, str]) -> None:
     """Write the name of an outer circle, or the letter under which `letters` lists it with its number of hits."""
-    text = circle.outer
+    text = drawn(circle.outer)
     if _WIDTH * _LARGEST * len(text) > 2.2 * circle.radius * points:
         text = letters.setdefault(f"{circle.outer} ({circle.n_hits:,})", _letter(len(letters)))
     halo = [withStroke(linewidth=2, foreground="white")]

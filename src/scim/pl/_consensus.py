@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from scim._core import check_adata, keys
 from scim._core.adata import annotation_record
-from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, label_colors, legend_above
+from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, drawn, label_colors, legend_above
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -59,7 +59,7 @@ def consensus(adata: AnnData, *, key: str = keys.LABEL, ax: Axes | None = None) 
     (axes,), figure = axes_or_figure(ax, size=(9.4, 1.2 + 0.4 * len(groups)))
     labels = [*groups["label"].dropna(), *groups["runner_up"].dropna()]
     _bars(axes, groups, label_colors(adata, key, labels))
-    axes.set_ylabel(str(adata.uns[key]["params"].get("groupby", "")))
+    axes.set_ylabel(drawn(adata.uns[key]["params"].get("groupby", "")))
     _dots(axes, groups)
     _words(axes, groups)
     legend_above(axes, _legend_handles())
@@ -87,7 +87,7 @@ def _bars(ax: Axes, groups: pd.DataFrame, colors: dict[str, str]) -> None:
     ax.barh(y + 0.34, groups["unknown"], color="#9a9a9a", height=0.1)
     ax.set(xlim=(0, _RIGHT), ylim=(len(groups) - 0.4, -0.6), xticks=np.linspace(0, 1, 6))
     ax.set_xlabel("share of the cells, confidence", loc="left")
-    ax.set_yticks(y, [f"{name} ({n:,})" for name, n in zip(groups["group"], groups["n_cells"], strict=True)])
+    ax.set_yticks(y, [f"{drawn(name)} ({n:,})" for name, n in zip(groups["group"], groups["n_cells"], strict=True)])
     ax.tick_params(axis="both", length=0, labelsize="small")
     ax.spines[["top", "right", "left", "bottom"]].set_visible(False)
 
@@ -106,9 +106,9 @@ def _words(ax: Axes, groups: pd.DataFrame) -> None:
         two = pd.notna(second) and share >= 0.005  # less would be 0 %
         unknown = pd.isna(name)
         style: dict[str, Any] = {"color": _PALE, "fontstyle": "italic"} if unknown else {"color": INK}
-        ax.text(1.04, y - 0.17 * two, "unknown" if unknown else name, va="center", fontsize="medium", **style)
+        ax.text(1.04, y - 0.17 * two, "unknown" if unknown else drawn(name), va="center", fontsize="medium", **style)
         if two:
-            what = f"{'mixed with' if mixed else 'then'} {second} {share:.0%}"
+            what = f"{'mixed with' if mixed else 'then'} {drawn(second)} {share:.0%}"
             ax.text(1.04, y + 0.2, what, va="center", fontsize="small", color=INK if mixed else _PALE)
 
 

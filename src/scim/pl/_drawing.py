@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from scim._core import check_text
+from scim._core import check_text, printable
+from scim.io.cells import dense
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +57,7 @@ def coordinates(adata: AnnData, basis: str) -> Doubles:
     check_text(basis=basis)
     for name in (basis, f"X_{basis}"):
         if name in adata.obsm:
-            values = adata.obsm[name]
-            points = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+            points = dense(adata.obsm[name], f"obsm[{name!r}]")
             if points.ndim != 2 or points.shape[1] < 2 or points.dtype.kind not in "fiu":
                 msg = f"obsm[{name!r}] is no map: expected two columns of numbers, got {points.dtype}, {points.shape}."
                 raise ValueError(msg)
@@ -69,7 +69,7 @@ def coordinates(adata: AnnData, basis: str) -> Doubles:
 
 def scatter_axes(ax: Axes, basis: str, title: str) -> None:
     """Label the axes of a map of cells, which has no units and no ticks."""
-    ax.set(title=title, xlabel=f"{basis} 1", ylabel=f"{basis} 2", xticks=[], yticks=[])
+    ax.set(title=title, xlabel=f"{drawn(basis)} 1", ylabel=f"{drawn(basis)} 2", xticks=[], yticks=[])
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -108,6 +108,22 @@ def legend_above(ax: Axes, handles: Sequence[Artist]) -> None:
     ax.legend(handles=handles, ncols=len(handles), loc="lower left", bbox_to_anchor=(0, 1), **style)
 
 
-def wrapped(name: str, width: int) -> str:
-    """Return a name in at most two lines of `width` characters, with an ellipsis if it is longer."""
-    return textwrap.fill(name, width, max_lines=2, placeholder=" …", break_on_hyphens=False)
+def drawn(name: object, longest: int = 60) -> str:
+    """Return a name as text of a picture: in one line, with an ellipsis if it is longer than `longest` characters."""
+    text = _plain(name)
+    return _escaped(text if len(text) <= longest else text[: longest - 1] + "…")
+
+
+def wrapped(name: object, width: int) -> str:
+    """Return a name as text of a picture: in at most two lines of `width` characters, with an ellipsis."""
+    text = textwrap.fill(_plain(name), width, max_lines=2, placeholder=" …", break_on_hyphens=False)
+    return _escaped(text)
+
+
+def _plain(name: object) -> str:
+    return printable(" ".join(str(name).split()))
+
+
+def _escaped(text: str) -> str:
+    # Matplotlib takes what is between two dollars for a formula, and leaves names that begin with "_" out of a legend.
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")

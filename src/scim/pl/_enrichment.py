@@ -8,7 +8,7 @@ import numpy as np
 
 from scim import get
 from scim._core import check_adata, check_count, check_range, keys
-from scim.pl._drawing import UNKNOWN, axes_or_figure, palette
+from scim.pl._drawing import UNKNOWN, axes_or_figure, drawn, palette
 from scim.pl._query_counts import check_queries
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def enrichment(
     for axis, name, rows in zip(axes, names, tables, strict=True):
         shares = np.asarray(record["hits"])[present.index(name)] / samples["n_cells"].to_numpy()
         _panel(axis, rows, samples, shares, max_q)
-        axis.set(title=name, xlabel="share of the cells of a sample that are hits")
-    axes[0].set_ylabel(record["params"]["by"])
+        axis.set(title=drawn(name), xlabel="share of the cells of a sample that are hits")
+    axes[0].set_ylabel(drawn(record["params"]["by"]))
     return figure
 
 
@@ -97,11 +97,12 @@ def _panel(ax: Axes, rows: pd.DataFrame, samples: pd.DataFrame, shares: Doubles,
         # Dots of equal samples would hide each other: they are shifted, in the order of the samples.
         n = int(selected.sum())
         shift = np.linspace(-0.28, 0.28, n) if n > 1 else np.zeros(1)
-        ax.scatter(shares[selected], y + shift, s=area[selected], color=color, linewidths=0, label=value)
+        ax.scatter(shares[selected], y + shift, s=area[selected], color=color, linewidths=0, label=drawn(value))
     y_rows = np.arange(len(rows))
     ax.scatter(rows["background"], y_rows, marker="|", s=160, color="#808080", label="background")
     ax.scatter(rows["fraction"], y_rows, marker="|", s=160, color="black", label="mean")
-    ax.set_yticks(y_rows, rows["value"] + np.where(significant, " *", ""))
+    marks = np.where(significant, " *", "")
+    ax.set_yticks(y_rows, [f"{drawn(value)}{mark}" for value, mark in zip(rows["value"], marks, strict=True)])
     ax.invert_yaxis()
     ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
     ax.spines[["top", "right"]].set_visible(False)

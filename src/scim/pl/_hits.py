@@ -11,7 +11,7 @@ from scim import get
 from scim._core import check_adata, check_count, check_text, keys
 from scim._core.adata import groups_of
 from scim.get._hits import check_by, column_of_hits, count_hits
-from scim.pl._drawing import UNKNOWN, axes_or_figure, coordinates, draw_points, palette, scatter_axes
+from scim.pl._drawing import UNKNOWN, axes_or_figure, coordinates, draw_points, drawn, palette, scatter_axes
 
 if TYPE_CHECKING:
     import os
@@ -91,7 +91,8 @@ def hits(
     rows = _query_of_cells(adata, key)
     far = float(distance.quantile(0.98)) if len(distance) else 1.0  # a few far cells do not set the scale
     _draw(axes[0], points, distance.reindex(rows), basis, "median distance of the hits", "viridis", far)
-    title = f"share of hits with {by} = {value}" if value is not None else f"share of hits with their commonest {by}"
+    chosen = f"{drawn(by)} = {drawn(value)}" if value is not None else f"their commonest {drawn(by)}"
+    title = f"share of hits with {chosen}"
     _draw(axes[1], points, agree.reindex(rows), basis, title, "viridis_r", 1.0)  # dark is good in both
     if frame.empty:
         _say_no_hits(axes)
@@ -238,13 +239,14 @@ def _share_table(counted: pd.DataFrame, orders: dict[str, list[str]]) -> pd.Data
 
 def _draw_bars(ax: Axes, table: pd.DataFrame, names: list[str]) -> None:
     colors = palette(len(table.columns))
-    left = table.iloc[:, 0] * 0.0
+    rows, left = np.arange(len(table)), table.iloc[:, 0] * 0.0
     for i, name in enumerate(table.columns):
         color = "#b0b0b0" if name == _OTHER else colors[i]
-        ax.barh(table.index, table[name], left=left, color=color, label=name)
+        ax.barh(rows, table[name], left=left, color=color, label=drawn(name))
         left = left + table[name]
+    ax.set_yticks(rows, [drawn(name) for name in table.index])
     ax.invert_yaxis()
-    ax.set(xlabel="share of the hits", ylabel=names[0])
+    ax.set(xlabel="share of the hits", ylabel=drawn(names[0]))
     ax.spines[["top", "right"]].set_visible(False)
     if len(names) == 2:
-        ax.legend(title=names[1], loc="center left", bbox_to_anchor=(1.18, 0.5), frameon=False, fontsize="small")
+        ax.legend(title=drawn(names[1]), loc="center left", bbox_to_anchor=(1.18, 0.5), frameon=False, fontsize="small")

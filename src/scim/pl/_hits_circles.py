@@ -13,7 +13,7 @@ from matplotlib.patches import Circle
 from scim._core import check_adata, check_choice, check_count, check_names, check_range, keys
 from scim.pl._circle_packing import pack_circles
 from scim.pl._circle_text import KEY_WIDTH, circles_of, draw_names
-from scim.pl._drawing import INK, UNKNOWN, axes_or_figure
+from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, drawn
 from scim.pl._query_counts import query_counts, tested_values
 
 if TYPE_CHECKING:
@@ -165,13 +165,13 @@ def _colors(counted: pd.DataFrame, tested: TestedValues | None, inner: str) -> _
         return _Colors(None, {}, scale, "share of the hits", inner=True)
     highest = max([2 * tested.least, *tested.strengths.values()])
     scale = ScalarMappable(Normalize(0, highest), "YlOrRd")
-    label = f"-log10 q of {tested.column} (grey: not significant)"
+    label = f"-log10 q of {drawn(tested.column)} (grey: not significant)"
     return _Colors(tested.column, tested.strengths, scale, label, inner=tested.column == inner)
 
 
 def draw_circles(ax: Axes, circles: pd.DataFrame, colors: _Colors, query: str, size: float, area: Area) -> None:
     """Draw circles as :func:`lay_out` returns them; `size` is half the width of the picture, in their units."""
-    ax.set(title=query, aspect="equal", xlim=(-1.02 * size, KEY_WIDTH * size), ylim=(-1.3 * size, 1.12 * size))
+    ax.set(title=drawn(query), aspect="equal", xlim=(-1.02 * size, KEY_WIDTH * size), ylim=(-1.3 * size, 1.12 * size))
     ax.axis("off")
     if not len(circles):
         ax.text(0, 0, "no hits", ha="center", va="center", color=INK)

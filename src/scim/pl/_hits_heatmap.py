@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from scim._core import check_adata, check_choice, check_count, check_flags, check_range, keys
 from scim.get._hits import check_by
 from scim.pl._circle_text import ink_on
-from scim.pl._drawing import INK, axes_or_figure
+from scim.pl._drawing import INK, axes_or_figure, drawn
 from scim.pl._query_counts import query_counts, tested_values
 
 if TYPE_CHECKING:
@@ -175,11 +175,11 @@ def draw_heatmap(ax: Axes, table: pd.DataFrame, values: Shown, starred: Bools | 
         return
     highest = float(np.nanmax(numbers, initial=0)) or 1.0
     mesh = ax.pcolormesh(np.ma.masked_invalid(numbers), cmap="Blues", vmin=0, vmax=highest, edgecolors="white", lw=0.5)
-    ax.set_xticks(np.arange(table.shape[1]) + 0.5, [shortened(name[-1]) for name in table.columns])
+    ax.set_xticks(np.arange(table.shape[1]) + 0.5, [drawn(name[-1], _LONGEST) for name in table.columns])
     ax.tick_params(axis="x", labelrotation=45, length=0)
     for text in ax.get_xticklabels():
         text.set(ha="right", rotation_mode="anchor")
-    ax.set_yticks(np.arange(len(table)) + 0.5, [shortened(str(name)) for name in table.index])
+    ax.set_yticks(np.arange(len(table)) + 0.5, [drawn(name, _LONGEST) for name in table.index])
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.spines[:].set_visible(False)
@@ -216,9 +216,4 @@ def _draw_groups(ax: Axes, groups: list[str]) -> None:
             "fontweight": "bold",
             "clip_on": False,
         }
-        ax.text(first + n / 2, -0.25, shortened(name), ha="left", va="bottom", color=INK, **style)
-
-
-def shortened(name: str) -> str:
-    """Return a name of at most 36 characters."""
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+        ax.text(first + n / 2, -0.25, drawn(name, _LONGEST), ha="left", va="bottom", color=INK, **style)

@@ -15,6 +15,7 @@ from scim.pl._drawing import (
     category_colors,
     coordinates,
     draw_points,
+    drawn,
     label_colors,
     scatter_axes,
     wrapped,
@@ -68,8 +69,8 @@ def labels(adata: AnnData, *, key: str = keys.LABEL, basis: str = "umap", ax: Ax
     for name, color in category_colors(adata, key).items():
         labelled = np.asarray(values == name)
         if labelled.any():
-            draw_points(axes, points, labelled, c=color, label=f"{name} ({labelled.sum()})")
-    scatter_axes(axes, basis, key)
+            draw_points(axes, points, labelled, c=color, label=f"{drawn(name)} ({labelled.sum()})")
+    scatter_axes(axes, basis, drawn(key))
     legend = axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize="small")
     for handle in legend.legend_handles:
         if handle is not None and hasattr(handle, "set_sizes"):
@@ -119,7 +120,7 @@ def votes(
     _bars(axes, shares[shares["label"].isin(top_labels)], label_colors(adata, key, top_labels))
     names = [f"{wrapped(name, 36)} ({n[name]:,.0f})" for name in groups]
     axes.set_yticks(np.arange(len(groups)), names, fontsize="small", linespacing=0.95)
-    axes.set_ylabel(key if groupby is None else groupby)
+    axes.set_ylabel(drawn(key if groupby is None else groupby))
     return figure
 
 
@@ -129,7 +130,7 @@ def _bars(ax: Axes, shares: pd.DataFrame, colors: dict[str, str]) -> None:
     for label in shares["label"].cat.remove_unused_categories().cat.categories:
         selected = (shares["label"] == label).to_numpy()
         bar: dict[str, Any] = {"color": colors[label], "edgecolor": "white", "linewidth": 0.4, "height": 0.78}
-        ax.barh(group[selected], shares["share"].to_numpy()[selected], left=left[selected], label=label, **bar)
+        ax.barh(group[selected], shares["share"].to_numpy()[selected], left=left[selected], label=drawn(label), **bar)
     n_groups = len(shares["group"].cat.categories)
     total = np.bincount(group, weights=shares["share"], minlength=n_groups)
     ax.barh(np.arange(n_groups), np.maximum(1 - total, 0), left=total, color="#dddddd", height=0.78, label="other")

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from scim._core import check_adata, check_obs_key, keys
 from scim._core.adata import annotation_record, groups_of
-from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, legend_above, wrapped
+from scim.pl._drawing import INK, UNKNOWN, axes_or_figure, drawn, legend_above, wrapped
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,7 +74,7 @@ def novelty(
     shares = _shares(adata, groupby, key, values >= threshold)
     (axes,), figure = axes_or_figure(ax, size=(7.2, 1.2 + 0.34 * len(shares)))
     _bars(axes, shares)
-    axes.set_ylabel(groupby)
+    axes.set_ylabel(drawn(groupby))
     legend_above(axes, _legend_handles())
     return figure
 
