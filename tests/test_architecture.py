@@ -21,9 +21,9 @@ ARROWS = {
     "model": {"_core", "pp", "io"},
     "training": {"_core", "pp", "ontology", "io", "model", "label_transfer"},
     "atlas": {"_core", "pp", "ontology", "io", "index", "model", "label_transfer"},
-    "tl": {"_core", "pp", "ontology", "index", "model", "label_transfer", "atlas"},
-    "get": {"_core", "atlas", "ontology"},
-    "pl": {"_core", "get", "atlas"},  # atlas: for the type of an argument
+    "tl": {"_core", "io", "pp", "ontology", "index", "model", "label_transfer", "atlas"},
+    "get": {"_core", "io", "atlas", "ontology"},
+    "pl": {"_core", "io", "get", "atlas"},  # atlas: for the type of an argument
     "scimilarity": {"_core", "pp", "io", "label_transfer", "index", "model", "atlas", "ontology", "pl"},
     "datasets": {"_core"},
     "cli": {"_core", "io", "tl", "get", "pl", "atlas", "model", "datasets", "ontology", "scimilarity"},

@@ -13,7 +13,7 @@ from scipy import sparse
 import scim
 from helpers import fakes
 from scim._core import CountsError
-from scim.io.cells import Cells, _rows, opened
+from scim.io.cells import Cells, _disk, _rows, opened
 
 N = 40
 PLAIN = fakes.cells(N)
@@ -274,8 +274,8 @@ def test_masked_values_are_refused():
 
 
 def test_a_large_backed_matrix_by_column_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(_rows, "MAX_CSC_BYTES", 100)
-    with pytest.raises(CountsError, match=r"X is stored by column \(csc, .* GB\).*adata.X = adata.X.tocsr\(\)"):
+    monkeypatch.setattr(_disk, "MAX_CSC_BYTES", 100)
+    with pytest.raises(CountsError, match=r"X of .* is stored by column \(csc, .* GB\).*adata.X = adata.X.tocsr\(\)"):
         scim.pp.find_counts(backed(sparse.csc_matrix(X))(tmp_path))
 
 

@@ -18,8 +18,8 @@ from scim._core.adata import embedding_record
 from scim._core.no_label import clean_text, is_missing, read_labels, read_names
 from scim.atlas._columns import arrow_type, with_booleans
 from scim.index.filter import Column, Filter
-from scim.io import local_path
-from scim.io.cells import Cells, Experiment
+from scim.io import files_below, local_path
+from scim.io.cells import Cells, Experiment, dense
 from scim.pp import Counts, find_counts
 
 if TYPE_CHECKING:
@@ -229,10 +229,8 @@ def _embedding(adata: AnnData | Cells, obsm: str) -> Any:
         msg = f"obsm[{obsm!r}] not found. Present: {sorted(adata.obsm)}."
         raise KeyError(msg)
     values = adata.obsm[obsm]
-    if isinstance(values, pd.DataFrame):
-        values = values.to_numpy()
-    elif hasattr(values, "toarray"):
-        values = values.toarray()
+    if isinstance(values, pd.DataFrame) or hasattr(values, "toarray"):
+        values = dense(values, f"obsm[{obsm!r}]")
     shape, dtype = tuple(getattr(values, "shape", ())), getattr(values, "dtype", type(values).__name__)
     if len(shape) != 2 or getattr(dtype, "kind", "") not in "fiu" or 0 in shape or shape[0] != adata.n_obs:
         msg = f"obsm[{obsm!r}] must be a table of numbers, {adata.n_obs} cells x dimensions, got {dtype} of {shape}."
@@ -248,7 +246,7 @@ def resume_token(data: Any, **arguments: object) -> str | None:
     if not isinstance(data, str | os.PathLike):
         return None
     path = local_path(data).resolve()
-    files = sorted(_files(path, "")) if path.is_dir() else [("", *_size_and_time(path.stat()))]
+    files = sorted(_files(path)) if path.is_dir() else [("", *_size_and_time(path.stat()))]
     return hash_values(str(path), files, arguments)
 
 
@@ -257,13 +255,9 @@ def hash_values(*values: object) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
-            else:
-                yield (prefix + entry.name, *_size_and_time(entry.stat()))
+def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    for entry in files_below(folder):
+        yield (Path(entry.path).relative_to(folder).as_posix(), *_size_and_time(entry.stat(follow_symlinks=False)))
 
 
 def _size_and_time(stat: os.stat_result) -> tuple[int, int]:

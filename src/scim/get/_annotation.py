@@ -12,6 +12,7 @@ from scipy import sparse
 
 from scim._core import check_adata, check_obs_key, keys
 from scim._core.adata import annotation_record
+from scim.io.cells import check_sparse
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -88,6 +89,8 @@ def annotation(adata: AnnData, *, key: str = keys.LABEL) -> pd.DataFrame:
 
 def _as_json(hits: sparse.csr_matrix | NDArray[np.generic], labels: list[str]) -> list[str]:
     """Return `{"label": hits, ...}` for each row, most hits first, of equal ones in the order of the labels."""
+    if sparse.issparse(hits):
+        check_sparse(hits, "The table of hits")
     matrix = sparse.csr_matrix(hits)
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     order = np.lexsort((matrix.indices, -matrix.data, rows))

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from scim._core import CountsError
 from scim._core.fork import usable_threads
 from scim._core.numba import njit_parallel, prange, threads
+from scim.io.cells import check_sparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from scim.pp._counts import Counts
     from scim.pp._match import GeneMap
 
+_LEAST_TOTAL = 1e-30  # of a cell in float32, whose least number with all its digits is 1e-38
 _CHUNK_VALUES = 4_000_000  # non-zero values of a chunk: 32 MB as csr
 _BLOCK_ROWS = 4096
 
@@ -37,16 +40,40 @@ def align(X: sparse.csr_matrix, genes: GeneMap) -> sparse.csr_matrix:
     Returns
     -------
     csr matrix of float32, shape (n, n_genes).
+
+    Raises
+    ------
+    FormatError
+        The index arrays of `X` are inconsistent.
+    CountsError
+        `X` has not as many columns as the data of which the genes were matched.
     """
+    check_sparse(X, "The counts")
+    if X.shape[1] != genes.columns.size:
+        msg = f"The counts have {X.shape[1]} columns, expected the {genes.columns.size} whose genes were matched."
+        raise CountsError(msg)
     shape = (X.shape[0], genes.observed.size)
     repeated = not X.has_canonical_format  # unsorted rows may hold a column twice
     indptr, indices, data = align_rows(X.indptr, X.indices, X.data, genes.columns, shape[1], repeated=repeated)
     return sparse.csr_matrix((data, indices, indptr), shape=shape)
 
 
-def lognorm(X: sparse.csr_matrix, target_sum: float = 1e4) -> sparse.csr_matrix:
-    r"""Return :math:`\log(1 + c \, x / \sum x)` of each row, with :math:`c` = `target_sum`; empty rows stay empty."""
+def lognorm(
+    X: sparse.csr_matrix, target_sum: float = 1e4, *, source: str = "the counts", first: int = 0
+) -> sparse.csr_matrix:
+    r"""Return :math:`\log(1 + c \, x / \sum x)` of each row, with :math:`c` = `target_sum`; empty rows stay empty.
+
+    Raise CountsError, which calls the rows cells of `source`, numbered from `first` on, for a total that is nearly 0,
+    negative or not finite.
+    """
+    check_sparse(X, source)
     totals = np.asarray(X.sum(axis=1)).ravel()
+    usable = (totals == 0) | ((totals > _LEAST_TOTAL) & np.isfinite(totals))
+    if not usable.all():
+        cell = int(np.argmin(usable))
+        msg = f"Cell {first + cell} of {source} has values in the genes used that add up to {totals[cell]:.3g}, from "
+        msg += "which no relative counts follow; leave it out, or correct its values."
+        raise CountsError(msg)
     scale = np.divide(target_sum, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
     data = X.data * np.repeat(scale, np.diff(X.indptr))
     return sparse.csr_matrix((np.log1p(data, out=data), X.indices, X.indptr), shape=X.shape)
@@ -73,7 +100,7 @@ def aligned_chunks(counts: Counts, genes: GeneMap) -> Iterator[Chunk]:
 def lognorm_chunks(counts: Counts, genes: GeneMap, *, target_sum: float = 1e4) -> Iterator[Chunk]:
     """Yield all cells of `counts`, aligned and log-normalised, in chunks of bounded size."""
     for chunk in aligned_chunks(counts, genes):
-        yield chunk._replace(X=lognorm(chunk.X, target_sum))
+        yield chunk._replace(X=lognorm(chunk.X, target_sum, source=counts.place, first=chunk.rows.start))
 
 
 def lognorm_rows(

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import sparse
 
 from scim._core import CountsError, Transform, check_choice, logger, warn
-from scim.io.cells import canonical, check_numbers, csr_rows, readable
+from scim.io.cells import check_numbers, check_view, csr_rows, readable
+from scim.pp._bad_values import MOST_COUNT, fractions_among_counts, one_value_each, refuse_bad_values
 from scim.pp._features import gene_columns, left_out_types
 from scim.pp._gene_names import known_genes
 from scim.pp._match import genes_of
@@ -51,6 +52,10 @@ class Counts:
         the step is then a count of one.
     reason, why
         What tells the kind, and why this matrix was chosen.
+    file
+        The file that the matrix is in; empty for one in memory.
+    is_checked
+        Whether counts that are not whole are an error.
     """
 
     matrix: Any
@@ -61,6 +66,13 @@ class Counts:
     precision: Precision | None = None
     reason: str = ""
     why: str = ""
+    file: str = ""
+    is_checked: bool = False
+
+    @property
+    def place(self) -> str:
+        """The source, and its file if it is in one, as errors name it."""
+        return _named(self.source, self.file)
 
     @property
     def n_obs(self) -> int:
@@ -85,15 +97,18 @@ class Counts:
         Raises
         ------
         CountsError
-            A value of these rows is negative, NaN or infinite, or too large for the logarithm that is undone.
+            A value of these rows is negative, NaN or infinite, or too large for a count or for the logarithm that is
+            undone; among whole counts, one is not whole.
+        FormatError
+            The index arrays of the matrix are inconsistent.
         """
         part = self._part(start, stop)
         if self.transform == "none":
             return part
         with np.errstate(over="ignore"):
             undone = self.undo.rows(part)
-        if not np.isfinite(undone.data).all():
-            msg = f"{self.source} has values up to {part.data.max():.3g}, too large for {self.undo.name}; "
+        if not (undone.data < MOST_COUNT).all():
+            msg = f"{self.place} has values up to {part.data.max():.3g}, too large for {self.undo.name}; "
             msg += "name another transform=."
             raise CountsError(msg)
         return undone
@@ -108,8 +123,12 @@ class Counts:
 
     def _part(self, start: int, stop: int) -> sparse.csr_matrix:
         """Return rows of the matrix, in which values that are stored in parts are added up."""
-        part = _genes_only(canonical(csr_rows(self.matrix, start, stop)), self._are_genes)
-        _refuse_bad_values(part.data, self.source)
+        rows = csr_rows(self.matrix, start, stop, self.place)
+        part = _genes_only(one_value_each(rows, self.place), self._are_genes)
+        refuse_bad_values(part.data, self.place)
+        if self.kind == "counts" and self.is_checked and (problem := fractions_among_counts(part.data)):
+            msg = f"{self.place} {problem}."
+            raise CountsError(msg)
         return part
 
     @functools.cached_property
@@ -118,7 +137,7 @@ class Counts:
 
     def of(self, rows: sparse.csr_matrix) -> Counts:
         """Return some of the rows that :meth:`rows` returned, of which nothing is left to undo."""
-        return replace(self, matrix=rows, kind="counts", undo=NOTHING, precision=None)
+        return replace(self, matrix=rows, kind="counts", undo=NOTHING, precision=None, is_checked=False)
 
 
 def find_counts(adata: AnnData, layer: str | None = None, transform: Transform | None = None) -> Counts:
@@ -156,7 +175,10 @@ def find_counts(adata: AnnData, layer: str | None = None, transform: Transform |
         Genes are in rows.
     CountsError
         No cells, no genes, or no matrix of counts: negative (scaled), NaN, not numeric, or fractions that do not tell
-        which transform was used. A Dask array with chunks of unknown lengths.
+        which transform was used. A Dask array with chunks of unknown lengths; a matrix of another shape than obs and
+        var.
+    FormatError
+        The index arrays of a sparse matrix are inconsistent, or a file is damaged.
     """
     if transform is not None:
         check_choice("transform", transform, get_args(Transform))
@@ -164,6 +186,7 @@ def find_counts(adata: AnnData, layer: str | None = None, transform: Transform |
         msg = f"Expected cells and genes, got an AnnData of {adata.n_obs} cells x {adata.n_vars} genes."
         raise CountsError(msg)
     refuse_transposed(adata)
+    check_view(adata)
     found, problems = _candidates(adata, layer, transform)
     if not found:
         msg = "; ".join(problems) or "X is None and neither a layer of counts nor raw exists"
@@ -172,7 +195,8 @@ def find_counts(adata: AnnData, layer: str | None = None, transform: Transform |
     best, why = _choose(found, transform)
     if transform is None:
         _warn_of_kind(best, is_narrower=any(other.counts.kind == "counts" for other in found))
-    counts = replace(best.counts, why=why if layer is None else "named by layer=")
+    why = why if layer is None else "named by layer="
+    counts = replace(best.counts, why=why, is_checked=transform is None)
     logger.info("counts: %s (%s); %s: %s", counts.source, counts.why, counts.kind, counts.reason)
     for problem in problems:
         logger.info("not used: %s", problem)
@@ -206,39 +230,47 @@ def _candidates(adata: AnnData, layer: str | None, transform: Transform | None) 
     """Return the matrices that may be chosen, and why others cannot be used."""
     found: list[_Candidate] = []
     problems: list[str] = []
+    file = getattr(adata, "file", "")  # of cells that are not in memory
     for place in places(adata, layer):
         settled = [len(other.counts.var) for other in found if other.rank(transform) == (False, 0)]
         if (found and place.is_last) or (settled and max(settled) >= _NARROW * len(place.var)):
             continue
-        matrix = readable(place.matrix, place.source)  # what cannot be read here but elsewhere raises an error
+        # What is damaged, or cannot be read here but elsewhere, raises an error: no other matrix takes its place.
+        matrix = readable(place.matrix, _named(place.source, file), (adata.n_obs, len(place.var)))
         try:
-            found.append(_candidate(place, matrix, transform))
+            found.append(_candidate(place, matrix, transform, file))
         except CountsError as error:
             problems.append(str(error))
     return found, problems
 
 
-def _candidate(place: Place, matrix: Any, transform: Transform | None) -> _Candidate:
-    check_numbers(matrix, place.source)
+def _candidate(place: Place, matrix: Any, transform: Transform | None, file: str) -> _Candidate:
+    name = _named(place.source, file)
+    check_numbers(matrix, name)
     are_genes = gene_columns(place.var)
     if not are_genes.any():
         kinds = ", ".join(sorted(set(left_out_types(place.var)))[:3])
-        msg = f"{place.source} has no genes: var says that all columns are {kinds}; correct var['feature_types'] if not"
+        msg = f"{name} has no genes: var says that all columns are {kinds}; correct var['feature_types'] if not"
         raise CountsError(msg)
-    sample = _genes_only(canonical(_sample(matrix)), are_genes)
-    _refuse_bad_values(sample.data, place.source)
+    sample = _genes_only(one_value_each(_sample(matrix, name), name), are_genes)
+    refuse_bad_values(sample.data, name)
     if not sample.data.any():
-        msg = f"{place.source} holds only zeros"
+        msg = f"{name} holds only zeros"
         raise CountsError(msg)
     sample.eliminate_zeros()
     try:
         named: dict[str, Any] = {"base": place.log_base, "named_counts": place.is_named_counts, "given": transform}
         reading = read_values(sample, matrix.dtype, **named)
     except CountsError as error:
-        msg = f"{place.source} {error}"
+        msg = f"{name} {error}"
         raise CountsError(msg) from None
-    counts = Counts(matrix, place.var, place.source, reading.kind, reading.undo, reading.precision, reading.reason)
+    told = reading.kind, reading.undo, reading.precision, reading.reason
+    counts = Counts(matrix, place.var, place.source, *told, file=file)
     return _Candidate(counts, sample, reading)
+
+
+def _named(source: str, file: str) -> str:
+    return f"{source} of {file!r}" if file else source
 
 
 def _choose(found: list[_Candidate], transform: Transform | None) -> tuple[_Candidate, str]:
@@ -276,12 +308,12 @@ def _warn_of_kind(best: _Candidate, *, is_narrower: bool) -> None:
         )
 
 
-def _sample(matrix: Any) -> sparse.csr_matrix:
+def _sample(matrix: Any, source: str) -> sparse.csr_matrix:
     """Return rows from the start, the middle and the end."""
     n, block = matrix.shape[0], _SAMPLE_ROWS // 4
     starts = sorted({0, max(0, n // 3), max(0, 2 * n // 3), max(0, n - block)}) if n > _SAMPLE_ROWS else [0]
     length = block if n > _SAMPLE_ROWS else n
-    parts = [csr_rows(matrix, start, min(n, start + length)) for start in starts]
+    parts = [csr_rows(matrix, start, min(n, start + length), source) for start in starts]
     sample: sparse.csr_matrix = sparse.vstack(parts, format="csr")
     return sample
 
@@ -293,15 +325,3 @@ def _genes_only(rows: sparse.csr_matrix, are_genes: NDArray[np.bool_]) -> sparse
     kept = are_genes[rows.indices]
     indptr = np.append(0, np.cumsum(kept))[rows.indptr]
     return sparse.csr_matrix((rows.data[kept], rows.indices[kept], indptr), shape=rows.shape)
-
-
-def _refuse_bad_values(values: NDArray[Any], source: str) -> None:
-    if values.size == 0:
-        return
-    lowest = values.min()
-    if np.isnan(lowest) or not np.isfinite(values.max()):
-        msg = f"{source} has NaN or infinite values"
-        raise CountsError(msg)
-    if lowest < 0:
-        msg = f"{source} has negative values (lowest {lowest:.3g}); it looks scaled, and scaling cannot be undone"
-        raise CountsError(msg)

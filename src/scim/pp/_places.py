@@ -33,8 +33,8 @@ class Place(NamedTuple):
     is_named_counts: bool = False
     """Whether it is a layer with a name of counts."""
 
-    log_base: float | None = None
-    """Base of the logarithm that `uns["log1p"]` names; `None` without that entry, and for layers of counts."""
+    log_base: Any = None
+    """Base of the logarithm that `uns["log1p"]` names, whatever it is; `None` without that entry, and for counts."""
 
     is_last: bool = False
     """Whether it is used only if nothing else can be."""
@@ -88,12 +88,12 @@ def _frame(var: Any) -> pd.DataFrame:
     return frame
 
 
-def _log_base(adata: AnnData) -> float | None:
+def _log_base(adata: AnnData) -> Any:
     log1p = adata.uns.get("log1p")  # scanpy.pp.log1p stores its base here; None or an empty entry = natural
     if log1p is None:
         return None
     base = log1p.get("base") if isinstance(log1p, dict) else None
-    return math.e if base is None else float(base)
+    return math.e if base is None else base
 
 
 def _refuse_absent(adata: AnnData, layer: str) -> None:

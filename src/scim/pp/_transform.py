@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from scim._core import CountsError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scim._core import Transform
 
 _LOG_BASES: dict[Transform, float] = {"log1p": math.e, "log2": 2.0, "log10": 10.0}
+_LARGEST_BASE = 1e6  # 2 and 10 are usual; the logarithm of a cell's total to a larger one is below 1
 FIT = 0.97
 """Share of whole multiples from which on values have a step."""
 
@@ -61,6 +64,17 @@ class Undo(NamedTuple):
 
 
 NOTHING = Undo("none")
+
+
+def check_base(base: Any) -> float | None:
+    """Return the base of a logarithm that `uns["log1p"]` names; CountsError for what cannot be one."""
+    number = base.item() if isinstance(base, np.ndarray) and base.size == 1 else base
+    is_number = isinstance(number, int | float | np.integer | np.floating) and not isinstance(number, bool)
+    if number is None or (is_number and 1 < number < _LARGEST_BASE):
+        return None if number is None else float(number)
+    msg = f"cannot be read: uns['log1p']['base'] is {str(base)[:60]!r}, expected None or a number above 1; correct it, "
+    msg += "or delete uns['log1p']"
+    raise CountsError(msg)
 
 
 class Precision(NamedTuple):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 import numpy as np
 
 from scim._core import CountsError, Transform
+from scim.pp._bad_values import fractions_among_counts, is_whole
 from scim.pp._reading import MAX_LOG, Reading, by_steps, by_totals, kind_of, trial_of, trials_of
-from scim.pp._transform import NOTHING, Precision, Undo, n_decimals
+from scim.pp._transform import NOTHING, Precision, Undo, check_base, n_decimals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
 _ROWS = 100  # cells that are examined
 _SOME = 0.1  # share of the cells from which on they are more than exceptions
+_FEW_FRACTIONS = 1e-4  # share of values that are not whole; tools that correct counts leave many more
+_MANY_VALUES = 1000
 _LARGE_STEP = 5.0  # counts of one, rounded after they were normalised; counts themselves have ones
 _LARGE = 8192.0  # float32 has no fractions to speak of beyond
 
 
-def read_values(
-    X: sparse.csr_matrix, dtype: Any, *, base: float | None, named_counts: bool, given: Transform | None
-) -> Reading:
+def read_values(X: sparse.csr_matrix, dtype: Any, *, base: Any, named_counts: bool, given: Transform | None) -> Reading:
     """Return what a sample of cells holds.
 
     Parameters
@@ -32,7 +33,7 @@ def read_values(
     dtype
         Type in which the values are stored.
     base
-        Base of the logarithm that `uns["log1p"]` names; `None` without that entry.
+        Base of the logarithm that `uns["log1p"]` names, read if values are not whole; `None` without that entry.
     named_counts
         Whether the matrix is a layer with a name of counts.
     given
@@ -41,14 +42,18 @@ def read_values(
     Raises
     ------
     CountsError
-        The values do not tell which transform was used, and it was not named.
+        The values do not tell which transform was used, and it was not named; few values among many are not whole.
     """
     whole = _share_whole(X.data)
     if given is not None:
-        return _given(X, dtype, Undo.of(given, base), is_whole=whole == 1)
+        return _given(X, dtype, Undo.of(given, check_base(base) if given == "log1p" else None), is_whole=whole == 1)
     examined = _examined(X)
     if whole == 1:
         return _rounded(examined, dtype) or Reading("counts", NOTHING, "whole numbers", is_whole=True)
+    most = max(1, _FEW_FRACTIONS * X.nnz)
+    if X.nnz >= _MANY_VALUES and (problem := fractions_among_counts(X.data, most)):
+        raise CountsError(problem)
+    base = check_base(base)
     _refuse_shifted(examined)
     _refuse_mixed(examined, dtype)
     trials = trials_of(examined, dtype, base)
@@ -85,7 +90,7 @@ def _examined(X: sparse.csr_matrix) -> sparse.csr_matrix:
 def _share_whole(values: NDArray[Any]) -> float:
     """Return the share of the values above 0 that are whole, but for rounding errors."""
     positive = values[values > 0]
-    return float((np.abs(positive - np.round(positive)) <= np.clip(1e-6 * positive, 1e-5, 0.01)).mean())
+    return float(is_whole(positive).mean())
 
 
 def _rounded(X: sparse.csr_matrix, dtype: Any) -> Reading | None:

@@ -10,6 +10,7 @@ import numpy as np
 from scim._core import CountsError, GeneOverlapError, ScimWarning, check_text, keys, logger
 from scim._core.adata import embedding_record
 from scim._core.cosine import is_directed
+from scim.io.cells import dense
 from scim.label_transfer._input import check_rows
 from scim.pp import find_counts, lognorm_rows, match_genes
 
@@ -81,8 +82,7 @@ def unit_embedding(adata: AnnData, use_rep: str) -> Floats:
         msg = f"obsm[{use_rep!r}] not found; run scim.tl.embed(adata) first, or name another with use_rep=."
         msg += f" Present: {sorted(adata.obsm)}."
         raise KeyError(msg)
-    values = adata.obsm[use_rep]
-    array = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    array = dense(adata.obsm[use_rep], f"obsm[{use_rep!r}]")
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         msg = f"obsm[{use_rep!r}] must be a table of numbers, got {array.dtype} of shape {array.shape}."
         raise ValueError(msg)
@@ -120,8 +120,7 @@ def _found_origin(adata: AnnData, atlas: Atlas, use_rep: str, X: Floats) -> dict
 
 
 def _has_unit_rows(adata: AnnData, use_rep: str) -> bool:
-    values = adata.obsm[use_rep]
-    rows = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    rows = dense(adata.obsm[use_rep], f"obsm[{use_rep!r}]")
     with np.errstate(over="ignore"):  # a length beyond its type is not 1
         lengths: NDArray[Any] = np.linalg.norm(rows, axis=1)
     return bool((np.abs(lengths - 1)[lengths > 0] < _LEAST_UNIT).all())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scim._core import check_adata, check_flags, check_key, check_obs_key, check_writable, keys
+from scim.io.cells import check_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -154,6 +155,7 @@ def _check_target(adata: AnnData, key: str, *, copy: bool) -> None:
     check_adata(adata)
     check_flags(copy=copy)
     check_writable(adata, copy=copy)
+    check_view(adata)
     check_key(key)
 
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zipfile
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anndata
-import h5py  # type: ignore[import-untyped]  # has no types
 import pandas as pd
-import zarr
 
 from scim._core import FormatError, refuse_absent
 from scim.io import local_path
 from scim.io.cells._cells import Cells, Lazy, Raw
+from scim.io.cells._disk import DiskMatrix, named_damage, stored_format, stored_sparse
+from scim.io.cells._store import check_loadable, is_hdf5, open_store, stored_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from anndata import AnnData
-
-MAX_CSC_BYTES = 10**9
-"""A matrix stored by column is loaded whole to read rows of it, up to this size."""
 
 _READERS = {
     ".loom": "anndata.io.read_loom(path)",
@@ -47,125 +43,120 @@ def opened(data: AnnData | str | os.PathLike[str], keep: Sequence[str]) -> Itera
     if not isinstance(data, str | os.PathLike):
         yield data
         return
-    path = _existing(data)
-    with contextlib.ExitStack() as stack:
-        if path.is_dir() or path.suffix == ".zip":
-            root = _open_zarr(path, stack)
-        elif path.suffix == ".h5ad" or h5py.is_hdf5(path):
-            with _named_damage(str(path)):
-                root = stack.enter_context(h5py.File(path, "r"))
-        else:
-            raise _foreign(path)
+    path = existing(data)
+    if not path.is_dir() and path.suffix not in (".h5ad", ".zip") and not is_hdf5(path):
+        raise _foreign(path)
+    with open_store(path) as root:
         if path.suffix in _READERS and "obs" not in root:
             raise _foreign(path)
-        yield _read_cells(root, str(path), keep)
+        yield _File(root, str(path), stored_bytes(path)).read(keep)
 
 
-class DiskMatrix:
-    """An array of HDF5 or zarr, or a sparse dataset of anndata, of which rows are read by slice.
+class _File:
+    """The parts of an open HDF5 file or zarr group; what is loaded of it is compared with its size first."""
 
-    Rows of a sparse one are csr, or with `dense` an array; errors name the file.
-    """
+    def __init__(self, root: Any, file: str, n_bytes: int) -> None:
+        self._root, self._file, self._n_bytes = root, file, n_bytes
 
-    def __init__(self, matrix: Any, file: str, *, dense: bool = False) -> None:
-        self.shape: tuple[int, ...] = tuple(matrix.shape)
-        self.dtype = matrix.dtype
-        self._matrix, self._file, self._dense = matrix, file, dense
+    def read(self, keep: Sequence[str]) -> Cells:
+        """Return the cells, with these columns of obs."""
+        refuse_other_content(self._root, self._file)
+        obs = self._obs(keep)
+        with named_damage(repr(self._file)):
+            var, matrix = self._frame("var"), partial(self._matrix, n_obs=len(obs))
+            raw = Raw(self._frame("raw/var"), partial(matrix, "raw/X")) if "raw/X" in self._root else None
+            layers = {name: partial(matrix, f"layers/{name}") for name in self._names("layers")}
+            obsm = {name: partial(matrix, f"obsm/{name}", dense=True) for name in self._names("obsm")}
+            uns = {name: self._load(f"uns/{name}") for name in self._names("uns") if name in ("log1p", "scim")}
+        return Cells(obs, var, partial(matrix, "X"), Lazy(layers), Lazy(obsm), raw, uns, self._file)
 
-    def __repr__(self) -> str:
-        return f"DiskMatrix({self.shape}, {self.dtype}, of {self._file!r})"
+    def _names(self, group: str) -> list[str]:
+        return sorted(self._root[group].keys()) if group in self._root else []
 
-    def __getitem__(self, rows: slice) -> Any:
-        with _named_damage(self._file):
-            part = self._matrix[rows]
-        return part.toarray() if self._dense and hasattr(part, "toarray") else part
+    def _load(self, name: str) -> Any:
+        check_loadable(self._root[name], self._n_bytes, self._file)
+        return anndata.io.read_elem(self._root[name])
+
+    def _obs(self, keep: Sequence[str]) -> pd.DataFrame:
+        with named_damage(repr(self._file)):
+            obs = self._root["obs"]
+            if not _is_modern(obs):
+                frame = self._frame("obs")
+            columns = _column_names(obs) if _is_modern(obs) else list(map(str, frame))
+        refuse_absent(keep, columns, of=f"obs of {self._file!r}")
+        if not _is_modern(obs):
+            return frame[list(keep)]
+        with named_damage(repr(self._file)):
+            return self._columns("obs", keep)
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        element = self._root[name]
+        if "encoding-type" not in element.attrs:
+            msg = f"{self._file!r} was written by an anndata older than 0.7; read it and write it again: "
+            msg += "anndata.read_h5ad(path).write_h5ad(other_path)."
+            raise FormatError(msg)
+        if _is_modern(element):
+            return self._columns(name, _column_names(element))
+        frame = self._load(name)
+        if not isinstance(frame, pd.DataFrame):
+            raise self._wrong(name, f"it is a {type(frame).__name__}")
+        return frame
+
+    def _columns(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Return columns of a frame; each must have a value for each row: pandas would repeat a single one."""
+        index = self._load(f"{name}/{self._root[name].attrs['_index']}")
+        values = {column: self._load(f"{name}/{column}") for column in columns}
+        for column, value in {"_index": index, **values}.items():
+            if getattr(value, "shape", None) != (len(index),):
+                raise self._wrong(column, f"it has the shape {getattr(value, 'shape', None)}, not that of {name}")
+        return pd.DataFrame(values, index=pd.Index(index).astype(str), columns=list(columns) or None)
+
+    def _matrix(self, name: str, n_obs: int, *, dense: bool = False) -> Any:
+        """Open a matrix; one without rows to slice, as a frame, is loaded."""
+        if name not in self._root:
+            return None
+        source = f"{name} of {self._file!r}"
+        with named_damage(source):
+            element = self._root[name]
+            is_array, kind = hasattr(element, "shape"), stored_format(element.attrs)
+        if is_array:
+            return DiskMatrix(element, source)
+        if kind is not None:
+            return stored_sparse(element, kind, source, dense=dense)
+        with named_damage(source):
+            frame = self._load(name)
+        if not isinstance(frame, pd.DataFrame) or len(frame) != n_obs:
+            raise self._wrong(name, f"it is a {type(frame).__name__}")
+        return frame
+
+    def _wrong(self, name: str, what: str) -> FormatError:
+        msg = f"{name!r} of {self._file!r} is damaged: {what}. Write or copy the file again."
+        return FormatError(msg)
 
 
-def _read_cells(root: Any, file: str, keep: Sequence[str]) -> Cells:
-    """Return the cells of an open HDF5 file or zarr group."""
-    with _named_damage(file):
-        absent = [name for name in ("obs", "var") if name not in root]
+def refuse_other_content(root: Any, file: str) -> None:
+    """Raise FormatError for a file of something else than an AnnData."""
+    with named_damage(repr(file)):
         present = sorted(root)
+        absent = [name for name in ("obs", "var") if name not in present]
     if "mod" in present:
         msg = f"{file!r} holds a MuData; read it with mudata.read(path) and pass one modality, as mdata['rna']."
         raise FormatError(msg)
     if absent:
         msg = f"{file!r} holds no AnnData: it has no {' and no '.join(absent)}. Present: {present}."
         raise FormatError(msg)
-    obs = _read_obs(root, file, keep)
-    matrix = partial(_open_matrix, root, file)
-    with _named_damage(file):
-        var = _frame(root["var"], file)
-        raw = Raw(_frame(root["raw/var"], file), partial(matrix, "raw/X")) if "raw/X" in root else None
-        layers = {name: partial(matrix, f"layers/{name}") for name in root.get("layers", ())}
-        obsm = {name: partial(matrix, f"obsm/{name}", dense=True) for name in root.get("obsm", ())}
-        uns = {name: anndata.io.read_elem(root[f"uns/{name}"]) for name in ("log1p", "scim") if f"uns/{name}" in root}
-    return Cells(obs, var, partial(matrix, "X"), Lazy(layers), Lazy(obsm), raw, uns)
 
 
-@contextlib.contextmanager
-def _named_damage(file: str) -> Iterator[None]:
-    """Raise errors of a damaged file as a `FormatError` with its name."""
-    try:
-        yield
-    except FormatError:
-        raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # no permission, or another process has it open
-        cause = str(error).partition("\n")[0]
-        msg = f"{file!r} cannot be read ({cause}): it is damaged or incomplete. Write or copy it again."
-        raise FormatError(msg) from error
+def _is_modern(frame: Any) -> bool:
+    return bool(frame.attrs.get("encoding-version") == "0.2.0" and frame.attrs.get("encoding-type") == "dataframe")
 
 
-def _read_obs(root: Any, file: str, keep: Sequence[str]) -> pd.DataFrame:
-    with _named_damage(file):
-        obs = root["obs"]
-        modern = obs.attrs.get("encoding-version") == "0.2.0"
-        frame = None if modern else _frame(obs, file)
-        columns = list(map(str, obs.attrs["column-order"] if frame is None else frame))
-    refuse_absent(keep, columns, of=f"obs of {file!r}")
-    if frame is not None:
-        return frame[list(keep)]
-    with _named_damage(file):
-        values = {name: anndata.io.read_elem(obs[name]) for name in keep}
-        return pd.DataFrame(values, index=anndata.io.read_elem(obs[obs.attrs["_index"]]))
+def _column_names(frame: Any) -> list[str]:
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in frame.attrs["column-order"]]
 
 
-def _frame(element: Any, file: str) -> pd.DataFrame:
-    if "encoding-type" not in element.attrs:
-        msg = f"{file!r} was written by an anndata older than 0.7; read it and write it again: "
-        msg += "anndata.read_h5ad(path).write_h5ad(other_path)."
-        raise FormatError(msg)
-    frame: pd.DataFrame = anndata.io.read_elem(element)
-    return frame
-
-
-def _open_matrix(root: Any, file: str, name: str, *, dense: bool = False) -> Any:
-    """Open a matrix; one without rows to slice, as a frame, is loaded."""
-    if name not in root:
-        return None
-    with _named_damage(file):
-        element = root[name]
-        kind = element.attrs.get("encoding-type", element.attrs.get("h5sparse_format", "array"))
-        if kind in ("array", "string-array"):
-            return DiskMatrix(element, file)
-        if kind not in ("csr_matrix", "csc_matrix", "csr", "csc"):
-            return anndata.io.read_elem(element)
-        matrix = anndata.io.sparse_dataset(element)
-    if matrix.format == "csr":
-        return DiskMatrix(matrix, file, dense=dense)
-    n_bytes = sum(element[part].nbytes for part in ("data", "indices"))
-    if n_bytes > MAX_CSC_BYTES:
-        msg = f"{name} of {file!r} is stored by column (csc, {n_bytes / 1e9:.1f} GB), from which cells cannot be read. "
-        msg += "Convert it once, adata.X = adata.X.tocsr(), and write the file again, or name another matrix."
-        raise ValueError(msg)
-    with _named_damage(file):
-        loaded = matrix.to_memory()
-    return loaded.toarray() if dense else loaded.tocsr()
-
-
-def _existing(data: str | os.PathLike[str]) -> Path:
+def existing(data: str | os.PathLike[str]) -> Path:
+    """Return the path of a file or folder on this machine that exists."""
     if "://" in str(data):
         msg = f"{str(data)!r}: files are read from this machine; copy it here first."
         raise ValueError(msg)
@@ -174,20 +165,6 @@ def _existing(data: str | os.PathLike[str]) -> Path:
         msg = f"{str(path)!r}: no such file; expected an h5ad file or a zarr folder."
         raise FileNotFoundError(msg)
     return path
-
-
-def _open_zarr(path: Path, stack: contextlib.ExitStack) -> Any:
-    if not path.is_dir() and not zipfile.is_zipfile(path):
-        msg = f"{str(path)!r} cannot be read: it is no zip, or incomplete. Write or copy it again."
-        raise FormatError(msg)
-    try:
-        store = str(path) if path.is_dir() else stack.enter_context(zarr.storage.ZipStore(path, mode="r"))
-        return zarr.open_group(store, mode="r")
-    except (OSError, KeyError, ValueError) as error:
-        is_tiledb = path.is_dir() and any(path.glob("__tiledb_group.tdb"))
-        hint = "; it is a TileDB folder: open it with tiledbsoma.Experiment.open(path)" if is_tiledb else ""
-        msg = f"{str(path)!r} is no zarr store{hint}. Expected an h5ad file or what adata.write_zarr(path) makes."
-        raise FormatError(msg) from error
 
 
 def _foreign(path: Path) -> FormatError:

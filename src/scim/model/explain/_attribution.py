@@ -9,6 +9,7 @@ import torch
 from scipy.special import stdtrit
 
 from scim._core import require
+from scim.io.cells import dense
 from scim.model.net import torch_threads
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _attribute(
 
 
 def _dense(X: Any) -> NDArray[np.floating[Any]]:
-    return np.asarray(X.toarray() if hasattr(X, "toarray") else X)
+    return dense(X, "X")
 
 
 def _observed_values(X: Any, observed: NDArray[np.bool_]) -> torch.Tensor:

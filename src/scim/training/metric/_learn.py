@@ -11,6 +11,7 @@ from scipy import sparse
 
 from scim._core import check_choice, check_rng, logger
 from scim._core.no_label import read_labels, read_names
+from scim.io.cells import check_sparse
 from scim.model._config import check_number
 from scim.training.linear import LINEAR, Block, fit_linear, single_study, whitened
 from scim.training.loop._config import TrainConfig
@@ -131,7 +132,11 @@ class _Labelled(NamedTuple):
 
 def _labelled(X: Rows, labels: ArrayLike, studies: ArrayLike | None, config: TrainConfig) -> _Labelled:
     """Check rows, labels and studies, and leave out rows without a label."""
-    X = X.tocsr() if sparse.issparse(X) else np.asarray(X)
+    if sparse.issparse(X):
+        check_sparse(X, "X")
+        X = X.tocsr()
+    else:
+        X = np.asarray(X)
     if X.ndim != 2:
         msg = f"X must have shape (n, dim), got {X.shape}."
         raise ValueError(msg)

@@ -9,6 +9,8 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial.distance import cdist
 
+from scim.io.cells import check_sparse
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -91,7 +93,10 @@ class Metric:
         ValueError
             `X` does not have `dim` columns.
         """
-        X = X if sparse.issparse(X) else np.asarray(X)
+        if sparse.issparse(X):
+            check_sparse(X, "X")
+        else:
+            X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.L.shape[1]:
             msg = f"Expected rows of {self.L.shape[1]} values, as the metric has; got shape {X.shape}."
             raise ValueError(msg)
