@@ -163,7 +163,7 @@ def test_another_model_raises(tmp_path, atlas_path):
     fakes.tiny_model(seed=5).save(copy / "model", overwrite=True)
     with (
         scim.atlas.open(copy) as atlas,
-        pytest.raises(FormatError, match="model.weights.safetensors has changed since it was committed"),
+        pytest.raises(FormatError, match="model.config.json has changed since it was committed"),
     ):
         _ = atlas.model
 

@@ -10,7 +10,16 @@ from scim.io._names import check_name, inside, is_link
 from scim.io._npy import check_array, map_npy, map_records, parse_npy, parse_npz, read_npy
 from scim.io._open import check_regular, checksum, open_file, read_bytes, read_text
 from scim.io._paths import local_path, new_path
-from scim.io._sealed import check_content, check_size, describe_file, digest, sealed, unsealed
+from scim.io._sealed import (
+    check_content,
+    check_size,
+    describe_file,
+    digest,
+    sealed,
+    sealed_with,
+    unsealed,
+    unsealed_with,
+)
 
 __all__ = [
     "MappedFiles",
@@ -44,6 +53,8 @@ __all__ = [
     "read_text",
     "release_pages",
     "sealed",
+    "sealed_with",
     "unsealed",
+    "unsealed_with",
     "write_json",
 ]

@@ -7,14 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from scim._core import FormatError
+from scim.io._json import as_record
 from scim.io._names import inside
 from scim.io._open import check_regular, checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
-_SEAL = "sha256"
+_SEAL, _FILES = "sha256", "files"
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -62,3 +63,31 @@ def check_content(folder: Path, name: object, entry: Mapping[str, Any], *, remed
         msg = f"{str(path)!r} has changed since it was written: its checksum differs. {remedy}"
         raise FormatError(msg)
     return path
+
+
+def sealed_with(folder: Path, content: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return a header with the bytes and checksums of the other files of a folder, and its own."""
+    return sealed({**content, _FILES: {name: describe_file(folder / name) for name in names}})
+
+
+def unsealed_with(header: Path, content: Mapping[str, Any], names: Collection[str], *, remedy: str) -> dict[str, Any]:
+    """Return a header without checksums, after the comparison of the other files of its folder with them.
+
+    A header of an earlier version has none; then the files must be there.
+
+    Raises
+    ------
+    FormatError
+        A file is missing, no file or changed; or the header has changed.
+    """
+    for name in names:
+        if not inside(header.parent, name).exists():
+            msg = f"{str(header.parent)!r} is not whole: it has no {name!r}. {remedy}"
+            raise FormatError(msg)
+    if not content.keys() & {_FILES, _SEAL}:
+        return dict(content)
+    rest = unsealed(content, str(header), remedy=remedy)
+    files = as_record(rest.pop(_FILES, None), dict[str, dict[str, Any]], str(header))
+    for name in names:
+        check_content(header.parent, name, files.get(name, {}), remedy=remedy)
+    return rest

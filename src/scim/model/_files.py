@@ -13,18 +13,14 @@ from safetensors.torch import save_file
 
 from scim._core import FormatError, check_choice, logger
 from scim.io import (
-    as_record,
     check_array,
-    check_content,
-    describe_file,
-    inside,
     local_path,
     new_folder,
     parse_object,
     read_json,
     read_text,
-    sealed,
-    unsealed,
+    sealed_with,
+    unsealed_with,
     write_json,
 )
 from scim.io._tensors import read_tensors
@@ -44,7 +40,6 @@ WeightType = Literal["float32", "float16"]
 
 SCHEMA = 1  # of the folder; `load` refuses a newer one
 CONFIG, GENES, LABELS, WEIGHTS = "config.json", "genes.tsv", "labels.tsv", "weights.safetensors"
-_FILES, _SEAL = "files", "sha256"  # entries of config.json; folders of earlier versions have neither
 _REMEDY = "Save or copy the model again."
 _MOST_TEXT = 1 << 26  # bytes of a table; that of 60,000 genes has 1.3 million
 _MOST_HEADER = 1 << 20  # bytes of the names and shapes of the weights
@@ -79,8 +74,7 @@ def write_folder(
         _write_table(folder / GENES, ("gene", "symbol"), list(zip(model.genes, model.symbols, strict=True)))
         _write_table(folder / LABELS, ("label", "label_id"), list(zip(model.labels, terms, strict=True)))
         save_file({key: _stored(value, dtype) for key, value in tensors.items()}, folder / WEIGHTS)
-        files = {name: describe_file(folder / name) for name in (GENES, LABELS, WEIGHTS)}
-        write_json(folder / CONFIG, sealed({**content, _FILES: files}))
+        write_json(folder / CONFIG, sealed_with(folder, content, (GENES, LABELS, WEIGHTS)))
     logger.info("wrote model %r to %s", model.name, path)
 
 
@@ -91,7 +85,6 @@ def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
         msg = f"{str(folder)!r} is not a folder; expected one that Model.save() wrote."
         raise FileNotFoundError(msg)
     content = _read_content(folder / CONFIG)
-    _check_files(folder, content.get(_FILES))
     try:
         config = ModelConfig.from_dict(content["config"])
     except ValueError as error:
@@ -141,25 +134,13 @@ def _read_content(file: Path) -> dict[str, Any]:
     if content.get("schema") != SCHEMA:
         msg = f"{str(file)!r} has schema {content.get('schema')!r}, this scim reads {SCHEMA}; update scim-atlas."
         raise FormatError(msg)
-    if _FILES in content or _SEAL in content:
-        content = unsealed(content, str(file), remedy=_REMEDY)
-        content[_FILES] = as_record(content.get(_FILES), dict[str, dict[str, Any]], str(file))
+    content = unsealed_with(file, content, (GENES, LABELS, WEIGHTS), remedy=_REMEDY)
     kinds = {"name": str, "config": dict, "n_labels": int, "genes_sha256": str, "decoder": bool, "metadata": dict}
     for key, kind in kinds.items():
         if not isinstance(content.get(key), kind):
             msg = f"{str(file)!r} has {key}={content.get(key)!r}, expected {kind.__name__}."
             raise FormatError(msg)
     return content
-
-
-def _check_files(folder: Path, files: dict[str, dict[str, Any]] | None) -> None:
-    """Compare the files with their checksums, which folders of earlier versions do not have."""
-    for name in (GENES, LABELS, WEIGHTS):
-        if not inside(folder, name).exists():
-            msg = f"{str(folder)!r} is not a whole scim model: it has no {name!r}. {_REMEDY}"
-            raise FormatError(msg)
-        if files is not None:
-            check_content(folder, name, files.get(name, {}), remedy=_REMEDY)
 
 
 def _read_table(file: Path, header: tuple[str, str]) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from scim._core import FormatError, error_text, require
-from scim.io import as_record, check_regular, parse_json, parse_npy, parse_object
+from scim.io import as_record, files_below, parse_json, parse_npy, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,8 +51,7 @@ class TileArray:
 
     def __init__(self, reader: Reader, path: Path) -> None:
         self.path, self._reader = path, reader
-        files = [file for file in path.rglob("*") if not file.is_dir()]
-        self.n_bytes = sum(check_regular(file, links=True) for file in files)
+        self.n_bytes = sum(file.stat().st_size for file in files_below(path))
         self.schema = as_record(parse_json(reader.ask(path, "schema"), str(path)), Schema, str(path))
 
     @property

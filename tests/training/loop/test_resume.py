@@ -12,7 +12,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+import scim
 from helpers import trainings
 from scim._core import FormatError
 from scim.model import ModelConfig
@@ -193,11 +195,11 @@ def copied(finished, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
-        ("cut tensors", r"step_000000011' is damaged .*; delete it to start again"),
-        ("no tensors", r"step_000000011' is damaged .*; delete it"),
+        ("cut tensors", r"tensors.safetensors' has .*step_000000011' is damaged; delete it to start again"),
+        ("no tensors", r"it has no 'tensors.*step_000000011' is damaged; delete it"),
         ("cut json", r"state\.json' is not readable JSON"),
         ("foreign", r"step_000000011' is not a training state that this scim reads"),
-        ("no run", r"step_000000011' is damaged \('run'\); delete it"),
+        ("no run", r"step_000000011' is damaged; delete it"),
     ],
 )
 def test_a_damaged_checkpoint_is_named(copied, damage, match):
@@ -216,6 +218,55 @@ def test_a_damaged_checkpoint_is_named(copied, damage, match):
             state.write_text(json.dumps({"format": content["format"]}))
     with pytest.raises(FormatError, match=match):
         trainings.fit(copied)
+
+
+def forge(folder, change):
+    """Change content and tensors of a state, and seal it again."""
+    path = folder / "step_000000011"
+    content, tensors = json.loads((path / "state.json").read_text()), load_file(path / "tensors.safetensors")
+    change(content, tensors)
+    save_file(tensors, path / "tensors.safetensors")
+    kept = {key: value for key, value in content.items() if key not in ("files", "sha256")}
+    (path / "state.json").write_text(json.dumps(scim.io.sealed_with(path, kept, ["tensors.safetensors"])))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda c, t: c.update(step="11"), r"\$\.step"),
+        (lambda c, t: c.update(step=10**30), "step"),
+        (lambda c, t: c.update(step=12), "step 12 of 11"),
+        (lambda c, t: c["values"]["epoch"][0].update(batch=10**6), "batch 1000000 of"),
+        (lambda c, t: c["values"].update(epoch=[]), "index out of range"),
+        (lambda c, t: c["values"]["random"][0].update(state=3), "damaged"),
+        (lambda c, t: c["values"].update(history=[{"step": 3}]), "macro_f1"),
+        (lambda c, t: t.pop("average.encoder.head.bias"), r"average\.\* are of another net"),
+        (lambda c, t: t["learner.encoder.head.bias"].fill_(float("nan")), "learner.encoder.head.bias is"),
+        (lambda c, t: t.update({"optimizer.0.exp_avg": torch.ones(3)}), "optimizer.0.exp_avg is"),
+        (lambda c, t: t.update({"optimizer.999.step": torch.ones(())}), "index out of range"),
+        (lambda c, t: t["generator.0.cpu"].fill_(255), "mt19937"),
+        (lambda c, t: t.update({"generator.0.cpu": torch.ones(7, dtype=torch.uint8)}), "damaged"),
+    ],
+)
+def test_a_forged_state_is_refused(copied, change, match):
+    forge(copied, change)
+    with pytest.raises(FormatError, match=match):
+        trainings.fit(copied)
+
+
+def test_only_states_are_removed(tmp_path):
+    (tmp_path / "step_by_step").mkdir()
+    (tmp_path / "step_by_step" / "state.json").write_text("{}")
+    (tmp_path / ".step_notes").mkdir()
+    trainings.fit(tmp_path)
+    assert {"step_by_step", ".step_notes", "step_000000011"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("content", ['{"seed": "3"}', '{"seed": -1}', "[]", "{}"])
+def test_a_forged_seed_is_refused(tmp_path, content):
+    (tmp_path / "seed.json").write_text(content)
+    with pytest.raises(FormatError, match="seed.json"):
+        trainings.fit(tmp_path, rng=None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="disks are filled as on Linux")

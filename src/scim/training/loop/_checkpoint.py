@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+import torch
+from msgspec import Meta
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from scim._core import FormatError, logger
-from scim.io import new_folder, new_path, read_json, write_json
+from scim._core import FormatError, error_text, logger
+from scim.io import (
+    Record,
+    as_record,
+    is_link,
+    new_folder,
+    new_path,
+    parse_object,
+    read_json,
+    sealed_with,
+    unsealed_with,
+    write_json,
+)
+from scim.io._tensors import read_tensors
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -26,14 +42,55 @@ if TYPE_CHECKING:
 STATE, TENSORS, SEED = "state.json", "tensors.safetensors", "seed.json"
 _FORMAT = "scim training state 1"
 _LONG = ("data", "seed")  # too long to be shown when they differ
+_NAME = re.compile(r"step_\d{9,}")
+_UNFINISHED = re.compile(r"\.step_\d{9,}\.[0-9a-f]{8}\.(tmp|old)")
+_REMEDY = "Delete the folder of this state to start again."
+
+
+class Epoch(Record):
+    """What :class:`scim.training.loop._sampling.Sampler` keeps."""
+
+    seed: Annotated[int, Meta(ge=-1, lt=1 << 62)]
+    batch: Annotated[int, Meta(ge=0)]
+
+
+class Score(Record):
+    """One validation."""
+
+    step: Annotated[int, Meta(ge=0)]
+    macro_f1: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Values(Record):
+    """The part of a state that JSON can hold."""
+
+    random: list[dict[str, Any]]
+    """of the generator of each process"""
+    epoch: list[Epoch]
+    """of the sampler of each process"""
+    history: list[Score]
+    schedule: Any = None
+    groups: Any = None
+    """Earlier versions wrote the latter two, which follow from the step."""
+
+
+class _Seed(Record):
+    seed: Annotated[int, Meta(ge=0, lt=1 << 62)]
+
+
+class _Content(Record):
+    format: str
+    step: Annotated[int, Meta(ge=0)]
+    run: dict[str, Any]
+    values: Values
 
 
 class State(NamedTuple):
-    """The state of a run, besides its data and settings: `step` batches are done, `values` are for JSON."""
+    """The state of a run that was read, besides its data and settings: `step` batches are done."""
 
     step: int
     tensors: dict[str, Tensor]
-    values: dict[str, Any]
+    values: Values
 
 
 class Checkpoints:
@@ -41,23 +98,27 @@ class Checkpoints:
 
     def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:
         self.folder = new_path(folder, what="a checkpoint")
-        self._run: dict[str, Any] = json.loads(json.dumps(run))  # tuples are lists on disk
+        self._run = parse_object(json.dumps(run), "run")  # tuples are lists on disk
 
-    def save(self, state: State) -> None:
-        """Write a state, and then remove the one before: a whole one exists at every moment, also if this fails."""
+    def save(self, step: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Write a state, and then remove the one before: a whole one exists at every moment, also if this fails.
+
+        `values` become :class:`Values`.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         older = self._states()
-        tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
-        content = {"format": _FORMAT, "step": state.step, "run": self._run, "values": state.values}
-        name = f"step_{state.step:09d}"
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        content = {"format": _FORMAT, "step": step, "run": self._run, "values": dict(values)}
+        name = f"step_{step:09d}"
         try:
             with new_folder(self.folder / name, marker=STATE, overwrite=True) as folder:
                 save_file(tensors, folder / TENSORS)
-                write_json(folder / STATE, content)
+                write_json(folder / STATE, sealed_with(folder, content, [TENSORS]))
         except (SafetensorError, OSError) as error:
             msg = f"No state of training could be written to {str(self.folder)!r} ({error}); the one before is kept."
             raise OSError(msg) from error
-        for path in [*older, *self.folder.glob(".step_*")]:  # the latter: leftovers of a process that was killed
+        killed = [path for path in self.folder.iterdir() if _UNFINISHED.fullmatch(path.name) and not is_link(path)]
+        for path in [*older, *killed]:
             if path.name != name:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -66,21 +127,27 @@ class Checkpoints:
         states = self._states()
         if not states:
             return None
-        content = read_json(states[-1] / STATE, kind="training state")
+        file = states[-1] / STATE
+        content = read_json(file, kind="training state")
         if content.get("format") != _FORMAT:
             msg = f"{str(states[-1])!r} is not a training state that this scim reads; name another folder."
             raise FormatError(msg)
         try:
-            self._check_run(content["run"])
-            state = State(content["step"], load_file(states[-1] / TENSORS), content["values"])
-        except (SafetensorError, OSError, KeyError) as error:
-            msg = f"{str(states[-1])!r} is damaged ({error}); delete it to start again."
+            found = as_record(unsealed_with(file, content, [TENSORS], remedy=_REMEDY), _Content, str(file))
+            self._check_run(found.run)
+            arrays = read_tensors(states[-1] / TENSORS)
+        except FormatError as error:
+            msg = f"{error_text(error)}: {str(states[-1])!r} is damaged; delete it to start again."
             raise FormatError(msg) from error
-        logger.info("training resumes after %d batches, from %s", state.step, states[-1])
-        return state
+        logger.info("training resumes after %d batches, from %s", found.step, states[-1])
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        return State(found.step, tensors, found.values)
 
     def _states(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("step_*") if (path / STATE).exists())
+        if not self.folder.is_dir():
+            return []
+        folders = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name) and not is_link(path)]
+        return sorted(path for path in folders if (path / STATE).exists())
 
     def _check_run(self, run: dict[str, Any]) -> None:
         changes = ", ".join(_differences(run, self._run))
@@ -96,7 +163,7 @@ def seed_of(folder: str | os.PathLike[str]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         write_json(path, {"seed": int(np.random.default_rng().integers(2**62))})
-    return int(read_json(path, kind="training state")["seed"])
+    return as_record(read_json(path, kind="training state"), _Seed, str(path)).seed
 
 
 def digest_of(cells: TrainingCells) -> str:
@@ -127,13 +194,27 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     return {f"optimizer.{i}.{name}": value for i, state in states.items() for name, value in state.items()}
 
 
-def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
-    """Restore the state that :func:`optimizer_tensors` returned, and the settings of the groups of parameters."""
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Restore the state that :func:`optimizer_tensors` returned; FormatError if it is not of these parameters."""
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         kind, _, rest = key.partition(".")
         if kind == "optimizer":
             number, _, name = rest.partition(".")
+            shape = () if name == "step" else parameters[int(number)].shape
+            check_tensor(key, value, torch.empty(shape, device="meta"))
             states.setdefault(int(number), {})[name] = value
-    param_groups = [{**group, "betas": (*group["betas"],)} for group in groups]
-    optimizer.load_state_dict({"state": states, "param_groups": param_groups})
+    if any(set(state) != {"step", "exp_avg", "exp_avg_sq"} for state in states.values()):
+        msg = "its optimizer is another"
+        raise FormatError(msg)
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def check_tensor(name: str, value: Tensor, expected: Tensor) -> None:
+    """Raise FormatError for a tensor of another shape, and for values that it cannot have."""
+    positive = name.endswith(("running_var", "exp_avg_sq", ".step")) or not value.is_floating_point()
+    same = value.shape == expected.shape and value.is_floating_point() == expected.is_floating_point()
+    if not same or not bool(value.isfinite().all()) or (positive and bool((value < 0).any())):
+        msg = f"{name} is {value.dtype} of shape {tuple(value.shape)}, or has values that it cannot have"
+        raise FormatError(msg)

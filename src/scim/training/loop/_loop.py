@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from msgspec.structs import asdict
 
-from scim._core import logger, progress
+from scim._core import FormatError, error_text, logger, progress
 from scim.model.net import torch_threads
 from scim.training.loop._batches import Batches
-from scim.training.loop._checkpoint import State, optimizer_tensors, restore_optimizer
+from scim.training.loop._checkpoint import check_tensor, optimizer_tensors, restore_optimizer
 from scim.training.loop._learner import Learner, WeightAverage
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from scim.model._config import ModelConfig
     from scim.model.net import Decoder, Encoder
     from scim.training.data import TrainingCells
-    from scim.training.loop._checkpoint import Checkpoints
+    from scim.training.loop._checkpoint import Checkpoints, State
     from scim.training.loop._config import TrainConfig
     from scim.training.loop._validation import Validation
 
@@ -145,29 +147,41 @@ class Run:
         tensors |= {f"generator.{i}.{name}": state[name] for i, state in enumerate(states) for name in self.generators}
         values = {
             **{name: [state[name] for state in states] for name in ("random", "epoch")},
-            "schedule": self.schedule.state_dict(),
-            "groups": self.optimizer.state_dict()["param_groups"],
             "history": self.history,
         }
-        checkpoints.save(State(self.step, tensors, values))
+        checkpoints.save(self.step, tensors, values)
 
     def _restore(self, checkpoints: Checkpoints | None) -> None:
         state = None if checkpoints is None else checkpoints.load()
-        if state is None:
+        if checkpoints is None or state is None:
             return
-        tensors, values = state.tensors, state.values
-        self.net.load_state_dict(_with_prefix(tensors, "learner."))
-        self.best, self.average.tensors = (
-            {name: value.to(self.fabric.device) for name, value in _with_prefix(tensors, prefix).items()}
-            for prefix in ("best.", "average.")
-        )
-        restore_optimizer(self.optimizer, tensors, values["groups"])
-        self.schedule.load_state_dict(values["schedule"])
+        try:
+            self._put(state)
+        except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:  # of torch and numpy
+            msg = f"The training state in {str(checkpoints.folder)!r} is damaged ({error_text(error)}); delete it to "
+            msg += "start again."
+            raise FormatError(msg) from error
+
+    def _put(self, state: State) -> None:
+        tensors, values, rank = state.tensors, state.values, self.fabric.global_rank
+        sampler, epoch = self.batches.sampler, values.epoch[rank]
+        if state.step > self.config.n_steps or epoch.batch > sampler.n_batches or (epoch.seed < 0 < epoch.batch):
+            msg = f"step {state.step} of {self.config.n_steps}, batch {epoch.batch} of {sampler.n_batches}"
+            raise ValueError(msg)
+        self.net.load_state_dict(_with_prefix(tensors, "learner.", self.net.state_dict()))
+        average = self.average.tensors
+        self.average.tensors = _with_prefix(tensors, "average.", average)
+        self.best = _with_prefix(tensors, "best.", average if values.history else {})
+        restore_optimizer(self.optimizer, tensors)
         for name, generator in self.generators.items():
-            generator.set_state(tensors[f"generator.{self.fabric.global_rank}.{name}"])
-        self.random.bit_generator.state = values["random"][self.fabric.global_rank]
-        self.batches.sampler.state = values["epoch"][self.fabric.global_rank]
-        self.step, self.history = state.step, values["history"]
+            generator.set_state(tensors[f"generator.{rank}.{name}"])
+        self.random.bit_generator.state = values.random[rank]
+        sampler.state = asdict(epoch)
+        self.step, self.history = state.step, [asdict(score) for score in values.history]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch expects a step of the optimizer before each
+            for _ in range(self.step):
+                self.schedule.step()
 
 
 def schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> torch.optim.lr_scheduler.LRScheduler:
@@ -200,5 +214,12 @@ def deterministic(device: torch.device) -> Iterator[None]:
             torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+def _with_prefix(tensors: dict[str, Tensor], prefix: str, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a prefix without it, checked, on the devices of the `expected` ones."""
+    found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    if found.keys() != expected.keys():
+        msg = f"its tensors {prefix}* are of another net"
+        raise ValueError(msg)
+    for name, value in found.items():
+        check_tensor(f"{prefix}{name}", value, expected[name])
+    return {name: value.to(expected[name]) for name, value in found.items()}

@@ -23,21 +23,22 @@ class Sampler:
 
     def __init__(self, weights: NDArray[np.float64], size: int, epoch: int) -> None:
         self._weights, self._cumulative, self._size = weights, np.cumsum(weights), size
-        self._n_batches = min(epoch, max(1, len(weights) // (10 * size))) if len(weights) >= size else 0
+        self.n_batches = min(epoch, max(1, len(weights) // (10 * size))) if len(weights) >= size else 0
+        """of an epoch; 0: every batch is drawn with replacement"""
         self.state = {"seed": -1, "batch": 0}
         """seed of the current epoch, and how many of its batches were drawn"""
         self._rows, self._seed = np.empty(0, np.int64), -1  # of the current epoch; `state` may come from a checkpoint
 
     def draw(self, random: np.random.Generator) -> NDArray[np.int64]:
         """Draw the rows of the next batch."""
-        if self._n_batches == 0:
+        if self.n_batches == 0:
             rows = np.searchsorted(self._cumulative, random.random(self._size) * self._cumulative[-1])
             return np.asarray(rows, dtype=np.int64)
-        if self.state["batch"] % self._n_batches == 0:
+        if self.state["batch"] % self.n_batches == 0:
             self.state = {"seed": int(random.integers(2**62)), "batch": 0}
         if self._seed != self.state["seed"]:
             self._seed = self.state["seed"]
-            n = self._n_batches * self._size
+            n = self.n_batches * self._size
             self._rows = draw_without_replacement(self._weights, n, np.random.default_rng(self._seed))
         start = self.state["batch"] * self._size
         self.state["batch"] += 1
