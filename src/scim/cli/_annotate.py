@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scim._core import Weights  # noqa: TC001  (cyclopts reads the types of parameters when it runs)
-from scim.cli._files import check_output, read_cells, write_result
+from scim.cli._files import check_output, read_cells
 from scim.cli._options import (  # noqa: TC001  (as above)
     DuplicateCells,
     GeneKey,
@@ -14,15 +14,19 @@ from scim.cli._options import (  # noqa: TC001  (as above)
     Overwrite,
     Query,
     Species,
+    Spreadsheet,
     Transformed,
     UriOrDefault,
     Where,
 )
+from scim.cli._tables import show, show_table, write_result
 from scim.cli._trial import try_on_one_cell
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+
+_DIGITS = 4  # of a number of steps in the Cell Ontology
 
 
 def annotate(
@@ -48,6 +52,7 @@ def annotate(
     transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
+    spreadsheet: Spreadsheet = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Label the cells of a file.
@@ -94,17 +99,19 @@ def annotate(
     try_on_one_cell(tl.annotate, atlas, **arguments)
     tl.embed(adata, atlas, layer=layer, transform=transform, gene_key=gene_key, species=species)
     tl.annotate(adata, atlas, groupby=groupby, expression=expression, statistics=statistics, **arguments)
-    write_result(adata, output, lambda: get.annotation(adata).rename(columns=_column))
-    print(label_table(adata).to_string(index=False))
+    write_result(adata, output, lambda: get.annotation(adata).rename(columns=_column), spreadsheet=spreadsheet)
+    show_table(label_table(adata))
     if groupby is not None:
-        print(f"\n{group_table(adata).to_string(index=False)}")
-    print(f"\nwrote {output}")
+        show()
+        show_table(group_table(adata))
+    show()
+    show(f"wrote {output}")
 
 
 def _level(given: list[str] | None) -> str | int | list[str] | None:
     if given is None or len(given) > 1:
         return given
-    return int(given[0]) if given[0].isdigit() else given[0]
+    return int(given[0]) if given[0].isdecimal() and len(given[0]) < _DIGITS else given[0]
 
 
 def label_table(adata: AnnData) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
-from scim._core import IndexKind, keys
+from scim._core import IndexKind, keys, printable
 from scim.cli._options import (  # noqa: TC001  (as above)
     Counts,
     GeneKey,
@@ -20,6 +20,7 @@ from scim.cli._options import (  # noqa: TC001  (as above)
     Uri,
     UriOrDefault,
 )
+from scim.cli._tables import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from scim.atlas import Atlas
 
 _FEW_CELLS = 30  # of a label: its confidence is calibrated on few
+
+_DIGITS = 19  # of a whole number; a longer text is none that a version has
 
 app = App(name="atlas", help="Make, extend, check and inspect atlases.")
 
@@ -42,30 +45,34 @@ def info(atlas: UriOrDefault = None, /, *, at: str | None = None) -> None:
     """
     import scim
 
-    with scim.atlas.open(atlas, at=int(at) if at is not None and at.isdigit() else at) as opened:
+    with scim.atlas.open(atlas, at=_version(at)) as opened:
         facts, tissue = opened.info(), keys.ATLAS_TISSUE
         tissues = opened.obs(columns=[tissue])[tissue].value_counts().to_dict() if tissue in opened.columns else {}
     removed = f", {facts['removed']:,} removed" if facts["removed"] else ""
-    print(f"{facts['path']}: {_cells(facts['cells'])}{removed}")
-    print(f"model:   {facts['model'] or 'none; the embedding was made elsewhere'}, {facts['dim']} dimensions")
-    print(f"genes:   {facts['genes']:,}; counts of {_cells(facts['counts'])} stored")
+    show(f"{facts['path']}: {_cells(facts['cells'])}{removed}")
+    show(f"model:   {facts['model'] or 'none; the embedding was made elsewhere'}, {facts['dim']} dimensions")
+    show(f"genes:   {facts['genes']:,}; counts of {_cells(facts['counts'])} stored")
     index = facts["index"]
-    print(f"index:   {_index_line(index)}" if index else "index:   none; run scim atlas index")
+    show(f"index:   {_index_line(index)}" if index else "index:   none; run scim atlas index")
     if facts["draft"]:
-        print(f"draft:   model {facts['draft']['model']}, {_cells(facts['draft']['cells'])}")
-    print(f"columns: {', '.join(facts['columns'])}")
-    print(f"bytes:   {', '.join(f'{part} {size / 1e6:.1f} MB' for part, size in facts['bytes'].items())}")
-    print("\nversion  made                      cells")
+        show(f"draft:   model {facts['draft']['model']}, {_cells(facts['draft']['cells'])}")
+    show(f"columns: {', '.join(facts['columns'])}")
+    show(f"bytes:   {', '.join(f'{part} {size / 1e6:.1f} MB' for part, size in facts['bytes'].items())}")
+    show()
+    show("version  made                      cells")
     for version in facts["versions"]:
-        print(f"{version['version']:>7}  {version['made'][:19]}Z  {version['cells']:>9,}  {version['what']}")
+        show(f"{version['version']:>7}  {version['made'][:19]}Z  {version['cells']:>9,}  {version['what']}")
     tables = {"study": facts["studies"], "tissue": tissues, "label": facts["labels"]}
     for title, counts in tables.items():
         if counts:
-            print(f"\n{_counts(title, counts)}")
+            show()
+            _show_counts(title, counts)
     if few := [name for name, n in facts["labels"].items() if n < _FEW_CELLS]:
-        print(f"\nlabels of fewer than {_FEW_CELLS} cells: {', '.join(few)}")
+        show()
+        show(f"labels of fewer than {_FEW_CELLS} cells: {', '.join(few)}")
     if facts["unlabelled"]:
-        print(f"\n{facts['unlabelled']:,} cells have no label")
+        show()
+        show(f"{facts['unlabelled']:,} cells have no label")
 
 
 @app.command
@@ -80,7 +87,7 @@ def create(atlas: Uri, /, *, model: Path, overwrite: Overwrite = False) -> None:
     import scim
 
     with scim.atlas.create(atlas, model=model, overwrite=overwrite) as made:
-        print(f"made {made}")
+        show(f"made {made}")
 
 
 @app.command
@@ -135,7 +142,7 @@ def append(
             counts=counts,
             on_duplicate=on_duplicate,
         )
-        print(f"added {_cells(n_new)}: {opened}")
+        show(f"added {_cells(n_new)}: {opened}")
 
 
 @app.command
@@ -151,7 +158,7 @@ def index(atlas: Uri, /, *, kind: IndexKind = "auto", recall: float = 0.99, time
     """
     with _open_to_write(atlas, timeout) as opened:
         opened.build_index(kind=kind, recall=recall)
-        print(opened)
+        show(repr(opened))
 
 
 @app.command
@@ -168,8 +175,8 @@ def verify(atlas: Uri, /, *, repair: bool = False, timeout: Timeout = 10) -> int
     problems = scim.atlas.verify(atlas, repair=repair, timeout=timeout)
     for problem in problems:
         remedy = " (--repair repairs it)" if problem.repairable and not repair else ""
-        print(f"{problem.part}: {problem}{remedy}")
-    print(f"{atlas}: {len(problems)} problems" if problems else f"{atlas}: all is well")
+        show(f"{problem.part}: {problem}{remedy}")
+    show(f"{atlas}: {len(problems)} problems" if problems else f"{atlas}: all is well")
     return 1 if problems else 0
 
 
@@ -185,7 +192,7 @@ def remove(atlas: Uri, /, *, where: str, timeout: Timeout = 10) -> None:
         Filter of the cells, such as "study == 'pbmc3k'".
     """
     with _open_to_write(atlas, timeout) as opened:
-        print(f"removed {_cells(opened.remove(where))}: {opened}")
+        show(f"removed {_cells(opened.remove(where))}: {opened}")
 
 
 @app.command
@@ -201,7 +208,7 @@ def reembed(atlas: Uri, /, *, model: Path, draft: bool = False, timeout: Timeout
     """
     with _open_to_write(atlas, timeout) as opened:
         opened.reembed(model, publish=not draft)
-        print(opened)
+        show(repr(opened))
 
 
 @app.command
@@ -209,7 +216,7 @@ def publish(atlas: Uri, /, *, timeout: Timeout = 10) -> None:
     """Replace the published embedding by the draft that "scim atlas reembed --draft" made."""
     with _open_to_write(atlas, timeout) as opened:
         opened.publish()
-        print(opened)
+        show(repr(opened))
 
 
 @app.command
@@ -224,14 +231,14 @@ def compact(atlas: Uri, /, *, vacuum: bool = False, timeout: Timeout = 10) -> No
     with _open_to_write(atlas, timeout) as opened:
         opened.compact()
         freed = opened.vacuum() if vacuum else 0
-        print(f"{opened}, {freed / 1e6:.1f} MB freed" if vacuum else opened)
+        show(f"{opened}, {freed / 1e6:.1f} MB freed" if vacuum else repr(opened))
 
 
 @app.command
 def vacuum(atlas: Uri, /, *, timeout: Timeout = 10) -> None:
     """Delete earlier versions, and the files that only they need."""
     with _open_to_write(atlas, timeout) as opened:
-        print(f"{opened.vacuum() / 1e6:.1f} MB freed")
+        show(f"{opened.vacuum() / 1e6:.1f} MB freed")
 
 
 @app.command
@@ -290,7 +297,7 @@ def from_soma(
         counts=counts,
         overwrite=overwrite,
     ) as made:
-        print(f"made {made}")
+        show(f"made {made}")
 
 
 def import_scimilarity(
@@ -312,8 +319,13 @@ def import_scimilarity(
     with scim.scimilarity.import_atlas(folder, atlas, columns=columns or None, overwrite=overwrite) as made:
         unmapped = [name for name, term in zip(made.labels.names, made.labels.ids, strict=True) if not term]
         if unmapped:
-            print(f"not in the Cell Ontology, kept as they are: {', '.join(unmapped)}")
-        print(f"made {made}")
+            show(f"not in the Cell Ontology, kept as they are: {', '.join(unmapped)}")
+        show(f"made {made}")
+
+
+def _version(at: str | None) -> int | str | None:
+    is_number = at is not None and at.isdecimal() and len(at) < _DIGITS
+    return int(at) if at is not None and is_number else at
 
 
 def _open_to_write(atlas: str, timeout: float) -> Atlas:
@@ -333,6 +345,9 @@ def _cells(n: int) -> str:
     return f"{n:,} cell{'' if n == 1 else 's'}"
 
 
-def _counts(title: str, counts: Mapping[str, Any]) -> str:
-    width = max([len(title), *(len(name) for name in counts)])
-    return "\n".join([f"{title:<{width}}    cells", *(f"{name:<{width}} {n:>8,}" for name, n in counts.items())])
+def _show_counts(title: str, counts: Mapping[str, Any]) -> None:
+    names = [printable(name) for name in counts]
+    width = max([len(title), *map(len, names)])
+    show(f"{title:<{width}}    cells")
+    for name, n in zip(names, counts.values(), strict=True):
+        show(f"{name:<{width}} {n:>8,}")

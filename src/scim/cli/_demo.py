@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scim.cli._annotate import label_table
 from scim.cli._files import check_place, write_cells
 from scim.cli._options import Overwrite  # noqa: TC001  (cyclopts reads the types of parameters when it runs)
+from scim.cli._tables import show, show_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,12 +46,17 @@ def demo(output: Path = Path("scim-demo"), *, overwrite: Overwrite = False) -> N
     tl.embed(adata)
     tl.annotate(adata)
     tl.search(adata, groupby="bulk_labels", k=100)
-    print(f"{adata.n_obs} cells of scanpy's pbmc68k_reduced, labelled with the packaged atlas:\n")
-    print(label_table(adata).to_string(index=False))
+    show(f"{adata.n_obs} cells of scanpy's pbmc68k_reduced, labelled with the packaged atlas:")
+    show()
+    show_table(label_table(adata))
     agree, broader = _agreement(adata)
-    print(f"\nAt the level B / T / NK / monocyte / dendritic / CD34+, {agree:.0%} agree with the authors' bulk labels,")
-    print(f"and {broader:.0%} have a broader label.")
-    print(f"\nThe same cells, with parts of the atlas:\n\n{_with_parts(adata).to_string(index=False)}")
+    show()
+    show(f"At the level B / T / NK / monocyte / dendritic / CD34+, {agree:.0%} agree with the authors' bulk labels,")
+    show(f"and {broader:.0%} have a broader label.")
+    show()
+    show("The same cells, with parts of the atlas:")
+    show()
+    show_table(_with_parts(adata))
     _write(adata, output)
 
 
@@ -108,4 +114,5 @@ def _write(adata: AnnData, output: Path) -> None:
     for name, figure in zip(_PICTURES, figures, strict=True):
         if figure is not None:
             figure.savefig(output / f"{name}.png", dpi=150)
-    print("\nwrote " + ", ".join(str(output / name) for name in _FILES))
+    show()
+    show("wrote " + ", ".join(str(output / name) for name in _FILES))

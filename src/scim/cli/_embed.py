@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scim._core import keys
-from scim.cli._files import CELLS, check_output, read_cells, whole_file, write_cells, write_result
+from scim.cli._files import CELLS, check_output, read_cells, whole_file, write_cells
 from scim.cli._options import (  # noqa: TC001  (cyclopts reads the types of parameters when it runs)
     GeneKey,
     Layer,
@@ -15,9 +15,11 @@ from scim.cli._options import (  # noqa: TC001  (cyclopts reads the types of par
     Query,
     Seed,
     Species,
+    Spreadsheet,
     Transformed,
     UriOrDefault,
 )
+from scim.cli._tables import show, write_result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +61,7 @@ def embed(
     else:
         write_cells(adata, output)
     n_cells, dim = adata.obsm[keys.EMBEDDING].shape
-    print(f"wrote {output}: {n_cells:,} cells, {dim} dimensions")
+    show(f"wrote {output}: {n_cells:,} cells, {dim} dimensions")
 
 
 def _write_rows(adata: AnnData, path: Path) -> None:
@@ -87,6 +89,7 @@ def explain(
     transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
+    spreadsheet: Spreadsheet = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Find the genes by which the model separates groups of cells of a file.
@@ -117,7 +120,8 @@ def explain(
     arguments: dict[str, Any] = {"groupby": groupby, "groups": groups, "reference": reference, "n_pairs": n_pairs}
     arguments |= {"n_steps": n_steps, "layer": layer, "transform": transform, "gene_key": gene_key, "species": species}
     tl.explain(adata, atlas, model=model, rng=seed, **arguments)
-    write_result(adata, output, lambda: get.attribution(adata, top=top))
+    write_result(adata, output, lambda: get.attribution(adata, top=top), spreadsheet=spreadsheet)
     for group, genes in get.attribution(adata, top=8).groupby("group", sort=False):
-        print(f"{group}: {', '.join(genes['gene'])}")
-    print(f"\nwrote {output}")
+        show(f"{group}: {', '.join(genes['gene'])}")
+    show()
+    show(f"wrote {output}")

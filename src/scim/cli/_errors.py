@@ -1,12 +1,21 @@
-"""Messages of the library in the words of the command line: options in place of arguments, commands of calls."""
+"""Errors as one line, in the words of the command line: options in place of arguments, commands of calls."""
 
 from __future__ import annotations
 
+import dis
+import os
 import re
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scim._core import error_text
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_ISSUES = "https://github.com/scim-atlas/scim/issues"
 
 _CALLS = (
     (r"open it with mode='w' and call build_index\(\)", "run scim atlas index"),
@@ -20,6 +29,39 @@ _CALLS = (
 _VALUE = r"""'[^']*'|"[^"]*"|\[[^\]]*\]|\{[^}]*\}|True\b|False\b|[\w.]*\w"""
 _ARGUMENT = re.compile(rf"\b([a-z][a-z_]*)=(?!=)({_VALUE})?")
 _RULE = re.compile(r"\b([a-z][a-z_]*)()(?= must )")
+
+
+def reason(error: BaseException, arguments: Sequence[str]) -> str:
+    """Return why the command with these arguments failed.
+
+    An error that scim did not raise says what happened inside of a library, not what is wrong with the file.
+    """
+    text = error_text(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{_name(error.filename)}: {error.strerror}."
+    if isinstance(error, MemoryError):
+        return f"There is not enough memory ({text}). Pass fewer cells, or files with fewer."
+    if is_explained(error) or isinstance(error, ImportError):
+        return f"{text}."
+    failed = f"{shlex.join(['scim', *arguments])} failed: {type(error).__name__}: {text}."
+    remedy = f"please report it at {_ISSUES} with what is printed with SCIM_DEBUG=1."
+    return f"{failed} A file is damaged in a way that scim does not recognise, or scim is wrong: {remedy}"
+
+
+def is_explained(error: BaseException) -> bool:
+    """Return whether scim raised an error: it stands at a `raise` of its own, or is of a class of its own."""
+    if type(error).__module__.startswith("scim."):
+        return True
+    frame, trace = None, error.__traceback__
+    while trace is not None:
+        frame, trace = trace, trace.tb_next
+    if frame is None or not frame.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        return False
+    return frame.tb_frame.f_code.co_code[frame.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def _name(filename: str | bytes | int) -> str:
+    return os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
 
 
 def in_words_of_the_shell(message: str, options: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Read cells, and write cells and tables, for the command line."""
+"""Read and write cells, and check outputs, for the command line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from scim._core import check_obs_key
 from scim.io import new_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import pandas as pd
     from anndata import AnnData
 
 CELLS = (".h5ad", ".zarr")
@@ -22,41 +21,16 @@ _ZARR = ("zarr.json", ".zgroup")
 
 
 def read_cells(path: Path, groupby: str | None = None) -> AnnData:
-    """Read an `.h5ad` or `.zarr` AnnData, or a 10x `.h5` file; raise ValueError for anything else.
+    """Read an `.h5ad` or `.zarr` AnnData, or a 10x `.h5` file; raise FormatError for anything else.
 
     A column `groupby` that is not in obs is refused.
     """
-    adata = _read(path)
+    from scim.io.cells import read_adata
+
+    adata = read_adata(path)
     if groupby is not None:
         check_obs_key(adata, groupby)
     return adata
-
-
-def _read(path: Path) -> AnnData:
-    import anndata
-
-    if not path.exists():
-        msg = f"{path}: no such file."
-        raise FileNotFoundError(msg)
-    try:
-        if path.suffix == ".h5ad":
-            return anndata.read_h5ad(path)
-        if path.suffix == ".zarr":
-            return anndata.read_zarr(path)
-        if path.suffix == ".h5":
-            from scim._core.kernel_cache import cache_folder
-
-            with cache_folder():
-                import scanpy as sc
-
-            adata = sc.read_10x_h5(path)
-            adata.var_names_make_unique()
-            return adata
-    except (OSError, KeyError, AttributeError) as error:
-        msg = f"{path} cannot be read as a {path.suffix} file: {error}."
-        raise ValueError(msg) from error
-    msg = f"{path}: expected an .h5ad, .zarr or 10x .h5 file."
-    raise ValueError(msg)
 
 
 def check_output(
@@ -105,14 +79,6 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
 
 
-def write_result(adata: AnnData, path: Path, table: Callable[[], pd.DataFrame]) -> None:
-    """Write the cells, or the table, as the ending of the path says."""
-    if path.suffix in CELLS:
-        write_cells(adata, path)
-    else:
-        write_table(table(), path)
-
-
 def write_cells(adata: AnnData, path: Path) -> None:
     """Write an AnnData as `.h5ad` or `.zarr`; the file, or the folder, takes its name when it is complete."""
     if path.suffix == ".zarr":
@@ -121,15 +87,6 @@ def write_cells(adata: AnnData, path: Path) -> None:
         return
     with whole_file(path) as temporary:
         adata.write_h5ad(temporary, compression="gzip")
-
-
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a data frame as `.csv`, `.tsv` or `.parquet`; the file takes its name when it is complete."""
-    with whole_file(path) as temporary:
-        if path.suffix == ".parquet":
-            frame.to_parquet(temporary, index=False)
-        else:
-            frame.to_csv(temporary, sep="\t" if path.suffix == ".tsv" else ",", index=False)
 
 
 @contextlib.contextmanager

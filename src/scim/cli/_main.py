@@ -8,30 +8,44 @@ import inspect
 import logging
 import os
 import sys
+import traceback
 import warnings
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter, convert
 
-from scim._core import ScimWarning
+from scim._core import ScimWarning, shown
 from scim.cli._annotate import annotate
 from scim.cli._atlas import app as atlas
 from scim.cli._atlas import import_scimilarity
 from scim.cli._demo import demo
 from scim.cli._embed import embed, explain
-from scim.cli._errors import in_words_of_the_shell
+from scim.cli._errors import in_words_of_the_shell, reason
 from scim.cli._model import app as model
 from scim.cli._search import enrichment, search
+from scim.cli._tables import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from cyclopts import Token
+
+
+def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Return the value of an option; a whole number is none with a fraction, which cyclopts would round."""
+    if kind is int and not tokens[0].value.lstrip("+-").isdecimal():
+        msg = f"expected a whole number, got {tokens[0].value!r}."
+        raise ValueError(msg)
+    return convert(kind, tokens)
+
 
 app = App(
     name="scim",
     help="Embed, annotate and search single cells against an atlas. Start with: scim demo",
     version=version("scim-atlas"),
     help_format="plaintext",
+    default_parameter=Parameter(converter=_convert),
     suppress_keyboard_interrupt=False,  # `run` prints that it was interrupted
 )
 for command in (demo, embed, annotate, search, explain, enrichment, atlas, model, import_scimilarity):
@@ -50,41 +64,52 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with _log_on_stderr(), warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]  # the rest of its arguments are not shown
-            code = app(arguments, exit_on_error=False, result_action="return_value")
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except CycloptsError:
-        return 2  # cyclopts has printed the reason
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        _flush()
+    except CycloptsError as error:
+        _complain(f"error: {' '.join(str(error).split())} See scim --help.")
+        return 2
     except KeyboardInterrupt:
-        print("scim: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-        _drop_output()
+        _drop(sys.stdout)
         return 0
-    except (ValueError, TypeError, LookupError, OSError, ImportError, MemoryError) as error:
-        print(f"scim: error: {_one_line(error)}", file=sys.stderr)
-        _flush_or_drop()
+    except Exception as error:  # noqa: BLE001  (whatever failed, the user gets a line and the caller an exit code)
+        if os.environ.get("SCIM_DEBUG") == "1":
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                _complain(line, "")
+        _complain(f"error: {_translated(reason(error, arguments))}")
+        with contextlib.suppress(OSError):
+            _flush()
         return 1
     return code if isinstance(code, int) else 0
 
 
-def _flush_or_drop() -> None:
+def _flush() -> None:
+    """Write what was printed; OSError if standard output takes no more."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:
-        _drop_output()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop(sys.stdout)
+        raise unwritable(error) from error
 
 
-def _drop_output() -> None:
+def _complain(text: str, prefix: str = "scim: ") -> None:
+    """Print a line on standard error; if it takes none, the exit code says enough."""
+    try:
+        print(shown(prefix + text), file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # full, broken or closed
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
     """Send what is left to print nowhere: Python would try again when it ends, and leave with another exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _one_line(error: BaseException) -> str:
-    # str(KeyError) is the repr of its message
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return _translated(text) or type(error).__name__
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _translated(message: str) -> str:
@@ -130,4 +155,4 @@ def _show_warning(message: Warning | str, category: type[Warning], *_where: Any)
 
 @functools.cache
 def _warn_once(message: str) -> None:
-    print(f"scim: warning: {_translated(message)}", file=sys.stderr)
+    _complain(f"warning: {_translated(message)}")

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from scim.cli._files import TABLES, check_output, check_place, check_writable, write_table
-from scim.cli._options import GeneKey, Layer, Output, Overwrite, Seed, Transformed  # noqa: TC001  (as above)
+from scim.cli._files import TABLES, check_output, check_place, check_writable
+from scim.cli._options import (  # noqa: TC001  (as above)
+    GeneKey,
+    Layer,
+    Output,
+    Overwrite,
+    Seed,
+    Spreadsheet,
+    Transformed,
+)
+from scim.cli._tables import show, show_table, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,7 +105,7 @@ def train(
     model.name = output.name
     model.save(output, overwrite=overwrite)
     studies = len(model.metadata["studies"])
-    print(f"wrote {output}: {model.metadata['n_cells']:,} cells, {len(model.labels)} labels, {studies} studies")
+    show(f"wrote {output}: {model.metadata['n_cells']:,} cells, {len(model.labels)} labels, {studies} studies")
 
 
 @app.command
@@ -117,6 +126,7 @@ def evaluate(
     transform: Transformed = None,
     gene_key: GeneKey = None,
     seed: Seed = 0,
+    spreadsheet: Spreadsheet = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Leave studies out one by one, label them from the others, and compare with their true labels.
@@ -157,14 +167,16 @@ def evaluate(
         found = evaluate_model(
             loaded, data, label_key=label_key, study_key=study_key, leave_out=left_out, **rules, **places
         )
-    print(found.studies[_SCORES].round(3).to_string(index=False))
-    print(f"\n{found}")
+    show_table(found.studies[_SCORES].round(3))
+    show()
+    show(repr(found))
     known = sorted(set(found.studies["study"]) & set(loaded.metadata.get("studies", ())))
     if known:
-        print(f"The model was trained on {', '.join(known)}: on studies that it has not seen, scores are lower.")
+        show(f"The model was trained on {', '.join(known)}: on studies that it has not seen, scores are lower.")
     if output is not None:
-        write_table(getattr(found, table), output)
-        print(f"\nwrote {output}")
+        write_table(getattr(found, table), output, spreadsheet=spreadsheet)
+        show()
+        show(f"wrote {output}")
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

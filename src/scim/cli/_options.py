@@ -30,4 +30,6 @@ ModelFolder = Annotated[Path | None, Parameter(help=_MODEL)]
 Where = Annotated[str | None, Parameter(help="Filter of the cells of the atlas, such as \"study != 'pbmc3k'\".")]
 _COPIES = "collapse counts duplicate cells of the atlas once, keep counts each of them."
 DuplicateCells = Annotated[Duplicates, Parameter(help=_COPIES)]
+_FORMULAS = "In .csv and .tsv, put ' before texts that a spreadsheet would take for a formula, as of = + - @."
+Spreadsheet = Annotated[bool, Parameter(help=_FORMULAS)]
 Seed = Annotated[int, Parameter(help="Seed of the random numbers.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scim._core import Alternative, Centroid, keys
-from scim.cli._files import check_output, read_cells, write_result
+from scim.cli._files import check_output, read_cells
 from scim.cli._options import (  # noqa: TC001  (cyclopts reads the types of parameters when it runs)
     DuplicateCells,
     GeneKey,
@@ -14,10 +14,12 @@ from scim.cli._options import (  # noqa: TC001  (cyclopts reads the types of par
     Overwrite,
     Query,
     Species,
+    Spreadsheet,
     Transformed,
     UriOrDefault,
     Where,
 )
+from scim.cli._tables import show, show_table, write_result
 from scim.cli._trial import try_on_one_cell
 
 
@@ -38,6 +40,7 @@ def search(
     transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
+    spreadsheet: Spreadsheet = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Find the cells of an atlas that are most similar to those of a file.
@@ -68,10 +71,14 @@ def search(
     try_on_one_cell(tl.search, atlas, columns=columns or (), **arguments)
     tl.embed(adata, atlas, layer=layer, transform=transform, gene_key=gene_key, species=species)
     tl.search(adata, atlas, groupby=groupby, centroid=centroid, **arguments)
-    write_result(adata, output, lambda: get.hits(adata, columns, only_similar=False))
+    write_result(adata, output, lambda: get.hits(adata, columns, only_similar=False), spreadsheet=spreadsheet)
     composition = get.composition(adata, "label").head(12)
-    print(composition.round(3).to_string(index=False) if len(composition) else "no hit is like its query")
-    print(f"\nwrote {output}")
+    if len(composition):
+        show_table(composition.round(3))
+    else:
+        show("no hit is like its query")
+    show()
+    show(f"wrote {output}")
 
 
 def enrichment(
@@ -94,6 +101,7 @@ def enrichment(
     transform: Transformed = None,
     gene_key: GeneKey = None,
     species: Species = "human",
+    spreadsheet: Spreadsheet = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Test in which tissues, diseases, ... of an atlas cells similar to those of a file are more frequent.
@@ -130,8 +138,9 @@ def enrichment(
     tl.embed(adata, atlas, layer=layer, transform=transform, gene_key=gene_key, species=species)
     tl.search(adata, atlas, groupby=groupby, centroid=centroid, **arguments)
     tl.enrichment(adata, by, sample_key=sample_key, study_key=study_key, alternative=alternative, atlas=atlas)
-    write_result(adata, output, lambda: get.enrichment(adata))
+    write_result(adata, output, lambda: get.enrichment(adata), spreadsheet=spreadsheet)
     best = get.enrichment(adata).groupby("query", sort=False).head(3)
     table = best.drop(columns=["n_cells", "fraction", "background"])
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
-    print(f"\nwrote {output}")
+    show_table(table, float_format=lambda value: f"{value:.3g}")
+    show()
+    show(f"wrote {output}")
