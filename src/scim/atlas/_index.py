@@ -72,7 +72,7 @@ def build_entry(
     _check_stored(transaction, embedding)
     with (
         named_damage(storage),
-        open_experiment(storage, at=transaction.tick()) as experiment,
+        open_experiment(storage, at=transaction.tick(), n_rows=stop) as experiment,
         cells_of(storage, experiment, embedding, 0, stop, transaction.manifest.empty_columns) as cells,
     ):
         part, index = build_part(storage, cells, 0, stop, transaction.number, kind=kind, recall=recall, seed=seed)
@@ -123,7 +123,7 @@ def extend(transaction: Transaction, stop: int) -> IndexEntry | None:
         _check_stored(transaction, embedding)
     with (
         named_damage(storage),
-        open_experiment(storage, at=transaction.tick()) as experiment,
+        open_experiment(storage, at=transaction.tick(), n_rows=stop) as experiment,
         cells_of(storage, experiment, embedding, start, stop) as cells,
     ):
         if len(cells.ids) == 0:

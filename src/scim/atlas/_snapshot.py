@@ -94,6 +94,7 @@ class Snapshot:
     @functools.cached_property
     def ids(self) -> NDArray[np.int64]:
         """`soma_joinid` of all cells, ascending; those of removed cells are never given again."""
+        _ = self.experiment  # it has room for them
         ids = np.arange(self.manifest.n_rows)
         return ids if self._removed is None else np.delete(ids, self._removed)
 
@@ -338,7 +339,7 @@ class Snapshot:
     @functools.cached_property
     def _experiment(self) -> Any:
         self._integrity.check_layout()
-        experiment = open_experiment(self.storage, at=self.manifest.timestamp)
+        experiment = open_experiment(self.storage, at=self.manifest.timestamp, n_rows=self.manifest.n_rows)
         # Closed with the snapshot: TileDB's objects that are left open to the garbage collector can crash the process.
         weakref.finalize(self, experiment.close)
         return experiment
@@ -372,8 +373,7 @@ class Snapshot:
         self._integrity.check("obs", later_columns=not set(stored) <= set(keys.ATLAS_COLUMNS))
         with named_damage(self.storage):
             frame = read_obs(experiment, ids, stored)
-        missing = np.full(len(frame), None, dtype=object)
-        return frame.assign(**{name: missing for name in columns if name not in stored})[columns]
+        return frame.assign(**dict.fromkeys(name for name in columns if name not in stored))[columns]
 
     def _categories(self, names: list[str]) -> pd.DataFrame:
         return self.index.obs(self.ids, names) if self.indexes(names) else self.obs(columns=names).astype("category")

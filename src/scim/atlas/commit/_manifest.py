@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from scim._core import FormatError, IndexKind
+from scim.atlas.storage import number_of
 from scim.io import Record, as_record, check_name, parse_object, sealed, unsealed
 from scim.label_transfer import Calibration  # noqa: TC001  (msgspec reads annotations)
 
@@ -158,8 +159,8 @@ def commit_file(number: int) -> str:
 
 def commits(storage: Storage) -> list[int]:
     """Return the numbers of the commits that have a file, ascending; those after the current one never counted."""
-    names = (file.name.rpartition("/")[2].removesuffix(".json") for file in storage.files(COMMITS))
-    return sorted(int(name) for name in names if name.isdigit())
+    numbers = (number_of(file.name) for file in storage.files(COMMITS))
+    return sorted(number for number in numbers if number >= 0)
 
 
 def read_manifest(storage: Storage, name: str = FILE) -> Manifest:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import tiledbsoma
 from scipy import sparse
 
-from scim._core import keys
+from scim._core import FormatError, keys
 from scim.atlas._columns import NULLABLE, TEXT
 from scim.atlas.commit import SOMA
 from scim.atlas.soma._context import context
@@ -48,10 +48,19 @@ def embedding_path(name: str) -> str:
     return f"{OBSM_PATH}/{name}"
 
 
-def open_experiment(storage: Storage, mode: Literal["r", "w"] = "r", *, at: int) -> Any:
-    """Open the experiment as it was at a SOMA time, or to write at that time."""
+def open_experiment(storage: Storage, mode: Literal["r", "w"] = "r", *, at: int, n_rows: int = 0) -> Any:
+    """Open the experiment as it was at a SOMA time, or to write at that time.
+
+    `FormatError`: it is damaged, or obs has no room for ids below `n_rows`, of which the caller makes arrays.
+    """
+    uri = storage.child(SOMA)
     with named_damage(storage):
-        return tiledbsoma.Experiment.open(storage.child(SOMA), mode, tiledb_timestamp=at, context=context(storage))
+        experiment = tiledbsoma.Experiment.open(uri, mode, tiledb_timestamp=at, context=context(storage))
+        if n_rows and (room := experiment.obs.domain[0][1] + 1) < n_rows:
+            experiment.close()
+            msg = f"{uri!r} has room for {room:,} cells, but atlas.json lists {n_rows:,}: one of them was replaced. "
+            raise FormatError(msg + "Restore it from a copy of the atlas.")
+    return experiment
 
 
 def create_experiment(

@@ -48,7 +48,7 @@ def check_contents(storage: Storage, manifest: Manifest, problems: Sequence[Prob
     if any(_is_of_layout(problem, arrays) for problem in problems):
         return
     try:
-        experiment = open_experiment(storage, at=manifest.timestamp)
+        experiment = open_experiment(storage, at=manifest.timestamp, n_rows=manifest.n_rows)
     except tiledb_errors(FormatError, LookupError) as error:
         yield Problem.of("store", SOMA, error)
         return

@@ -30,7 +30,7 @@ from scim.atlas.commit import (
     store_array,
 )
 from scim.atlas.soma import IntegrityChecker, embedding_path, named_damage, open_experiment, tiledb_errors
-from scim.atlas.storage import Lock, Storage
+from scim.atlas.storage import Lock, Storage, is_ours
 from scim.atlas.verify._contents import Rows, check_contents, scan_obs
 from scim.atlas.verify._files import (
     check_beside,
@@ -79,7 +79,7 @@ def verify(uri: str | os.PathLike[str], *, repair: bool = False, timeout: float 
     FileNotFoundError
         There is no atlas at `uri`.
     FormatError
-        No commit can be read at all.
+        No commit can be read at all, or there is a link, a pipe or a device in the folder.
     LockedError
         With `repair`, another writer is at work.
     """
@@ -102,6 +102,7 @@ def verify(uri: str | os.PathLike[str], *, repair: bool = False, timeout: float 
 
 def _find_problems(storage: Storage) -> tuple[Manifest | None, list[Problem]]:
     """Check everything; `None`: the manifest cannot be read, and nothing else was checked."""
+    storage.check_files()
     manifest, problems = check_manifest(storage)
     if manifest is None:
         return None, problems
@@ -171,7 +172,7 @@ def _repair_contents(transaction: Transaction, problems: Sequence[Problem]) -> N
     if "foreign" in broken:
         inventory = read_inventory(storage, manifest.inventory)
         names = [file.name for file in needed_files(storage, manifest) if file.name.startswith(f"{SOMA}/")]
-        storage.delete(name for name in names if name not in inventory)
+        storage.delete(name for name in names if name not in inventory and is_ours(name))
     elif broken & {"names", "removed"} and sound:
         transaction.commit(**_names_and_removed(transaction))
     elif "samples" in broken:
@@ -194,7 +195,7 @@ def _names_and_removed(transaction: Transaction) -> dict[str, Any]:
 
 
 def _scan(storage: Storage, version: Manifest) -> Rows:
-    with named_damage(storage), open_experiment(storage, at=version.timestamp) as experiment:
+    with named_damage(storage), open_experiment(storage, at=version.timestamp, n_rows=version.n_rows) as experiment:
         return scan_obs(experiment, version.n_rows)
 
 
