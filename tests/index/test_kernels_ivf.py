@@ -183,6 +183,8 @@ def lists_of(dim):
     codes[:] = 0
     _codes.pack_nibbles(values, offsets, codes)
     starts = np.searchsorted(labels, np.arange(4))
+    for start, stop in pairwise(starts):
+        ranks[start:stop].sort()
     sums = np.zeros(3, np.uint64)
     parts = Rows(starts, codes, scales, ranks, values, sums)
     checks = Checks(codes.view(np.uint32), scales.view(np.uint32), np.zeros(3, np.bool_))

@@ -264,7 +264,7 @@ def test_header_digest(folders, tmp_path):
     assert len({header_digest(folder) for folder in folders}) == len(folders)
     header = (copy / "index.json").read_text()
     (copy / "index.json").write_text(header.replace("exact", "graph"))
-    with pytest.raises(FormatError, match=r"index.json' has changed since it was saved"):
+    with pytest.raises(FormatError, match=r"index.json' has changed since it was written"):
         header_digest(copy)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         header_digest(tmp_path / "nowhere")

@@ -19,6 +19,8 @@ _CHUNK = 2048  # rows of one task, so that a single query is shared between thre
 # by 1e-7 at most where rows of float16, float32 or float64 were scaled in double precision, and by 3e-7 in single.
 EQUAL = 1e-6
 
+_UNIT = 2e-3  # largest deviation of a squared length from 1
+
 
 def is_directed(X: NDArray[Any]) -> Bools:
     """Return which rows (n, dim) are not all zeros, (n,): a cell without counts has no direction, and no neighbours."""
@@ -27,6 +29,16 @@ def is_directed(X: NDArray[Any]) -> Bools:
         unsure = np.flatnonzero(~directed)
         directed[unsure] = X[unsure].any(axis=1)
     return directed
+
+
+def are_unit(rows: Floats) -> bool:
+    """Return whether all rows (n, dim) are finite, and of unit length to a thousandth, or zero."""
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        squares = np.einsum("ij,ij->i", chunk, chunk)
+        if not ((abs(squares - 1) < _UNIT) | (squares == 0)).all():  # NaN is neither
+            return False
+    return True
 
 
 def normalize(X: NDArray[Any]) -> NDArray[Any]:

@@ -27,12 +27,13 @@ _WORTH = 1 << 20  # multiplications, about 0.1 ms: less work does not repay anot
 prange = numba.prange
 
 _threads_lost = False  # whether this process is a fork of one in which kernels had threads
+_turn = threading.Lock()
 
 
 def _after_fork() -> None:
-    global _threads_lost  # noqa: PLW0603  (a fact of the process)
+    global _threads_lost, _turn  # noqa: PLW0603  (facts of the process)
     _threads_lost = _threads_lost or _layer() == "omp"  # the other layers start again in a fork
-    _turn.cache_clear()  # a thread of the parent may have had the lock
+    _turn = threading.Lock()  # a thread of the parent may have had it
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks
@@ -58,7 +59,7 @@ def njit_parallel(function: F) -> F:
     def run(*args: Any) -> Any:
         if _threads_lost:
             return _serial(function)(*args)
-        with _turn():
+        with one_at_a_time():
             return compiled(*args)
 
     return cast("F", run)
@@ -72,11 +73,19 @@ def _serial(function: Any) -> Any:
     return njit(copy)
 
 
+def one_at_a_time() -> AbstractContextManager[object]:
+    """Return what parallel kernels are run within, those of other packages too.
+
+    numba's layer `workqueue`, where there is neither OpenMP nor TBB, ends the process if two threads of Python run
+    kernels at once: they wait for each other then. A block must not be entered within another.
+    """
+    return _turn if _needs_turns() else contextlib.nullcontext()
+
+
 @functools.cache
-def _turn() -> AbstractContextManager[object]:
-    """Return the lock for a layer of threads that ends the process where two threads run kernels at once."""
+def _needs_turns() -> bool:
     numba.get_num_threads()  # starts the layer
-    return threading.Lock() if _layer() == "workqueue" else contextlib.nullcontext()
+    return _layer() == "workqueue"
 
 
 def _layer() -> str | None:

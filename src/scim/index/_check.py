@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from scim._core.types import Ints
+    from scim._core.types import Ints, Ints32
+
+_CHUNK = 1 << 16  # values that are compared at a time, in cache
 
 
 def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[Any]:
@@ -40,13 +42,28 @@ def check_matrix(X: ArrayLike, *, what: str, dim: int | None = None) -> NDArray[
 def check_allowed(ids: ArrayLike, *, name: str = "allowed") -> Ints:
     """Return distinct ids, ascending."""
     checked = _check_ids(np.asarray(ids), name, "pass the ids of rows, e.g. index.ids[mask]")
-    ascending = (checked[1:] > checked[:-1]).all()  # sorting takes longer than the search itself
-    return checked if ascending else np.unique(checked)
+    return checked if is_ascending(checked) else np.unique(checked)  # sorting takes longer than the search itself
 
 
 def check_wanted(ids: ArrayLike) -> Ints:
     """Return ids of any shape, flattened, in their order."""
     return _check_ids(np.asarray(ids).ravel(), "ids", "pass ids that a query returned")
+
+
+def is_ascending(values: Ints) -> bool:
+    """Return whether each value is larger than the one before."""
+    parts = (values[start : start + _CHUNK + 1] for start in range(0, len(values), _CHUNK))
+    return all((part[1:] > part[:-1]).all() for part in parts)
+
+
+def are_within(values: Ints | Ints32, n: int) -> bool:
+    """Return whether all values are positions in `n` rows."""
+    return not values.size or (int(values.min()) >= 0 and int(values.max()) < n)
+
+
+def are_starts(starts: Ints, n: int) -> bool:
+    """Return whether `n` rows are divided into parts that follow each other, by where each starts and the last ends."""
+    return starts.size > 0 and starts[0] == 0 and starts[-1] == n and bool((starts[1:] >= starts[:-1]).all())
 
 
 def check_ids(ids: ArrayLike | None, n_rows: int) -> Ints:

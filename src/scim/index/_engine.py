@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scim._core.cosine import is_directed
+from scim._core.cosine import are_unit, is_directed
 from scim._core.nearest import nearest
 from scim._core.numba import threads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from scim._core.types import Bools, Floats, Ints
@@ -30,7 +32,7 @@ class Engine(ABC):
     """Rows of unit length, or zero, as one kind of index stores them."""
 
     kind: ClassVar[str]  # as `scim.index.build` takes it
-    files: ClassVar[tuple[str, ...]]  # names of the arrays that it is saved as
+    files: ClassVar[Mapping[str, str]]  # types of the arrays that it is saved as, by name
     scanned: ClassVar[tuple[str, ...]] = ()  # the large ones that a search reads throughout; empty if all are
     build_params: ClassVar[tuple[str, ...]] = ()  # what `scim.index.build` takes for this kind
     search_params: ClassVar[tuple[str, ...]] = ()  # what a query takes for this kind
@@ -88,14 +90,17 @@ class Engine(ABC):
     @classmethod
     @abstractmethod
     def restore(cls, arrays: Arrays, params: dict[str, Any]) -> Engine:
-        """Return the engine that `arrays` and `params` were saved from."""
+        """Return the engine that `arrays` and `params` were saved from.
+
+        Raise FormatError for values that kernels could not work with: they check no position that they read or write.
+        """
 
 
 class ExactEngine(Engine):
     """Rows in full precision that are all measured: the oracle of the other kinds, and the fastest for few rows."""
 
     kind: ClassVar[str] = "exact"
-    files: ClassVar[tuple[str, ...]] = ("rows",)
+    files: ClassVar[Mapping[str, str]] = {"rows": "<f4"}
     search_params: ClassVar[tuple[str, ...]] = ("recall",)  # which is always 1
 
     def __init__(self, rows: Floats) -> None:
@@ -127,4 +132,11 @@ class ExactEngine(Engine):
     @classmethod
     def restore(cls, arrays: Arrays, params: dict[str, Any]) -> ExactEngine:  # noqa: ARG003
         """Return the engine of these rows."""
-        return cls(arrays["rows"])
+        return cls(read_rows(arrays, "rows"))
+
+
+def read_rows(arrays: Arrays, name: str) -> Floats:
+    """Return the rows of an array, of unit length or zero."""
+    rows = arrays[name]
+    arrays.check(name, "rows that are not of unit length", unless=rows.ndim == 2 and are_unit(rows))
+    return rows

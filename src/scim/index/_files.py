@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
-from scim._core import FormatError
+from scim._core import FormatError, error_text
+from scim.index._header import Header, file_name
 from scim.index.filter import Column, LazyColumns
-from scim.io import local_path, read_json, write_json
+from scim.io import (
+    as_record,
+    check_content,
+    check_size,
+    describe_file,
+    digest,
+    inside,
+    local_path,
+    parse_object,
+    read_bytes,
+    read_npy,
+    sealed,
+    unsealed,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import os
@@ -19,11 +32,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from scim.index._header import ColumnFacts, FileEntry
     from scim.index._segments import Segment
+    from scim.io import MappedFiles
 
 FORMAT = "scim-index"
 VERSION = 2
 HEADER = "index.json"
+T = TypeVar("T")
 REMEDY = "Build it again with `scim.index.build` and save it with overwrite=True."
 
 # Keys in the file of parameters that have another name in memory.
@@ -49,13 +65,7 @@ def write_segments(folder: Path, segments: Sequence[Segment]) -> None:
         entry: dict[str, Any] = {"kind": engine.kind, "n_rows": engine.n_rows, "dim": engine.dim}
         entry |= {"params": renamed(engine.params, KEYS), "columns": [column.facts() for column in columns]}
         entries.append({**entry, "arrays": list(arrays)})
-    header = {"format": FORMAT, "version": VERSION, "segments": entries, "files": files}
-    write_json(folder / HEADER, {**header, "sha256": digest_of(header)})
-
-
-def file_name(name: str, number: int) -> str:
-    """Return the name of the file of an array of the segment with this number."""
-    return f"{name}.{number}.npy" if number else f"{name}.npy"
+    write_json(folder / HEADER, sealed({"format": FORMAT, "version": VERSION, "segments": entries, "files": files}))
 
 
 def renamed(content: Any, names: Mapping[str, str]) -> Any:
@@ -70,49 +80,81 @@ def _write(file: Path, array: NDArray[Any]) -> dict[str, Any]:
         array.flush()  # type: ignore[attr-defined]  # a memory map that was filled while the index was built
     else:
         np.save(file, array, allow_pickle=False)
-    size, checksum = file.stat().st_size, _checksum(file)
-    return {"shape": list(array.shape), "dtype": array.dtype.str, "bytes": size, "sha256": checksum}
+    return {"shape": list(array.shape), "dtype": array.dtype.str, **describe_file(file)}
 
 
 class Arrays:
     """The arrays of a saved segment by name, each opened when it is first read; those not `in_memory` are mapped.
 
     Arrays that are read by `[]` are compared with their checksum first; :meth:`unchecked` is for those too large to be
-    read through. `names` gives the file of each array, `entries` the entry of each file in the header.
+    read through. `names` gives the file of each array, `entries` the entry of each file in the header, `types` the
+    types that arrays must have.
     """
 
     def __init__(
-        self, folder: Path, names: Mapping[str, str], entries: Mapping[str, Any], in_memory: Collection[str]
+        self,
+        folder: Path,
+        names: Mapping[str, str],
+        entries: Mapping[str, FileEntry],
+        types: Mapping[str, str],
+        in_memory: Collection[str],
+        mapped: MappedFiles,
     ) -> None:
-        self.folder, self.names, self._entries, self._in_memory = folder, names, entries, in_memory
-        self.nbytes_in_memory = 0
+        self.folder, self.names, self._entries, self._types = folder, names, entries, types
+        self._in_memory, self._mapped, self.nbytes_in_memory = in_memory, mapped, 0
         for file in names.values():
-            _check_size(folder / file, entries[file])
+            check_size(folder, file, entries[file], remedy=REMEDY)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        _check_content(self.folder / self.names[name], self._entries[self.names[name]])
-        return self.unchecked(name)
+        array = self.unchecked(name)
+        check_content(self.folder, self.names[name], self._entries[self.names[name]], remedy=REMEDY)
+        is_right = array.dtype != np.bool_ or array.view(np.uint8).max(initial=0) <= 1
+        self.check(name, "values that are neither true nor false", unless=is_right)
+        return array
 
     def unchecked(self, name: str) -> NDArray[Any]:
-        """Return an array without reading it."""
-        array = map_array(self.folder / self.names[name], self._entries[self.names[name]])
-        if name not in self._in_memory:
-            return array
-        self.nbytes_in_memory += array.nbytes
-        return np.array(array)
+        """Return an array without reading it; its shape, type and order must be those that were saved."""
+        # Kernels see copy-on-write maps as arrays in memory, and are compiled once; nothing is ever written.
+        path, entry = inside(self.folder, self.names[name]), self._entries[self.names[name]]
+        array = read_npy(path) if name in self._in_memory else self._mapped.map(path)
+        if name in self._in_memory:
+            self.nbytes_in_memory += array.nbytes
+        dtype = self._types.get(name, entry["dtype"])
+        if list(array.shape) != entry["shape"] or array.dtype.str != dtype or not array.flags.carray:
+            expected = f"{dtype} {tuple(entry['shape'])}"
+            msg = f"{str(path)!r} holds {array.dtype.str} {array.shape}, expected {expected}. {REMEDY}"
+            raise FormatError(msg)
+        return array
+
+    def check(self, name: str, problem: str, *, unless: bool | np.bool_) -> None:
+        """Raise FormatError for an array that holds what is a problem, `unless` it holds something else."""
+        if not unless:
+            self.refuse(f"{str(self.folder / self.names[name])!r} holds {problem}")
+
+    def check_shape(self, name: str, array: NDArray[Any], *shape: int) -> None:
+        """Raise FormatError for an array of another shape than others need."""
+        self.check(name, f"an array of shape {array.shape}, expected {shape}", unless=array.shape == shape)
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise FormatError."""
+        msg = f"{problem}. {REMEDY}"
+        raise FormatError(msg)
 
 
-def read_columns(arrays: Arrays, facts: Sequence[Mapping[str, Any]], n_rows: int) -> LazyColumns:
+def read_columns(arrays: Arrays, facts: Sequence[ColumnFacts], n_rows: int) -> LazyColumns:
     """Return the columns of `obs` of a saved segment, each compared with its checksum when it is first used."""
-    entries = {str(entry["name"]): (f"column{number}_", entry) for number, entry in enumerate(facts)}
+    entries = {entry["name"]: (f"column{number}_", entry) for number, entry in enumerate(facts)}
 
     def read(name: str) -> Column:
         prefix, entry = entries[name]
         parts = {key.removeprefix(prefix): arrays[key] for key in arrays.names if key.startswith(prefix)}
-        column = Column.restore(entry, parts)
+        try:
+            column = Column.restore(entry, parts)
+            column.values  # noqa: B018  (their order is checked)
+        except FormatError as error:
+            arrays.refuse(f"{str(arrays.folder)!r}: {error_text(error)}")
         if column.n_rows != n_rows:
-            msg = f"Column {name!r} has {column.n_rows} rows, expected {n_rows}. {REMEDY}"
-            raise FormatError(msg)
+            arrays.refuse(f"{str(arrays.folder)!r}: column {name!r} has {column.n_rows} rows, expected {n_rows}")
         return column
 
     return LazyColumns(entries, read)
@@ -129,9 +171,8 @@ def verify(path: str | os.PathLike[str]) -> None:
         It is not a scim index, of another version, or a file differs from what was saved.
     """
     folder = local_path(path, what="an index")
-    for name, entry in read_header(folder)["files"].items():
-        _check_size(folder / name, entry)
-        _check_content(folder / name, entry)
+    for name, entry in read_header(folder).files.items():
+        check_content(folder, name, entry, remedy=REMEDY)
 
 
 def header_digest(path: str | os.PathLike[str]) -> str:
@@ -139,66 +180,48 @@ def header_digest(path: str | os.PathLike[str]) -> str:
 
     The header, which alone is read, has the checksums of all files: undamaged folders of one digest hold the same.
     """
-    return digest_of(read_header(local_path(path, what="an index")))
+    return _read(local_path(path, what="an index"))[1]
 
 
-def read_header(folder: Path) -> dict[str, Any]:
-    """Return the header of a saved index, compared with its checksum."""
+def read_header(folder: Path) -> Header:
+    """Return the header of a saved index; errors as of :func:`parse_header`."""
+    return _read(folder)[0]
+
+
+def _read(folder: Path) -> tuple[Header, str]:
     file = folder / HEADER
-    if folder.is_dir() and not file.exists():
+    try:
+        content = read_bytes(file)
+    except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{str(folder)!r} is not a scim index: it has no {HEADER!r}; pass a folder that `Index.save` wrote."
-        raise FormatError(msg)
-    header = read_json(file, kind="index")
+        raise (FormatError if folder.is_dir() else FileNotFoundError)(msg) from error
+    return parse_header(content, str(file))
+
+
+def parse_header(content: bytes, where: str) -> tuple[Header, str]:
+    """Return the header of a saved index and its sha256; `where` names the file in errors.
+
+    Raises
+    ------
+    FormatError
+        It is none, of another version, or has changed since it was written.
+    """
+    header = parse_object(content, where)
     if header.get("format") != FORMAT:
-        msg = f"{str(file)!r} is not of a scim index: format {header.get('format')!r}, expected {FORMAT!r}."
+        msg = f"{where!r} is not of a scim index: format {header.get('format')!r}, expected {FORMAT!r}. {REMEDY}"
         raise FormatError(msg)
     if header.get("version") != VERSION:
         version = header.get("version")
-        msg = f"{str(file)!r} has version {version!r}, this scim reads {VERSION}. Update scim, or: {REMEDY}"
+        msg = f"{where!r} has version {version!r}, this scim reads {VERSION}. Update scim, or: {REMEDY}"
         raise FormatError(msg)
-    if header.pop("sha256", None) != digest_of(header):
-        msg = f"{str(file)!r} has changed since it was saved. {REMEDY}"
-        raise FormatError(msg)
-    return header
+    header = unsealed(header, where, remedy=REMEDY)
+    return as_entry(header, Header, where), digest(header)
 
 
-def map_array(file: Path, entry: dict[str, Any]) -> NDArray[Any]:
-    """Open an array by memory map; its size, shape and type must be those that were saved."""
-    _check_size(file, entry)
-    # Kernels see copy-on-write maps as arrays in memory, and are compiled once; nothing is ever written.
-    try:  # an empty array cannot be mapped
-        array: NDArray[Any] = np.asarray(np.load(file, mmap_mode="c" if 0 not in entry["shape"] else None))
-    except ValueError as error:
-        msg = f"{str(file)!r} is not a readable npy file ({error}). {REMEDY}"
+def as_entry(content: Any, kind: type[T], where: str) -> T:
+    """Return a part of a header as a record; FormatError, with the remedy, for another one."""
+    try:
+        return as_record(content, kind, where)
+    except FormatError as error:
+        msg = f"{error_text(error)}. {REMEDY}"
         raise FormatError(msg) from error
-    if list(array.shape) != entry["shape"] or array.dtype.str != entry["dtype"]:
-        expected = f"{entry['dtype']} {tuple(entry['shape'])}"
-        msg = f"{str(file)!r} holds {array.dtype.str} {array.shape}, expected {expected}. {REMEDY}"
-        raise FormatError(msg)
-    return array
-
-
-def _check_size(file: Path, entry: dict[str, Any]) -> None:
-    if not file.exists():
-        msg = f"{str(file)!r} is missing. {REMEDY}"
-        raise FormatError(msg)
-    if file.stat().st_size != entry["bytes"]:
-        n_bytes = f"{file.stat().st_size} bytes, expected {entry['bytes']}"
-        msg = f"{str(file)!r} has {n_bytes}: it is truncated or replaced. {REMEDY}"
-        raise FormatError(msg)
-
-
-def _check_content(file: Path, entry: dict[str, Any]) -> None:
-    if _checksum(file) != entry["sha256"]:
-        msg = f"{str(file)!r} has changed since it was saved: its checksum differs. {REMEDY}"
-        raise FormatError(msg)
-
-
-def _checksum(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def digest_of(header: dict[str, Any]) -> str:
-    """Return the checksum of a header."""
-    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()

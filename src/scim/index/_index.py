@@ -15,7 +15,7 @@ from scim.index._grow import append, compact, delete
 from scim.index._search import Neighbors, RadiusNeighbors, Search, find_within, search_queries
 from scim.index._segments import column_names, frame_of, ids_of, merged, vectors_of
 from scim.index.filter import CombinedColumn, Filter, columns_of
-from scim.io import new_folder, release_pages
+from scim.io import MappedFiles, new_folder, release_pages
 
 if TYPE_CHECKING:
     import os
@@ -39,8 +39,8 @@ class Index:
     that were appended, and folders that were opened beside the first. :meth:`compact` makes one of them.
     """
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        self._segments = list(segments)
+    def __init__(self, segments: Sequence[Segment], mapped: MappedFiles | None = None) -> None:
+        self._segments, self._mapped = list(segments), MappedFiles() if mapped is None else mapped
         self._filters: OrderedDict[str | None, list[tuple[int, Any]]] = OrderedDict()
         self._combined: dict[str, CombinedColumn] = {}
 
@@ -67,6 +67,7 @@ class Index:
     @property
     def ids(self) -> NDArray[np.int64]:
         """Ids of all rows, ascending."""
+        self._mapped.check()
         ids = ids_of(self._segments).view()
         ids.flags.writeable = False
         return ids
@@ -74,6 +75,7 @@ class Index:
     @property
     def empty_ids(self) -> NDArray[np.int64]:
         """Ids of the rows of zeros, ascending: they are kept, and never found."""
+        self._mapped.check()
         return merged([segment.empty_ids for segment in self._segments])
 
     @property
@@ -158,11 +160,13 @@ class Index:
             check_count("n_threads", n_threads)
         check_search_params(search_params, self.kind, self._segments[0].engine.search_params)
         queries = check_matrix(X, what="queries", dim=self.dim)
+        self._mapped.check()
         filters = self._compile_filter(where, None if allowed is None else check_allowed(allowed))
         search = Search(self._segments, filters, n_threads, search_params)
         n_wanted = min(k, search.n_passing)
         parts = [] if len(queries) else [(np.empty((0, k), dtype=np.float32), np.empty((0, k), dtype=np.int64))]
         for start in range(0, len(queries), _BATCH):
+            self._mapped.check()
             units = unit_rows(queries[start : start + _BATCH], what="queries", first=start)
             parts.append(search_queries(search, units, n_wanted, distinct=distinct))
         distances, ids = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
@@ -211,6 +215,7 @@ class Index:
 
     def select(self, where: str) -> NDArray[np.int64]:
         """Return the ids of the rows that pass a filter, ascending."""
+        self._mapped.check()
         parsed = self._parse(where)
         return merged([segment.select(parsed) for segment in self._segments])
 
@@ -222,6 +227,7 @@ class Index:
         KeyError
             An id or a column does not exist.
         """
+        self._mapped.check()
         names = self.columns if columns is None else list(columns)
         refuse_absent(names, self.columns, of="the index")
         return frame_of(self._segments, check_wanted(ids), names, self._combined)
@@ -234,6 +240,7 @@ class Index:
         KeyError
             An id does not exist.
         """
+        self._mapped.check()
         return vectors_of(self._segments, check_wanted(ids))
 
     def append(self, X: ArrayLike, ids: ArrayLike | None = None, *, obs: Table | None = None) -> None:
@@ -255,6 +262,7 @@ class Index:
         ValueError
             An id exists already; nothing is appended.
         """
+        self._mapped.check()
         matrix = check_matrix(X, what="rows", dim=self.dim)
         first = int(self.ids[-1]) + 1 if ids is None and self.n_rows else 0
         row_ids = check_ids(ids, len(matrix)) + first
@@ -268,6 +276,7 @@ class Index:
         KeyError
             An id is not in the index; nothing is deleted.
         """
+        self._mapped.check()
         self._replace(delete(self._segments, check_allowed(ids)))
 
     def compact(self, *, rng: int | np.random.Generator | None = None, n_threads: int | None = None) -> None:
@@ -280,7 +289,9 @@ class Index:
         ValueError
             All rows were deleted.
         """
+        self._mapped.check()
         self._replace(compact(self._segments, rng, n_threads))
+        self._mapped = MappedFiles()  # nothing is read from them any more
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the index as a folder of `index.json` and npy files; :func:`scim.index.open` reads it.
@@ -290,6 +301,7 @@ class Index:
         FileExistsError
             `path` exists and `overwrite` is false.
         """
+        self._mapped.check()
         with new_folder(path, marker=HEADER, overwrite=overwrite) as folder:
             write_segments(folder, self._segments)
 

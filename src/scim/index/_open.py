@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from scim._core import FormatError, check_choice, logger
-from scim.index._check import check_allowed
-from scim.index._files import HEADER, KEYS, REMEDY, Arrays, file_name, read_columns, read_header, renamed
+from scim.index._check import check_allowed, is_ascending
+from scim.index._files import HEADER, KEYS, REMEDY, Arrays, as_entry, read_columns, read_header, renamed
 from scim.index._grow import merge_small
+from scim.index._header import PARAMS, file_name
 from scim.index._index import Index
 from scim.index._make import KINDS
 from scim.index._segments import Segment
-from scim.io import local_path
+from scim.io import MappedFiles, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from scim.index._header import Header
+
 Resident = Literal["none", "codes", "all"]
+_TYPES = {"ids": "<i8", "gone": "|b1"}  # of the arrays of a segment beside those of its engine
 
 
 def open(  # noqa: A001  (used as `scim.index.open`)
@@ -37,7 +41,11 @@ def open(  # noqa: A001  (used as `scim.index.open`)
 
     A damaged index never returns results: sizes of all files and content of small ones are checked at once, columns of
     `obs` when a filter first uses them, each list of an `ivf` index when a query first probes it.
-    :func:`scim.index.verify` checks everything.
+    :func:`scim.index.verify` checks everything. Whatever files hold, positions in them are checked before their use.
+
+    Other programs must not write into the files of an open index: a call that finds one changed raises FormatError, but
+    a file that gets shorter while it is read ends the process. `Index.save` replaces files by new ones: an index that
+    is open stays as it was.
 
     Parameters
     ----------
@@ -63,17 +71,17 @@ def open(  # noqa: A001  (used as `scim.index.open`)
     if not folders:
         msg = "Expected the folder of an index, or several, got none."
         raise ValueError(msg)
-    parts = []
+    parts, mapped = [], MappedFiles()
     for folder in folders:
         header = read_header(folder)
-        parts.append([_segment(folder, header, number, resident) for number in range(len(header["segments"]))])
+        parts.append([_segment(folder, header, number, resident, mapped) for number in range(len(header.segments))])
     _check_compatible(folders, parts)
     segments = [segment for part in parts for segment in part]
     if without is not None:
         ids = check_allowed(without, name="without")
         located = [(segment, *segment.locate(ids)) for segment in segments]
         segments = [segment.without(ranks[known]) if known.any() else segment for segment, ranks, known in located]
-    return Index(segments if len(folders) == 1 else merge_small(segments))
+    return Index(segments if len(folders) == 1 else merge_small(segments), mapped)
 
 
 def _check_compatible(folders: Sequence[Path], parts: Sequence[Sequence[Segment]]) -> None:
@@ -103,29 +111,29 @@ def _check_distinct(folder: Path, segment: Segment, next_folder: Path, next_segm
         raise FormatError(msg)
 
 
-def _segment(folder: Path, header: dict[str, Any], number: int, resident: Resident) -> Segment:
-    entry = header["segments"][number]
-    if entry["kind"] not in KINDS:
-        msg = f"{str(folder / HEADER)!r} has kind {entry['kind']!r}, expected one of {sorted(KINDS)}. {REMEDY}"
+def _segment(folder: Path, header: Header, number: int, resident: Resident, mapped: MappedFiles) -> Segment:
+    entry, where = header.segments[number], str(folder / HEADER)
+    if entry.kind not in KINDS:
+        msg = f"{where!r} has kind {entry.kind!r}, expected one of {sorted(KINDS)}. {REMEDY}"
         raise FormatError(msg)
-    names = {name: file_name(name, number) for name in entry["arrays"]}
-    kind = KINDS[entry["kind"]]
-    absent = sorted({*kind.files} - set(names)) + sorted(set(names.values()) - set(header["files"]))
-    if absent:
-        msg = f"{str(folder / HEADER)!r} lists no array {absent} of an index of kind {entry['kind']!r}. {REMEDY}"
+    kind, names = KINDS[entry.kind], {name: file_name(name, number) for name in entry.arrays}
+    if absent := sorted({*kind.files} - set(names)):
+        msg = f"{where!r} lists no array {absent} of an index of kind {entry.kind!r}. {REMEDY}"
         raise FormatError(msg)
+    as_entry(entry.params, PARAMS[entry.kind], where)
+    params = renamed(entry.params, {key: name for name, key in KEYS.items()})
     in_memory = {"none": (), "codes": kind.scanned or kind.files, "all": tuple(names)}[resident]
-    arrays = Arrays(folder, names, header["files"], in_memory)
-    engine = kind.restore(arrays, renamed(entry["params"], {key: name for name, key in KEYS.items()}))
-    if (engine.n_rows, engine.dim) != (entry["n_rows"], entry["dim"]):
-        came = f"{engine.n_rows} x {engine.dim} rows, expected {entry['n_rows']} x {entry['dim']}"
-        msg = f"{str(folder)!r} holds {came}. {REMEDY}"
-        raise FormatError(msg)
-    ids, deleted = (arrays[name] if name in names else None for name in ("ids", "gone"))
+    arrays = Arrays(folder, names, header.files, {**kind.files, **_TYPES}, in_memory, mapped)
+    engine = kind.restore(arrays, params)
+    if (engine.n_rows, engine.dim) != (entry.n_rows, entry.dim):
+        arrays.refuse(f"{where!r} has {entry.n_rows} x {entry.dim} rows, the files {engine.n_rows} x {engine.dim}")
+    ids, deleted = (arrays[name] if name in names else None for name in _TYPES)
     for name, array in (("ids", ids), ("gone", deleted)):
-        if array is not None and array.shape != (engine.n_rows,):
-            msg = f"{str(folder / names[name])!r} has shape {array.shape}, expected {(engine.n_rows,)}. {REMEDY}"
-            raise FormatError(msg)
+        if array is not None:
+            arrays.check_shape(name, array, engine.n_rows)
+    if ids is not None:
+        is_right = ids[0] >= 0 and is_ascending(ids)
+        arrays.check("ids", "ids that are negative or not in ascending order", unless=is_right)
     if resident != "none":
         logger.info("opened %d rows: %.1f MB in memory, the rest mapped", engine.n_rows, arrays.nbytes_in_memory / 1e6)
-    return Segment(engine, ids, read_columns(arrays, entry["columns"], engine.n_rows), deleted)
+    return Segment(engine, ids, read_columns(arrays, entry.columns, engine.n_rows), deleted)

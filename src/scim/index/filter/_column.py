@@ -37,7 +37,7 @@ class Column:
     """A column as integer codes that keep the order of its values, so that a comparison is an interval of codes.
 
     The unsigned `codes` (n_rows,) are positions in the distinct `values`, ascending, or in the arrays that hold them as
-    text; any code beyond means missing.
+    text; any code beyond means missing, so that no code is out of range.
     """
 
     def __init__(self, name: str, kind: Kind, codes: NDArray[Any], values: NDArray[Any] | PackedText) -> None:
@@ -218,7 +218,7 @@ def pack(values: NDArray[np.object_]) -> PackedText:
     encoded = [value.encode(*_ENCODING) for value in values]
     offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
     np.cumsum([len(piece) for piece in encoded], out=offsets[1:])
-    return PackedText(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+    return PackedText(np.asarray(memoryview(b"".join(encoded))), offsets)
 
 
 def unpack(packed: PackedText) -> NDArray[np.object_]:
@@ -226,7 +226,7 @@ def unpack(packed: PackedText) -> NDArray[np.object_]:
     blob, offsets = packed.text.tobytes(), packed.offsets.tolist()
     values = np.empty(len(offsets) - 1, dtype=object)
     try:
-        if offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(packed.offsets) < 0).any():
+        if offsets[0] != 0 or offsets[-1] != len(blob) or (packed.offsets[1:] < packed.offsets[:-1]).any():
             msg = f"expected offsets that ascend from 0 to {len(blob)}"
             raise ValueError(msg)  # noqa: TRY301  (both kinds of damage get the same message)
         values[:] = [blob[start:stop].decode(*_ENCODING) for start, stop in itertools.pairwise(offsets)]

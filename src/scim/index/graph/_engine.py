@@ -15,13 +15,15 @@ from scim._core.cosine import is_directed, measure
 from scim._core.nearest import nearest
 from scim._core.numba import threads
 from scim._core.topk import sort_rows
-from scim.index._engine import ExactEngine
+from scim.index._check import are_starts, are_within, is_ascending
+from scim.index._engine import ExactEngine, read_rows
+from scim.index._header import MOST_NEIGHBORS
 from scim.index._truth import K, Truth, with_margin
 from scim.index.graph._links import landmarks_of, link, neighbours_of
 from scim.index.graph._walk import EMPTY, ranks_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,7 +55,7 @@ class GraphEngine(ExactEngine):
     """Rows in full precision, links between them, and the landmarks from which walks start."""
 
     kind: ClassVar[str] = "graph"
-    files: ClassVar[tuple[str, ...]] = ("rows", "starts", "targets", "landmarks")
+    files: ClassVar[Mapping[str, str]] = {"rows": "<f4", "starts": "<i8", "targets": "<i4", "landmarks": "<i8"}
     build_params: ClassVar[tuple[str, ...]] = ("recall", "n_neighbors", "ef_search")
     search_params: ClassVar[tuple[str, ...]] = ("recall", "ef_search")
 
@@ -73,7 +75,7 @@ class GraphEngine(ExactEngine):
         ef_search: int | None = None,
     ) -> GraphEngine:
         """Build from unit rows; without `ef_search`, walks hold as many candidates as the recall needs."""
-        check_count("n_neighbors", n_neighbors)
+        check_count("n_neighbors", n_neighbors, most=MOST_NEIGHBORS)
         check_count("ef_search", 1 if ef_search is None else ef_search)
         check_recall(_RECALL if recall is None else recall)
         if recall is not None and ef_search is not None:
@@ -163,7 +165,17 @@ class GraphEngine(ExactEngine):
     @classmethod
     def restore(cls, arrays: Arrays, params: dict[str, Any]) -> GraphEngine:
         """Return the engine of these arrays."""
-        return cls({name: arrays[name] for name in cls.files}, params)
+        found = {"rows": read_rows(arrays, "rows")} | {name: arrays[name] for name in cls.files if name != "rows"}
+        rows, starts, targets, landmarks = (found[name] for name in cls.files)
+        n = len(rows)
+        arrays.check_shape("starts", starts, n + 1)
+        arrays.check_shape("targets", targets, targets.size)
+        arrays.check_shape("landmarks", landmarks, landmarks.size)
+        arrays.check("starts", "links that do not follow each other", unless=are_starts(starts, len(targets)))
+        arrays.check("targets", "links to rows that do not exist", unless=are_within(targets, n))
+        are_rows = are_within(landmarks, n) and is_ascending(landmarks)
+        arrays.check("landmarks", "landmarks that do not exist, or in another order", unless=are_rows)
+        return cls(found, params)
 
 
 def point_for(curve: Sequence[Point], recall: float) -> Point:

@@ -10,6 +10,7 @@ from scim._core.cosine import is_directed
 from scim._core.fork import refuse_fork
 from scim._core.kernel_cache import cache_folder
 from scim._core.nearest import nearest
+from scim._core.numba import one_at_a_time
 
 if TYPE_CHECKING:
     from scim._core.types import Floats, Ints, Ints32
@@ -32,8 +33,9 @@ def neighbours_of(rows: Floats, n_neighbors: int, rng: np.random.Generator) -> I
     # Euclidean distances of unit rows are in the order of their cosine distances, and rows of zeros have some.
     # One job: with more, rows are updated in whichever order the threads come.
     seed = int(rng.integers(2**31 - 1))
-    made = NNDescent(rows, metric="euclidean", n_neighbors=n_neighbors + 1, random_state=seed, n_jobs=1)
-    neighbours: Ints = made.neighbor_graph[0].astype(np.int64)
+    with one_at_a_time():
+        made = NNDescent(rows, metric="euclidean", n_neighbors=n_neighbors + 1, random_state=seed, n_jobs=1)
+        neighbours: Ints = made.neighbor_graph[0].astype(np.int64)
     return neighbours
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from scim._core import check_count, check_recall, logger, progress
 from scim._core.dot import BLOCK
+from scim.index._header import MOST_LISTS
 from scim.index._truth import Truth
 from scim.index.ivf._calibrate import calibrate, is_thin, thinned
-from scim.index.ivf._codes import Checks, Coarse, Rows, encode, pack_nibbles, padded, sums_of
+from scim.index.ivf._codes import MOST_DIM, Checks, Coarse, Rows, encode, pack_nibbles, padded, sums_of
 from scim.index.ivf._engine import IvfEngine
 from scim.index.ivf._kmeans import Tree, assign, train
 from scim.io import release_pages
@@ -29,11 +30,14 @@ def build_ivf(
 ) -> IvfEngine:
     """Return an inverted file of unit rows; a query finds the share `recall` of the true 50 nearest."""
     check_recall(recall)
-    check_count("n_lists", 1 if n_lists is None else n_lists)
+    check_count("n_lists", 1 if n_lists is None else n_lists, most=MOST_LISTS)
     given = {} if n_lists is None else {"n_lists": int(n_lists)}
     n = source.n_rows
     if n > _MOST_ROWS:
         msg = f"An inverted file holds at most {_MOST_ROWS:,} rows, got {n:,}; build several."
+        raise ValueError(msg)
+    if source.dim > MOST_DIM:
+        msg = f"An inverted file holds rows of at most {MOST_DIM:,} numbers, got {source.dim:,}; use kind='exact'."
         raise ValueError(msg)
     tree = _train(source, min(n, default_lists(n) if n_lists is None else n_lists), rng)
     logger.info("trained %d lists in %d groups", len(tree.centroids), len(tree.parents))

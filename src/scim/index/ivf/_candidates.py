@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STEP = 32  # rows that are offered at a time
 _BISECTIONS = 26
+_LEAST, _MOST = np.float32(-1.09), np.float32(2.09)  # scores, between the limits that `bound_for` starts from
 _FEW = 1 / 16  # filter selectivity up to which offsets take no more memory than a mask and are faster
 
 
@@ -85,8 +86,12 @@ def make_workspace(n_tasks: int, width: int, n_groups: int, n_lists: int, widest
 
 @njit
 def score_row(dot: np.int32, scale: np.float32, base: np.float32, terms: Terms) -> np.float32:
-    """Return the negated cosine: dot with the centroid, and with the mean of what the code stands for."""
-    return -(base + scale * (terms[0] * np.float32(dot) - terms[1]))
+    """Return the negated cosine: dot with the centroid, and with the mean of what the code stands for.
+
+    Codes of no unit row give no cosine; the limits keep the score where candidates are counted.
+    """
+    score = -(base + scale * (terms[0] * np.float32(dot) - terms[1]))
+    return min(max(score, _LEAST), _MOST)
 
 
 @njit

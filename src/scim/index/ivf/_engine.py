@@ -9,18 +9,19 @@ import numpy as np
 
 from scim._core import FormatError
 from scim._core.cosine import is_directed
-from scim._core.dot import BLOCK
 from scim._core.numba import threads
 from scim._core.topk import empty_heaps
+from scim.index._check import are_within
 from scim.index._engine import Engine
 from scim.index._truth import K
 from scim.index.ivf._calibrate import point_for
 from scim.index.ivf._candidates import ALL, RowFilter, Workspace, compile_filter, make_workspace
-from scim.index.ivf._codes import Checks, Coarse, Rows, decode, padded, scatter, sums_of
+from scim.index.ivf._codes import Checks, Coarse, Rows, are_sound, decode, padded, scatter
+from scim.index.ivf._restore import check_coarse, check_shapes, read_offsets
 from scim.index.ivf._search import decayed, search_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -43,19 +44,27 @@ class IvfEngine(Engine):
     """Inverted lists of coded rows."""
 
     kind: ClassVar[str] = "ivf"
-    files: ClassVar[tuple[str, ...]] = (
-        *(f"coarse_{name}" for name in Coarse._fields),
-        *(f"rows_{name}" for name in Rows._fields),
-        "places",
-    )
+    files: ClassVar[Mapping[str, str]] = {
+        "coarse_parents": "<f4", "coarse_groups": "<i8", "coarse_centroids": "<f4", "coarse_codes": "|u1",
+        "coarse_scales": "<f4", "coarse_radii": "<f4",
+        "rows_starts": "<i8", "rows_codes": "|u1", "rows_scales": "<f4", "rows_ranks": "<i4", "rows_values": "<u2",
+        "rows_sums": "<u8", "places": "<i4",
+    }  # fmt: skip
     scanned: ClassVar[tuple[str, ...]] = ("rows_codes", "rows_scales", "rows_ranks")
     build_params: ClassVar[tuple[str, ...]] = ("recall", "n_lists")
     search_params: ClassVar[tuple[str, ...]] = ("recall", "probe_factor", "rerank_factor")
 
-    def __init__(self, coarse: Coarse, rows: Rows, offsets: Callable[[], Ints32], params: dict[str, Any]) -> None:
-        _check_shapes(coarse, rows)
+    def __init__(
+        self,
+        coarse: Coarse,
+        rows: Rows,
+        offsets: Callable[[], Ints32],
+        params: dict[str, Any],
+        where: str = "the index",
+    ) -> None:
         self.n_rows, self.dim = rows.values.shape
         self._coarse, self._rows, self._read_offsets, self.params = coarse, rows, offsets, params
+        self._where = where  # it was opened from, for errors
         done = np.zeros(len(coarse.centroids), dtype=np.bool_)
         self._checks = Checks(rows.codes.view(np.uint32), rows.scales.view(np.uint32), done)
         self._sizes = len(coarse.parents), len(coarse.centroids), int(np.diff(coarse.groups).max())
@@ -159,9 +168,17 @@ class IvfEngine(Engine):
         """Return the ranks, ascending, of the rows at the offsets where `mask` is true."""
         if not self._checks.done.all():
             self._checked_lists(np.flatnonzero(mask))
-        passes = np.empty(self.n_rows, dtype=np.bool_)
-        scatter(mask, self._rows.ranks, passes)  # quicker than to sort them
+        passes = np.zeros(self.n_rows, dtype=np.bool_)
+        scatter(mask, self._existing_ranks, passes)  # quicker than to sort them
         return np.flatnonzero(passes)
+
+    @functools.cached_property
+    def _existing_ranks(self) -> Ints32:
+        """Rank of the row at each offset, those of lists that were not checked too: each is that of a row."""
+        ranks = self._rows.ranks
+        if not are_within(ranks, self.n_rows):
+            self._refuse(int(np.searchsorted(self._rows.starts, np.argmax(ranks.view(np.uint32)), side="right")) - 1)
+        return ranks
 
     def _checked_lists(self, offsets: Ints) -> Ints32:
         """Return the list of each offset, after comparing the checksums of those that were not compared yet."""
@@ -171,15 +188,16 @@ class IvfEngine(Engine):
             wanted = np.zeros(self.n_lists, dtype=np.bool_)
             wanted[labels] = True
             unchecked = np.flatnonzero(wanted & ~done)
-            wrong = sums_of(unchecked, self._rows, self._checks) != self._rows.sums[unchecked]
-            if wrong.any():
-                self._refuse(int(unchecked[np.argmax(wrong)]))
+            sound = np.empty(len(unchecked), dtype=np.bool_)
+            are_sound(unchecked, self._rows, self._checks, sound)
+            if not sound.all():
+                self._refuse(int(unchecked[np.argmin(sound)]))
             done[unchecked] = True
         return labels
 
     def _refuse(self, number: int) -> NoReturn:
         remedy = "Build it again with `scim.index.build`, or restore it from a copy."
-        msg = f"The index is damaged: the rows of list {number} have changed since they were saved. {remedy}"
+        msg = f"{self._where!r} is damaged: the rows of list {number} have changed since they were saved. {remedy}"
         raise FormatError(msg)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -199,25 +217,6 @@ class IvfEngine(Engine):
         coarse = Coarse(*(arrays[f"coarse_{name}"] for name in Coarse._fields))
         read = {"starts": arrays.__getitem__, "sums": arrays.__getitem__}
         rows = Rows(*(read.get(name, arrays.unchecked)(f"rows_{name}") for name in Rows._fields))
-        return cls(coarse, rows, lambda: arrays["places"], params)
-
-
-def _check_shapes(coarse: Coarse, rows: Rows) -> None:
-    """Refuse arrays that do not fit each other: kernels would read beyond them."""
-    (n, dim), (n_lists, n_groups) = rows.values.shape, (len(coarse.centroids), len(coarse.parents))
-    expected: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
-        "parents": (coarse.parents, (n_groups, dim)), "groups": (coarse.groups, (n_groups + 1,)),
-        "centroids": (coarse.centroids, (n_lists, dim)),
-        "codes of lists": (coarse.codes, (n_lists, -(-dim // BLOCK) * BLOCK)),
-        "scales of lists": (coarse.scales, (n_lists,)), "radii": (coarse.radii, (n_lists,)),
-        "starts": (rows.starts, (n_lists + 1,)), "codes": (rows.codes, (n, padded(dim) // 2)),
-        "scales": (rows.scales, (n,)), "ranks": (rows.ranks, (n,)), "sums": (rows.sums, (n_lists,)),
-    }  # fmt: skip
-    for name, (array, shape) in expected.items():
-        if array.shape != shape:
-            msg = f"The {name} of the index have shape {array.shape}, expected {shape}; build it again."
-            raise FormatError(msg)
-    for name, starts, end in (("groups", coarse.groups, n_lists), ("lists", rows.starts, n)):
-        if starts[0] != 0 or starts[-1] != end or (np.diff(starts) < 0).any():
-            msg = f"The {name} of the index do not follow each other; build it again."
-            raise FormatError(msg)
+        check_shapes(arrays, coarse, rows)
+        check_coarse(arrays, coarse, rows)
+        return cls(coarse, rows, lambda: read_offsets(arrays, rows.ranks), params, str(arrays.folder))

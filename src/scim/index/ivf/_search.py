@@ -21,7 +21,7 @@ from scim._core.dot import byte_dot, byte_dots, fetch_row
 from scim._core.numba import njit, njit_parallel, prange
 from scim._core.topk import make_heap, sort_heap
 from scim.index.ivf._candidates import bound_for, cut, scan_list, scan_offsets, score_row, sort_nearest
-from scim.index.ivf._codes import MIDDLE, list_sum, quantize, terms
+from scim.index.ivf._codes import MIDDLE, is_sound, quantize, terms
 
 if TYPE_CHECKING:
     from scim._core.types import Floats, Ints
@@ -143,7 +143,7 @@ def gather(
     """Gather at least `m` candidates of one query, if so many rows pass.
 
     Return how many they are, and how many rows were scanned, none for a row of zeros; or -1, and the number of a list
-    with a wrong checksum.
+    that is not sound.
     """
     step, total = quantize(query, work.code[task])
     if step == 0:
@@ -172,11 +172,11 @@ def gather(
                         return n_kept, n_scanned
                     if not is_probed(centre, coarse.radii[number], last, nearest, factor):
                         continue
-                start, stop = rows.starts[number], rows.starts[number + 1]
                 if not checks.done[number]:
-                    if list_sum(start, stop, checks.codes, checks.scales, rows.ranks, rows.values) != rows.sums[number]:
+                    if not is_sound(number, rows, checks):
                         return -1, number
                     checks.done[number] = True
+                start, stop = rows.starts[number], rows.starts[number + 1]
                 n_probed += stop - start
                 base, key = dot(query, coarse.centroids[number]), number << _SHIFT
                 if row_filter.offsets.shape[0] > 0:
