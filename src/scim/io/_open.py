@@ -59,7 +59,8 @@ def read_bytes(path: str | os.PathLike[str], *, most: int = MOST_BYTES, links: b
     """Return the content of a regular file; FormatError if it has more than `most` bytes."""
     with open_file(path, links=links) as file:
         n_bytes = os.fstat(file.fileno()).st_size
-        content = file.read(most + 1) if n_bytes <= most else b""
+        # Not `most`, which would be allocated first; files of the system, as those of /proc, give 0 as their size.
+        content = file.read(min(most, max(n_bytes, 1 << 16)) + 1) if n_bytes <= most else b""
     if n_bytes > most or len(content) > most:
         msg = f"{str(path)!r} has {n_bytes} bytes, expected at most {most}; it is damaged or something else."
         raise FormatError(msg)
