@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scim._core import keys
+from scim._core import FormatError, keys
 from scim.atlas._columns import TEXT
 from scim.atlas.commit import commit_file, commits, read_manifest
 from scim.atlas.soma import MEASUREMENT
-from scim.index._files import HEADER
-from scim.io import parse_object
+from scim.index._files import HEADER, parse_header
 
 if TYPE_CHECKING:
     from scim.atlas._snapshot import Snapshot
@@ -77,9 +76,9 @@ def _index(snapshot: Snapshot) -> dict[str, Any] | None:
 
 def _n_rows(snapshot: Snapshot, folder: str, n_found: int) -> int:
     """Return the rows of a part of the index, also those of cells removed since; `n_found` if it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # `scim atlas verify` names the damage
-        header = parse_object(snapshot.storage.read(f"{folder}/{HEADER}"), HEADER)
-        return sum(int(segment["n_rows"]) for segment in header["segments"])
+    with contextlib.suppress(OSError, FormatError):  # `scim atlas verify` names the damage
+        header, _ = parse_header(snapshot.storage.read(f"{folder}/{HEADER}"), HEADER)
+        return sum(segment.n_rows for segment in header.segments)
     return n_found
 
 

@@ -10,6 +10,7 @@ from scim.atlas._expression import read_expression
 from scim.atlas._models import load_model
 from scim.atlas._samples import read_sample
 from scim.atlas.commit import (
+    COMMITS,
     FILE,
     INVENTORY,
     SOMA,
@@ -27,8 +28,10 @@ from scim.atlas.commit import (
     read_stored,
     uncommitted,
 )
+from scim.atlas.storage import number_of
 from scim.atlas.verify._problem import Part, Problem, is_damaged, run_check, try_to_read
-from scim.io import as_record, digest, parse_object, unsealed
+from scim.index._files import HEADER, parse_header
+from scim.io import parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from scim.atlas.commit import IndexPart, Manifest, StoredArray
     from scim.atlas.storage import Storage
 
-_HEADER = "index.json"
 _MOST_GENES = 1 << 31
 
 
@@ -142,17 +144,17 @@ def _readers(manifest: Manifest) -> dict[StoredArray, tuple[Part, Callable[[Stor
 
 def _check_part(storage: Storage, part: IndexPart) -> Iterator[Problem]:
     """Compare the files of a part with the checksums in its header, and the header with the one committed."""
-    header = f"{part.folder}/{_HEADER}"
+    header = f"{part.folder}/{HEADER}"
     try:
-        content = unsealed(parse_object(storage.read(header), header), header, remedy="")
-        built = as_record(content.get("files"), dict[str, dict[str, object]], header)
-        files = {f"{part.folder}/{name}": (entry.get("bytes"), entry.get("sha256")) for name, entry in built.items()}
+        content, digest = parse_header(storage.read(header), header)
     except (FileNotFoundError, FormatError) as error:
-        yield Problem.of("index", header, error)
+        problem = Problem.of("index", header, error)
+        yield problem._replace(what=problem.what.partition(" Build it again")[0])
         return
-    if digest(content) != part.digest:
+    if digest != part.digest:
         yield Problem("index", header, "is the header of another index than the one that was committed")
         return
+    files = {f"{part.folder}/{name}": (entry["bytes"], entry["sha256"]) for name, entry in content.files.items()}
     found = {file.name: file.n_bytes for file in storage.files(part.folder)}
     yield from _compare(storage, files, found, "index", since="built")
 
@@ -160,7 +162,7 @@ def _check_part(storage: Storage, part: IndexPart) -> Iterator[Problem]:
 def how_built(storage: Storage, part: IndexPart) -> tuple[str, float]:
     """Return kind and recall of a part, as far as they can be read from its header, damaged or not."""
     try:
-        facts = parse_object(storage.read(f"{part.folder}/{_HEADER}"), _HEADER)["segments"][0]
+        facts = parse_object(storage.read(f"{part.folder}/{HEADER}"), HEADER)["segments"][0]
         kind, recall = str(facts["kind"]), float(facts["params"].get("recall", 0.99))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return "auto", 0.99
@@ -171,9 +173,11 @@ def how_built(storage: Storage, part: IndexPart) -> tuple[str, float]:
 def check_earlier(storage: Storage, manifest: Manifest, known: set[str]) -> Iterator[Problem]:
     """Check the commits before this one, and their files but for those `known` already."""
     # Each has an inventory, so that a lost file of the first is noticed too.
-    listed = [file.name.removeprefix(f"{INVENTORY}/").removesuffix(".json") for file in storage.files(INVENTORY)]
-    numbers = {*commits(storage), *(int(name) for name in listed if name.isdigit())}
-    for number in range(min(numbers, default=manifest.number), manifest.number):
+    found = {*commits(storage), *(number_of(file.name) for file in storage.files(INVENTORY))}
+    numbers = sorted(number for number in found if 0 <= number < manifest.number)
+    if numbers and (n_lost := manifest.number - numbers[0] - len(numbers)):
+        yield Problem("earlier version", COMMITS, f"lacks {n_lost} of the versions from {numbers[0]} on")
+    for number in numbers:
         name = commit_file(number)
         try:
             earlier = read_manifest(storage, name)
