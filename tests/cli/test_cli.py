@@ -98,7 +98,7 @@ def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["annotate", "nothere.h5ad", "-o", "out.h5ad"], 1, "nothere.h5ad: no such file"),
+        (["annotate", "nothere.h5ad", "-o", "out.h5ad"], 1, "nothere.h5ad': no such file"),
         (["annotate", "QUERY", "-o", "out.txt"], 1, "expected an output ending in .h5ad, .zarr, .csv"),
         (["annotate", "QUERY", "-o", "QUERY"], 1, "exists already; pass --overwrite"),
         (["annotate", "QUERY", "-o", "no/such/folder/out.h5ad"], 1, "its folder does not exist"),
@@ -107,15 +107,20 @@ def test_an_atlas_from_the_shell(tmp_path, atlas_path, query, capsys):
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--where", "a == 1"], 1, "no column 'a'"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--groupby", "a"], 1, "obs['a'] not found"),
         (["annotate", "TEXT", "-o", "out.h5ad"], 1, "expected an .h5ad, .zarr or 10x .h5 file"),
-        (["annotate", "BROKEN", "-o", "out.h5ad"], 1, "cannot be read as a .h5ad file"),
+        (["annotate", "BROKEN", "-o", "out.h5ad"], 1, "cannot be read as .h5ad"),
         (["atlas", "create", "ATLAS", "--model", "MODEL"], 1, "exists already; pass --overwrite to replace it"),
         (["atlas", "append", "ATLAS"], 1, "one or more .h5ad or .zarr files"),
         (["atlas", "index", "ATLAS", "--recall", "0"], 1, "recall must be above 0"),
         (["search", "QUERY", "-o", "out.csv", "--atlas", "ATLAS", "--max-distance", "9"], 1, "between 0 and 2"),
-        (["search", "QUERY", "-o", "out.csv", "--duplicates", "drop"], 2, ""),
-        (["annotate"], 2, ""),
-        (["annotate", "QUERY", "-o", "out.h5ad", "--k", "many"], 2, ""),
-        (["fly"], 2, ""),
+        (["search", "QUERY", "-o", "out.csv", "--duplicates", "drop"], 2, 'Invalid value "drop" for --duplicates'),
+        (["annotate"], 2, "requires an argument"),
+        (["annotate", "QUERY", "-o", "out.h5ad", "--k", "many"], 2, "--k: expected a whole number, got 'many'"),
+        (["annotate", "QUERY", "-o", "out.h5ad", "--k", "2.5"], 2, "--k: expected a whole number, got '2.5'"),
+        (["annotate", "QUERY", "-o", "out.h5ad", "--level", "²"], 1, "²"),
+        (["fly\x1b[31m"], 2, r'Unknown command "fly\x1b[31m"'),
+        (["atlas", "info", "s3://me:PW@bucket/a"], 1, "'s3://***@bucket/a' has credentials"),
+        (["atlas", "info", "ATLAS", "--at", "²"], 1, "is not a time"),
+        (["atlas", "info", "ATLAS", "--at", "9" * 5000], 1, "is not a time"),
     ],
 )
 def test_errors_are_one_line_and_have_exit_codes(
@@ -128,10 +133,10 @@ def test_errors_are_one_line_and_have_exit_codes(
     places |= {"TEXT": "text.txt", "BROKEN": "broken.h5ad"}
     assert run([places.get(a, a) for a in arguments]) == code
     printed = capfd.readouterr().err
-    if code == 1:
-        last = printed.strip().splitlines()[-1]
-        assert last.startswith("scim: error: ")
-        assert message in last
+    last = printed.strip().splitlines()[-1]
+    assert last.startswith("scim: error: ")
+    assert message in last
+    assert printed.count("scim: error: ") == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.h5ad", "query.h5ad", "text.txt"]
 
 

@@ -10,8 +10,9 @@ import pytest
 
 import scim
 from helpers import fakes
+from scim._core import FormatError
 from scim.cli import run
-from scim.cli._errors import in_words_of_the_shell
+from scim.cli._errors import in_words_of_the_shell, reason
 from scim.cli._main import _options, app
 
 OPTIONS = _options(app)
@@ -46,6 +47,42 @@ OPTIONS = _options(app)
 )
 def test_arguments_are_options(message, expected):
     assert in_words_of_the_shell(message, OPTIONS) == expected
+
+
+def test_an_error_that_scim_did_not_raise_names_the_command(monkeypatch, capsys):
+    def fail(*_, **__):
+        return {}["http://me:PW@host \x1b"]
+
+    monkeypatch.setattr(scim.atlas, "open", fail)
+    monkeypatch.setattr(scim.atlas, "verify", lambda *_, **__: int("nine"))
+    assert run(["atlas", "info", "my.scim"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        r"scim: error: scim atlas info my.scim failed: KeyError: http://***@host \x1b. A file is damaged"
+    )
+    assert "please report it at https://" in error
+    assert error.count("\n") == 1
+    monkeypatch.setenv("SCIM_DEBUG", "1")
+    assert run(["atlas", "info", "my.scim"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Traceback (most recent call last):\n")
+    assert "PW" not in error
+    assert "\x1b" not in error
+    assert run(["atlas", "verify", "my.scim"]) == 1
+    assert "failed: ValueError: invalid literal" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/a/b"), "/a/b: No such file or directory."),
+        (MemoryError("Unable to allocate 7 EiB"), "There is not enough memory (Unable to allocate 7 EiB). Pass fewer"),
+        (RecursionError("deep"), "scim embed 'a b' failed: RecursionError: deep. A file is damaged"),
+        (FormatError("'a' is damaged."), "'a' is damaged."),
+    ],
+)
+def test_reasons(error, line):
+    assert reason(error, ["embed", "a b"]).startswith(line)
 
 
 def test_options_are_those_of_all_commands():

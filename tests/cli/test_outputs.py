@@ -13,7 +13,7 @@ def query(tmp_path, monkeypatch):
     path = tmp_path / "query.h5ad"
     fakes.cells(9).write_h5ad(path)
     monkeypatch.setattr(
-        "scim.cli._files._read", lambda path: pytest.fail("cells were read before the output was checked")
+        "scim.io.cells.read_adata", lambda path: pytest.fail("cells were read before the output was checked")
     )
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import errno
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _ISSUES = "https://github.com/scim-atlas/scim/issues"
 
 _CALLS = (
@@ -39,6 +41,8 @@ def reason(error: BaseException, arguments: Sequence[str]) -> str:
     text = error_text(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{_name(error.filename)}: {error.strerror}."
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"{error.strerror}: standard output, or a file of the command, cannot be written. Write elsewhere."
     if isinstance(error, MemoryError):
         return f"There is not enough memory ({text}). Pass fewer cells, or files with fewer."
     if is_explained(error) or isinstance(error, ImportError):

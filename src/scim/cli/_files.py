@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING
 
-from scim._core import check_obs_key
+from scim._core import check_obs_key, error_text
 from scim.io import new_folder
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        msg = f"{path} cannot be written ({error_text(error)}). Make room, or name another output."
+        raise OSError(msg) from error
     finally:
         temporary.unlink(missing_ok=True)
 
