@@ -157,7 +157,7 @@ def openers(file: Path) -> set[str]:
             called = ast.unparse(node.func)
             first, last = called.partition(".")[0], called.rpartition(".")[2]
             texts = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-            opens = last == "open" and first not in OF_OTHERS and "r" in (*texts, "r")[0]
+            opens = last == "open" and first not in OF_OTHERS and "r" in (mode := (*texts, "r")[0]) and "+" not in mode
             if {called, last} & OPENERS or opens:
                 found.add(called)
     return found
