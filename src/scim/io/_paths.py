@@ -10,6 +10,7 @@ from typing import Any
 from scim._core import hide_login
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # with one slash: what pathlib makes of 's3://bucket/name'
+_LOGIN = re.compile(r"[^/\\:@]{2,}:[^/\\]*@")  # without a scheme, as 'name:password@host'; one letter is a drive
 _NAME_BYTES = 255 - len("..12345678.tmp")  # a file has a temporary name before it has its own
 _PATH_BYTES = 4095 - 512  # and files of an atlas lie far down in it
 
@@ -29,6 +30,12 @@ def local_path(path: str | os.PathLike[str], *, what: str = "a file or folder", 
         raise ValueError(msg)
     if "://" in text or _ADDRESS.match(text):
         msg = f"{hide_login(text)!r} is not a path on this machine; {_address_remedy(text, what)}."
+        raise ValueError(msg)
+    if _LOGIN.match(text):
+        msg = (
+            f"{hide_login(text)!r} is not a path on this machine but an address with credentials; expected the path of "
+        )
+        msg += f"{what}, with './' before a name that has ':' and '@'."
         raise ValueError(msg)
     try:
         absolute = Path(text).expanduser().absolute()

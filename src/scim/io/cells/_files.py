@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anndata
 import pandas as pd
 
-from scim._core import FormatError, refuse_absent
+from scim._core import FormatError, hide_secrets, refuse_absent
 from scim.io import local_path
 from scim.io.cells._cells import Cells, Lazy, Raw
 from scim.io.cells._disk import DiskMatrix, named_damage, stored_format, stored_sparse
@@ -158,7 +158,7 @@ def _column_names(frame: Any) -> list[str]:
 def existing(data: str | os.PathLike[str]) -> Path:
     """Return the path of a file or folder on this machine that exists."""
     if "://" in str(data):
-        msg = f"{str(data)!r}: files are read from this machine; copy it here first."
+        msg = f"{hide_secrets(str(data))!r}: files are read from this machine; copy it here first."
         raise ValueError(msg)
     path = local_path(data)
     if not path.exists():
