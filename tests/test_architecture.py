@@ -131,10 +131,10 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert command in (root / ".ci" / "run").read_text()
 
 
-OPENERS = {"open_memmap", "fromfile", "memmap", "read_text", "read_bytes", "load_file", "safe_open"}
+OPENERS = {"open_memmap", "fromfile", "memmap", ".read_text", ".read_bytes", "load_file", "safe_open"}
 OPENERS |= {"np.load", "json.load", "json.loads", "h5py.File", "zarr.open_group", "zarr.open", "os.open"}
 OPENERS |= {"anndata.read_h5ad", "anndata.read_zarr", "sc.read_10x_h5"}
-"""Calls that read a file, or parse bytes: the last part of a name, or a function of a package."""
+"""Calls that read a file, or parse bytes: the last part of a name, a method, or a function of a package."""
 
 OF_OTHERS = {"scim", "tiledbsoma", "tiledb", "atlases", "knn", "PublishedCells"}
 """Functions `open` of these open no file themselves."""
@@ -158,7 +158,7 @@ def openers(file: Path) -> set[str]:
             first, last = called.partition(".")[0], called.rpartition(".")[2]
             texts = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             opens = last == "open" and first not in OF_OTHERS and "r" in (mode := (*texts, "r")[0]) and "+" not in mode
-            if {called, last} & OPENERS or opens:
+            if {called, last, f".{last}" if "." in called else ""} & OPENERS or opens:
                 found.add(called)
     return found
 
