@@ -32,10 +32,8 @@ def local_path(path: str | os.PathLike[str], *, what: str = "a file or folder", 
         msg = f"{hide_login(text)!r} is not a path on this machine; {_address_remedy(text, what)}."
         raise ValueError(msg)
     if _LOGIN.match(text):
-        msg = (
-            f"{hide_login(text)!r} is not a path on this machine but an address with credentials; expected the path of "
-        )
-        msg += f"{what}, with './' before a name that has ':' and '@'."
+        msg = f"{hide_login(text)!r} is an address with credentials, expected the path of {what}; "
+        msg += "put './' before a name that has ':' and '@'."
         raise ValueError(msg)
     try:
         absolute = Path(text).expanduser().absolute()
