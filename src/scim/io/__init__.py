@@ -3,13 +3,13 @@
 Matrices of cells are in `scim.io.cells`.
 """
 
-from scim.io._folder import files_below, new_array, new_folder, release_pages, write_json
+from scim.io._folder import files_below, flush, new_array, new_folder, release_pages, write_json
 from scim.io._json import Record, as_record, parse_json, parse_object, read_json
 from scim.io._mapped import MappedFiles
 from scim.io._names import check_name, inside, is_link
 from scim.io._npy import check_array, map_npy, map_records, parse_npy, parse_npz, read_npy
 from scim.io._open import check_regular, checksum, open_file, read_bytes, read_text
-from scim.io._paths import local_path, new_path
+from scim.io._paths import local_path, new_path, real_path
 from scim.io._sealed import (
     check_content,
     check_size,
@@ -34,6 +34,7 @@ __all__ = [
     "describe_file",
     "digest",
     "files_below",
+    "flush",
     "inside",
     "is_link",
     "local_path",
@@ -51,6 +52,7 @@ __all__ = [
     "read_json",
     "read_npy",
     "read_text",
+    "real_path",
     "release_pages",
     "sealed",
     "sealed_with",

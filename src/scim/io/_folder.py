@@ -116,6 +116,17 @@ def _swap(path: Path, new: Path) -> None:
     shutil.rmtree(old)
 
 
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk: what is written next must not outlive it."""
+    if os.name == "nt" and path.is_dir():  # folders cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def new_array(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> NDArray[Any]:
     """Make an npy file and return its map, to be filled; raise OSError if the disk has no room for it.
 

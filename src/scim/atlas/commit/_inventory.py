@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from scim._core import FormatError
 from scim.atlas.commit._arrays import address, read_stored, restore
 from scim.atlas.commit._manifest import Checksum, Count, StoredArray
-from scim.io import as_record, parse_object
+from scim.io import as_record, flush, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -134,10 +133,5 @@ def _is_needed(name: str, manifest: Manifest) -> bool:
 def _flush(root: Path, names: Iterable[str]) -> None:
     """Bring files to the disk: a commit must not outlive its files when the power fails."""
     files = [root / name for name in names]
-    folders = {file.parent for file in files} if os.name == "posix" else ()  # elsewhere a folder cannot be opened
-    for path in (*files, *folders):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for path in (*files, *{file.parent for file in files}):
+        flush(path)
