@@ -34,7 +34,7 @@ OUTPUTS = [
     ("", "folder.csv", "is not replaced: it is a folder"),
     ("", "folder.h5ad", "is not replaced: it is a folder"),
     ("", "file.zarr", "is not replaced: it is a file"),
-    ("", f"{'a' * 250}.csv", "cannot be written: File name too long"),
+    ("", f"{'a' * 250}.csv", "is too long"),
 ]
 
 

@@ -107,6 +107,7 @@ def test_settings(monkeypatch, proxy):
 
 
 ADDRESSES = ["s3://me:PW@bucket/a", "s3://me:P/W@bucket", "S3://me:PW@bucket", "http://me:PW@host/a", "s3:/me:PW@b"]
+ADDRESSES += ["me:PW@host:80", "//me:PW@host"]
 ROUTES = {
     "open": scim.atlas.open,
     "create": lambda uri: scim.atlas.create(uri, model=fakes.tiny_model()),

@@ -18,7 +18,7 @@ from scim._core.adata import embedding_record
 from scim._core.no_label import clean_text, is_missing, read_labels, read_names
 from scim.atlas._columns import arrow_type, with_booleans
 from scim.index.filter import Column, Filter
-from scim.io import files_below, local_path
+from scim.io import files_below, real_path
 from scim.io.cells import Cells, Experiment, dense
 from scim.pp import Counts, find_counts
 
@@ -245,7 +245,7 @@ def resume_token(data: Any, **arguments: object) -> str | None:
     """
     if not isinstance(data, str | os.PathLike):
         return None
-    path = local_path(data).resolve()
+    path = real_path(data)
     files = sorted(_files(path)) if path.is_dir() else [("", *_size_and_time(path.stat()))]
     return hash_values(str(path), files, arguments)
 

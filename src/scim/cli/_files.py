@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from scim._core import check_obs_key, error_text
-from scim.io import new_folder
+from scim.io import new_folder, new_path, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +37,7 @@ def check_output(
     path: Path, *, overwrite: bool, kinds: Sequence[str] = (*CELLS, *TABLES), inputs: Sequence[Path] = ()
 ) -> None:
     """Refuse an output that cannot be written, before any work: wrong kind, file there, no folder, or an input."""
+    new_path(path, what="the output")
     if path.suffix not in kinds:
         msg = f"{path}: expected an output ending in {', '.join(kinds)}."
         raise ValueError(msg)
@@ -51,11 +52,12 @@ def check_output(
 
 def check_place(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
     """Refuse a path that is taken, is an input or lies in one, or in a folder that is missing or cannot be written."""
+    new_path(path, what="the output")
     if path.exists() and not overwrite:
         msg = f"{path} exists already; pass --overwrite to replace it."
         raise FileExistsError(msg)
     for given in inputs:
-        if path.resolve().is_relative_to(given.resolve()):
+        if real_path(path).is_relative_to(real_path(given)):
             msg = f"{path} is the input, or lies in it; name another output."
             raise FileExistsError(msg)
     if not path.absolute().parent.is_dir():

@@ -10,7 +10,7 @@ from typing import Any
 from scim._core import hide_login
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # with one slash: what pathlib makes of 's3://bucket/name'
-_LOGIN = re.compile(r"[^/\\:@]{2,}:[^/\\]*@")  # without a scheme, as 'name:password@host'; one letter is a drive
+_LOGIN = re.compile(r"(?://+)?[^/\\:@]{2,}:[^/\\]*@")  # as 'name:password@host'; one letter is a drive
 _NAME_BYTES = 255 - len("..12345678.tmp")  # a file has a temporary name before it has its own
 _PATH_BYTES = 4095 - 512  # and files of an atlas lie far down in it
 
@@ -42,6 +42,11 @@ def local_path(path: str | os.PathLike[str], *, what: str = "a file or folder", 
         raise ValueError(msg) from error
     _check_characters(absolute, without, what)
     return absolute
+
+
+def real_path(path: str | os.PathLike[str], *, what: str = "a file or folder") -> Path:
+    """Return the absolute path behind links; one in a circle of links stays as it is, and does not exist."""
+    return Path(os.path.realpath(local_path(path, what=what)))  # Path.resolve raises RuntimeError for a circle
 
 
 def new_path(path: str | os.PathLike[str], *, what: str = "a file or folder") -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from scim._core import FormatError, StorageError, logger, settings
 from scim.atlas.storage._layout import is_ours, when_complete
 from scim.atlas.storage._local import ABANDONED_AFTER, temporary_path
-from scim.io import files_below, inside, is_link, local_path
+from scim.io import files_below, inside, is_link, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def cached(storage: Storage, name: str, key: str, check: Callable[[Path], object
 
 def _cache_folder() -> Path:
     if settings.storage.cache:
-        return local_path(settings.storage.cache, what="the cache").resolve()
+        return real_path(settings.storage.cache, what="the cache")
     try:
         import platformdirs  # noqa: PLC0415  (optional)
     except ImportError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from scim._core import FormatError, StorageError, hide_login, progress
 from scim.atlas.storage._layout import is_ours
 from scim.atlas.storage._local import LocalFiles
-from scim.io import check_name, files_below, inside, local_path
+from scim.io import check_name, files_below, inside, local_path, real_path
 
 if TYPE_CHECKING:
     import os
@@ -46,7 +46,7 @@ class Storage:
         if isinstance(uri, str) and uri.startswith("s3://"):
             return cls(_check_address(uri), None)
         # TileDB takes a relative path from where the process started.
-        path = local_path(uri, what="an atlas or the address of one, as 's3://bucket/name'").resolve()
+        path = real_path(uri, what="an atlas or the address of one, as 's3://bucket/name'")
         local_path(path, what="an atlas", without=_SPECIAL)
         return cls(str(path), path)
 
