@@ -33,8 +33,14 @@ def read_counts(path: Path) -> tuple[np.ndarray[Any, Any], list[str]]:
 
 def _dense(X: Any) -> np.ndarray[Any, Any]:
     data, indices, indptr = (np.asarray(X[part][:]) for part in ("data", "indices", "indptr"))
-    shape = [int(length) for length in X.attrs["shape"]]
-    major, minor = shape if X.attrs["encoding-type"] == "csr_matrix" else shape[::-1]
+    n_rows, n_columns = (int(length) for length in X.attrs["shape"])
+    if X.attrs["encoding-type"] == "csr_matrix":
+        return _counts(data, indices, indptr, n_rows, n_columns)
+    return _counts(data, indices, indptr, n_columns, n_rows).T
+
+
+def _counts(data: Any, indices: Any, indptr: Any, major: int, minor: int) -> np.ndarray[Any, Any]:
+    """Return a compressed matrix as a dense one, (major, minor)."""
     whole = indices.dtype.kind in "iu" and indptr.dtype.kind in "iu"
     if not whole or len(indptr) != major + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] > len(data):
         msg = "impossible pointers"
@@ -45,7 +51,31 @@ def _dense(X: Any) -> np.ndarray[Any, Any]:
     dense = np.zeros((major, minor))
     at = np.repeat(np.arange(major), np.diff(indptr))
     np.add.at(dense, (at, indices[: len(at)]), data[: len(at)])
-    return dense if X.attrs["encoding-type"] == "csr_matrix" else dense.T
+    return dense
 
 
-__all__ = ["read_counts"]
+def read_10x(path: Path) -> tuple[np.ndarray[Any, Any], list[str]]:
+    """Return dense counts and the names of the genes of a file of Cell Ranger."""
+    with h5py.File(path, "r") as file:
+        matrix = file["matrix"]
+        n_genes, n_obs = (int(length) for length in matrix["shape"][:])
+        data, indices, indptr = (matrix[part][:] for part in ("data", "indices", "indptr"))
+        names = [name.decode() for name in matrix["features/name"][:]]
+        kinds = {kind.decode() for kind in matrix["features/feature_type"][:]}
+        if len(names) != n_genes or len(matrix["barcodes"]) != n_obs or kinds != {"Gene Expression"}:
+            msg = "impossible genes"
+            raise ValueError(msg)
+    return _counts(data, indices, indptr, n_obs, n_genes), names
+
+
+def read_soma(path: Path) -> tuple[np.ndarray[Any, Any], list[str]]:
+    """Return dense counts and the names of the genes of a SOMA experiment."""
+    import tiledbsoma
+
+    with tiledbsoma.Experiment.open(str(path)) as experiment:
+        n_obs = len(experiment.obs.read(column_names=["soma_joinid"]).concat())
+        names = experiment.ms["RNA"].var.read().concat().to_pandas().sort_values("soma_joinid")["feature_id"].tolist()
+        table = experiment.ms["RNA"].X["raw"].read().tables().concat()
+    counts = np.zeros((n_obs, len(names)))
+    np.add.at(counts, (table["soma_dim_0"].to_numpy(), table["soma_dim_1"].to_numpy()), table["soma_data"].to_numpy())
+    return counts, names

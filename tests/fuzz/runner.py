@@ -30,11 +30,10 @@ import numpy as np
 from fuzz.verdicts import BAD, judge_error, judge_result, worst
 
 if TYPE_CHECKING:
-    from fuzz.targets import Target
+    from fuzz.target import Target
 
-SECONDS = 20.0  # of a case, by the clock; those that end take less than two
 FIRST_SECONDS = 600.0  # of an undamaged case, which compiles kernels
-MEMORY = 4 << 30  # that a case may reserve beyond what the server has
+MEMORY = 12 << 30  # addresses that a case may reserve beyond those of the server: TileDB takes 1 GiB for each column
 SPARE = 128 << 20  # beyond the memory of the undamaged case and twice the file
 
 
@@ -70,7 +69,7 @@ class Server:
         outcomes = [(message["verdict"], message["detail"]) for message in messages if "verdict" in message]
         doing = next((message["doing"] for message in reversed(messages) if "doing" in message), "start")
         if status == "hung":
-            outcomes.append(("hung", f"{doing}: no end after {SECONDS:g} s"))
+            outcomes.append(("hung", f"{doing}: no end after {target.seconds:g} s"))
         elif status != "ended":
             outcomes.append(("died", f"{doing}: {status}"))
         if peak > most + 2 * n_bytes + SPARE:
@@ -91,6 +90,7 @@ class Server:
         if target.name not in self._truths:
             path = self.made / target.name
             if not path.exists():
+                path.mkdir()
                 self._in_child(lambda: target.make(path))
             self._lay_out(target)
             messages, status, peak = self._fork(target, None, None)
@@ -133,7 +133,7 @@ class Server:
             os.close(reader)
             _child(target, self.sandbox, truth, rng, writer)
         os.close(writer)
-        raw, deadline, is_hung = b"", time.monotonic() + (FIRST_SECONDS if truth is None else SECONDS), False
+        raw, deadline, is_hung = b"", time.monotonic() + (FIRST_SECONDS if truth is None else target.seconds), False
         while True:
             ready, _, _ = select.select([reader], [], [], max(0, deadline - time.monotonic()))
             if not ready:
@@ -178,7 +178,7 @@ def _child(target: Target, sandbox: Path, truth: Any, rng: Any, writer: int) -> 
         pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 1 << 20
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
         if truth is not None:
-            resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS) + 1))
+            resource.setrlimit(resource.RLIMIT_CPU, (int(target.seconds), int(target.seconds) + 1))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 41,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         found: dict[str, Any] = {}
@@ -186,6 +186,7 @@ def _child(target: Target, sandbox: Path, truth: Any, rng: Any, writer: int) -> 
         if rng is not None:
             kind, change = _damage(target, sandbox, rng)
             send(change=change, listing=_listing(sandbox))
+        says = None if target.says is None else lambda: target.says(sandbox, target.file)  # type: ignore[misc]
         for name, step in target.steps(sandbox, rng):
             send(doing=name)
             started = time.monotonic()
@@ -197,7 +198,7 @@ def _child(target: Target, sandbox: Path, truth: Any, rng: Any, writer: int) -> 
             else:
                 verdict, detail = ("right", "")
                 if truth is not None:
-                    verdict, detail = judge_result(found[name], truth[name], kind, target.says, sandbox)
+                    verdict, detail = judge_result(found[name], truth[name], kind, says)
             send(verdict=verdict, detail=f"{name}: {detail}", seconds=time.monotonic() - started)
         if rng is None:
             (sandbox / "truth").write_bytes(pickle.dumps(found))
@@ -282,7 +283,8 @@ def main(arguments: list[str]) -> int:
     """Run cases and print what came of them."""
     import argparse
 
-    from fuzz.targets import TARGETS, warm
+    from fuzz.target import warm
+    from fuzz.targets import TARGETS
 
     parser = argparse.ArgumentParser()
     parser.add_argument("targets", nargs="*", default=list(TARGETS), help="TARGET or TARGET:SEED")

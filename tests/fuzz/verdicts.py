@@ -44,7 +44,8 @@ def judge_error(error: BaseException, sandbox: Path) -> tuple[str, str]:
     if isinstance(error, CommandError):
         return ("refused" if error.is_clear else "raw"), text
     ours = last is not None and last.filename.startswith(SOURCE)
-    raised = ours and linecache.getline(last.filename, last.lineno or 0).strip().startswith("raise")
+    line = linecache.getline(last.filename, last.lineno or 0).strip() if last is not None else ""
+    raised = type(error).__module__.startswith("scim.") or (ours and line.startswith("raise"))
     is_usual = isinstance(error, ValueError | TypeError | KeyError | OSError | ImportError)
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     named = str(sandbox / "input") in message or "input/" in message
@@ -82,15 +83,13 @@ class CommandError(Exception):
         )
 
 
-def judge_result(
-    result: Any, truth: Any, kind: str, says: Callable[[Path, str], Any] | None, sandbox: Path
-) -> tuple[str, str]:
+def judge_result(result: Any, truth: Any, kind: str, says: Callable[[], Any] | None) -> tuple[str, str]:
     """Return whether a result is right, or valid for what a forger sealed."""
     if same(result, truth):
         return "right", ""
     if says is not None:
         try:
-            expected = says(sandbox, "")
+            expected = says()
         except BaseException as error:  # noqa: BLE001  (an independent reader cannot read it: nor can scim)
             return "wrong", f"another result, of a file that an independent reader refuses ({error!r:.200})"
         return (
