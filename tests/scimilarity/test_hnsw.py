@@ -126,3 +126,14 @@ def test_a_label_twice(tmp_path, X):
 def test_text_is_no_index(tmp_path):
     (tmp_path / "knn.bin").write_text("x" * 5000)
     refused(tmp_path / "knn.bin", "is not an index of hnswlib")
+
+
+@pytest.mark.parametrize(("at", "value"), [(16, 49), (16, 0), (56, 5)], ids=["fewer elements", "none", "upper links"])
+def test_links_that_do_not_end_with_the_file(file, at, value):
+    patch(file, at, value)
+    refused(file, "do not end where the file does")
+
+
+def test_bytes_behind_the_links(file):
+    file.write_bytes(file.read_bytes() + bytes(8))
+    refused(file, "do not end where the file does")

@@ -47,6 +47,16 @@ def change(folder, name, update):
     torch.save({"state_dict": {key: value for key, value in content.items() if value is not None}}, folder / name)
 
 
+def rewrite(folder, changes):
+    """Write the encoder again, with other content of some entries of its archive."""
+    file = folder / "encoder.ckpt"
+    with zipfile.ZipFile(file) as old:
+        entries = {info.filename: old.read(info) for info in old.infolist()}
+    with zipfile.ZipFile(file, "w") as new:
+        for name, content in (entries | {f"encoder/{name}": content for name, content in changes.items()}).items():
+            new.writestr(name, content)
+
+
 def test_embeddings_are_those_of_the_published_weights(folder, encoder, X):
     assert np.abs(scim.scimilarity.import_model(folder).encode(X) - embed(encoder, X)).max() < 1e-6
 
@@ -201,6 +211,89 @@ def test_other_things_beside_the_tensors(folder):
     refused(folder, "must hold one entry, 'state_dict'")
     torch.save({"state_dict": {"a": 3}}, folder / "encoder.ckpt")
     refused(folder, "'a' is not a plain tensor")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        torch.eye(3).to_sparse(),
+        torch.ones(3, device="meta"),
+        torch.ones(3, dtype=torch.complex64),
+        torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+        torch.nn.Parameter(torch.ones(3)),
+    ],
+    ids=["nested", "sparse", "meta", "complex", "quantized", "parameter"],
+)
+def test_tensors_of_other_kinds(folder, tensor):
+    change(folder, "encoder.ckpt", {"network.2.bias": tensor})
+    refused(folder, "holds something else than tensors|not a plain tensor|do not agree")
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        b"",
+        b"\x80\x02.",
+        b"\x80\x02}q\xff\xff\xff\xff\xff.",
+        b"\x80\x02r\xff\xff\xff\x7f.",
+        b"(" * 1000 + b".",
+        b")" + b"\x85" * 100_000 + b".",
+        b"cos\nsystem\n(X\x02\x00\x00\x00lstR.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+        b"}X\x01\x00\x00\x00a)su.",
+        b"I1" + b"0" * 10_000 + b"\n.",
+    ],
+)
+def test_lists_of_other_instructions(folder, instructions):
+    rewrite(folder, {"data.pkl": instructions})
+    refused(folder, "holds something else|must hold one entry")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"data/0": b"\0" * 4}, "not a plain tensor of this file"),
+        ({"byteorder": b"big"}, "another byte order"),
+        ({"../../x": b"1"}, "no list of tensors|holds something else|missing tensors"),
+        ({f"data/{i}": b"1" for i in range(1000, 12_000)}, "entries that claim more"),
+        ({"data.pkl": b"0" * 300_000}, "no list of tensors, 'data.pkl', of at most"),
+    ],
+    ids=["short", "big endian", "name", "many", "long list"],
+)
+def test_archives_of_other_entries(folder, changes, match):
+    rewrite(folder, changes)
+    if "../../x" in changes:
+        assert scim.scimilarity.import_model(folder).n_genes == len(GENES)  # no name becomes a path
+    else:
+        refused(folder, match)
+
+
+def test_a_changed_number_has_another_checksum(folder):
+    content = bytearray((folder / "encoder.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "encoder.ckpt").write_bytes(content)
+    refused(folder, "Bad CRC-32|truncated or damaged")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.mkdir(), lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["encoder.ckpt", "gene_order.tsv", "label_ints.csv", "metadata.json"])
+def test_what_is_no_file(folder, name, make):
+    (folder / name).unlink()
+    make(folder / name)
+    refused(folder, f"{name}' is a (pipe|folder|device)")
+
+
+@pytest.mark.parametrize("genes", [["CD3D", "ENSG00000167286"], ["CD19", "A\0B"]])
+def test_a_symbol_beside_its_own_id_and_control_characters(folder, genes):
+    (folder / "gene_order.tsv").write_text("\n".join([*genes, *GENES[2:]]))
+    refused(folder, "same gene more than once|must have a gene symbol in every line")
+
+
+@pytest.mark.parametrize("text", ['"","0"\n0,"x"\n1,"x"\n', '"","0"\n0,"a\0b"\n', '"","0"\n0,"x', '"","0"\n-1,"x"\n'])
+def test_labels_that_are_no_labels(folder, text):
+    (folder / "label_ints.csv").write_text(text)
+    refused(folder, "label_ints.csv'")
 
 
 def test_a_small_file_of_a_huge_tensor(folder):

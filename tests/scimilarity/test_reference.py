@@ -8,7 +8,7 @@ import pytest
 
 from helpers import oracles
 from helpers.published import normalised, write_hnsw
-from scim._core import FormatError
+from scim._core import FormatError, ScimWarning
 from scim.scimilarity._reference import Reference, match_once
 
 DIM = 16
@@ -106,6 +106,43 @@ def test_labels_with_quotes_and_without_a_last_newline(tmp_path, X, last):
     (tmp_path / "a" / "reference_labels.tsv").write_text('CD4-positive, "helper" T cell\ts\nNA\ts' + last)
     reference = Reference(tmp_path / "a", DIM)
     assert reference.names == ['CD4-positive, "helper" T cell', "NA"]
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfT cell\ts\nB cell\ts\n", b"T cell\ts\r\nB cell\ts\r\n"])
+def test_labels_of_another_system(tmp_path, X, content):
+    write(tmp_path / "a", X[:2], ["T cell\ts"] * 2)
+    (tmp_path / "a" / "reference_labels.tsv").write_bytes(content)
+    reference = Reference(tmp_path / "a", DIM)
+    assert (reference.names, reference.studies) == (["T cell", "B cell"], ["s"])
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"T cell\ts\nB\0cell\ts\n", "must have a label and a study"),
+        (b"T cell\ts\nB\rcell\ts\n", "must have a label and a study"),
+        (b"T cell\ts\n\xff\ts\n", "is not text in UTF-8"),
+        (b"T cell\ts\n" + b"x" * 5000 + b"\n", "or one of more than 4,096 bytes"),
+        (b"", "has an element 1, but there are 0 cells"),
+    ],
+)
+def test_labels_that_are_no_labels(tmp_path, X, content, match):
+    write(tmp_path / "a", X[:2], ["T cell\ts"] * 2)
+    (tmp_path / "a" / "reference_labels.tsv").write_bytes(content)
+    with pytest.raises(FormatError, match=match):
+        Reference(tmp_path / "a", DIM)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1.5])
+def test_embeddings_of_another_length(tmp_path, X, value):
+    X[3] = value
+    with pytest.raises(FormatError, match="labelled_kNN.bin' is damaged: 1 embeddings have a length other than 1"):
+        write(tmp_path / "a", X[:9], ["T cell\ts"] * 9, normalise=False)
+
+
+def test_more_lines_than_elements(tmp_path, X):
+    with pytest.warns(ScimWarning, match="has 5 lines for 4 cells"):
+        write(tmp_path / "a", X[:4], ["T cell\ts"] * 5)
 
 
 def test_fewer_lines_than_elements(tmp_path, X):

@@ -12,6 +12,7 @@ import pytest
 import scim
 from helpers import published
 from helpers.folders import refused, write_frame
+from scim._core import ScimWarning
 from scim.scimilarity._tiledb import open_reader
 
 tiledb = pytest.importorskip("tiledb")
@@ -88,6 +89,27 @@ def huge(path, last, dim=None):
     with tiledb.open(str(path), "w") as array:
         for row in (0, last):
             array[row : row + 1] = np.zeros((1,) if dim is None else (1, dim), np.float32)
+
+
+def test_studies_that_are_numbers(folder, tmp_path):
+    write_frame(folder, pd.DataFrame({"study": np.arange(300) // 100, "sex": "male"}))
+    with scim.scimilarity.import_atlas(folder, tmp_path / "a.scim") as atlas:
+        assert atlas.obs(range(5))["study"].tolist() == ["0"] * 5
+
+
+def test_labels_that_the_model_does_not_know(folder, tmp_path):
+    file = folder / "annotation" / "reference_labels.tsv"
+    file.write_text(file.read_text().replace("T cell", "T ce", 1))
+    with pytest.warns(ScimWarning, match=r"1 labels of the cells .* as \['T ce'\]: one of"):
+        scim.scimilarity.import_atlas(folder, tmp_path / "a.scim").close()
+
+
+def test_a_damaged_fragment_that_ends_the_process(folder, tmp_path, monkeypatch):
+    """As a damaged file can make the library do, in the process that reads it."""
+    monkeypatch.setattr("scim.scimilarity._tiledb._START", "import os; input(); os.abort()")
+    monkeypatch.setattr("scim.scimilarity._cells.open_reader", open_reader)
+    refused(folder, tmp_path / "a.scim", "cell_metadata' was not read: the process that read it ended")
+    assert not (tmp_path / "a.scim").exists()
 
 
 def test_malicious_names_are_only_text(folder, tmp_path):

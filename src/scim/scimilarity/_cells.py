@@ -77,6 +77,11 @@ class PublishedCells:
         """Names of all columns of the atlas."""
         return {*keys.ATLAS_COLUMNS, *keys.REFERENCE_COLUMNS, *(self._metadata.columns if self._metadata else ())}
 
+    @property
+    def labels(self) -> set[str]:
+        """Published labels of the labelled cells."""
+        return {name for name in self._published if name is not None}
+
     def source(self, start: int) -> Source | None:
         """Return the cells of the `STEP` positions from `start` on, or `None`; to be called once a step, in order."""
         source = self._rows(start) if start < self._first_line else self._lines(start - self._first_line)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scim._core import FormatError, keys, logger, progress
+from scim._core import FormatError, keys, logger, progress, warn
 from scim.atlas._import import resume_or_create
 from scim.atlas._open import create
 from scim.atlas.commit import commits
@@ -38,7 +38,8 @@ def import_atlas(
 
     The cells of `cellsearch` come first, in the order of their metadata; labelled cells of `annotation` are found among
     them by their embeddings, and those that are not there follow. Rows are committed 131,072 at a time; after an
-    interruption the same call resumes. Nothing in the folder is executed or changed.
+    interruption the same call resumes. Nothing in the folder is executed or changed. Its files have no checksums, but
+    for the checkpoints: compare the archive that you downloaded with the checksum that was published with it.
 
     Parameters
     ----------
@@ -93,6 +94,7 @@ def import_atlas(
     scratch = Path(tempfile.gettempdir()) if target is None else target.parent
     with contextlib.ExitStack() as stack:
         with PublishedCells.open(folder, model.latent_dim, columns=columns, scratch=scratch) as cells:
+            _warn_of_unknown(cells.labels - set(model.metadata["labels"]), folder)
             make = partial(create, out, model=model, overwrite=overwrite)
             atlas = resume_or_create(out, model.uid, make, overwrite=overwrite, unfinished=_is_unfinished)
             stack.callback(atlas.close)
@@ -107,6 +109,13 @@ def import_atlas(
         stack.pop_all()  # the atlas stays open
     logger.info("imported %s: %s", folder, atlas)
     return atlas
+
+
+def _warn_of_unknown(labels: set[str], folder: Path) -> None:
+    if labels:
+        msg = f"{len(labels)} labels of the cells in {str(folder)!r} are not among those of its model, as "
+        msg += f"{sorted(labels)[:3]}: one of reference_labels.tsv and label_ints.csv may be damaged."
+        warn(msg)
 
 
 def _is_unfinished(atlas: Atlas) -> bool:

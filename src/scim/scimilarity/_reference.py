@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from scim._core import FormatError, error_text, progress
+from scim._core import FormatError, error_text, progress, warn
 from scim._core.numba import njit
 from scim.io import open_file
 from scim.scimilarity._hnsw import HnswFile
@@ -44,6 +44,10 @@ class Reference:
         self.codes, self.names, self.study_codes, self.studies = _read_lines(folder / _LABELS)
         self._index = HnswFile(folder / _KNN, dim)
         self._positions = self._index.positions(len(self.codes))
+        if self._index.n != len(self.codes):
+            msg = f"{str(folder / _LABELS)!r} has {len(self.codes):,} lines for {self._index.n:,} cells: lines may be "
+            msg += "missing or too many, and labels in the wrong place."
+            warn(msg)
         lines = np.flatnonzero(self._positions >= 0).astype(np.int32)
         self.n = len(lines)
         products = np.empty((self.n, 3), dtype=np.float32)

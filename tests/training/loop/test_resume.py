@@ -243,7 +243,7 @@ def forge(folder, change):
         (lambda c, t: t.pop("average.encoder.head.bias"), r"average\.\* are of another net"),
         (lambda c, t: t["learner.encoder.head.bias"].fill_(float("nan")), "learner.encoder.head.bias is"),
         (lambda c, t: t.update({"optimizer.0.exp_avg": torch.ones(3)}), "optimizer.0.exp_avg is"),
-        (lambda c, t: t.update({"optimizer.999.step": torch.ones(())}), "index out of range"),
+        (lambda c, t: t.update({"optimizer.999.step": torch.ones(())}), "its optimizer is another"),
         (lambda c, t: t["generator.0.cpu"].fill_(255), "mt19937"),
         (lambda c, t: t.update({"generator.0.cpu": torch.ones(7, dtype=torch.uint8)}), "damaged"),
     ],
