@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import tiledbsoma
 
-from scim._core import check_flags, check_names, check_text, check_text_or_none, check_where, keys
+from scim._core import (
+    FormatError,
+    check_flags,
+    check_names,
+    check_text,
+    check_text_or_none,
+    check_where,
+    error_text,
+    keys,
+)
 from scim.atlas._append import open_sources
 from scim.atlas._models import given_model
 from scim.atlas._open import create, create_empty, open_atlas
@@ -19,7 +28,7 @@ from scim.atlas._source import read_experiment
 from scim.atlas.commit import FILE, EmbeddingVersion
 from scim.atlas.soma import context
 from scim.atlas.storage import Storage
-from scim.io import local_path
+from scim.io import files_below, local_path
 from scim.pp._species import species_name
 
 if TYPE_CHECKING:
@@ -223,10 +232,16 @@ def _experiment(uri: str | os.PathLike[str]) -> Iterator[Any]:
     if storage.path is not None and not storage.path.exists():
         msg = f"{storage.uri!r}: no such folder; expected a SOMA experiment."
         raise FileNotFoundError(msg)
+    if storage.path is not None:
+        for _ in files_below(storage.path):  # a link or a pipe is refused: TileDB would follow it, or wait
+            pass
     try:
         experiment = tiledbsoma.open(storage.uri, context=context(storage))
     except tiledbsoma.DoesNotExistError as error:
-        msg = f"{storage.uri!r} is no SOMA experiment: {error}."
+        msg = f"{storage.uri!r} is no SOMA experiment: {error_text(error)}."
         raise FileNotFoundError(msg) from error
+    except tiledbsoma.SOMAError as error:
+        msg = f"{storage.uri!r} cannot be read: {error_text(error)}; restore it from a copy."
+        raise FormatError(msg) from error
     with experiment:
         yield experiment

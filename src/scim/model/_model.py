@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from scim._core import progress, warn
+from scim._core import error_text, progress, warn
 from scim.model._files import read_folder, write_folder
 from scim.model.net import FoldedEncoder, torch_threads
 from scim.pp import gene_symbols, lognorm_chunks
@@ -129,10 +129,10 @@ class Model:
             A row is not finite.
         """
         out = self._folded.encode(X, observed=observed, n_threads=n_threads)
-        if not np.isfinite(out).all():
-            n_wrong = int((~np.isfinite(out).all(axis=1)).sum())
-            msg = f"{n_wrong} embeddings of model {self.name!r} are not finite: its weights are damaged, or values of "
-            msg += "these cells are NaN, infinite or too large."
+        finite = np.isfinite(out).all(axis=1)
+        if not finite.all():
+            msg = f"{int((~finite).sum())} embeddings of model {self.name!r} are not finite, the first is row "
+            msg += f"{int(np.argmin(finite))}: its weights are damaged, or values of these cells are NaN or too large."
             raise ValueError(msg)
         return out
 
@@ -151,11 +151,22 @@ class Model:
         Returns
         -------
         float32, shape (n_obs, latent_dim): unit rows; zeros for a cell without counts among the model's genes.
+
+        Raises
+        ------
+        CountsError, FormatError
+            Values are no counts, or the matrix is damaged; see :meth:`scim.pp.Counts.rows`.
+        ValueError
+            A row is not finite.
         """
         out = np.zeros((counts.n_obs, self.latent_dim), dtype=np.float32)
         with progress(total=counts.n_obs, desc="embed", unit="cell", disable=quiet) as bar:
             for rows, X in lognorm_chunks(counts, genes, target_sum=self.config.target_sum):
-                out[rows] = self.encode(X, observed=genes.observed)
+                try:
+                    out[rows] = self.encode(X, observed=genes.observed)
+                except ValueError as error:
+                    msg = f"Cells {rows.start} to {rows.stop} of {counts.place}: {error_text(error)}."
+                    raise ValueError(msg) from error
                 bar.update(X.shape[0])
         n_empty = int((~out.any(axis=1)).sum())
         if n_empty and not quiet:

@@ -230,7 +230,7 @@ def _candidates(adata: AnnData, layer: str | None, transform: Transform | None) 
     """Return the matrices that may be chosen, and why others cannot be used."""
     found: list[_Candidate] = []
     problems: list[str] = []
-    file = getattr(adata, "file", "")  # of cells that are not in memory
+    file = getattr(adata, "path", "")  # of cells that are not in memory
     for place in places(adata, layer):
         settled = [len(other.counts.var) for other in found if other.rank(transform) == (False, 0)]
         if (found and place.is_last) or (settled and max(settled) >= _NARROW * len(place.var)):

@@ -101,5 +101,9 @@ def whole_counts(X: sparse.csr_matrix) -> sparse.csr_matrix:
     filled = np.flatnonzero(np.diff(X.indptr))
     least = np.ones(X.shape[0], dtype=np.float32)
     least[filled] = np.minimum.reduceat(positive, X.indptr[filled]) if filled.size else 1
-    data = X.data / np.repeat(np.where(np.isfinite(least), least, 1), np.diff(X.indptr))
+    with np.errstate(over="ignore"):
+        data = X.data / np.repeat(np.where(np.isfinite(least), least, 1), np.diff(X.indptr))
+    if not np.isfinite(data).all():
+        msg = f"Values of a cell are {least.min():.3g} and up to {X.data.max():.3g}: they are no relative counts."
+        raise CountsError(msg)
     return sparse.csr_matrix((data.astype(np.float32), X.indices, X.indptr), shape=X.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -62,7 +63,8 @@ def check_view(adata: Any) -> None:
 
 
 def _matrices(adata: AnnData) -> Iterator[tuple[str, Any]]:
-    yield "X", adata.X
+    with contextlib.suppress(KeyError):  # of cells that are read lazily, without X
+        yield "X", adata.X
     if adata.raw is not None:
         yield "raw.X", adata.raw.X
     for slot in ("layers", "obsm", "varm", "obsp", "varp"):

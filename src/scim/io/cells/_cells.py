@@ -54,7 +54,7 @@ class Cells:
     obsm: Mapping[str, Any] = field(default_factory=dict)
     raw: Raw | None = None
     uns: Mapping[str, Any] = field(default_factory=dict)  # only `log1p` and `scim`
-    file: str = ""  # that they are in
+    path: str = ""  # of the file that they are in
 
     @functools.cached_property
     def X(self) -> Any:  # noqa: N802  (AnnData's name)

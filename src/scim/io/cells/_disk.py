@@ -117,7 +117,7 @@ def named_damage(source: str) -> Iterator[None]:
     except FormatError:
         raise
     except Exception as error:  # h5py, zarr, anndata, pandas and numpy raise errors of many kinds
-        if isinstance(error, PermissionError | BlockingIOError | FileNotFoundError):
+        if isinstance(error, PermissionError | BlockingIOError):
             raise  # no permission, or another process has it open
         cause = error_text(error).partition("\n")[0][:300]
         msg = f"{source} cannot be read ({cause}): it is damaged or incomplete. Write or copy it again."

@@ -62,9 +62,11 @@ class Experiment:
         refuse_absent(columns, self.columns)
         frame = self._read_obs(ids, [name for name in columns if name != ID])
         ids = frame.index.to_numpy()
+        _check_ids(ids, f"{self.uri}/obs")
         with _named_damage(self.uri):
             var = self._var.read().concat().to_pandas().sort_values(ID)
         genes = var.pop(ID).to_numpy()
+        _check_ids(genes, self._var.uri)
         name = next((name for name in _VAR_NAMES if name in var), None)
         var.index = pd.Index(genes if name is None else var.pop(name)).astype(str)
         X = None if self._counts is None else _rows_of(self._counts, ids, genes)
@@ -133,13 +135,17 @@ class SparseRows:
         points = slice(int(ids[0]), int(ids[-1])) if adjacent else pa.array(ids)
         with _named_damage(self._array.uri):
             for table in self._array.read((points, slice(None))).tables():
-                row = np.searchsorted(ids, table["soma_dim_0"].to_numpy())
-                found = table["soma_dim_1"].to_numpy()
-                column = np.searchsorted(self._columns, found)
-                if (self._columns[np.minimum(column, self._columns.size - 1)] != found).any():
-                    msg = f"{self._array.uri!r} has values in columns that var does not describe; it is damaged."
-                    raise FormatError(msg)
+                row = self._positions(ids, table["soma_dim_0"].to_numpy(), "rows that were not asked for")
+                column = self._positions(self._columns, table["soma_dim_1"].to_numpy(), "columns that var lacks")
                 yield table["soma_data"].to_numpy(), row, column
+
+    def _positions(self, known: NDArray[np.int64], found: NDArray[Any], what: str) -> NDArray[np.intp]:
+        """Return the positions of ids among the ascending `known` ones; FormatError if one is not there."""
+        at = np.searchsorted(known, found)
+        if found.size and not (known.size and np.array_equal(known[np.minimum(at, known.size - 1)], found)):
+            msg = f"{self._array.uri!r} has values in {what}; it is damaged. Restore it from a copy."
+            raise FormatError(msg)
+        return at
 
 
 class DenseRows:
@@ -160,6 +166,9 @@ class DenseRows:
                 run = ids[start:stop]
                 with _named_damage(self._array.uri):
                     block = self._array.read((slice(int(run[0]), int(run[-1])),)).to_numpy()
+                if block.shape != (run[-1] - run[0] + 1, *self.shape[1:]):
+                    msg = f"{self._array.uri!r} returned {block.shape} for {run.size} cells; it is damaged."
+                    raise FormatError(msg)
                 values[start:stop] = block[run - run[0]]
         return values
 
@@ -204,10 +213,17 @@ def _named_damage(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] != "tiledbsoma":
+        if type(error).__module__.partition(".")[0] not in ("tiledbsoma", "pyarrow"):
             raise
         msg = f"{uri!r} cannot be read: {error_text(error)}; restore it from a copy."
         raise FormatError(msg) from error
+
+
+def _check_ids(ids: NDArray[Any], uri: str) -> None:
+    """Raise FormatError unless ids are whole numbers, each once, ascending from 0 on: rows are found by them."""
+    if ids.size and (ids.dtype.kind not in "iu" or ids[0] < 0 or (ids[1:] <= ids[:-1]).any()):
+        msg = f"{uri!r} has a {ID} that is missing, negative or there twice; it is damaged. Restore it from a copy."
+        raise FormatError(msg)
 
 
 def _only(batch: pa.Table, ids: NDArray[np.int64]) -> pa.Table:

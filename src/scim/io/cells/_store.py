@@ -150,6 +150,6 @@ def _zarr_group(store: Any, path: Path) -> Any:
     except Exception as error:  # zarr raises errors of many kinds
         is_tiledb = path.is_dir() and any(path.glob("__tiledb_group.tdb"))
         hint = "; it is a TileDB folder: open it with tiledbsoma.Experiment.open(path)" if is_tiledb else ""
-        msg = f"{str(path)!r} is no zarr store{hint} ({error_text(error)[:200]}). Expected an h5ad file or what "
-        msg += "adata.write_zarr(path) makes."
+        msg = f"{str(path)!r} is no zarr store{hint}. Expected an h5ad file or what adata.write_zarr(path) makes "
+        msg += f"({error_text(error)[:200]})."
         raise FormatError(msg) from error

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from scim._core.fork import is_fork, usable_threads
 from scim._core.numba import njit_parallel, prange, threads
+from scim.io.cells import check_sparse
 from scim.model.net._fold import apply_layers, fold
 from scim.model.net._sparse_linear import SparseLinear
 
@@ -61,6 +62,8 @@ class FoldedEncoder:
         `observed`, (n_genes,), matters to encoders that standardise; default: all genes. The same cell gets the same
         row, within 1e-6, whatever the other cells, the batch size and the threads.
         """
+        if sparse.issparse(X):
+            check_sparse(X, "The matrix of cells")
         if X.shape[1] != self.n_genes:
             msg = f"Expected {self.n_genes} columns, one for each gene of the model; got {X.shape[1]}."
             raise ValueError(msg)

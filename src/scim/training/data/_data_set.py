@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import CountsError, logger
+from scim._core import CountsError, FormatError, logger
 from scim._core.no_label import clean_text, read_labels, read_names
 from scim.pp import find_counts, genes_of, match_genes
 from scim.pp._align import aligned_chunks
@@ -87,9 +87,10 @@ def read_data_set(
         studies = named.texts
     try:
         counts = find_counts(adata, layer, transform)
-    except (CountsError, KeyError) as error:  # name the input
+    except (CountsError, FormatError, KeyError) as error:  # name the input
         msg = f"{name}: {error.args[0]}"
         raise type(error)(msg) from error
+    counts = counts if counts.file else replace(counts, file=name)  # for errors when cells are read
     names = genes_of(counts.var, gene_key=gene_key)
     genes = np.asarray(pd.unique(pd.Series(names[names != ""], dtype=object)), dtype=object)
     match_genes(counts.var, genes, gene_key=gene_key)  # warns and raises before cells are read
