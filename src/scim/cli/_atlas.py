@@ -346,7 +346,7 @@ def _cells(n: int) -> str:
 
 
 def _show_counts(title: str, counts: Mapping[str, Any]) -> None:
-    names = [printable(name) for name in counts]
+    names = [printable(str(name)) for name in counts]
     width = max([len(title), *map(len, names)])
     show(f"{title:<{width}}    cells")
     for name, n in zip(names, counts.values(), strict=True):
