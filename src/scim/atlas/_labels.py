@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import keys
+from scim._core import FormatError, keys
 from scim._core.booleans import read_booleans
 from scim._core.no_label import clean_text, is_no_label, read_labels
 from scim.io import release_pages
@@ -139,8 +139,11 @@ def fit_label_transfer(
 
 
 def _by_id(column: pd.Series, n_rows: int, missing: int) -> NDArray[np.int32]:
-    codes = np.full(n_rows, missing, dtype=np.int32)
-    codes[column.index.to_numpy()] = column
+    codes, ids = np.full(n_rows, missing, dtype=np.int32), column.index.to_numpy()
+    if len(ids) and not 0 <= ids.min() <= ids.max() < n_rows:
+        msg = f"'soma/obs' has cells up to id {ids.max()}, of {n_rows} that the atlas lists: its files were replaced. "
+        raise FormatError(msg + "scim.atlas.verify() names them.")
+    codes[ids] = column
     return codes
 
 

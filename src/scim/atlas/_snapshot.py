@@ -64,7 +64,7 @@ class Snapshot:
             raise ValueError(msg)
         self.storage, self.manifest, self._draft = storage, manifest, draft
         self.embedding: EmbeddingVersion = manifest.draft if draft and manifest.draft else manifest.published
-        self._integrity = IntegrityChecker(storage, manifest)
+        self.integrity = IntegrityChecker(storage, manifest)
         self._label_transfers: dict[tuple[str, ...], LabelTransfer] = {}
         self._closed = False
         self._process = os.getpid()
@@ -125,7 +125,7 @@ class Snapshot:
     def model(self) -> Model:
         """The model that embedded the cells; `ValueError` if the embedding was made elsewhere."""
         if self.embedding.folder is not None:
-            self._integrity.check_model(self.embedding.folder)
+            self.integrity.check_model(self.embedding.folder)
         return load_model(self.storage, self.manifest.uid, self.embedding)
 
     @functools.cached_property
@@ -239,7 +239,7 @@ class Snapshot:
         """
         rows = self.ids if ids is None else self._check_ids(ids)
         experiment = self.experiment
-        self._integrity.check(embedding_path(self.embedding.name))
+        self.integrity.check(embedding_path(self.embedding.name))
         with named_damage(self.storage):
             return read_embeddings(experiment, self.embedding.name, rows)
 
@@ -267,8 +267,8 @@ class Snapshot:
             msg = f"The atlas at {self.storage.uri!r} has no counts: append(counts=True) stores them."
             raise ValueError(msg)
         rna = self.experiment.ms[MEASUREMENT]
-        self._integrity.check(COUNTS_PATH)
-        self._integrity.check(VAR_PATH)
+        self.integrity.check(COUNTS_PATH)
+        self.integrity.check(VAR_PATH)
         panels: dict[str, list[Counted]] = {}
         for counted in self.manifest.counted:
             panels.setdefault(counted.panel.name, []).append(counted)
@@ -338,7 +338,7 @@ class Snapshot:
 
     @functools.cached_property
     def _experiment(self) -> Any:
-        self._integrity.check_layout()
+        self.integrity.check_layout()
         experiment = open_experiment(self.storage, at=self.manifest.timestamp, n_rows=self.manifest.n_rows)
         # Closed with the snapshot: TileDB's objects that are left open to the garbage collector can crash the process.
         weakref.finalize(self, experiment.close)
@@ -370,7 +370,7 @@ class Snapshot:
     def _read_obs(self, ids: NDArray[np.int64] | None, columns: list[str]) -> pd.DataFrame:
         """Return rows of obs from the store, after a check of its files."""
         experiment, stored = self.experiment, [name for name in columns if self.types[name] != OPEN]
-        self._integrity.check("obs", later_columns=not set(stored) <= set(keys.ATLAS_COLUMNS))
+        self.integrity.check("obs", later_columns=not set(stored) <= set(keys.ATLAS_COLUMNS))
         with named_damage(self.storage):
             frame = read_obs(experiment, ids, stored)
         return frame.assign(**dict.fromkeys(name for name in columns if name not in stored))[columns]

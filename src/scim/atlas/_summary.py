@@ -12,7 +12,7 @@ import pandas as pd
 from scim._core import FormatError, keys
 from scim.atlas._columns import TEXT
 from scim.atlas.commit import commit_file, commits, read_manifest
-from scim.atlas.soma import MEASUREMENT
+from scim.atlas.soma import MEASUREMENT, VAR_PATH, named_damage
 from scim.index._files import HEADER, parse_header
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def summarize(snapshot: Snapshot) -> dict[str, Any]:
         "unlabelled": int(labels.isna().sum()),
         "tissues": _tissues(snapshot),
         "columns": snapshot.columns,
-        "genes": int(snapshot.experiment.ms[MEASUREMENT].var.count),
+        "genes": _n_genes(snapshot),
         "counts": sum(len(snapshot.ids[cells.among(snapshot.ids)]) for cells in manifest.counted),
         "model": embedding.model,
         "dim": embedding.dim,
@@ -52,6 +52,13 @@ def summarize(snapshot: Snapshot) -> dict[str, Any]:
         "bytes": dict(sorted(sizes.items())),
         "versions": [{"version": v.number, "made": v.made, "what": v.what, "cells": v.n_obs} for v in last[::-1]],
     }
+
+
+def _n_genes(snapshot: Snapshot) -> int:
+    experiment = snapshot.experiment
+    snapshot.integrity.check(VAR_PATH)
+    with named_damage(snapshot.storage):
+        return int(experiment.ms[MEASUREMENT].var.count)
 
 
 def _tissues(snapshot: Snapshot) -> dict[str, int]:

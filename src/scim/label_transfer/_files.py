@@ -138,7 +138,8 @@ def _read_array(folder: Path, name: str, digest: str) -> NDArray[Any]:
 
 def _check_arrays(arrays: Mapping[str, NDArray[Any]], header: _Header, where: str) -> None:
     """Refuse what kernels would read or write out of bounds with, and numbers that are none."""
-    n_ids, n_labels, n_centroids = arrays["codes"].size, len(header.labels), arrays["centroid_labels"].size
+    n_ids = header.n_rows if "X" in arrays else arrays["codes"].size  # an index may have fewer cells than ids
+    n_labels, n_centroids = len(header.labels), arrays["centroid_labels"].size
     n_studies = n_ids if header.study_names is None else len(header.study_names)
     expected: dict[str, tuple[str, tuple[int | None, ...], float, float]] = {
         "codes": ("i", (n_ids,), -1, n_labels - 1),

@@ -141,8 +141,12 @@ def _positions(stored: NDArray[np.int64], ids: NDArray[np.int64] | None) -> NDAr
     order = None if _ascending(stored) else np.argsort(stored)
     if ids is None:
         return order
-    positions = np.searchsorted(stored, ids, sorter=order)
-    return positions if order is None else order[positions]
+    positions = np.searchsorted(stored, ids, sorter=order).clip(max=max(len(stored) - 1, 0))
+    positions = positions if order is None else order[positions]
+    if ids.size and not (stored.size and np.array_equal(stored[positions], ids)):
+        msg = "'soma/obs' lacks cells that the atlas lists: its files were replaced. scim.atlas.verify() names them."
+        raise FormatError(msg)
+    return positions
 
 
 def read_embeddings(experiment: Any, name: str, ids: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -33,6 +33,7 @@ from scim.atlas.soma._experiment import (
     obs_columns,
     open_experiment,
 )
+from scim.atlas.soma._integrity import IntegrityChecker
 from scim.pp import gene_symbols
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Writer:
 
     def grow_counts(self, n_rows: int, genes: NDArray[np.object_]) -> NDArray[np.object_]:
         """Make room for counts of cells and genes; return all genes, the stored ones first."""
+        IntegrityChecker(self._storage, self._transaction.manifest).check(VAR_PATH)
         with open_experiment(self._storage, at=self._transaction.since) as experiment:
             rna = experiment.ms[MEASUREMENT]
             known = rna.var.read(column_names=["gene_id"]).concat()["gene_id"].to_numpy(zero_copy_only=False)
