@@ -1,17 +1,13 @@
-"""Hostile values in JSON, npy, HDF5 and zarr, with checksums that fit."""
+"""Hostile values in JSON, npy, tables and tensors, with checksums that fit."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import shutil
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
-import zarr
 
 from fuzz.mutators import HOLE, NAMES, choose_file, name_in, resealed
 
@@ -66,7 +62,7 @@ def _spots(node: Any, at: tuple[Any, ...] = ()) -> Any:
 
 
 def _change_entry(parent: Any, key: Any, rng: np.random.Generator) -> str:
-    way = rng.integers(10)
+    way = rng.integers(12)
     if way == 0:
         del parent[key]
         return "removal"
@@ -81,7 +77,11 @@ def _change_entry(parent: Any, key: Any, rng: np.random.Generator) -> str:
         value = old + int(rng.choice([-1, 1, 1000]))
     if way == 3:
         value = "deep"
-    if way == 4 and isinstance(old, str):
+    if way == 10 and isinstance(parent, dict):
+        name = NAMES[rng.integers(len(NAMES))]
+        parent[name] = parent.pop(key)
+        return f"{name!r} as the name"
+    if way in (4, 5, 6) and isinstance(old, str):
         value = NAMES[rng.integers(len(NAMES))]
     parent[key] = value
     return f"{str(value)[:40]!r} in place"
@@ -102,14 +102,22 @@ def forge_npy(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None
     with zipfile.ZipFile(file) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     name = sorted(entries)[rng.integers(len(entries))]
+    if rng.random() < 0.1:
+        entries[name] = entries[name][:128] + bytes(1 << 29)
+        _write_zip(file, entries)
+        return resealed(path, f"bomb in {name_in(file, path)}/{name}")
     done = _forged_npy(io.BytesIO(entries[name]), rng)
     if done is None:
         return None
     entries[name] = done[0]
+    _write_zip(file, entries)
+    return resealed(path, f"{done[1]} of {name_in(file, path)}/{name}")
+
+
+def _write_zip(file: Path, entries: dict[str, bytes]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry, raw in entries.items():
             archive.writestr(entry, raw)
-    return resealed(path, f"{done[1]} of {name_in(file, path)}/{name}")
 
 
 def _forged_npy(stream: Any, rng: np.random.Generator) -> tuple[bytes, str] | None:
@@ -171,96 +179,75 @@ def forge_values(array: np.ndarray[Any, Any], rng: np.random.Generator) -> str:
     return f"{value!r} at {at[:3].tolist()}"
 
 
-def forge_group(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None:
-    """Change an array, its form, its name or an attribute of an HDF5 file or a zarr folder."""
-    with contextlib.ExitStack() as stack:
-        root = zarr.open_group(str(path), mode="r+") if path.is_dir() else stack.enter_context(h5py.File(path, "r+"))
-        names = sorted(_names(root))
-        heavy = [name for name in names if name.split("/")[-1] in ("data", "indices", "indptr", "X", "codes", "_index")]
-        name = (heavy if heavy and rng.random() < 0.6 else names)[0]
-        pool = heavy if heavy and rng.random() < 0.7 else names
-        name = pool[rng.integers(len(pool))]
-        node = root[name]
-        way = int(rng.integers(8))
-        is_array = hasattr(node, "shape")
-        if way == 0:
-            del root[name]
-            return f"removal of {name}"
-        if way == 1 or not is_array:
-            return _forge_attribute(node, name, rng)
-        values = np.asarray(node[()])
-        if values.dtype.kind not in "iufb" or not values.size:
-            return _forge_attribute(node, name, rng)
-        done = "copy"
-        if way == 2:
-            values, done = values.astype(rng.choice(["f8", "i8", "f4", "u1", "i2", "S3"])), "another type"
-        elif way == 3:
-            values, done = values[: int(rng.integers(len(values)))] if values.ndim else values, "fewer values"
-        elif way == 4:
-            values, done = np.concatenate([values, values]) if values.ndim else values, "doubled values"
-        elif way == 5:
-            values, done = values.reshape(1, -1), "another shape"
-        else:
-            done = forge_values(values, rng)
-            node[...] = values
-            return f"{done} of {name}"
-        attrs = dict(node.attrs)
-        del root[name]
-        root[name] = values
-        root[name].attrs.update(attrs)
-        return f"{done} of {name}"
-
-
-def _names(group: Any, prefix: str = "") -> Any:
-    for name in group:
-        yield prefix + name
-        if not hasattr(group[name], "shape"):
-            yield from _names(group[name], f"{prefix}{name}/")
-
-
-def _forge_attribute(node: Any, name: str, rng: np.random.Generator) -> str | None:
-    keys = sorted(node.attrs)
-    if not keys:
+def forge_table(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None:
+    """Change lines of a table, and the checksums."""
+    file = choose_file(path, rng, ".tsv", ".csv", ".txt")
+    if file is None:
         return None
-    key = keys[rng.integers(len(keys))]
-    if key == "shape":
-        shapes = [
-            [HOLE, 5],
-            [-1, 5],
-            [0, 0],
-            [2**62, 2**62],
-            [3],
-            [10, 10_000_000],
-            ["a", "b"],
-            [1.5, 2],
-            [59, 111],
-            [60, 110],
+    lines = file.read_text().splitlines(keepends=True)
+    one, other = rng.integers(len(lines), size=2)
+    way = ["swap", "double", "remove", "cell", "empty", "long"][rng.integers(6)]
+    if way == "swap":
+        lines[one], lines[other] = lines[other], lines[one]
+    elif way == "double":
+        lines.insert(other, lines[one])
+    elif way == "remove":
+        del lines[one]
+    elif way == "cell":
+        cells = lines[one].rstrip("\n").split("\t")
+        cells[rng.integers(len(cells))] = ["", "x", "../../x", "\x1b[31m", "nan", "1e999", "\t\t", '"', "\0"][
+            rng.integers(9)
         ]
-        value: Any = shapes[rng.integers(len(shapes))]
+        lines[one] = "\t".join(cells) + "\n"
     else:
-        value = ["csc_matrix", "csr_matrix", "array", "dataframe", "x", "", 3, "categorical", ["a"]][rng.integers(9)]
-    if rng.random() < 0.2:
-        del node.attrs[key]
-        return f"removal of {name}@{key}"
-    node.attrs[key] = value
-    return f"{value!r} for {name}@{key}"
+        lines[one] = "\n" if way == "empty" else "x" * 100_000
+    file.write_text("".join(lines))
+    return resealed(path, f"{way} of line {one} of {name_in(file, path)}")
 
 
-def forge_zip(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None:
-    """Change a zarr folder that is in a zip, or give the zip hostile entries."""
-    folder = sandbox / "scratch" / "unzipped"
-    with zipfile.ZipFile(path) as archive:
-        archive.extractall(folder)
-    done = forge_group(folder, rng, sandbox) if rng.random() < 0.7 else "hostile entries"
-    if done is None:
+def forge_tensors(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None:
+    """Change values or the header of a safetensors file, and the checksums."""
+    file = choose_file(path, rng, ".safetensors")
+    if file is None:
         return None
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                archive.write(file, str(file.relative_to(folder)))
-        if done == "hostile entries":
-            for name in ("../../home/.profile", "/victim/x", "X/../../../victim/y"):
-                archive.writestr(name, "hostile")
-            archive.writestr("X/zarr.json", nested())
-    shutil.rmtree(folder)
-    return done
+    raw = file.read_bytes()
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header, values = json.loads(raw[8:end]), bytearray(raw[end:])
+    names = [name for name in header if name != "__metadata__"]
+    name = names[rng.integers(len(names))]
+    if rng.random() < 0.6 and header[name]["dtype"] in ("F32", "F16", "F64"):
+        start, stop = header[name]["data_offsets"]
+        part = np.frombuffer(
+            bytes(values[start:stop]), {"F16": "f2", "F32": "f4", "F64": "f8"}[header[name]["dtype"]]
+        ).copy()
+        done = forge_values(part, rng) if part.size else "nothing"
+        values[start:stop] = part.tobytes()
+    else:
+        done = _change_entry(header[name], ["dtype", "shape", "data_offsets"][rng.integers(3)], rng)
+    text = json.dumps(header).replace('"deep"', nested(200)).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(values))
+    return resealed(path, f"{done} of {name} in {name_in(file, path)}")
+
+
+BESIDE = [
+    "journal.json", "lock/0123.json", "lock/x", "commits/000007.json", "ledger/000007.json", "index/v000007/index.json", "names/000007.npy",
+    ".new.0123.tmp/x", "removed/x", "atlas.json.tmp", "commits/²", "model/x", "soma/x", "x", "models/000007/config.json", "samples/000007-0.npz",
+]  # fmt: skip
+
+
+def damage_beside(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None:
+    """Add a file that the folder did not have: the journal or the lease of another writer, a commit, any name."""
+    name = BESIDE[rng.integers(len(BESIDE))]
+    place = path / name
+    if place.exists() or not path.is_dir():
+        return None
+    place.parent.mkdir(parents=True, exist_ok=True)
+    keys = ["base", "what", "token", "n_done", "timestamp", "files", "host", "pid", "heartbeat", "uid", "started"]
+    hostile = {key: VALUES[rng.integers(len(VALUES))] for key in keys}
+    near = [file for file in place.parent.iterdir() if file.is_file()]
+    contents = [json.dumps(hostile), json.dumps(VALUES[rng.integers(len(VALUES))]), nested(), "", "{", "x" * 100]
+    content = contents[rng.integers(len(contents))].encode()
+    if near and rng.random() < 0.3:
+        content = near[rng.integers(len(near))].read_bytes()
+    place.write_bytes(content)
+    return f"{content[:30]!r} as {name}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,6 @@ from helpers import fakes, trainings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from fuzz.target import Step
 
@@ -151,12 +152,38 @@ def resume(path: Path) -> Iterator[Step]:
     yield "resume", embed
 
 
+def damage_later(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None:
+    """Choose what another program will write into a file while the index is open."""
+    later = sandbox / "scratch" / "later"
+    shutil.rmtree(later, ignore_errors=True)
+    shutil.copytree(path, later)
+    return mutators.damage_bytes(later, rng, sandbox)
+
+
+def use_overwritten(path: Path) -> Iterator[Step]:
+    """Query an index, have another program write into its files, and query it again."""
+
+    def query() -> dict[str, Any]:
+        index = scim.index.open(path)
+        use_index(index)
+        later = Path(os.environ["TMPDIR"]) / "later"
+        for file in sorted(later.iterdir()) if later.exists() else ():
+            content = file.read_bytes()
+            if content != (path / file.name).read_bytes():
+                (path / file.name).write_bytes(content)  # the same inode: it is mapped
+        return use_index(index)
+
+    yield "query", query
+
+
 def targets() -> Iterator[Target]:
     """Yield the targets of this file."""
     for kind in ("exact", "ivf", "graph"):
         make = functools.partial(make_index, kind=kind)
         yield Target(f"index-{kind}", "an-index", make, SEALED, read_index, change_index, n_short=8)
+    make = functools.partial(make_index, kind="ivf")
+    yield Target("index-in-use", "an-index", make, (damage_later,), use_overwritten)
     yield Target("label-transfer", "a-transfer", make_transfer, SEALED, read_transfer, n_short=8)
-    forged = (forgers.damage_json, forgers.forge_json, forgers.forge_json, mutators.forge_bytes)
+    forged = (forgers.damage_json, forgers.forge_json, forgers.forge_tensors, forgers.forge_table, mutators.forge_bytes)
     yield Target("model", "a-model", make_model, (*GENERIC, *forged), read_model, n_short=8)
     yield Target("checkpoint", "a-checkpoint", make_checkpoint, (*GENERIC, *forged), resume, n_short=4)

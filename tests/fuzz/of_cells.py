@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 import scim
-from fuzz import forgers, mutators
+from fuzz import forgers, groups, mutators
 from fuzz.readers import read_10x, read_counts, read_soma
 from fuzz.target import GENERIC, Target, embed_by_command, out_folder
 from helpers import census, fakes, published
@@ -149,12 +149,20 @@ def import_published(path: Path) -> Iterator[Step]:
 def targets() -> Iterator[Target]:
     """Yield the targets of this file."""
     for form in ("csr", "csc", "dense", "gzip"):
-        yield _cells_target(f"h5ad-{form}", "cells.h5ad", form, forgers.forge_group)
-    yield _cells_target("zarr", "cells.zarr", "csr", forgers.forge_group)
-    yield _cells_target("zarr-zip", "cells.zarr.zip", "csr", forgers.forge_zip)
-    ways = (*GENERIC, forgers.forge_group, forgers.forge_group, forgers.forge_group)
+        yield _cells_target(f"h5ad-{form}", "cells.h5ad", form, groups.forge_group)
+    yield _cells_target("zarr", "cells.zarr", "csr", groups.forge_group, forgers.damage_json)
+    yield _cells_target("zarr-zip", "cells.zarr.zip", "csr", groups.forge_zip)
+    ways = (*GENERIC, groups.forge_group, groups.forge_group, groups.forge_group)
     says = lambda sandbox, file: embed_in_memory(*read_10x(sandbox / "input" / file))  # noqa: E731
     yield Target("10x", "cells.h5", make_10x, ways, read_by_command, says=says, n_short=5)
     says = lambda sandbox, file: embed_in_memory(*read_soma(sandbox / "input" / file))  # noqa: E731
     yield Target("soma", "census", make_soma, GENERIC, import_soma, says=says, n_short=3, seconds=60)
-    yield Target("published", "published", make_published, GENERIC, import_published, n_short=3, seconds=60)
+    yield Target(
+        "published",
+        "published",
+        make_published,
+        (*GENERIC, forgers.forge_table, mutators.forge_bytes),
+        import_published,
+        n_short=3,
+        seconds=60,
+    )

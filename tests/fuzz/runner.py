@@ -270,7 +270,11 @@ def report(server: Server, cases: list[str]) -> int:
     counts: dict[str, Counter[str]] = {}
     for case in cases:
         name, _, seed = case.partition(":")
-        outcome = server.run(TARGETS[name], int(seed))
+        try:
+            outcome = server.run(TARGETS[name], int(seed))
+        except RuntimeError as error:
+            _say(str(error))
+            continue
         counts.setdefault(name, Counter())[outcome.verdict] += 1
         if outcome.verdict in BAD or len(cases) == 1:
             _say(f"{outcome.case} {outcome.verdict}: {outcome.change}\n    {outcome.detail}")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Step = tuple[str, Callable[[], Any]]
 
 GENERIC = (m.damage_bytes, m.damage_bytes, m.damage_tree)
-SEALED = (*GENERIC, f.damage_json, m.forge_bytes, f.forge_json, f.forge_npy, f.forge_npy, m.forge_tree)
+SEALED = (*GENERIC, f.damage_json, f.damage_beside, m.forge_bytes, f.forge_json, f.forge_npy, f.forge_npy, m.forge_tree)
 
 
 @dataclass(frozen=True)
