@@ -23,12 +23,11 @@ import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from scim._core import settings
-
 if TYPE_CHECKING:
     from types import ModuleType
 
     from scim import atlas, datasets, get, index, label_transfer, model, ontology, pl, pp, scimilarity, tl
+    from scim._core import Settings, settings
 
 __all__ = [
     "atlas",
@@ -49,7 +48,9 @@ __version__ = version("scim-atlas")
 _MODULES = frozenset(__all__) - {"settings"}
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> ModuleType | Settings:
+    if name == "settings":  # read from the environment, where a value may be wrong, when they are first needed
+        return importlib.import_module("scim._core").settings  # type: ignore[no-any-return]
     if name in _MODULES:
         return importlib.import_module(f"scim.{name}")
     msg = f"module 'scim' has no attribute {name!r}"

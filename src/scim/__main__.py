@@ -12,6 +12,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("scim: interrupted", file=sys.stderr)  # noqa: T201  (for the user of the command)
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001  (a wrong environment variable, a package that cannot be loaded, ...)
+        print(f"scim: error: scim could not start: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     run()
 
 

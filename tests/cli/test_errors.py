@@ -110,16 +110,30 @@ def test_an_atlas_without_an_index_names_the_command(tmp_path, capfd):
     assert "built an index (exact) of 9 cells" in capfd.readouterr().err
 
 
-def test_an_interruption_of_the_import_is_quiet(monkeypatch, capsys):
-    class Interrupted(types.ModuleType):
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "scim: interrupted\n"),
+        (
+            ValueError("SCIM_CACHE_BYTES must be\na number"),
+            1,
+            "scim: error: scim could not start: SCIM_CACHE_BYTES must be a ",
+        ),
+        (ImportError("libtorch.so: cannot open"), 1, "scim: error: scim could not start: libtorch.so: cannot open\n"),
+    ],
+)
+def test_an_import_that_ends_early(monkeypatch, capsys, error, code, line):
+    class Broken(types.ModuleType):
         def __getattr__(self, name):
-            raise KeyboardInterrupt
+            raise error
 
-    monkeypatch.setitem(sys.modules, "scim.cli", Interrupted("scim.cli"))
+    monkeypatch.setitem(sys.modules, "scim.cli", Broken("scim.cli"))
     with pytest.raises(SystemExit) as left:
         runpy.run_module("scim", run_name="__main__")
-    assert left.value.code == 130
-    assert capsys.readouterr().err == "scim: interrupted\n"
+    assert left.value.code == code
+    printed = capsys.readouterr().err
+    assert printed.startswith(line)
+    assert printed.count("\n") == 1
 
 
 def test_the_demo_overwrites_nothing(tmp_path, capsys, monkeypatch):
