@@ -81,7 +81,7 @@ def test_files_of_others_are_not_deleted(storage):
     storage.delete_folder("index/v000001")
     assert [file.name for file in storage.files()] == ["index/v000001/thesis.docx"]
     with pytest.raises(
-        FormatError, match=r"'index/v000001/thesis\.docx' is not the name of a file of an atlas; move it"
+        FormatError, match=r"/index/v000001/thesis\.docx' is not the name of a file of an atlas; move it"
     ):
         storage.delete(["index/v000001/thesis.docx"])
 

@@ -41,6 +41,7 @@ PACKAGED = Path(__file__).parent / "human_tissues.scim"
 
 _PACKAGED = "packaged"  # stands for its path in records of results: another machine has it at another path
 _N_OPEN = 2  # atlases that stay open
+_GENE_BYTES, _STORE_BYTES = 200, 1 << 20  # of a gene in the model and in the store; of a store without cells
 
 _open: dict[tuple[Any, ...], tuple[bytes, Snapshot]] = {}
 """Content of `atlas.json` and the snapshot of it, by process, address and settings; last used last."""
@@ -106,8 +107,11 @@ def create_empty(
     timeout: float = 10,
 ) -> Atlas:
     """Make an atlas without cells for an embedding; without a model if that was made elsewhere."""
-    failure = named_failure(Storage.of(uri), "making an atlas", outcome="none was made")
-    with failure, _new(uri, overwrite=overwrite) as storage:
+    with (
+        named_failure(Storage.of(uri), "making an atlas", outcome="none was made"),
+        _new(uri, overwrite=overwrite) as storage,
+    ):
+        storage.check_room(_n_bytes(model))
         genes = symbols = np.empty(0, dtype=object)
         if model is not None:
             genes, symbols = model.genes, model.symbols
@@ -118,11 +122,21 @@ def create_empty(
     return open_atlas(uri, "w", timeout=timeout)
 
 
+def _n_bytes(model: Model | None) -> int:
+    """Return the bytes of an atlas without cells, generously."""
+    if model is None:
+        return _STORE_BYTES
+    nets = [net for net in (model.encoder, model.decoder) if net is not None]
+    weights = sum(value.nbytes for net in nets for value in net.state_dict().values())
+    return _STORE_BYTES + weights + model.n_genes * _GENE_BYTES
+
+
 @contextlib.contextmanager
 def _new(uri: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Storage]:
     """Yield the files of an atlas that exists when the block ends without an error; in a folder, not before."""
     storage = Storage.of(uri)
     if storage.path is not None:
+        storage.sweep_beside()
         with new_folder(storage.path, marker=FILE, overwrite=overwrite, is_known=is_ours) as folder:
             yield Storage.of(folder)
         return
@@ -138,8 +152,7 @@ def _new(uri: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Storage]:
         raise FileExistsError(msg)
     # The manifest is deleted first and written last: in between it is no atlas.
     storage.delete([FILE])
-    for name in storage.folders():
-        storage.delete_folder(name)
+    storage.delete_folder()
     yield storage
 
 

@@ -36,6 +36,7 @@ _REMEDIES = {
 }
 """Remedies for refusals of the system. Other errors have a better message of their own, as a lock that is held."""
 
+_HALF = re.compile(r"\d+ requested and \d+ written")  # what numpy says of a full disk
 _NOISE = re.compile(r"\[\w+::\w+\] (Error: )?|Caught std::exception: |Error: (?=IO Error)")
 # Words of TileDB's errors of S3 when the fault is not in the files.
 _UNREACHED = re.compile(r"curl|HTTP Response Code: (-1|4\d\d|5\d\d)|timed? ?out|connection", re.IGNORECASE)
@@ -157,8 +158,10 @@ def named_failure(storage: Storage, what: str, *, outcome: str = "the atlas is a
 
 def _error_number(error: Exception) -> int | None:
     """Return the number of a system error that has a remedy; TileDB and safetensors have its text only."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _REMEDIES else None
+    if isinstance(error, OSError) and _HALF.search(str(error)):
+        return errno.ENOSPC
     if isinstance(error, ValueError | LookupError | TypeError):  # texts of scim, or of a user
         return None
     return next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
@@ -168,5 +171,7 @@ def _cause(error: Exception) -> str:
     """Return the cause and the place of an error, in one line."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror} ({str(error.filename2 or error.filename)!r})"
-    text = str(error.strerror) if isinstance(error, OSError) and error.strerror else _NOISE.sub("", str(error))
+    text = _NOISE.sub("", str(error))
+    if isinstance(error, OSError):  # of numpy and shutil some have no number, and a text that is no sentence
+        text = str(error.strerror or os.strerror(_error_number(error) or 0))
     return " ".join(text.split())

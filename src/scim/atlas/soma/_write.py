@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 # Types as the C interface of Arrow spells them, for a change of a schema.
 _FORMATS = {pa.bool_(): "b", pa.int64(): "l", pa.float64(): "g", TEXT: "U"}
+_GROUP_BYTES = 1 << 18  # far more than a group or a new array: TileDB may end the process that cannot write a group
 _MOST_RUNS = 1000  # runs of ids that are deleted as slices; more are deleted as a list
 
 
@@ -179,6 +180,7 @@ class Writer:
         self._transaction.wrote(f"{path}/__group", at)
 
     def _in_group(self, path: str, mode: Literal["w", "d"], at: int, change: Callable[[Any], object]) -> None:
+        self._storage.check_room(_GROUP_BYTES)
         group: Any = tiledbsoma.Collection.open(self._storage.child(f"{SOMA}/{path}"), mode, **self._how(at))
         with group:
             change(group)

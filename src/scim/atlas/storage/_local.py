@@ -9,8 +9,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-from scim.atlas.storage._layout import FOLDERS, LOCKS, is_ours, is_temporary
-from scim.io import files_below, inside, open_file, read_bytes
+from scim._core import FormatError
+from scim.atlas.storage._layout import FOLDERS, LOCKS, is_ours, is_temporary, when_complete
+from scim.io import files_below, flush, inside, open_file, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,7 +69,7 @@ class LocalFiles:
             inside(self.root, name).unlink(missing_ok=True)
 
     def delete_folder(self, name: str) -> None:
-        folder = inside(self.root, name)
+        folder = self._folder(name)
         self.delete([path for entry in files_below(folder) if is_ours(path := self._name(entry.path))])
         for parent, _, _ in os.walk(folder, topdown=False):
             with contextlib.suppress(OSError):  # it has a file that is not ours
@@ -140,7 +141,7 @@ class LocalFiles:
                 _link(temporary, path)
             else:
                 temporary.replace(path)
-            _flush_folder(path.parent)
+            flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -156,16 +157,23 @@ def _link(temporary: Path, path: Path) -> None:
         temporary.replace(path)  # a file system without links
 
 
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def temporary_path(path: Path) -> Path:
     """Return a path beside another, for a file or folder until it is complete."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def abandoned_beside(path: Path) -> list[Path]:
+    """Return the folders in which `path` was made by processes that were killed long ago."""
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.endswith(".tmp") and is_temporary(entry.name) and when_complete(entry.name) == path.name:
+                with contextlib.suppress(FormatError):  # it has a link, and is left alone
+                    if entry.is_dir(follow_symlinks=False) and _last_change(entry) < time.time() - ABANDONED_AFTER:
+                        found.append(path.with_name(entry.name))
+    return found
+
+
+def _last_change(folder: os.DirEntry[str]) -> float:
+    times = [entry.stat(follow_symlinks=False).st_mtime for entry in files_below(folder)]
+    return max([folder.stat(follow_symlinks=False).st_mtime, *times])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from scim._core import FormatError, StorageError, hide_login, progress
 from scim.atlas.storage._layout import is_ours
-from scim.atlas.storage._local import LocalFiles
+from scim.atlas.storage._local import LocalFiles, abandoned_beside
 from scim.io import check_name, files_below, inside, local_path, real_path
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
     from pathlib import Path
 
@@ -84,11 +86,16 @@ class Storage:
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files; missing ones are ignored, and FormatError is raised for names that scim does not give."""
-        self._files.delete([_check_ours(name) for name in names])
+        self._files.delete([self._ours(name) for name in names])
 
-    def delete_folder(self, name: str) -> None:
-        """Delete the files of a folder that have names of scim, and the folder unless it has others."""
-        self._files.delete_folder(check_name(name))
+    def delete_folder(self, name: str = "") -> None:
+        """Delete the files of a folder, or of all, that have names of scim, and the folder unless it has others."""
+        self._files.delete_folder(check_name(name) if name else "")
+
+    def sweep_beside(self) -> None:
+        """Delete what writers that were killed long ago left beside the folder of the atlas, when they made it."""
+        for path in [] if self.path is None else abandoned_beside(self.path):
+            Storage(str(path), path).delete_folder()
 
     def drop_empty(self, folder: str) -> None:
         """Remove the folders of fragments, and of arrays of TileDB, in which no file is left."""
@@ -107,6 +114,12 @@ class Storage:
         if self.path is not None:
             for _ in files_below(self.path):
                 pass
+
+    def check_room(self, n_bytes: int) -> None:
+        """Raise OSError unless the disk has so many bytes left: TileDB may end a process that cannot write."""
+        if self.path is not None and (free := shutil.disk_usage(self.path).free) < n_bytes:
+            msg = f"{os.strerror(errno.ENOSPC)}: {n_bytes / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free"
+            raise OSError(errno.ENOSPC, msg)
 
     def unfinished(self) -> list[str]:
         """Return the names of temporary files and folders of writers that were killed."""
@@ -149,12 +162,18 @@ class Storage:
         if not files:
             msg = f"{self.child(name)!r} has no files; it is no folder of this atlas, or it was deleted."
             raise FileNotFoundError(msg)
-        targets = [inside(to, _check_ours(file.name).removeprefix(f"{name}/")) for file in files]
+        targets = [inside(to, self._ours(file.name).removeprefix(f"{name}/")) for file in files]
         if len({str(path).casefold() for path in targets}) < len(targets):
             msg = f"{self.child(name)!r} has two files whose names differ in upper and lower case alone."
             raise FormatError(msg)
         with ThreadPoolExecutor(N_PARALLEL) as pool:
             list(pool.map(self._fetch, files, targets))
+
+    def _ours(self, name: str) -> str:
+        if not is_ours(check_name(name)):
+            msg = f"'{self.uri}/{name}' is not the name of a file of an atlas; move it elsewhere."
+            raise FormatError(msg)
+        return name
 
     def _fetch(self, file: StoredFile, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,10 +200,3 @@ def _check_address(text: str) -> str:
         msg = f"{hide_login(text)!r} is not an address on S3; expected 's3://bucket/name'."
         raise ValueError(msg)
     return f"s3://{rest}"
-
-
-def _check_ours(name: str) -> str:
-    if not is_ours(check_name(name)):
-        msg = f"{name!r} is not the name of a file of an atlas; move it elsewhere."
-        raise FormatError(msg)
-    return name
