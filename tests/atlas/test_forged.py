@@ -70,7 +70,7 @@ def test_forged_manifests_are_refused(tmp_path, content, forged):
     for key in parents:
         at = at[key]
     at[last] = forged.value
-    with pytest.raises(FormatError, match=r"/atlas.json' (is not what it should be|was edited)|Expected the name"):
+    with pytest.raises(FormatError, match=r"/atlas.json' (is not what it should be|was edited)"):
         parse_manifest(Storage.of(tmp_path), json.dumps(sealed(edited)).encode())
 
 
@@ -173,7 +173,7 @@ def sample(**changes):
         ({"indices": np.array([0, 1, -1], np.int8)}, "holds int8"),
         ({"indices": np.array([0, 1], np.uint8)}, "holds uint8 of shape"),
         ({"counts": np.array([1, np.nan, 3], np.float32)}, "has values from nan"),
-        ({"counts": np.array([1, np.inf, 3])}, "to inf"),
+        ({"counts": np.array([1, np.inf, 3])}, "has values from 1.0 to inf"),
         ({"counts": np.array([-1.0, 2, 3])}, "has values from -1.0"),
         ({"genes": np.array([["a", "b"]])}, "holds <U1 of shape"),
         ({"genes": np.array([1, 2])}, "holds int64"),

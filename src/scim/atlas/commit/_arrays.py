@@ -78,12 +78,13 @@ def load_removed(storage: Storage, manifest: Manifest) -> NDArray[np.int64]:
 def load_names(storage: Storage, entry: StoredArray, most: int) -> NDArray[np.uint64]:
     """Read hashes of names, ascending, above ids below `most`, (2, n); errors as of :func:`load_ids`."""
     where = address(storage, entry)
-    hashes, ids = check_array(parse_npy(read_stored(storage, entry), where), where, "u", (2, entry.n), remedy=REMEDY)
+    array = check_array(parse_npy(read_stored(storage, entry), where), where, "u", (2, entry.n), remedy=REMEDY)
+    hashes, ids = array
     check_array(ids, where, "u", (entry.n,), most=most - 1, remedy=REMEDY)
     if (hashes[1:] < hashes[:-1]).any():
         msg = f"{where!r} is not sorted, so that cells would not be found in it. {REMEDY}"
         raise FormatError(msg)
-    return np.stack([hashes, ids])
+    return array
 
 
 def load_arrays(storage: Storage, entry: StoredArray, *names: str) -> dict[str, NDArray[Any]]:

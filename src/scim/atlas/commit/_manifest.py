@@ -11,7 +11,7 @@ import numpy as np
 
 from scim._core import FormatError, IndexKind
 from scim.atlas.storage import number_of
-from scim.io import Record, as_record, check_name, parse_object, sealed, unsealed
+from scim.io import Record, as_record, parse_object, sealed, unsealed
 from scim.label_transfer import Calibration  # noqa: TC001  (msgspec reads annotations)
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Time = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000_000)]
 Checksum = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 _PARTS = {  # names that scim gives to parts of an atlas; an embedding that was made elsewhere keeps its own
-    "embedding": r"(?!__)[^/]+",
+    "embedding": r"(?!__|\.)[^/\\:\x00-\x1f\x7f\ud800-\udfff]{1,200}",
     "model": r"model|models/\d{6,}",
     "index": r"index/v\d{6,}",
     "ledger": r"ledger/\d{6,}\.json",
@@ -67,7 +67,7 @@ class IndexPart(Record):
 class IndexEntry(Record):
     """The search index of an embedding, and what was measured with it."""
 
-    parts: tuple[IndexPart, ...]  # in the order of their ids, without gaps
+    parts: Annotated[tuple[IndexPart, ...], msgspec.Meta(min_length=1)]  # in the order of their ids, without gaps
     label_radius: Annotated[float, msgspec.Meta(ge=0, le=2)] = msgspec.field(name="reach")  # see `Atlas.label_radius`
     kind: IndexKind
     recall: Annotated[float, msgspec.Meta(ge=0, le=1)]  # parameters of `scim.index.build`, for the next build
@@ -197,7 +197,7 @@ def parse_manifest(storage: Storage, raw: bytes, name: str = FILE) -> Manifest:
 def _contradiction(manifest: Manifest) -> str | None:
     """Return what in a manifest is impossible, whatever its checksum."""
     for part, name in _named(manifest):
-        if re.fullmatch(_PARTS[part], check_name(name), re.ASCII) is None:
+        if re.fullmatch(_PARTS[part], name, re.ASCII) is None:
             return f"{name!r} is not a name of this part ({part})"
     n_rows, n_removed = manifest.n_rows, 0 if manifest.removed is None else manifest.removed.n
     if n_rows - n_removed != manifest.n_obs:
