@@ -10,7 +10,7 @@ from scipy import sparse
 
 from scim._core import FormatError
 from scim.io.cells._disk import check_10x, named_damage
-from scim.io.cells._files import existing, refuse_other_content
+from scim.io.cells._files import AnnDataFile, existing
 from scim.io.cells._sparse import check_sparse
 from scim.io.cells._store import check_loadable, is_hdf5, open_store, stored_bytes
 
@@ -42,7 +42,10 @@ def read_adata(path: str | os.PathLike[str]) -> AnnData:
         msg = f"{str(found)!r} cannot be read as {found.suffix}: it is no HDF5 file, or its beginning is damaged."
         raise FormatError(msg)
     with open_store(found) as root:
-        check_loadable(root, stored_bytes(found), str(found))
+        n_bytes = stored_bytes(found)
+        check_loadable(root, n_bytes, str(found))
+        if found.suffix != ".h5":
+            AnnDataFile(root, str(found), n_bytes).check_frames()
         adata: AnnData = readers[found.suffix](root, found)
     check_matrices(adata, str(found))
     return adata
@@ -72,14 +75,12 @@ def _matrices(adata: AnnData) -> Iterator[tuple[str, Any]]:
             yield f"{slot}[{name!r}]", matrix
 
 
-def _read_h5ad(root: Any, path: Path) -> AnnData:
-    refuse_other_content(root, str(path))
+def _read_h5ad(_root: Any, path: Path) -> AnnData:
     with named_damage(repr(str(path))):
         return anndata.read_h5ad(path)
 
 
 def _read_zarr(root: Any, path: Path) -> AnnData:
-    refuse_other_content(root, str(path))
     with named_damage(repr(str(path))):
         return anndata.read_zarr(root)
 

@@ -49,10 +49,10 @@ def opened(data: AnnData | str | os.PathLike[str], keep: Sequence[str]) -> Itera
     with open_store(path) as root:
         if path.suffix in _READERS and "obs" not in root:
             raise _foreign(path)
-        yield _File(root, str(path), stored_bytes(path)).read(keep)
+        yield AnnDataFile(root, str(path), stored_bytes(path)).read(keep)
 
 
-class _File:
+class AnnDataFile:
     """The parts of an open HDF5 file or zarr group; what is loaded of it is compared with its size first."""
 
     def __init__(self, root: Any, file: str, n_bytes: int) -> None:
@@ -60,7 +60,7 @@ class _File:
 
     def read(self, keep: Sequence[str]) -> Cells:
         """Return the cells, with these columns of obs."""
-        refuse_other_content(self._root, self._file)
+        _refuse_other_content(self._root, self._file)
         obs = self._obs(keep)
         with named_damage(repr(self._file)):
             var, matrix = self._frame("var"), partial(self._matrix, n_obs=len(obs))
@@ -69,6 +69,14 @@ class _File:
             obsm = {name: partial(matrix, f"obsm/{name}", dense=True) for name in self._names("obsm")}
             uns = {name: self._load(f"uns/{name}") for name in self._names("uns") if name in ("log1p", "scim")}
         return Cells(obs, var, partial(matrix, "X"), Lazy(layers), Lazy(obsm), raw, uns, self._file)
+
+    def check_frames(self) -> None:
+        """Read all frames, so that one that anndata would read otherwise than it is meant is refused."""
+        _refuse_other_content(self._root, self._file)
+        with named_damage(repr(self._file)):
+            for name in ("obs", "var", "raw/var"):
+                if name in self._root and _is_modern(self._root[name]):
+                    self._frame(name)
 
     def _names(self, group: str) -> list[str]:
         return sorted(self._root[group].keys()) if group in self._root else []
@@ -134,7 +142,7 @@ class _File:
         return FormatError(msg)
 
 
-def refuse_other_content(root: Any, file: str) -> None:
+def _refuse_other_content(root: Any, file: str) -> None:
     """Raise FormatError for a file of something else than an AnnData."""
     with named_damage(repr(file)):
         present = sorted(root)

@@ -91,8 +91,8 @@ def _arrays(element: Any, depth: int = 0) -> Iterator[Any]:
         yield element
         return
     if depth > _MOST_DEPTH:
-        msg = f"{element.name!r} is nested more than {_MOST_DEPTH} times."
-        raise FormatError(msg)
+        msg = f"{element.name[:40]!r} is nested more than {_MOST_DEPTH} times"
+        raise ValueError(msg)
     for name in element:
         yield from _arrays(element[name], depth + 1)
 
