@@ -85,8 +85,8 @@ def _read_archive(file: Path, archive: zipfile.ZipFile, n_bytes: int) -> dict[st
     content = _follow(archive.read(entries["data.pkl"]))
     tensors = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(tensors, dict) or set(content) != {"state_dict"}:
-        found = [*content][:5] if isinstance(content, dict) else type(content).__name__
-        msg = f"{str(file)!r} must hold one entry, 'state_dict'; found {found}."
+        found = sorted(content) if isinstance(content, dict) else type(content).__name__
+        msg = f"{str(file)!r} must hold one entry, 'state_dict'; found {str(found)[:200]}."
         raise FormatError(msg)
     storages = {name: archive.read(entry) for name, entry in entries.items() if name.startswith("data/")}
     out = {name: _values(file, name, tensor, storages) for name, tensor in tensors.items()}
@@ -108,7 +108,7 @@ def _values(file: Path, name: str, tensor: Any, storages: dict[str, bytes]) -> N
                 if 0 in shape or last < n:
                     values, steps = np.frombuffer(content, dtype)[offset:], [step * dtype.itemsize for step in strides]
                     return np.lib.stride_tricks.as_strided(values, shape, steps, writeable=False)
-    msg = f"{str(file)!r}: {name!r} is not a plain tensor of this file: {str(tensor)[:200]}."
+    msg = f"{str(file)!r}: {name[:200]!r} is not a plain tensor of this file."
     raise FormatError(msg)
 
 
@@ -117,6 +117,7 @@ def _follow(instructions: bytes) -> Any:
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
+    value: Any
     for opcode, value, _ in pickletools.genops(instructions):
         match opcode.name:
             case "PROTO":
@@ -171,7 +172,7 @@ def _set_items(target: Any, items: tuple[Any, ...]) -> None:
     if not isinstance(target, dict) or len(items) % 2 or not all(isinstance(key, str) for key in keys):
         msg = "a dictionary without names"
         raise ValueError(msg)
-    if len({*keys, *target}) < len(keys) + len(target):
+    if len(set(keys)) < len(keys) or any(key in target for key in keys):
         msg = "a name twice"
         raise ValueError(msg)
     target.update(zip(keys, items[1::2], strict=True))

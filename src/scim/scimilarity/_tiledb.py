@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MEMORY_BUDGET = 512 << 20
 _MAX_ROWS = 1 << 31
 _LIMIT = 900.0  # seconds of one request, of which a healthy one needs some
-_MOST_MEMORY = 16 << 30  # addresses of the process; a damaged size would take the memory of the machine
+_MOST_MEMORY = 6 << 30  # of the process, where a damaged size would take that of the machine
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import scim.scimilarity._tiledb as t; t.serve()"
 _REMEDY = "a file of it is damaged; copy the published folder again"
 
@@ -144,12 +144,13 @@ def serve() -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource  # noqa: PLC0415  (Windows has none)
 
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both processes; the other ends this one
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     for line in sys.stdin:
         what, path, *arguments = parse_json(line, "request")
-        content, reason = b"", None
+        content: bytes | memoryview = b""
+        reason = None
         try:
             content = _ANSWERS[what](_opened(path), *arguments)
         except Exception as error:  # noqa: BLE001  (whatever a damaged array makes the library raise)
@@ -157,7 +158,7 @@ def serve() -> None:
         _write(answers, {"bytes": len(content), "error": reason}, content)
 
 
-def _write(stream: BinaryIO, head: dict[str, Any], content: bytes) -> None:
+def _write(stream: BinaryIO, head: dict[str, Any], content: bytes | memoryview) -> None:
     stream.write(json.dumps(head).encode() + b"\n")
     stream.write(content)
     stream.flush()
@@ -180,19 +181,19 @@ def _schema(array: Any) -> bytes:
     return json.dumps(Schema(bool(schema.sparse), ends, attributes, tile)).encode()
 
 
-def _table(array: Any, names: list[str], start: int, stop: int) -> bytes:
+def _table(array: Any, names: list[str], start: int, stop: int) -> memoryview:
     table = array.query(attrs=names, dims=[], return_arrow=True).df[start : stop - 1]  # labels: both ends are included
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return bytes(sink.getvalue())
+    return memoryview(sink.getvalue())
 
 
-def _values(array: Any, *ranges: tuple[int, int]) -> bytes:
+def _values(array: Any, *ranges: tuple[int, int]) -> memoryview:
     block = array[tuple(slice(start, stop) for start, stop in ranges)]
     content = io.BytesIO()
     np.save(content, np.asarray(next(iter(block.values())) if isinstance(block, dict) else block), allow_pickle=False)
-    return content.getvalue()
+    return content.getbuffer()
 
 
-_ANSWERS: dict[str, Callable[..., bytes]] = {"schema": _schema, "table": _table, "values": _values}
+_ANSWERS: dict[str, Callable[..., bytes | memoryview]] = {"schema": _schema, "table": _table, "values": _values}
