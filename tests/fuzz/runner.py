@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fuzz.target import Target
 
 FIRST_SECONDS = 600.0  # of an undamaged case, which compiles kernels
+PATIENCE = 3  # seconds by the clock for one of work: other processes use the same cores
 MEMORY = 12 << 30  # addresses that a case may reserve beyond those of the server: TileDB takes 1 GiB for each column
 SPARE = 128 << 20  # beyond the memory of the undamaged case and twice the file
 
@@ -69,7 +70,7 @@ class Server:
         outcomes = [(message["verdict"], message["detail"]) for message in messages if "verdict" in message]
         doing = next((message["doing"] for message in reversed(messages) if "doing" in message), "start")
         if status == "hung":
-            outcomes.append(("hung", f"{doing}: no end after {target.seconds:g} s"))
+            outcomes.append(("hung", f"{doing}: no end after {target.seconds:g} s of work, or {PATIENCE} times as long"))
         elif status != "ended":
             outcomes.append(("died", f"{doing}: {status}"))
         if peak > most + 2 * n_bytes + SPARE:
@@ -133,7 +134,7 @@ class Server:
             os.close(reader)
             _child(target, self.sandbox, truth, rng, writer)
         os.close(writer)
-        raw, deadline, is_hung = b"", time.monotonic() + (FIRST_SECONDS if truth is None else target.seconds), False
+        raw, deadline, is_hung = b"", time.monotonic() + (FIRST_SECONDS if truth is None else PATIENCE * target.seconds), False
         while True:
             ready, _, _ = select.select([reader], [], [], max(0, deadline - time.monotonic()))
             if not ready:
