@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MEMORY_BUDGET = 512 << 20
 _MAX_ROWS = 1 << 31
-_LIMIT = 900.0  # seconds of one request, of which a healthy one needs some
+_LIMIT = 300.0  # seconds of one request, of which a healthy one needs some
 _MOST_MEMORY = 6 << 30  # of the process, where a damaged size would take that of the machine
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import scim.scimilarity._tiledb as t; t.serve()"
 _REMEDY = "a file of it is damaged; copy the published folder again"
