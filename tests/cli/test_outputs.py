@@ -6,6 +6,7 @@ import pytest
 
 from helpers import fakes
 from scim.cli import run
+from scim.cli._files import write_cells
 
 
 @pytest.fixture
@@ -61,3 +62,18 @@ def test_outputs_of_a_training(query, capsys):
     refused([*train, "-o", query.parent / "m", "--checkpoint", "/proc/a/b"], "cannot be written", capsys)
     refused([*train, "-o", "/proc/m"], "cannot be written", capsys)
     assert sorted(path.name for path in query.parent.iterdir()) == ["query.h5ad"]
+
+
+@pytest.mark.parametrize("name", ["out.h5ad", "out.zarr"])
+def test_cells_that_cannot_be_stored(tmp_path, name):
+    cells = fakes.cells(3)
+    cells.uns["a"] = object()
+    with pytest.raises(ValueError, match=r"cannot be written to .*Name an output of another kind"):
+        write_cells(cells, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_results_with_a_password(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    refused(["demo", "me:PW@host"], "'***@host' is an address with credentials", capsys)
+    assert list(tmp_path.iterdir()) == []

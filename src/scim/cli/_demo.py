@@ -9,6 +9,7 @@ from scim.cli._annotate import label_table
 from scim.cli._files import check_place, write_cells
 from scim.cli._options import Overwrite  # noqa: TC001  (cyclopts reads the types of parameters when it runs)
 from scim.cli._tables import show, show_table
+from scim.io import new_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,7 @@ def demo(output: Path = Path("scim-demo"), *, overwrite: Overwrite = False) -> N
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
     """Make the folder, and refuse one that cannot be made or written, before any work."""
+    new_path(folder, what="the results")
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; expected a folder for the results."
         raise FileExistsError(msg)

@@ -83,12 +83,18 @@ def _temporary(path: Path) -> Path:
 
 def write_cells(adata: AnnData, path: Path) -> None:
     """Write an AnnData as `.h5ad` or `.zarr`; the file, or the folder, takes its name when it is complete."""
-    if path.suffix == ".zarr":
-        with new_folder(path, marker=next(iter(_markers(path)), _ZARR[0]), overwrite=True) as folder:
-            adata.write_zarr(folder)
-        return
-    with whole_file(path) as temporary:
-        adata.write_h5ad(temporary, compression="gzip")
+    try:
+        if path.suffix == ".zarr":
+            with new_folder(path, marker=next(iter(_markers(path)), _ZARR[0]), overwrite=True) as folder:
+                adata.write_zarr(folder)
+        else:
+            with whole_file(path) as temporary:
+                adata.write_h5ad(temporary, compression="gzip")
+    except OSError:
+        raise
+    except Exception as error:  # what a value that the format cannot store raises is of anndata, h5py or zarr
+        msg = f"The cells cannot be written to {path} ({error_text(error)}). Name an output of another kind, as .csv."
+        raise ValueError(msg) from error
 
 
 @contextlib.contextmanager
