@@ -56,12 +56,12 @@ def is_explained(error: BaseException) -> bool:
     """Return whether scim raised an error: it stands at a `raise` of its own, or is of a class of its own."""
     if type(error).__module__.startswith("scim."):
         return True
-    frame, trace = None, error.__traceback__
-    while trace is not None:
-        frame, trace = trace, trace.tb_next
-    if frame is None or not frame.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         return False
-    return frame.tb_frame.f_code.co_code[frame.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def _name(filename: str | bytes | int) -> str:
