@@ -78,16 +78,20 @@ def test_s3_is_refused_in_a_fork_of_a_process_that_used_it(in_fork, monkeypatch)
         Storage.of("s3://bucket/atlas").read("atlas.json")
 
 
-def test_kernels_run_in_threads_of_python(monkeypatch):
-    """The layer `workqueue` ends the process where two threads run kernels at once: they wait for each other."""
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_kernels_run_in_threads_of_python(layer):
+    """The layer `workqueue` ends the process where two threads run kernels at once: they wait for each other.
+
+    All threads start it at the same time; one of them builds a graph.
+    """
     code = (
         "import threading, numpy as np, scim; "
-        "X = np.random.default_rng(0).random((2000, 16), dtype=np.float32); index = scim.index.build(X, kind='exact'); "
-        "run = lambda: [index.query(X[:200], 5) for _ in range(20)]; "
-        "threads = [threading.Thread(target=run) for _ in range(4)]; "
+        "X = np.random.default_rng(0).random((500, 16), dtype=np.float32); barrier = threading.Barrier(8); "
+        "run = lambda kind: (barrier.wait(), [scim.index.build(X, kind=kind).query(X[:200], 5) for _ in range(5)]); "
+        "threads = [threading.Thread(target=run, args=('graph' if i == 0 else 'exact',)) for i in range(8)]; "
         "[t.start() for t in threads]; [t.join() for t in threads]; print('done')"
     )
-    environment = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": layer}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
     )

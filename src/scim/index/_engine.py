@@ -33,6 +33,7 @@ class Engine(ABC):
 
     kind: ClassVar[str]  # as `scim.index.build` takes it
     files: ClassVar[Mapping[str, str]]  # types of the arrays that it is saved as, by name
+    small: ClassVar[tuple[str, ...]] = ()  # those that are always read into memory
     scanned: ClassVar[tuple[str, ...]] = ()  # the large ones that a search reads throughout; empty if all are
     build_params: ClassVar[tuple[str, ...]] = ()  # what `scim.index.build` takes for this kind
     search_params: ClassVar[tuple[str, ...]] = ()  # what a query takes for this kind

@@ -53,8 +53,8 @@ def open(  # noqa: A001  (used as `scim.index.open`)
         Folder that `Index.save` or `scim.index.build` wrote; or several, of different ids and as many columns. The
         first gives the kind and the parameters of the index.
     resident
-        What is read into memory, and logged. `"none"`: nothing, the system caches what is used while there is room.
-        `"codes"`: what a search reads throughout, see :attr:`Index.nbytes`. `"all"`: all of the rows.
+        What is read into memory, and logged. `"none"`: what is small; the system caches what is used while there is
+        room. `"codes"`: what a search reads throughout, see :attr:`Index.nbytes`. `"all"`: all of the rows.
     without
         Ids of rows that count as deleted, in any order; ids that no folder has are ignored.
 
@@ -122,7 +122,9 @@ def _segment(folder: Path, header: Header, number: int, resident: Resident, mapp
         raise FormatError(msg)
     as_entry(entry.params, PARAMS[entry.kind], where)
     params = renamed(entry.params, {key: name for name, key in KEYS.items()})
-    in_memory = {"none": (), "codes": kind.scanned or kind.files, "all": tuple(names)}[resident]
+    large = {"none": (), "codes": kind.scanned or kind.files, "all": names}[resident]
+    values_of_columns = (name for name in names if name.startswith("column") and not name.endswith("_codes"))
+    in_memory = {*kind.small, *values_of_columns, *large}
     arrays = Arrays(folder, names, header.files, {**kind.files, **_TYPES}, in_memory, mapped)
     engine = kind.restore(arrays, params)
     if (engine.n_rows, engine.dim) != (entry.n_rows, entry.dim):

@@ -50,6 +50,7 @@ class IvfEngine(Engine):
         "rows_starts": "<i8", "rows_codes": "|u1", "rows_scales": "<f4", "rows_ranks": "<i4", "rows_values": "<u2",
         "rows_sums": "<u8", "places": "<i4",
     }  # fmt: skip
+    small: ClassVar[tuple[str, ...]] = (*(f"coarse_{name}" for name in Coarse._fields), "rows_starts", "rows_sums")
     scanned: ClassVar[tuple[str, ...]] = ("rows_codes", "rows_scales", "rows_ranks")
     build_params: ClassVar[tuple[str, ...]] = ("recall", "n_lists")
     search_params: ClassVar[tuple[str, ...]] = ("recall", "probe_factor", "rerank_factor")
