@@ -107,7 +107,7 @@ class Checkpoints:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         older = self._states()
-        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        tensors = {name: _stored(value.detach().cpu()) for name, value in tensors.items()}
         content = {"format": _FORMAT, "step": step, "run": self._run, "values": dict(values)}
         name = f"step_{step:09d}"
         try:
@@ -174,6 +174,11 @@ def digest_of(cells: TrainingCells) -> str:
     words = [cells.labels.names, cells.studies, cells.genes.tolist(), cells.X.checksums]
     digest.update(json.dumps(words).encode())
     return digest.hexdigest()
+
+
+def _stored(value: Tensor) -> Tensor:
+    # Nothing is lost, and numpy, which reads it, has no bfloat16.
+    return (value.float() if value.dtype == torch.bfloat16 else value).contiguous()
 
 
 def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
