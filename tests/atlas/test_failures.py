@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,20 @@ def test_an_atlas_is_created_completely_or_not_at_all(small_disk):
     assert [file.name for file in small_disk.iterdir()] == ["ballast"]
     ballast.unlink()
     scim.atlas.create(path, model=fakes.tiny_model()).close()
+
+
+def test_what_a_killed_creation_left_is_swept_when_it_is_old(tmp_path):
+    old, recent, others = (tmp_path / f".new.scim.0a1b2c3{n}.tmp" for n in "123")
+    for folder in (old, recent, others):
+        (folder / "soma" / "__group").mkdir(parents=True)
+        (folder / "atlas.json").write_bytes(b"{}")
+    (others / "notes.txt").write_bytes(b"mine")
+    (tmp_path / ".new.scim.0a1b2c34.tmp").symlink_to(recent)
+    for path in (old / "atlas.json", others / "atlas.json", others / "notes.txt", old, others):
+        os.utime(path, (0, 0))
+    scim.atlas.create(tmp_path / "new.scim", model=fakes.tiny_model()).close()
+    assert sorted(path.name[-5] for path in tmp_path.glob(".new*")) == ["2", "3", "4"]
+    assert (others / "notes.txt").is_file()
 
 
 def test_a_file_size_limit(workers, inputs, tmp_path):

@@ -116,6 +116,59 @@ def test_a_lease_of_another_version_counts_until_its_timeout(tmp_path):
         pass
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b"",
+        b"null",
+        {"pid": "12"},
+        {"pid": 10**30},
+        {"pid": -1},
+        {"pid": 0},
+        {"pid": True},
+        {"started": -1},
+        {"started": None},
+        {"since": 3},
+        {"more": 1},
+    ],
+)
+def test_an_unreadable_lease_counts_until_its_timeout(tmp_path, content):
+    storage = Storage.of(tmp_path)
+    put_lease(storage, **(content if isinstance(content, dict) else {}))
+    if isinstance(content, bytes):
+        storage.write("lock/0.json", content)
+    with pytest.raises(LockedError, match=r"by an unknown version of scim \(lock/0\.json\)"):
+        Lock(storage, "append").__enter__()
+    old = time.time() - 61
+    os.utime(tmp_path / "lock" / "0.json", (old, old))
+    with Lock(storage, "append"):
+        pass
+
+
+def test_a_lease_of_the_future_has_one_timeout(tmp_path):
+    storage = Storage.of(tmp_path)
+    put_lease(storage)
+    os.utime(tmp_path / "lock" / "0.json", (time.time() + 1e6, time.time() + 1e6))  # the clock was set back since
+    with pytest.raises(LockedError, match="is being written"):
+        Lock(storage, "append").__enter__()
+    assert (tmp_path / "lock" / "0.json").stat().st_mtime < time.time() + 5
+
+
+def test_a_heartbeat_does_not_follow_a_link(tmp_path):
+    (tmp_path / "thesis").write_bytes(b"mine")
+    os.utime(tmp_path / "thesis", (0, 0))
+    with Lock(Storage.of(tmp_path / "a.scim"), "append") as lock:
+        (lease,) = (tmp_path / "a.scim" / "lock").iterdir()
+        lease.unlink()
+        lease.symlink_to(tmp_path / "thesis")
+        with pytest.raises(LockedError, match="was taken over"):
+            lock.check()
+        lease.unlink()
+    assert (tmp_path / "thesis").stat().st_mtime == 0
+
+
 def test_the_lease_of_a_process_that_ended_is_removed(tmp_path):
     storage = Storage.of(tmp_path)
     here = Lease.of_this_process("").machine

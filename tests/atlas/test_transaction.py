@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 import scim
 from helpers import fakes
 from scim._core import FormatError, LockedError
-from scim.atlas.commit import Transaction
+from scim.atlas.commit import Transaction, read_journal
+from scim.atlas.commit._transaction import UNREADABLE
 from scim.atlas.soma import Writer
 from scim.atlas.storage import Storage
 
@@ -185,3 +187,35 @@ def test_a_writer_with_an_unreadable_journal_is_detected(writable):
     assert writable.append(fakes.cells(9, seed=2), study="b") == 9
     assert writable.version == 3
     assert scim.atlas.verify(writable.path) == []
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"n_done": 2},
+        {"n_done": 10**30, "sha256": None},
+        {"n_done": "1", "sha256": None},
+        {"timestamp": -1, "sha256": None},
+        {"files": [1], "sha256": None},
+        {"more": 1, "sha256": None},
+    ],
+)
+def test_a_journal_that_was_changed_is_rolled_back(writable, edit):
+    storage, number = Storage.of(writable.path), writable.version
+    with Transaction(storage, "append", timeout=0, token="t") as transaction:
+        transaction.reached(0)
+        content = json.loads(storage.read("journal.json"))
+    kept = {key: value for key, value in {**content, **edit}.items() if value is not None}
+    storage.write("journal.json", json.dumps(kept).encode())
+    assert read_journal(storage).base == UNREADABLE
+    with Transaction(storage, "append", timeout=0, token="t") as transaction:
+        assert (transaction.n_done, transaction.manifest.number) == (0, number)
+
+
+def test_a_journal_that_is_a_folder_or_a_pipe_is_named(writable):
+    journal = writable.path / "journal.json"
+    for make, remove in ((os.mkdir, os.rmdir), (os.mkfifo, os.remove)):
+        make(journal)
+        with pytest.raises(FormatError, match=r"journal\.json' is a (folder|pipe)"):
+            writable.remove("study == 'x'")
+        remove(journal)
