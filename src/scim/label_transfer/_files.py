@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import numpy as np
 
-from scim._core import FormatError
+from scim._core import FormatError, error_text
 from scim.io import (
     Record,
     as_record,
@@ -42,6 +42,7 @@ _EXPRESSION = "expression_"  # before the names of the arrays of the expression 
 _REMEDY = "Save the label transfer again."
 _TOLERANCE = 1e-3  # of the squared length of a unit row
 _LONGEST = 1 + _TOLERANCE
+_MOST_LABELS = 20_000  # their tree has a matrix of all pairs
 
 
 class _Header(Record):
@@ -101,7 +102,11 @@ def read_folder(
     if (index.n_rows, index.dim) != (header.n_rows, dim):
         msg = f"index has {index.n_rows} cells of {index.dim} numbers, the label transfer {header.n_rows} of {dim}."
         raise ValueError(msg)
-    tree = LabelTree.of(header.labels, header.label_ids)
+    try:
+        tree = LabelTree.of(header.labels, header.label_ids)
+    except FormatError as error:
+        msg = f"{str(folder)!r}: {error_text(error)}. {_REMEDY}"
+        raise FormatError(msg) from error
     names = None if header.study_names is None else np.array(header.study_names, dtype=object)
     return LabelReference(tree=tree, study_names=names, **arrays), header.calibration, index, expression
 
@@ -119,9 +124,11 @@ def _read_header(file: Path) -> _Header:
     if foreign or not {*_ARRAYS} <= {*header.arrays}:
         msg = f"{str(file)!r} lists the arrays {sorted(header.arrays)}, expected {sorted(known)}. {_REMEDY}"
         raise FormatError(msg)
-    if not 0 < len({*labels}) == len(labels) == len(header.label_ids):
-        msg = f"{str(file)!r} has {len(labels)} labels and {len(header.label_ids)} ids, expected as many, each once. "
-        raise FormatError(msg + _REMEDY)
+    if not 0 < len({*labels}) == len(labels) == len(header.label_ids) <= _MOST_LABELS:
+        msg = (
+            f"{str(file)!r} has {len(labels):,} labels and {len(header.label_ids):,} ids, expected as many, each once, "
+        )
+        raise FormatError(msg + f"and at most {_MOST_LABELS:,}. {_REMEDY}")
     if header.study_names is not None and len({*header.study_names}) < len(header.study_names):
         msg = f"{str(file)!r} names a study twice. {_REMEDY}"
         raise FormatError(msg)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scim import ontology
-from scim._core import check_count, check_names, keys
+from scim._core import FormatError, check_count, check_names, keys
 from scim._core.no_label import clean_text, is_no_label
 
 if TYPE_CHECKING:
@@ -75,7 +75,11 @@ class LabelTree:
 
         Of terms above the very same labels the most specific is kept; terms above all labels are left out, and such as
         "secretory cell" or "eukaryotic cell", but for the ids in `keep`. A label without a term has an empty id.
+        `FormatError`: an id, which came from a file, is not in the Cell Ontology.
         """
+        if unknown := [term for term in ids if term and ontology.term_id(term) != term]:
+            msg = f"{unknown[0]!r}, the id of a label, is not in the Cell Ontology: labels were changed, "
+            raise FormatError(msg + "or a newer scim wrote them.")
         lineages = [_lineage(term) for term in ids]
         terms = _joining_terms(lineages, set(ids), set(keep))
         all_ids = np.array([*ids, *terms], dtype=object)
