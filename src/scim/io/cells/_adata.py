@@ -45,7 +45,7 @@ def read_adata(path: str | os.PathLike[str]) -> AnnData:
         n_bytes = stored_bytes(found)
         check_loadable(root, n_bytes, str(found))
         if found.suffix != ".h5":
-            AnnDataFile(root, str(found), n_bytes).check_frames()
+            AnnDataFile(root, str(found), n_bytes).check()
         adata: AnnData = readers[found.suffix](root, found)
     check_matrices(adata, str(found))
     return adata

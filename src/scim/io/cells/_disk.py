@@ -140,6 +140,12 @@ def _loaded(group: Any, source: str, *, dense: bool) -> Any:
     return matrix.toarray() if dense else matrix.tocsr()
 
 
+def check_stored(group: Any, kind: str, source: str) -> None:
+    """Check what a file says of a sparse group, of which no values are read; FormatError as elsewhere."""
+    shape = _stored_shape(group, source)
+    _stored_parts(group, shape[0 if kind == "csr" else 1], shape, source)
+
+
 def check_10x(group: Any, source: str) -> None:
     """Check the matrix of a 10x file, (genes, cells) by column, before all of it is read; FormatError as elsewhere."""
     with named_damage(source):
@@ -176,6 +182,10 @@ def _stored_parts(group: Any, n_major: int, shape: tuple[int, int], source: str)
         refuse(source, f"its data, indices and indptr are {data.dtype}, {indices.dtype} and {indptr.dtype}")
     for part in parts:
         check_chunks(part, source)
+    for part in (data, indices):
+        # zarr reads zeros for a chunk that is lost; those that are stored as such are no part of a sparse matrix.
+        if min(shape) > 1 and hasattr(part, "nchunks_initialized") and part.nchunks_initialized < part.nchunks:
+            refuse(source, f"{part.nchunks - part.nchunks_initialized} of {part.nchunks} chunks of values are missing")
     return parts
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from scim._core import FormatError, hide_secrets, refuse_absent
 from scim.io import local_path
 from scim.io.cells._cells import Cells, Lazy, Raw
-from scim.io.cells._disk import DiskMatrix, named_damage, stored_format, stored_sparse
+from scim.io.cells._disk import DiskMatrix, check_stored, named_damage, stored_format, stored_sparse
 from scim.io.cells._store import check_loadable, is_hdf5, open_store, stored_bytes
 
 if TYPE_CHECKING:
@@ -70,13 +70,16 @@ class AnnDataFile:
             uns = {name: self._load(f"uns/{name}") for name in self._names("uns") if name in ("log1p", "scim")}
         return Cells(obs, var, partial(matrix, "X"), Lazy(layers), Lazy(obsm), raw, uns, self._file)
 
-    def check_frames(self) -> None:
-        """Read all frames, so that one that anndata would read otherwise than it is meant is refused."""
+    def check(self) -> None:
+        """Check frames and sparse matrices, so that what anndata would read otherwise than it is meant is refused."""
         _refuse_other_content(self._root, self._file)
         with named_damage(repr(self._file)):
             for name in ("obs", "var", "raw/var"):
                 if name in self._root and _is_modern(self._root[name]):
                     self._frame(name)
+            for name in ("X", "raw/X", *(f"layers/{layer}" for layer in self._names("layers"))):
+                if name in self._root and (kind := stored_format(self._root[name].attrs)):
+                    check_stored(self._root[name], kind, f"{name} of {self._file!r}")
 
     def _names(self, group: str) -> list[str]:
         return sorted(self._root[group].keys()) if group in self._root else []
