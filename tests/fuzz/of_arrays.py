@@ -180,10 +180,10 @@ def targets() -> Iterator[Target]:
     """Yield the targets of this file."""
     for kind in ("exact", "ivf", "graph"):
         make = functools.partial(make_index, kind=kind)
-        yield Target(f"index-{kind}", "an-index", make, SEALED, read_index, change_index, n_short=8)
+        yield Target(f"index-{kind}", "an-index", make, SEALED, read_index, change_index)
     make = functools.partial(make_index, kind="ivf")
     yield Target("index-in-use", "an-index", make, (damage_later,), use_overwritten)
-    yield Target("label-transfer", "a-transfer", make_transfer, SEALED, read_transfer, n_short=8)
+    yield Target("label-transfer", "a-transfer", make_transfer, SEALED, read_transfer)
     forged = (forgers.damage_json, forgers.forge_json, forgers.forge_tensors, forgers.forge_table, mutators.forge_bytes)
-    yield Target("model", "a-model", make_model, (*GENERIC, *forged), read_model, n_short=8)
-    yield Target("checkpoint", "a-checkpoint", make_checkpoint, (*GENERIC, *forged), resume, n_short=4)
+    yield Target("model", "a-model", make_model, (*GENERIC, *forged), read_model)
+    yield Target("checkpoint", "a-checkpoint", make_checkpoint, (*GENERIC, *forged), resume)

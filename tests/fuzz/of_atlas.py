@@ -268,9 +268,9 @@ def _give(place: str, address: str) -> None:
 def targets() -> Iterator[Target]:
     """Yield the targets of this file."""
     answers = (bucket.damage_answers, bucket.damage_answers, *SEALED)
-    yield Target("atlas", "toy.scim", make_atlas, SEALED, read_atlas, change_atlas, n_short=8)
-    yield Target("bucket", "toy.scim", make_atlas, answers, lambda path: iter(()), read_bucket, n_short=6, seconds=60)
-    yield Target("tables", "cells.h5ad", make_labelled, (damage_labels,), read_labelled, n_short=3)
+    yield Target("atlas", "toy.scim", make_atlas, SEALED, read_atlas, change_atlas)
+    yield Target("bucket", "toy.scim", make_atlas, answers, lambda path: iter(()), read_bucket, seconds=60)
+    yield Target("tables", "cells.h5ad", make_labelled, (damage_labels,), read_labelled)
     first = {"address": ADDRESSES[0], "place": "model"}
     make = lambda folder: (folder / "address.json").write_text(json.dumps(first))  # noqa: E731
-    yield Target("addresses", "address.json", make, (damage_addresses,), read_addresses, n_short=8, seconds=60)
+    yield Target("addresses", "address.json", make, (damage_addresses,), read_addresses, seconds=60)

@@ -154,15 +154,14 @@ def targets() -> Iterator[Target]:
     yield _cells_target("zarr-zip", "cells.zarr.zip", "csr", groups.forge_zip)
     ways = (*GENERIC, groups.forge_group, groups.forge_group, groups.forge_group)
     says = lambda sandbox, file: embed_in_memory(*read_10x(sandbox / "input" / file))  # noqa: E731
-    yield Target("10x", "cells.h5", make_10x, ways, read_by_command, says=says, n_short=5)
+    yield Target("10x", "cells.h5", make_10x, ways, read_by_command, says=says)
     says = lambda sandbox, file: embed_in_memory(*read_soma(sandbox / "input" / file))  # noqa: E731
-    yield Target("soma", "census", make_soma, GENERIC, import_soma, says=says, n_short=3, seconds=60)
+    yield Target("soma", "census", make_soma, GENERIC, import_soma, says=says, seconds=60)
     yield Target(
         "published",
         "published",
         make_published,
         (*GENERIC, forgers.forge_table, mutators.forge_bytes),
         import_published,
-        n_short=3,
         seconds=60,
     )

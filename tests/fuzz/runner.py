@@ -70,7 +70,9 @@ class Server:
         outcomes = [(message["verdict"], message["detail"]) for message in messages if "verdict" in message]
         doing = next((message["doing"] for message in reversed(messages) if "doing" in message), "start")
         if status == "hung":
-            outcomes.append(("hung", f"{doing}: no end after {target.seconds:g} s of work, or {PATIENCE} times as long"))
+            outcomes.append(
+                ("hung", f"{doing}: no end after {target.seconds:g} s of work, or {PATIENCE} times as long")
+            )
         elif status != "ended":
             outcomes.append(("died", f"{doing}: {status}"))
         if peak > most + 2 * n_bytes + SPARE:
@@ -134,7 +136,11 @@ class Server:
             os.close(reader)
             _child(target, self.sandbox, truth, rng, writer)
         os.close(writer)
-        raw, deadline, is_hung = b"", time.monotonic() + (FIRST_SECONDS if truth is None else PATIENCE * target.seconds), False
+        raw, deadline, is_hung = (
+            b"",
+            time.monotonic() + (FIRST_SECONDS if truth is None else PATIENCE * target.seconds),
+            False,
+        )
         while True:
             ready, _, _ = select.select([reader], [], [], max(0, deadline - time.monotonic()))
             if not ready:
@@ -255,9 +261,10 @@ def _say(line: str) -> None:
 
 
 def serve(server: Server) -> int:
-    """Run the cases whose names come in, a line each; print a line of JSON for each."""
+    """Print the names of the targets; run the cases whose names come in, a line each, and print a line for each."""
     from fuzz.targets import TARGETS
 
+    _say(json.dumps(list(TARGETS)))
     for line in sys.stdin:
         name, _, seed = line.strip().partition(":")
         _say(json.dumps(server.run(TARGETS[name], int(seed))._asdict()))

@@ -44,7 +44,6 @@ class Target:
     reads: Callable[[Path], Iterator[Step]]  # steps that leave the input as it is
     writes: Callable[[Path], Iterator[Step]] = lambda path: iter(())  # steps that change it: one of them in a case
     says: Callable[[Path, str], Any] | None = None  # what an independent reader makes of the damaged file
-    n_short: int = 6  # cases in the short form
     seconds: float = 20  # of a case, by the clock; most end within two
 
     def path(self, sandbox: Path) -> Path:
