@@ -135,7 +135,12 @@ class S3Files:
 
     def files(self, folder: str) -> list[StoredFile]:
         infos = [info for info in self._list(folder, recursive=True) if info.is_file]
-        return sorted(StoredFile(self._name(info.path), info.size, info.mtime_ns / 1e9) for info in infos)
+        # A size below 0 is `None` to pyarrow, or itself; a file has more bytes then than are listed.
+        sizes = [max(info.size or 0, 0) for info in infos]
+        return sorted(
+            StoredFile(self._name(info.path), size, (info.mtime_ns or 0) / 1e9)
+            for info, size in zip(infos, sizes, strict=True)
+        )
 
     def folders(self, folder: str) -> list[str]:
         infos = [info for info in self._list(folder, recursive=False) if not info.is_file]
