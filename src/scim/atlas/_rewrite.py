@@ -13,6 +13,8 @@ from scim.atlas._models import save_model
 from scim.atlas._names import hash_names, write_names
 from scim.atlas._samples import without_removed
 from scim.atlas.commit import (
+    COMMITS,
+    INVENTORY,
     SOMA,
     EmbeddingVersion,
     commit_file,
@@ -200,12 +202,13 @@ def vacuum(transaction: Transaction) -> tuple[Manifest, int]:
     manifest = transaction.commit()
     # From here on a crash leaves too much, never too little: the next vacuum deletes it.
     needed = _needed(manifest)
-    for folder in NUMBERED:
-        names = [file.name for file in storage.files(folder) if file.name.count("/") == 1 and is_ours(file.name)]
-        storage.delete(name for name in names if name not in needed)
-        for name in (f"{folder}/{name}" for name in storage.folders(folder)):
-            if number_of(name) >= 0 and name not in needed:
-                storage.delete_folder(name)
+    listed = [file.name for folder in NUMBERED for file in storage.files(folder)]
+    single = [name for name in listed if name.count("/") == 1 and is_ours(name) and name not in needed]
+    # Without its manifest and inventory an earlier version is gone, and what else it needed is no damage.
+    storage.delete(sorted(single, key=lambda name: not name.startswith((f"{COMMITS}/", f"{INVENTORY}/"))))
+    for name in (f"{folder}/{name}" for folder in NUMBERED for name in storage.folders(folder)):
+        if number_of(name) >= 0 and name not in needed:
+            storage.delete_folder(name)
     if "model" not in needed:
         storage.delete_folder("model")
     _drop_embeddings(storage, manifest)
