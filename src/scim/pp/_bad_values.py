@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scim._core import CountsError, FormatError, warn
+from scim._core import CountsError, FormatError, logger
 from scim.io.cells import canonical
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def refuse_bad_values(values: NDArray[Any], source: str) -> None:
 
 
 def one_value_each(rows: sparse.csr_matrix, source: str) -> sparse.csr_matrix:
-    """Return rows in which a column has one value; those in parts are added up, with a warning.
+    """Return rows in which a column has one value; those in parts are added up, and the log says so.
 
     A matrix has all its rows in order, or hardly any. A few that are not were damaged: FormatError.
     """
@@ -49,7 +49,7 @@ def one_value_each(rows: sparse.csr_matrix, source: str) -> sparse.csr_matrix:
         msg += "there twice. Read it again from its source; if it is right, call adata.X.sum_duplicates()."
         raise FormatError(msg)
     if part.nnz < rows.nnz:
-        warn(f"{source} has cells with several values for one column; they are added up.")
+        logger.warning("%s has cells with several values for one column; they are added up", source)
     return part
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 
 import anndata
 import h5py
@@ -25,7 +26,8 @@ def source(tmp_path_factory):
     """A folder with the same cells as h5ad, zarr and 10x."""
     folder, adata = tmp_path_factory.mktemp("whole"), fakes.cells(N)
     adata.write_h5ad(folder / "a.h5ad")
-    with anndata.settings.override(zarr_write_format=2):
+    with anndata.settings.override(zarr_write_format=2), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         adata.write_zarr(folder / "a.zarr")
     X = sparse.csr_matrix(adata.X)
     with h5py.File(folder / "a.h5", "w") as file:

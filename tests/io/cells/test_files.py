@@ -168,7 +168,6 @@ def test_a_file_without_X_and_one_without_raw(tmp_path):
         read(cells)
 
 
-@pytest.mark.filterwarnings("ignore:X of .* has cells with several values")  # a fill value is one index
 def test_only_slices_of_a_large_file_are_read(tmp_path, monkeypatch):
     n, n_genes, per_row = 50_000, 2_000, 200
     with h5py.File(tmp_path / "a.h5ad", "w") as file:

@@ -24,6 +24,7 @@ MOST_CHUNK = 2**28
 
 _MOST_LENGTH = 2**40
 _BLOCK = 2**22
+_MOST_PARTS = 16  # of a value that is stored in parts, which are added up; it bounds the memory of some rows
 
 _FORMATS = {"csr_matrix": "csr", "csc_matrix": "csc", "csr": "csr", "csc": "csc"}
 """Of sparse matrices, by what a file calls them; the last two are names of anndata before 0.7."""
@@ -198,7 +199,7 @@ def _read_starts(indptr: Any, n_values: int, n_minor: int, source: str) -> NDArr
     if starts[0] != 0 or starts[-1] != n_values:
         refuse(source, f"its rows or columns have the values {starts[0]} to {starts[-1]}, expected 0 to {n_values}")
     lengths = np.diff(starts)
-    if lengths.size and lengths.max() > n_minor:
+    if lengths.size and lengths.max() > _MOST_PARTS * n_minor:
         at = int(lengths.argmax())
         refuse(source, f"row or column {at} has {lengths[at]} values in {n_minor} places")
     return starts

@@ -51,12 +51,13 @@ def _scaled(weight: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 def apply_layers(h: torch.Tensor, layers: list[Layer]) -> torch.Tensor:
-    """Return the output of layers one after the other, scaled to unit rows."""
+    """Return the output of layers one after the other, scaled to unit rows; NaN for a row whose length overflows."""
     for weight, bias, slope in layers:
         h = functional.linear(h, weight, bias)
         if slope is not None:
             h = functional.prelu(h, slope)
-    return functional.normalize(h)
+    overflows = ~torch.isfinite(torch.linalg.vector_norm(h.detach(), dim=1, keepdim=True))
+    return functional.normalize(h).masked_fill(overflows, torch.nan)  # and not zeros, as of a cell without counts
 
 
 class DenseEncoder:
