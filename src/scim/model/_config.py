@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 _WIDEST, _DEEPEST = 1 << 24, 64  # beyond any net that fits into memory
-_LARGEST = sys.float_info.max
 
 
 class Labels(NamedTuple):
@@ -107,7 +106,9 @@ def check_number(name: str, value: float, *, whole: bool = False, least: float =
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         msg = f"{name} must be a {'whole ' if whole else ''}number, got {value!r}."
         raise TypeError(msg)
+    if value == math.inf:
+        msg = f"{name} must be finite, got {value}."
+        raise ValueError(msg)
     if not least <= value <= most:
-        expected = f"be at least {least} and finite" if most == _LARGEST else f"lie between {least} and {most}"
-        msg = f"{name} must {expected}, got {value}."
+        msg = f"{name} must lie between {least} and {most}, got {value}."
         raise ValueError(msg)

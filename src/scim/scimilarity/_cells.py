@@ -79,8 +79,8 @@ class PublishedCells:
 
     @property
     def labels(self) -> set[str]:
-        """Published labels of the labelled cells."""
-        return {name for name in self._published if name is not None}
+        """Published labels of the labelled cells; words for no label are none."""
+        return {x for x, name in zip(self._published, self._names, strict=True) if x is not None and name is not None}
 
     def source(self, start: int) -> Source | None:
         """Return the cells of the `STEP` positions from `start` on, or `None`; to be called once a step, in order."""

@@ -103,7 +103,7 @@ def test_decoder_mirrors_the_encoder():
         ({"hidden": (4, -1)}, "hidden must lie"),
         ({"dropout": 1.0}, "dropout must lie between"),
         ({"dropout": "a lot"}, "dropout must be a number"),
-        ({"target_sum": 0}, "target_sum must be at least"),
+        ({"target_sum": 0}, "target_sum must lie"),
     ],
 )
 def test_bad_sizes_are_named(change, match):
