@@ -11,6 +11,7 @@ import pytest
 import scim
 from helpers import published
 from helpers.folders import LABELS, write_frame
+from scim._core import ScimWarning
 from scim.cli import _main
 
 tiledb = pytest.importorskip("tiledb")
@@ -149,7 +150,9 @@ def test_no_label_is_no_label(made, folder, tmp_path):
     for i, word in enumerate(["NA", "unknown", "", "odd cell"]):
         lines[i] = f"{word}\t{lines[i].split(chr(9))[1]}"
     (folder / "annotation" / "reference_labels.tsv").write_text("\n".join(lines))
-    with scim.scimilarity.import_atlas(folder, tmp_path / "a.scim") as atlas:
+    with pytest.warns(ScimWarning, match=r"1 labels of the cells .* as \['odd cell'\]"):
+        atlas = scim.scimilarity.import_atlas(folder, tmp_path / "a.scim")
+    with atlas:
         obs = atlas.obs(where="in_annotation and annotation_index < 4").sort_values("annotation_index")
         assert obs["label"].tolist() == [None, None, None, "odd cell"]
         assert obs["reference_label"].tolist() == ["NA", "unknown", None, "odd cell"]

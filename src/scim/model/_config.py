@@ -101,7 +101,7 @@ class ModelConfig(Config):
         return cls(**{**net, "standardize": False, **changes})
 
 
-def check_number(name: str, value: float, *, whole: bool = False, least: float = 0.0, most: float = _LARGEST) -> None:
+def check_number(name: str, value: float, *, whole: bool = False, least: float = 0.0, most: float = math.inf) -> None:
     """Raise TypeError for what is not a number, ValueError for one that does not lie between `least` and `most`."""
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         msg = f"{name} must be a {'whole ' if whole else ''}number, got {value!r}."
