@@ -94,7 +94,7 @@ def test_what_is_no_atlas_is_named(tmp_path, capsys):
     fakes.cells(5).write_h5ad(tmp_path / "query.h5ad")
     path = str(tmp_path / "query.h5ad")
     assert run(["atlas", "verify", path]) == 1
-    assert "is not a scim atlas: it has no 'atlas.json'. scim atlas create makes one." in capsys.readouterr().err
+    assert "query.h5ad' is a file, expected a folder." in capsys.readouterr().err
     assert run(["atlas", "info", path]) == 1
     assert "No atlas at" in capsys.readouterr().err
 

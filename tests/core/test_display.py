@@ -107,7 +107,7 @@ def test_settings(monkeypatch, proxy):
 
 
 ADDRESSES = ["s3://me:PW@bucket/a", "s3://me:P/W@bucket", "S3://me:PW@bucket", "http://me:PW@host/a", "s3:/me:PW@b"]
-ADDRESSES += ["me:PW@host:80", "//me:PW@host"]
+ADDRESSES += ["s3://bucket/a?X-Amz-Signature=PW", "me:PW@host:80", "//me:PW@host"]
 ROUTES = {
     "open": scim.atlas.open,
     "create": lambda uri: scim.atlas.create(uri, model=fakes.tiny_model()),
@@ -129,7 +129,7 @@ def test_addresses_with_credentials_are_refused(route, address, tmp_path, monkey
     with pytest.raises((ValueError, OSError)) as caught:
         ROUTES[route](address)
     text = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__context__)
-    assert "***@" in str(caught.value)
+    assert "***" in str(caught.value)
     assert "PW" not in text
     assert "P/W" not in text
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 N_PARALLEL = 8
 _SPECIAL = "#?\n\r\t"  # TileDB-SOMA takes a path for an address, and reads or leaves out what these begin
+_SIGNED = re.compile(r"\?[^/?=]+=")  # an address with a signature, which is a secret, is for one file
 _MOST_JSON, _MOST_BYTES = 64 << 20, 2 << 30  # of a file that is read whole
 
 
@@ -196,7 +198,7 @@ def _check_address(text: str) -> str:
         msg = f"{hide_login(text)!r} has credentials; leave out what is before '@' and set AWS_ACCESS_KEY_ID and "
         msg += "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, in the environment."
         raise ValueError(msg)
-    if not rest or any(part in ("", ".", "..") for part in rest.split("/")) or "?" in rest or "#" in rest:
+    if not rest or any(part in ("", ".", "..") for part in rest.split("/")) or _SIGNED.search(rest):
         msg = f"{hide_login(text)!r} is not an address on S3; expected 's3://bucket/name'."
         raise ValueError(msg)
     return f"s3://{rest}"
