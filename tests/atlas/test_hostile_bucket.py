@@ -64,7 +64,6 @@ def test_a_sound_bucket_is_copied(bucket):
         "C:x.npy",
         "new\nline.npy",
         "\x7f.npy",
-        "\x1b[31m.npy",
         "l" * 256 + ".npy",
         ".bashrc",
         ".ssh/authorized_keys",
@@ -82,7 +81,7 @@ def test_a_name_that_scim_does_not_give_is_refused(bucket, tmp_path, name):
     bucket.files[f"{PART}/{name}"] = b"evil"
     before = fingerprint(tmp_path)
     with pytest.raises(
-        FormatError, match="is no name in an atlas; delete it|not the name of a file of an|upper and lower"
+        FormatError, match="is no name of a file of an atlas: delete it|not the name of a file of an|upper and lower"
     ):
         copied()
     after = fingerprint(tmp_path)
@@ -95,7 +94,9 @@ def test_a_name_that_scim_does_not_give_is_refused(bucket, tmp_path, name):
 def test_keys_outside_the_atlas_are_refused(bucket, monkeypatch):
     bucket.files["other/evil.npy"] = b"evil"
     monkeypatch.setattr(bucket, "page", lambda _: hostile_s3.Bucket.page(bucket, ""))
-    with pytest.raises(FormatError, match="lists 'b/other/evil.npy' in 's3://b/a', which is no name in an atlas"):
+    with pytest.raises(
+        FormatError, match="lists 'b/other/evil.npy' in 's3://b/a', which is no name of a file of an atlas"
+    ):
         copied()
 
 
@@ -158,14 +159,14 @@ def test_entries_of_the_cache_that_are_links_are_refused_or_kept(bucket, tmp_pat
     cache, outside = tmp_path / "home/cache", tmp_path / "outside"
     outside.mkdir()
     (outside / "ids.npy").write_bytes(b"x" * 100)
-    others = [cache / "project" / "model", cache / UID.replace("0-0", "1-0") / "model"]
+    others = [cache / "project" / "model", cache / f"{1:032}-0" / "model"]
     for folder in others:
         folder.mkdir(parents=True)
         (folder / "thesis.docx").write_bytes(b"y" * 1000)
     (cache / UID).mkdir()
     for name in ("index+v000001", ".index+v000002.0a1b2c3d.tmp"):
         (cache / UID / name).symlink_to(outside)
-    (cache / UID.replace("0-0", "2-0")).symlink_to(tmp_path)
+    (cache / f"{2:032}-0").symlink_to(tmp_path)
     monkeypatch.setattr(scim.settings.storage, "cache_bytes", 10)
     before = {path: fingerprint(path) for path in (outside, *others)}
     copied()

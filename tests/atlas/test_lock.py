@@ -133,6 +133,7 @@ def test_a_lease_of_another_version_counts_until_its_timeout(tmp_path):
         {"since": 3},
         {"more": 1},
     ],
+    ids=lambda content: str(content)[:20],
 )
 def test_an_unreadable_lease_counts_until_its_timeout(tmp_path, content):
     storage = Storage.of(tmp_path)

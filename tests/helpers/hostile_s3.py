@@ -47,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     bucket: Bucket
 
     def do_GET(self) -> None:  # (the name that the standard library calls)
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         key = unquote(url.path).removeprefix("/b").removeprefix("/")
         query = parse_qs(url.query)
@@ -59,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(b"<Error><Code>NoSuchKey</Code></Error>", 404)
 
-    do_HEAD = do_GET
+    do_HEAD = do_PUT = do_GET  # noqa: N815  (as above)
 
     def _send_file(self, key: str) -> None:
         content, status = self.bucket.files.get(key, b""), 200
@@ -71,10 +72,16 @@ class _Handler(BaseHTTPRequestHandler):
             n_bytes = last + 1 - first
         self._send(content, status, n_bytes, headers)
 
-    def _send(self, content: bytes, status: int = 200, n_bytes: int = -1, headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self, content: bytes, status: int = 200, n_bytes: int = -1, headers: dict[str, str] | None = None
+    ) -> None:
         n_bytes = len(content) if n_bytes < 0 else n_bytes
         self.send_response(status)
-        for name, value in {"Content-Length": str(n_bytes), "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", **(headers or {})}.items():
+        for name, value in {
+            "Content-Length": str(n_bytes),
+            "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
