@@ -224,10 +224,10 @@ def test_damaged_and_foreign_folders_are_refused(transfer, tmp_path):
     for change, words in (
         ({"format": "other"}, "is no label transfer of version 1"),
         ({"version": 2}, "is no label transfer of version 1"),
-        ({"calibration": {"known": [1, 2]}}, "is damaged"),
-        ({"calibration": content["calibration"] | {"known": [9.0, 9.0]}}, "is damaged"),
-        ({"labels": ["T cell"]}, "is damaged"),
-        ({"arrays": {}}, "is damaged"),
+        ({"calibration": {"known": [1, 2]}}, "has changed since it was written"),
+        ({"calibration": content["calibration"] | {"known": [9.0, 9.0]}}, "has changed since it was written"),
+        ({"labels": ["T cell"]}, "has changed since it was written"),
+        ({"arrays": {}}, "has changed since it was written"),
     ):
         file.write_text(json.dumps(content | change))
         with pytest.raises(FormatError, match=words):
