@@ -68,7 +68,7 @@ def test_names_are_drawn_as_text(name, searched):
         assert not is_formula, shown
 
 
-@pytest.mark.parametrize(("name", "shown"), zip(NAMES.values(), SHOWN, strict=True))
+@pytest.mark.parametrize(("name", "shown"), list(zip(NAMES.values(), SHOWN, strict=True)))
 def test_what_is_drawn(name, shown):
     for text in (drawn(name), wrapped(name, 40)):
         plain, is_formula = Text(text=text)._preprocess_math(text)
