@@ -55,7 +55,7 @@ def one_value_each(rows: sparse.csr_matrix, source: str) -> sparse.csr_matrix:
 
 def is_whole(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values are whole, but for rounding errors."""
-    return np.abs(values - np.round(values)) <= np.clip(1e-6 * values, 1e-5, 0.01)
+    return np.asarray(np.abs(values - np.round(values)) <= np.clip(1e-6 * values, 1e-5, 0.01))
 
 
 def fractions_among_counts(values: NDArray[Any], most: float = np.inf) -> str:

@@ -35,8 +35,8 @@ def check_sparse(matrix: Any, source: str) -> None:
             check_lengths(index, matrix.data, source)
             check_range(index, length, source)
     elif kind == "lil":
-        lengths = [np.fromiter(map(len, lists), np.int64, len(lists)) for lists in (matrix.rows, matrix.data)]
-        if lengths[0].size != matrix.shape[0] or not np.array_equal(*lengths):
+        n_indices, n_values = (list(map(len, lists)) for lists in (matrix.rows, matrix.data))
+        if len(n_indices) != matrix.shape[0] or n_indices != n_values:
             refuse(source, "its rows have not as many values as indices")
         check_range(np.fromiter((i for row in matrix.rows for i in row), np.int64), matrix.shape[1], source)
     elif kind == "dia":

@@ -70,7 +70,7 @@ def check_loadable(element: Any, n_bytes: int, file: str) -> None:
 
 def _declared(array: Any, file: str) -> int:
     """Return the bytes of an array in memory; they are compared with those it has in an HDF5 file."""
-    size = int(np.prod(array.shape or (1,), dtype=object)) * array.dtype.itemsize
+    size = int(np.prod(array.shape or (1,), dtype=object)) * int(array.dtype.itemsize)
     check_chunks(array, f"{array.name!r} of {file!r}")
     if isinstance(array, h5py.Dataset):
         stored = int(array.id.get_storage_size())
