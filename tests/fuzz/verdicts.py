@@ -48,7 +48,7 @@ def judge_error(error: BaseException, sandbox: Path) -> tuple[str, str]:
     raised = type(error).__module__.startswith("scim.") or (ours and line.startswith("raise"))
     is_usual = isinstance(error, ValueError | TypeError | KeyError | OSError | ImportError)
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    named = str(sandbox / "input") in message or "input/" in message
+    named = "input/" in message or "s3://bucket/" in message
     if is_usual and ((raised and (named or names_part(message))) or (isinstance(error, OSError) and error.filename)):
         return "refused", text
     place = (
