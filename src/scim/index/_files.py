@@ -10,6 +10,7 @@ from scim._core import FormatError, error_text
 from scim.index._header import Header, file_name
 from scim.index.filter import Column, LazyColumns
 from scim.io import (
+    MOST_JSON,
     as_record,
     check_content,
     check_size,
@@ -191,7 +192,7 @@ def read_header(folder: Path) -> Header:
 def _read(folder: Path) -> tuple[Header, str]:
     file = folder / HEADER
     try:
-        content = read_bytes(file)
+        content = read_bytes(file, most=MOST_JSON)
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{str(folder)!r} is not a scim index: it has no {HEADER!r}; pass a folder that `Index.save` wrote."
         raise (FormatError if folder.is_dir() else FileNotFoundError)(msg) from error

@@ -8,7 +8,7 @@ from scim.io._json import Record, as_record, parse_json, parse_object, read_json
 from scim.io._mapped import MappedFiles
 from scim.io._names import check_name, inside, is_link
 from scim.io._npy import check_array, map_npy, map_records, parse_npy, parse_npz, read_npy
-from scim.io._open import check_regular, checksum, open_file, read_bytes, read_text
+from scim.io._open import MOST_JSON, check_regular, checksum, open_file, read_bytes, read_text
 from scim.io._paths import local_path, new_path, real_path
 from scim.io._sealed import (
     check_content,
@@ -22,6 +22,7 @@ from scim.io._sealed import (
 )
 
 __all__ = [
+    "MOST_JSON",
     "MappedFiles",
     "Record",
     "as_record",

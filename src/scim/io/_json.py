@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from scim._core import FormatError, error_text
-from scim.io._open import read_bytes
+from scim.io._open import MOST_JSON, read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def parse_object(content: bytes | str, where: str) -> dict[str, Any]:
 def read_json(path: Path, *, kind: str) -> dict[str, Any]:
     """Read a JSON object; `kind` names in errors what the file should have been part of."""
     try:
-        content = read_bytes(path)
+        content = read_bytes(path, most=MOST_JSON)
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{str(path.parent)!r} is not a scim {kind}: it has no {path.name!r}."
         raise FileNotFoundError(msg) from error

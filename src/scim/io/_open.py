@@ -13,8 +13,8 @@ from scim._core import FormatError
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST_BYTES = 1 << 31
-"""A file that is read whole, as a header or an inventory, has at most so many bytes."""
+MOST_BYTES, MOST_JSON = 1 << 31, 64 << 20
+"""A file that is read whole, as an inventory, has at most so many bytes; one of JSON fewer: parsed, it takes more."""
 
 _KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 _KINDS |= {stat.S_IFSOCK: "socket", stat.S_IFLNK: "link"}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from scim._core import FormatError, StorageError, hide_login, progress
 from scim.atlas.storage._layout import is_ours
 from scim.atlas.storage._local import LocalFiles, abandoned_beside
-from scim.io import check_name, files_below, inside, local_path, real_path
+from scim.io import MOST_JSON, check_name, files_below, inside, local_path, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 N_PARALLEL = 8
 _SPECIAL = "#?\n\r\t"  # TileDB-SOMA takes a path for an address, and reads or leaves out what these begin
 _SIGNED = re.compile(r"\?[^/?=]+=")  # an address with a signature, which is a secret, is for one file
-_MOST_JSON, _MOST_BYTES = 64 << 20, 2 << 30  # of a file that is read whole
+_MOST_BYTES = 2 << 30  # of a file that is read whole
 
 
 class Storage:
@@ -77,7 +77,7 @@ class Storage:
     def read(self, name: str) -> bytes:
         """Return the content of a file; `FileNotFoundError` if there is none, FormatError if it is far too large."""
         small = name.endswith(".json") and not name.startswith("ledger/")
-        return self._files.read(check_name(name), _MOST_JSON if small else _MOST_BYTES)
+        return self._files.read(check_name(name), MOST_JSON if small else _MOST_BYTES)
 
     def write(self, name: str, content: bytes, *, new: bool = False) -> None:
         """Write a file whole or not at all, replacing what was there; with `new` FileExistsError if there is one.
