@@ -121,7 +121,7 @@ def test_a_size_that_is_not_true_is_an_error(bucket, monkeypatch, listed, stated
 
 
 def test_a_manifest_of_gigabytes_is_refused(bucket, monkeypatch):
-    monkeypatch.setattr("scim.atlas.storage._storage._MOST_JSON", 1000)
+    monkeypatch.setattr("scim.atlas.storage._storage.MOST_JSON", 1000)
     bucket.files["a/atlas.json"] = b" " * 1001
     with pytest.raises(FormatError, match=r"'s3://b/a/atlas\.json' has more than 1000 bytes"):
         scim.atlas.open("s3://b/a")
