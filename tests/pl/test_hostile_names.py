@@ -46,7 +46,7 @@ PICTURES = {
     "consensus": lambda adata, atlas: scim.pl.consensus(adata),
     "novelty": lambda adata, atlas: scim.pl.novelty(adata, "a$b$_c"),
     "confusion": lambda adata, atlas: scim.pl.confusion(adata, "a$b$_c"),
-    "hits": lambda adata, atlas: scim.pl.hits(adata, "label", r"$\frac{$", basis="X_scim", atlas=atlas),
+    "hits": lambda adata, atlas: scim.pl.hits(adata, by="label", value=NAMES["T cell"], basis="X_scim", atlas=atlas),
     "composition": lambda adata, atlas: scim.pl.composition(adata, ["query", "label"], atlas=atlas),
     "hits_circles": lambda adata, atlas: scim.pl.hits_circles(adata, ["study", "label"], atlas=atlas),
     "hits_heatmap": lambda adata, atlas: scim.pl.hits_heatmap(adata, ["study", "label"], atlas=atlas),
