@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _MOST_EXPANDED = 1100
 """A byte of a deflated file is at most 1,032 bytes of its content."""
+_MOST_EXPANDED_BY_OTHERS = 1 << 15
+"""A block of zstd or blosc in which one value is repeated: 128 KiB in four bytes."""
+_PLAIN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 _ANY_BYTES = 2**20  # of any array: small ones need not be in proportion to the file
 _MOST_OBJECTS = 200_000  # of a file; that of an AnnData has some hundreds
 _MOST_DEPTH = 64
@@ -74,10 +77,17 @@ def _declared(array: Any, file: str) -> int:
     check_chunks(array, f"{array.name!r} of {file!r}")
     if isinstance(array, h5py.Dataset):
         stored = int(array.id.get_storage_size())
-        factor = _MOST_EXPANDED if array.id.get_create_plist().get_nfilters() else 1
-        if size > factor * stored + _ANY_BYTES:
+        if size > _most_expanded(array) * stored + _ANY_BYTES:
             raise _too_large(array, size, stored, file)
     return size
+
+
+def _most_expanded(array: h5py.Dataset) -> int:
+    properties = array.id.get_create_plist()
+    filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
+    if not filters:
+        return 1
+    return _MOST_EXPANDED if filters <= _PLAIN_FILTERS else _MOST_EXPANDED_BY_OTHERS
 
 
 def _too_large(element: Any, size: int, n_bytes: int, file: str) -> FormatError:
