@@ -103,8 +103,8 @@ def forge_npy(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None
         entries = {name: archive.read(name) for name in archive.namelist()}
     name = sorted(entries)[rng.integers(len(entries))]
     if rng.random() < 0.1:
-        entries[name] = entries[name][:128] + bytes(1 << 29)
-        _write_zip(file, entries)
+        entries[name] = entries.pop(name)[:128]
+        _write_zip(file, entries, n_zeros=1 << 29)
         return resealed(path, f"bomb in {name_in(file, path)}/{name}")
     done = _forged_npy(io.BytesIO(entries[name]), rng)
     if done is None:
@@ -114,10 +114,14 @@ def forge_npy(path: Path, rng: np.random.Generator, sandbox: Path) -> str | None
     return resealed(path, f"{done[1]} of {name_in(file, path)}/{name}")
 
 
-def _write_zip(file: Path, entries: dict[str, bytes]) -> None:
+def _write_zip(file: Path, entries: dict[str, bytes], n_zeros: int = 0) -> None:
+    """Write entries, the last one with zeros behind it, in parts: the memory of this process counts."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry, raw in entries.items():
-            archive.writestr(entry, raw)
+            with archive.open(entry, "w") as stream:
+                stream.write(raw)
+                for _ in range(n_zeros >> 20 if entry == list(entries)[-1] else 0):
+                    stream.write(bytes(1 << 20))
 
 
 def _forged_npy(stream: Any, rng: np.random.Generator) -> tuple[bytes, str] | None:

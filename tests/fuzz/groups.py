@@ -86,7 +86,7 @@ def _replace(root: Any, name: str, sandbox: Path, path: Path, rng: np.random.Gen
     attrs = dict(root[name].attrs)
     del root[name]
     root[name] = kind
-    with contextlib.suppress(KeyError, TypeError, OSError):
+    with contextlib.suppress(KeyError, TypeError, OSError, RuntimeError):
         if rng.random() < 0.5 and not isinstance(kind, h5py.ExternalLink):
             root[name].attrs.update(attrs)
     return f"{str(kind)[:60]} in place of {name}"

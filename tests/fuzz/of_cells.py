@@ -43,7 +43,7 @@ def make_cells(folder: Path, file: str, form: str) -> None:
 
 
 def read_cells(path: Path) -> Iterator[Step]:
-    """Embed cells of a file, whole by the command line, and by rows into an atlas."""
+    """Embed cells of a file by rows."""
 
     def by_rows() -> Any:
         from scim.io.cells import opened
@@ -55,19 +55,18 @@ def read_cells(path: Path) -> Iterator[Step]:
             return model.embed(counts, match_genes(counts.var, model.genes))
 
     yield "rows", by_rows
-    if path.suffix != ".zip":
-        yield "command", lambda: embed_by_command(path, path.parent / "a-model")
 
 
-def appended(path: Path) -> Iterator[Step]:
-    """Append a file to an atlas, or train on it."""
+def use_cells(path: Path) -> Iterator[Step]:
+    """Embed a file whole, by the command line, or append it to an atlas."""
 
     def append() -> Any:
-        out = out_folder() / "new.scim"
-        with scim.atlas.create(out, model=path.parent / "a-model") as atlas:
+        with scim.atlas.create(out_folder() / "new.scim", model=path.parent / "a-model") as atlas:
             atlas.append(path, study="one", counts=True)
             return atlas.embeddings()
 
+    if path.suffix != ".zip":
+        yield "command", lambda: embed_by_command(path, path.parent / "a-model")
     yield "append", append
 
 
@@ -81,7 +80,7 @@ def embed_in_memory(counts: Any, names: list[str]) -> Any:
 def _cells_target(name: str, file: str, form: str, *special: mutators.Mutator) -> Target:
     ways = (mutators.damage_bytes, mutators.damage_bytes, *special, *special, *special, mutators.damage_tree)
     says = lambda sandbox, file: embed_in_memory(*read_counts(sandbox / "input" / file))  # noqa: E731
-    return Target(name, file, lambda folder: make_cells(folder, file, form), ways, read_cells, appended, says)
+    return Target(name, file, lambda folder: make_cells(folder, file, form), ways, read_cells, use_cells, says)
 
 
 def make_10x(folder: Path) -> None:
