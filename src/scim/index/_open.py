@@ -122,7 +122,7 @@ def _segment(folder: Path, header: Header, number: int, resident: Resident, mapp
         raise FormatError(msg)
     as_entry(entry.params, PARAMS[entry.kind], where)
     params = renamed(entry.params, {key: name for name, key in KEYS.items()})
-    large = {"none": (), "codes": kind.scanned or kind.files, "all": names}[resident]
+    large = {"none": (), "codes": kind.scanned or tuple(kind.files), "all": tuple(names)}[resident]
     values_of_columns = (name for name in names if name.startswith("column") and not name.endswith("_codes"))
     in_memory = {*kind.small, *values_of_columns, *large}
     arrays = Arrays(folder, names, header.files, {**kind.files, **_TYPES}, in_memory, mapped)

@@ -169,7 +169,8 @@ def is_sound(number: int, rows: Rows, checks: Checks) -> bool:
         rank, scale = rows.ranks[offset], rows.scales[offset]
         sound &= (before < rank) & (rank < rows.ranks.shape[0]) & (scale >= 0) & (scale <= LARGEST_SCALE)
         before = rank
-    return sound and list_sum(start, stop, checks.codes, checks.scales, rows.ranks, rows.values) == rows.sums[number]
+    total = list_sum(start, stop, checks.codes, checks.scales, rows.ranks, rows.values)
+    return sound and bool(total == rows.sums[number])
 
 
 @njit_parallel
