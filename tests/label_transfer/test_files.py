@@ -12,6 +12,7 @@ from helpers.expressed import GENES, TYPES, toy
 from scim._core import FormatError
 from scim.io import checksum, sealed
 from scim.label_transfer import LabelTransfer
+from scim.label_transfer._reference import RowIndex
 
 X = np.random.default_rng(1).normal(size=(5, 12)).astype(np.float32)
 
@@ -176,3 +177,14 @@ def test_what_is_possible_is_read(folder):
     seal(folder)
     found = LabelTransfer.load(folder).predict(X, max_error=1)
     assert np.isfinite(found.confidence).all()
+
+
+def test_an_index_of_other_cells_is_refused(folder):
+    class Shifted(RowIndex):
+        def query(self, X, k, **query):
+            distances, ids = super().query(X, k, **query)
+            return distances, ids + 1000
+
+    transfer = LabelTransfer.load(folder, index=Shifted(LabelTransfer.load(folder).index.X))
+    with pytest.raises(FormatError, match=r"has the id 1\d+, but the reference has the cells 0 to 119"):
+        transfer.predict(X, max_error=1)

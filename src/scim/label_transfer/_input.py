@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scim import ontology
-from scim._core import Duplicates, Weights, check_choice, check_count, check_range, logger
+from scim._core import Duplicates, FormatError, Weights, check_choice, check_count, check_range, logger
 from scim._core.adata import Groups, group_values
 from scim._core.cosine import is_directed, unit_rows
 from scim._core.no_label import read_names
@@ -143,6 +143,15 @@ def empty_ids(index: NeighbourIndex) -> Ints:
     starts = range(0, index.n_rows, _READ)
     chunks = (np.arange(start, min(start + _READ, index.n_rows)) for start in starts)
     return np.concatenate([np.empty(0, dtype=np.int64), *(ids[~is_directed(index.vectors(ids))] for ids in chunks)])
+
+
+def check_neighbours(ids: Ints, n: int) -> None:
+    """Raise FormatError if an index gives ids that are not of the reference's `n` cells."""
+    largest = int(ids.max(initial=-1))
+    if largest >= n:
+        msg = f"The index has the id {largest}, but the reference has the cells 0 to {n - 1}; "
+        msg += "pass the index of these cells."
+        raise FormatError(msg)
 
 
 def check_measured(counts: sparse.csr_matrix | None, genes: NDArray[np.object_] | None, n: int) -> None:

@@ -23,6 +23,7 @@ from scim.label_transfer._input import (
     check_choices,
     check_groups,
     check_measured,
+    check_neighbours,
     check_prior,
     check_rows,
     check_studies,
@@ -299,6 +300,7 @@ class LabelTransfer:
             distances, neighbours = self.index.query(chunk, **query)
             empty = ~is_directed(chunk)
             distances[empty], neighbours[empty] = np.inf, -1
+            check_neighbours(neighbours, len(reference.codes))
             factors, novelty_features = features(start, start + len(chunk))
             near = reference.centroid_distances(chunk)
             votes = count_votes(distances, neighbours, reference, near, factors=factors, **vote)
