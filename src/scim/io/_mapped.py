@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_INTERVAL = 5e-4
-"""Seconds between two looks at the files: one costs some 5 µs, a hundredth of it."""
+_INTERVAL = 2e-3
+"""Seconds between two looks at the files: one costs up to 20 µs, a hundredth of it."""
 
 
 class MappedFiles:
@@ -27,7 +27,7 @@ class MappedFiles:
     A file that is written in place while it is mapped changes results, and one that gets shorter ends the process at
     the next read behind its end. scim writes new files only, and one that is deleted, or replaced by another of its
     name, stays as it was for processes that have mapped it. For other programs :meth:`check` looks at size and time of
-    change. It cannot see what changes less than half a millisecond after the last look, or while the arrays are read.
+    change. It cannot see what changes less than 2 ms after the last look, or while the arrays are read.
     """
 
     def __init__(self) -> None:
