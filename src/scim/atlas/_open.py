@@ -127,7 +127,7 @@ def _n_bytes(model: Model | None) -> int:
     if model is None:
         return _STORE_BYTES
     nets = [net for net in (model.encoder, model.decoder) if net is not None]
-    weights = sum(value.nbytes for net in nets for value in net.state_dict().values())
+    weights: int = sum(value.nbytes for net in nets for value in net.state_dict().values())
     return _STORE_BYTES + weights + model.n_genes * _GENE_BYTES
 
 

@@ -112,7 +112,7 @@ def read_sample(storage: Storage, entry: StoredArray, n_rows: int) -> CountSampl
     where, arrays = address(storage, entry), load_arrays(storage, entry, *_ARRAYS)
     ids, (genes, indptr, indices, counts) = _ids(storage, entry, n_rows), (arrays[name] for name in _ARRAYS)
     check_array(genes, where, "U", (None,), remedy=REMEDY)
-    check_array(counts, where, "uf", (None,), least=0, most=np.finfo(np.float32).max, remedy=REMEDY)
+    check_array(counts, where, "uf", (None,), least=0, most=float(np.finfo(np.float32).max), remedy=REMEDY)
     check_array(indices, where, "u", counts.shape, most=len(genes) - 1, remedy=REMEDY)
     check_array(indptr, where, "i", (len(ids) + 1,), remedy=REMEDY)
     if indptr[0] != 0 or indptr[-1] != len(counts) or (indptr[1:] < indptr[:-1]).any():

@@ -38,7 +38,7 @@ class ColumnFacts(TypedDict):
     kind: Kind
 
 
-class SegmentEntry(Record):
+class SegmentEntry(Record, frozen=True):
     """A segment."""
 
     kind: str
@@ -55,7 +55,7 @@ class SegmentEntry(Record):
             raise ValueError(msg)
 
 
-class Header(Record):
+class Header(Record, frozen=True):
     """All of the header but its checksum."""
 
     format: str
@@ -73,11 +73,11 @@ class Header(Record):
             raise ValueError(msg)
 
 
-class ExactParams(Record):
+class ExactParams(Record, frozen=True):
     """Parameters of an index of kind `exact`."""
 
 
-class IvfPoint(Record):
+class IvfPoint(Record, frozen=True):
     """A pair of search parameters of an index of kind `ivf`, and what was measured with it."""
 
     reach: Factor
@@ -86,7 +86,7 @@ class IvfPoint(Record):
     n_scanned: Measured
 
 
-class IvfParams(IvfPoint):
+class IvfParams(IvfPoint, frozen=True):
     """Parameters of an index of kind `ivf`."""
 
     curve: Annotated[tuple[IvfPoint, ...], msgspec.Meta(min_length=1, max_length=1000)]
@@ -94,7 +94,7 @@ class IvfParams(IvfPoint):
     n_lists: Annotated[int, msgspec.Meta(ge=1, le=MOST_LISTS)] | None = None
 
 
-class GraphPoint(Record):
+class GraphPoint(Record, frozen=True):
     """A number of candidates of an index of kind `graph`, and what was measured with it."""
 
     effort: Candidates
@@ -102,7 +102,7 @@ class GraphPoint(Record):
     n_measured: Measured
 
 
-class GraphParams(Record):
+class GraphParams(Record, frozen=True):
     """Parameters of an index of kind `graph`; without `curve` the candidates were given, and nothing was measured."""
 
     n_neighbors: Annotated[int, msgspec.Meta(ge=1, le=MOST_NEIGHBORS)]

@@ -6,11 +6,12 @@ import errno
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from scim._core import FormatError
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from pathlib import Path
 
 MOST_BYTES, MOST_JSON = 1 << 31, 64 << 20
@@ -22,7 +23,7 @@ _KINDS |= {stat.S_IFSOCK: "socket", stat.S_IFLNK: "link"}
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def open_file(path: str | os.PathLike[str], *, links: bool = False) -> BinaryIO:
+def open_file(path: str | os.PathLike[str], *, links: bool = False) -> BufferedReader:
     """Open a regular file for reading; with `links`, a link to one too.
 
     Raises
@@ -44,7 +45,7 @@ def open_file(path: str | os.PathLike[str], *, links: bool = False) -> BinaryIO:
     if not stat.S_ISREG(mode):  # replaced since it was looked at
         os.close(descriptor)
         raise _not_regular(path, mode)
-    return cast("BinaryIO", os.fdopen(descriptor, "rb"))
+    return os.fdopen(descriptor, "rb")
 
 
 def check_regular(path: str | os.PathLike[str], *, links: bool = False) -> int:

@@ -40,7 +40,7 @@ _LARGEST = 1e6  # of intercepts and slopes: a number beyond makes NaN of feature
 _SLOPE_VARIANCE = 10.0  # of the normal prior of the slopes: those of real atlases are below 3
 
 
-class Calibration(Record):
+class Calibration(Record, frozen=True):
     """Curves, and bounds of the share of wrong labels, measured on held-out studies."""
 
     known: tuple[float, ...]

@@ -45,7 +45,7 @@ _LONGEST = 1 + _TOLERANCE
 _MOST_LABELS = 20_000  # their tree has a matrix of all pairs
 
 
-class _Header(Record):
+class _Header(Record, frozen=True):
     """The content of `label_transfer.json`, without format, version and checksum."""
 
     labels: tuple[str, ...]

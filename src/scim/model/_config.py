@@ -84,7 +84,8 @@ class ModelConfig(Config):
     unit_slopes: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hidden, tuple) or len(self.hidden) > _DEEPEST:
+        widths: object = self.hidden  # nothing holds a caller to the type
+        if not isinstance(widths, tuple) or len(widths) > _DEEPEST:
             msg = f"hidden must be a tuple of at most {_DEEPEST} widths, got {str(self.hidden)[:60]}."
             raise TypeError(msg)
         self._check_numbers("n_genes", "latent_dim", whole=True, least=1, most=_WIDEST)

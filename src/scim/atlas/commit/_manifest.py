@@ -46,7 +46,7 @@ _PARTS = {  # names that scim gives to parts of an atlas; an embedding that was 
 }
 
 
-class StoredArray(Record):
+class StoredArray(Record, frozen=True):
     """A file that is written once and never changed."""
 
     name: str  # path in the atlas
@@ -54,7 +54,7 @@ class StoredArray(Record):
     n: Count  # number of its entries
 
 
-class IndexPart(Record):
+class IndexPart(Record, frozen=True):
     """A folder of the search index: the cells of a range of ids."""
 
     folder: str  # path in the atlas
@@ -64,7 +64,7 @@ class IndexPart(Record):
     elsewhere: tuple[str, ...]  # columns of obs with too many values for the index; the store has them
 
 
-class IndexEntry(Record):
+class IndexEntry(Record, frozen=True):
     """The search index of an embedding, and what was measured with it."""
 
     parts: Annotated[tuple[IndexPart, ...], msgspec.Meta(min_length=1)]  # in the order of their ids, without gaps
@@ -80,7 +80,7 @@ class IndexEntry(Record):
         return self.parts[-1].stop
 
 
-class EmbeddingVersion(Record):
+class EmbeddingVersion(Record, frozen=True):
     """An embedding of the cells, the model that made it, and its index."""
 
     name: str = msgspec.field(name="embedding")  # of its array in obsm
@@ -101,7 +101,7 @@ class EmbeddingVersion(Record):
         return None if self.index is None else self.index.expression
 
 
-class Counted(Record):
+class Counted(Record, frozen=True):
     """Cells whose counts are stored, and the genes that were measured in them: other genes are unknown, not zero."""
 
     start: Count
@@ -114,7 +114,7 @@ class Counted(Record):
         return slice(int(first), int(last))
 
 
-class Manifest(Record):
+class Manifest(Record, frozen=True):
     """The committed state of an atlas; docs/atlas_format.md says what each entry means."""
 
     uid: str

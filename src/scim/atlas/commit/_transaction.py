@@ -30,7 +30,7 @@ UNREADABLE = -1  # stands for the commit that a write builds on when its journal
 _MAX_CLOCK_SKEW_MS = 5_000  # how far ahead of this machine's clock the last commit may be to wait until it is past
 
 
-class Journal(Record):
+class Journal(Record, frozen=True):
     """The progress of a write."""
 
     base: Annotated[int, msgspec.Meta(ge=UNREADABLE)]  # number of the commit that it builds on

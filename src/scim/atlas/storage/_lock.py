@@ -42,7 +42,7 @@ _SHOWN = 200  # characters of a text in errors
 _MOST_PROC = 1 << 16  # bytes of a file of /proc
 
 
-class Lease(Record):
+class Lease(Record, frozen=True):
     """The owner of a lease file: one that writes, or waits to."""
 
     owner: str

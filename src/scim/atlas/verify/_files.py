@@ -154,7 +154,9 @@ def _check_part(storage: Storage, part: IndexPart) -> Iterator[Problem]:
     if digest != part.digest:
         yield Problem("index", header, "is the header of another index than the one that was committed")
         return
-    files = {f"{part.folder}/{name}": (entry["bytes"], entry["sha256"]) for name, entry in content.files.items()}
+    files: Inventory = {
+        f"{part.folder}/{name}": (entry["bytes"], entry["sha256"]) for name, entry in content.files.items()
+    }
     found = {file.name: file.n_bytes for file in storage.files(part.folder)}
     yield from _compare(storage, files, found, "index", since="built")
 

@@ -7,7 +7,7 @@ needed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,11 @@ _CHUNK = 1 << 16  # offsets that are compared at a time, in cache
 
 def check_shapes(arrays: Arrays, coarse: Coarse, rows: Rows) -> None:
     """Refuse arrays that do not fit each other."""
-    two_axes = {"coarse_parents": coarse.parents, "coarse_centroids": coarse.centroids, "rows_values": rows.values}
+    two_axes: dict[str, NDArray[Any]] = {
+        "coarse_parents": coarse.parents,
+        "coarse_centroids": coarse.centroids,
+        "rows_values": rows.values,
+    }
     for name, array in two_axes.items():
         is_right = array.ndim == 2 and array.shape[1] <= MOST_DIM
         arrays.check(name, f"rows of shape {array.shape}", unless=is_right)
@@ -39,7 +43,7 @@ def check_shapes(arrays: Arrays, coarse: Coarse, rows: Rows) -> None:
         "rows_starts": (n_lists + 1,), "rows_codes": (n, padded(dim) // 2), "rows_scales": (n,), "rows_ranks": (n,),
         "rows_values": (n, dim), "rows_sums": (n_lists,),
     }  # fmt: skip
-    found = [*coarse, *rows]
+    found: list[NDArray[Any]] = [*coarse, *rows]
     for (name, shape), array in zip(expected.items(), found, strict=True):
         arrays.check_shape(name, array, *shape)
 

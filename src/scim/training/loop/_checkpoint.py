@@ -47,21 +47,21 @@ _UNFINISHED = re.compile(r"\.step_\d{9,}\.[0-9a-f]{8}\.(tmp|old)")
 _REMEDY = "Delete the folder of this state to start again."
 
 
-class Epoch(Record):
+class Epoch(Record, frozen=True):
     """What :class:`scim.training.loop._sampling.Sampler` keeps."""
 
     seed: Annotated[int, Meta(ge=-1, lt=1 << 62)]
     batch: Annotated[int, Meta(ge=0)]
 
 
-class Score(Record):
+class Score(Record, frozen=True):
     """One validation."""
 
     step: Annotated[int, Meta(ge=0)]
     macro_f1: Annotated[float, Meta(ge=0, le=1)]
 
 
-class Values(Record):
+class Values(Record, frozen=True):
     """The part of a state that JSON can hold."""
 
     random: list[dict[str, Any]]
@@ -74,11 +74,11 @@ class Values(Record):
     """Earlier versions wrote the latter two, which follow from the step."""
 
 
-class _Seed(Record):
+class _Seed(Record, frozen=True):
     seed: Annotated[int, Meta(ge=0, lt=1 << 62)]
 
 
-class _Content(Record):
+class _Content(Record, frozen=True):
     format: str
     step: Annotated[int, Meta(ge=0)]
     run: dict[str, Any]
