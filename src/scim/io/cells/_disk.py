@@ -197,7 +197,8 @@ def _read_starts(indptr: Any, n_values: int, n_minor: int, source: str) -> NDArr
     check_starts(starts, n_values, source)
     starts = starts.astype(np.int64)
     if starts[0] != 0 or starts[-1] != n_values:
-        refuse(source, f"its rows or columns have the values {starts[0]} to {starts[-1]}, expected 0 to {n_values}")
+        # scipy allows arrays that are longer than the matrix, but in a file the end of the last row may be lost.
+        refuse(source, f"its rows or columns have the values {starts[0]} to {starts[-1]} of {n_values}, expected all")
     lengths = np.diff(starts)
     if lengths.size and lengths.max() > _MOST_PARTS * n_minor:
         at = int(lengths.argmax())
