@@ -37,7 +37,10 @@ def folders(tmp_path):
 
 def test_a_local_folder_is_not_copied(tmp_path):
     storage = Storage.of(tmp_path)
-    assert cached(storage, "index/v000001", "k", lambda folder: pytest.fail("not checked")) == tmp_path / "index" / "v000001"
+    assert (
+        cached(storage, "index/v000001", "k", lambda folder: pytest.fail("not checked"))
+        == tmp_path / "index" / "v000001"
+    )
 
 
 def test_a_remote_folder_is_downloaded_once(storage, tmp_path, monkeypatch):
