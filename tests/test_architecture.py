@@ -143,8 +143,6 @@ OF_ITS_OWN = {
     "pp/_gene_names.py": {"files('scim.pp').joinpath('genes.tsv.gz').open"},  # of the package
     "pp/_species.py": {"files('scim.pp').joinpath('orthologs_mouse.tsv.gz').open"},
     "cli/_main.py": {"os.open"},  # the null device
-    "atlas/commit/_inventory.py": {"os.open"},  # to flush a file
-    "atlas/storage/_local.py": {"os.open"},  # to flush a folder
 }
 """Files that open something which holds nothing from outside, and the calls."""
 

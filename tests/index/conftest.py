@@ -54,6 +54,18 @@ def assert_equal(found, expected):
     np.testing.assert_array_equal(found.distances, expected[0])
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Folders of an index of each kind, with columns, appended and deleted rows."""
+    path = tmp_path_factory.mktemp("saved")
+    for kind in ("exact", "ivf", "graph"):
+        index = scim.index.build(clusters(90), np.arange(90) * 2, obs=table(90), kind=kind, rng=0)
+        index.append(clusters(20, seed=1), obs=table(20))
+        index.delete([0, 2])
+        index.save(path / kind)
+    return path
+
+
 @pytest.fixture(params=["exact", "ivf", "graph"])
 def kind(request):
     return request.param

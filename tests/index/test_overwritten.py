@@ -14,20 +14,9 @@ import scim
 from scim._core import FormatError
 from scim.io import _mapped
 
-from .conftest import assert_equal, clusters, table
+from .conftest import assert_equal, clusters
 
 QUERIES = clusters(5, seed=9)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    path = tmp_path_factory.mktemp("saved")
-    for kind in ("exact", "ivf", "graph"):
-        index = scim.index.build(clusters(90), np.arange(90) * 2, obs=table(90), kind=kind, rng=0)
-        index.append(clusters(20, seed=1), obs=table(20))
-        index.delete([0, 2])
-        index.save(path / kind)
-    return path
 
 
 @pytest.fixture
